@@ -1,0 +1,34 @@
+/** What went wrong, as a stable word a program can switch on. */
+export type ErrorCode =
+  | 'bad-argument' // an option or argument of a command or a public function
+  | 'bad-file' // a file that cannot be read as what it claims to be
+  | 'unsupported' // a valid input that this program does not handle
+  | 'bad-prompt' // a click, box or mask that does not fit the volume
+  | 'bad-weights' // missing, left-over or misshaped tensors
+  | 'bad-graph' // operands of a tensor operation that do not fit together
+  | 'no-adapter' // no WebGPU adapter, or none of the kind asked for
+  | 'adapter-limit' // the adapter is too small for what was asked
+  | 'device-lost' // the GPU device went away while work was pending
+  | 'gpu-error' // validation, out-of-memory or internal error from WebGPU
+  | 'non-finite' // NaN or Inf where a number was needed
+  | 'aborted'; // the caller's AbortSignal fired
+
+/**
+ * Every error this package throws on purpose: a code for programs, and for people a message that names the
+ * place (file, field, tensor) and how to mend it.
+ */
+export class SgpSamError extends Error {
+  override readonly name = 'SgpSamError';
+  readonly code: ErrorCode;
+  /** What the reader can do about it, one sentence; already part of `message`. */
+  readonly mend: string | undefined;
+
+  constructor(code: ErrorCode, message: string, mend?: string, options?: ErrorOptions) {
+    super(mend ? `${message}\n  ${mend}` : message, options);
+    this.code = code;
+    this.mend = mend;
+  }
+}
+
+/** Told about long work as it goes; `total` is 0 while it is unknown. Units are the stage's own (bytes, steps). */
+export type Progress = (event: { stage: string; done: number; total: number }) => void;
