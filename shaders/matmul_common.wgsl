@@ -1,0 +1,147 @@
+// What the variants of the matmul family share: C = epilogue(A · B), B row-major (K, N), N contiguous.
+//
+//   A plain    (rows, K)
+//   A CONV     gathered from a channels-last volume (B, D, H, W, C): K = taps · inner. A tap is a kernel
+//              position, inner its C channels; with one input channel (patch embedding) a tap is a (kd, kh)
+//              row and inner runs along kw.
+//   epilogue   + bias[n mod bias_size], GELU or ReLU, + residual[row mod residual_rows, n]
+//   SCATTER    transposed conv k2 s2: n = (td, th, tw, c) goes to voxel 2·(d, h, w) + (td, th, tw)
+//   otherwise  C[row, c_offset + n], row stride ldc (branches write side by side into one concatenation)
+//   REGION     z is a place in the gate's list of open samples; rows are then per sample
+struct Params {
+  rows: u32, n: u32, inner: u32, taps: u32,
+  ldc: u32, c_offset: u32, bias_size: u32, residual_rows: u32,
+  in_d: u32, in_h: u32, in_w: u32, in_stride: u32,
+  out_d: u32, out_h: u32, out_w: u32, channels: u32,
+  kernel_h: u32, kernel_w: u32, stride: u32, padding: u32,
+  dilation: u32, counter: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+//#if A_SCALAR
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+//#else
+@group(0) @binding(1) var<storage, read> a: array<vec4f>;
+//#end
+//#if N_SCALAR
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+//#else
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
+//#end
+//#if BIAS
+//#if N_SCALAR
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+//#else
+@group(0) @binding(4) var<storage, read> bias: array<vec4f>;
+//#end
+//#end
+//#if RESIDUAL
+//#if N_SCALAR
+@group(0) @binding(5) var<storage, read> residual: array<f32>;
+//#else
+@group(0) @binding(5) var<storage, read> residual: array<vec4f>;
+//#end
+//#end
+//#if REGION
+//#include region.wgsl
+//#end
+//#include math.wgsl
+
+// Where row's operand for this tap starts in `a`, in elements; −1 where the tap falls into the padding.
+fn a_base(row: u32, tap: u32) -> i32 {
+  //#if CONV
+  let w = row % p.out_w;
+  let h = (row / p.out_w) % p.out_h;
+  let d = (row / (p.out_w * p.out_h)) % p.out_d;
+  let sample = row / (p.out_w * p.out_h * p.out_d);
+  let tw = tap % p.kernel_w;
+  let th = (tap / p.kernel_w) % p.kernel_h;
+  let td = tap / (p.kernel_w * p.kernel_h);
+  // Unsigned on purpose: a coordinate below zero wraps round and fails the same comparison.
+  let x = w * p.stride + tw * p.dilation - p.padding;
+  let y = h * p.stride + th * p.dilation - p.padding;
+  let z = d * p.stride + td * p.dilation - p.padding;
+  if (x >= p.in_w || y >= p.in_h || z >= p.in_d) { return -1; }
+  return i32((((sample * p.in_d + z) * p.in_h + y) * p.in_w + x) * p.in_stride);
+  //#else
+  return i32(row * p.inner);
+  //#end
+}
+
+// Elements i … i+3 of the operand that starts at `base`; zero in the padding and past the end of `inner`.
+fn a_load(base: i32, i: u32) -> vec4f {
+  //#if CONV
+  if (base < 0) { return vec4f(0.0); }
+  //#end
+  //#if A_SCALAR
+  let at = u32(base) + i;
+  let rest = p.inner - i;
+  var v = vec4f(a[at], 0.0, 0.0, 0.0);
+  if (rest > 1u) { v.y = a[at + 1u]; }
+  if (rest > 2u) { v.z = a[at + 2u]; }
+  if (rest > 3u) { v.w = a[at + 3u]; }
+  return v;
+  //#else
+  return a[(u32(base) + i) / 4u];
+  //#end
+}
+
+// B[k, col … col+3]; `i` is k's place within `inner`. Columns past N repeat the last ones and are never stored.
+fn b_load(k: u32, i: u32, col: u32) -> vec4f {
+  //#if N_SCALAR
+  if (i >= p.inner) { return vec4f(0.0); }
+  let at = k * p.n;
+  let last = p.n - 1u;
+  return vec4f(b[at + min(col, last)], b[at + min(col + 1u, last)], b[at + min(col + 2u, last)], b[at + min(col + 3u, last)]);
+  //#else
+  //#if A_SCALAR
+  if (i >= p.inner) { return vec4f(0.0); }
+  //#end
+  return b[(k * p.n + min(col, p.n - 4u)) / 4u];
+  //#end
+}
+
+// Where C[row, col] lives, in elements.
+fn c_index(row: u32, col: u32) -> u32 {
+  //#if SCATTER
+  let w = row % p.in_w;
+  let h = (row / p.in_w) % p.in_h;
+  let dz = row / (p.in_w * p.in_h); // sample and depth together: the output's depth is exactly twice the input's
+  let channel = col % p.channels;
+  let tap = col / p.channels;
+  let z = 2u * dz + tap / 4u;
+  let y = 2u * h + (tap / 2u) % 2u;
+  let x = 2u * w + tap % 2u;
+  return ((z * (2u * p.in_h) + y) * (2u * p.in_w) + x) * p.channels + channel;
+  //#else
+  return row * p.ldc + p.c_offset + col;
+  //#end
+}
+
+fn finish(row: u32, col: u32, sum: vec4f) {
+  if (col >= p.n) { return; }
+  var v = sum;
+  //#if N_SCALAR
+  for (var j = 0u; j < 4u && col + j < p.n; j++) {
+    var s = v[j];
+    //#if BIAS
+    s += bias[(col + j) % p.bias_size];
+    //#end
+    s = activate(vec4f(s)).x;
+    //#if RESIDUAL
+    s += residual[(row % p.residual_rows) * p.n + col + j];
+    //#end
+    c[c_index(row, col + j)] = s;
+  }
+  //#else
+  //#if BIAS
+  v += bias[(col % p.bias_size) / 4u];
+  //#end
+  v = activate(v);
+  //#if RESIDUAL
+  v += residual[((row % p.residual_rows) * p.n + col) / 4u];
+  //#end
+  c[c_index(row, col) / 4u] = v;
+  //#end
+}

@@ -1,0 +1,83 @@
+/** Compute pipelines, each compiled once per device, all of a program's in parallel. */
+import { SgpSamError } from '../errors.js';
+
+/** What a pipeline needs to know of a shader: its text, and the access of every storage binding. */
+export interface PipelineSource {
+  readonly name: string;
+  readonly code: string;
+  readonly bindings: readonly { readonly binding: number; readonly access: 'read' | 'read_write' }[];
+}
+
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+export class PipelineCache {
+  private readonly pipelines = new Map<string, Promise<Pipeline>>();
+  private readonly layouts = new Map<string, GPUBindGroupLayout>();
+
+  constructor(private readonly device: GPUDevice) {}
+
+  get size(): number {
+    return this.pipelines.size;
+  }
+
+  /** The compiled pipeline: binding 0 the uniform block, the others storage as the shader declares them. */
+  get(source: PipelineSource): Promise<Pipeline> {
+    let found = this.pipelines.get(source.code);
+    if (!found) {
+      found = this.compile(source);
+      this.pipelines.set(source.code, found);
+    }
+    return found;
+  }
+
+  private async compile(source: PipelineSource): Promise<Pipeline> {
+    const { device } = this;
+    const limit = device.limits.maxStorageBuffersPerShaderStage;
+    if (source.bindings.length > limit) {
+      throw new SgpSamError(
+        'adapter-limit',
+        `shader ${source.name} binds ${source.bindings.length} storage buffers, the device allows ${limit}`,
+      );
+    }
+    const layout = this.layout(source);
+    const module = device.createShaderModule({ label: source.name, code: source.code });
+    try {
+      const pipeline = await device.createComputePipelineAsync({
+        label: source.name,
+        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: 'main' },
+      });
+      return { pipeline, layout };
+    } catch (cause) {
+      const { messages } = await module.getCompilationInfo();
+      const lines = messages.map((m) => `  line ${m.lineNum}: ${m.message}`);
+      const detail = lines.length > 0 ? lines.join('\n') : String(cause);
+      throw new SgpSamError('gpu-error', `shader ${source.name} did not compile:\n${detail}`, undefined, {
+        cause,
+      });
+    }
+  }
+
+  private layout(source: PipelineSource): GPUBindGroupLayout {
+    const key = source.bindings.map((b) => `${b.binding}${b.access}`).join();
+    let layout = this.layouts.get(key);
+    if (!layout) {
+      const visibility = GPUShaderStage.COMPUTE;
+      layout = this.device.createBindGroupLayout({
+        entries: [
+          { binding: 0, visibility, buffer: { type: 'uniform' } },
+          ...source.bindings.map(({ binding, access }) => ({
+            binding,
+            visibility,
+            buffer: { type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) },
+          })),
+        ],
+      });
+      this.layouts.set(key, layout);
+    }
+    return layout;
+  }
+}

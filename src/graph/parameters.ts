@@ -1,0 +1,117 @@
+/** The parameters on the device: a few shared buffers, filled from a stream of tensors. */
+import { type Progress, SgpSamError } from '../errors.js';
+import type { BufferSlice, Engine } from '../gpu/engine.js';
+import { fromEngine, type ParameterSpec, toEngine } from './layout.js';
+
+/** Bytes written before the queue is flushed and waited for: pending writes are copies in host memory. */
+const FLUSH_BYTES = 64 * 2 ** 20;
+
+/** Holds every parameter of a model on one device. Programs bind ranges of its buffers. */
+export class ParameterStore {
+  private readonly slices = new Map<string, { spec: ParameterSpec; slice: BufferSlice }>();
+  private readonly buffers: GPUBuffer[] = [];
+
+  private constructor(private readonly engine: Engine) {}
+
+  /**
+   * Reads every parameter with `read` (PyTorch's layout, float32) and uploads it.
+   * @throws SgpSamError `adapter-limit` naming a parameter too large for the device
+   */
+  static async load(
+    engine: Engine,
+    specs: readonly ParameterSpec[],
+    read: (name: string) => Promise<Float32Array>,
+    options: { progress?: Progress | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<ParameterStore> {
+    const store = new ParameterStore(engine);
+    try {
+      await engine.guarded('allocating parameters', () => store.allocate(specs));
+      const total = specs.reduce((sum, spec) => sum + store.slice(spec.name).size, 0);
+      let done = 0;
+      let pending = 0;
+      for (const spec of specs) {
+        options.signal?.throwIfAborted();
+        const { size } = store.slice(spec.name);
+        store.write(spec.name, await read(spec.name));
+        done += size;
+        pending += size;
+        if (pending >= FLUSH_BYTES) {
+          pending = 0;
+          engine.device.queue.submit([]);
+          await engine.idle();
+        }
+        options.progress?.({ stage: 'weights', done, total });
+      }
+      await engine.idle();
+      return store;
+    } catch (error) {
+      store.dispose();
+      throw error;
+    }
+  }
+
+  /** Places parameters one after the other in buffers of at most the binding limit. */
+  private allocate(specs: readonly ParameterSpec[]): void {
+    const { limits } = this.engine.gpu;
+    const align = limits.minStorageBufferOffsetAlignment;
+    const limit = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize, 128 * 2 ** 20);
+    const places: { spec: ParameterSpec; chunk: number; offset: number; size: number }[] = [];
+    const chunks: number[] = [];
+    for (const spec of specs) {
+      const size = 4 * spec.shape.reduce((a, b) => a * b, 1);
+      let offset = Math.ceil((chunks[chunks.length - 1] ?? limit) / align) * align;
+      if (chunks.length === 0 || offset + size > limit) {
+        chunks.push(0);
+        offset = 0;
+      }
+      chunks[chunks.length - 1] = offset + size;
+      places.push({ spec, chunk: chunks.length - 1, offset, size });
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    chunks.forEach((bytes, i) => {
+      const only = places.filter((place) => place.chunk === i);
+      const label = only.length === 1 ? only[0].spec.name : `parameters ${i}`;
+      this.buffers.push(this.engine.memory.allocate(label, bytes, usage));
+    });
+    for (const { spec, chunk, offset, size } of places) {
+      this.slices.set(spec.name, { spec, slice: { buffer: this.buffers[chunk], offset, size } });
+    }
+  }
+
+  private entry(name: string) {
+    const entry = this.slices.get(name);
+    if (!entry) throw new SgpSamError('bad-argument', `no parameter is called '${name}'`);
+    return entry;
+  }
+
+  get bytes(): number {
+    return this.buffers.reduce((sum, buffer) => sum + buffer.size, 0);
+  }
+
+  has(name: string): boolean {
+    return this.slices.has(name);
+  }
+
+  slice(name: string): BufferSlice {
+    return this.entry(name).slice;
+  }
+
+  /** Overwrites a parameter; `values` in PyTorch's layout. */
+  write(name: string, values: Float32Array): void {
+    const { spec, slice } = this.entry(name);
+    const packed = toEngine(spec, values);
+    this.engine.device.queue.writeBuffer(slice.buffer, slice.offset, packed as Float32Array<ArrayBuffer>);
+  }
+
+  /** A parameter's current values, in PyTorch's layout. */
+  async read(name: string): Promise<Float32Array> {
+    const { spec, slice } = this.entry(name);
+    return fromEngine(spec, new Float32Array(await this.engine.read(slice)));
+  }
+
+  dispose(): void {
+    for (const buffer of this.buffers) this.engine.memory.free(buffer);
+    this.buffers.length = 0;
+    this.slices.clear();
+  }
+}

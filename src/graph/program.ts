@@ -1,0 +1,392 @@
+/**
+ * A compiled graph: buffers, bind groups and pipelines ready, so that a run only encodes dispatches. One pass and
+ * one submit, unless a time budget or the readback mode asks for more.
+ */
+import { SgpSamError } from '../errors.js';
+import type { BufferSlice, Engine } from '../gpu/engine.js';
+import type { Pipeline } from '../gpu/pipelines.js';
+import { type Capabilities, capabilitiesOf, type Workgroups } from '../kernels/call.js';
+import { controlOffset, controlWords } from '../kernels/sgpm.js';
+import { packParams } from '../kernels/wgsl.js';
+import type { Graph } from './graph.js';
+import { bytesOf, type Region, sizeOf, type Tensor } from './ir.js';
+import type { Auxiliary, Call, Operand } from './lower.js';
+import type { ParameterStore } from './parameters.js';
+import { type Plan, planGraph } from './plan.js';
+
+/**
+ * How a closed gate's work is skipped (SPEC B1); the results are bit-identical.
+ * - predicated  everything is dispatched, workgroups without work return at once: no host, no validation pass
+ * - indirect    the gate wrote the dispatch counts: nothing is launched, at a small cost per dispatch
+ * - readback    the host reads the decision and encodes only what is open: costs a round trip per gate
+ */
+export type RegionMode = 'predicated' | 'indirect' | 'readback';
+export const regionModes: readonly RegionMode[] = ['predicated', 'indirect', 'readback'];
+
+export interface CompileOptions {
+  readonly parameters?: ParameterStore;
+  /** Inputs that are buffers of somebody else's (another program's outputs), by name. */
+  readonly externals?: ReadonlyMap<string, BufferSlice>;
+  readonly capabilities?: Capabilities;
+  readonly label?: string;
+}
+
+export interface RunOptions {
+  readonly mode?: RegionMode;
+  /** Splits the run into submits of about this many milliseconds each, waiting between them. */
+  readonly budgetMs?: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: ((done: number, total: number) => void) | undefined;
+}
+
+export interface RunReport {
+  readonly submits: number;
+  /** Dispatches given to the device. */
+  readonly encoded: number;
+}
+
+/** What one region did in the last run: read from the GPU, not inferred. */
+export interface RegionReport {
+  readonly name: string;
+  readonly openSamples: number;
+  /** Open channels of each sample of the batch. */
+  readonly openChannels: readonly number[];
+  readonly channels: number;
+  /** Dispatches that had work, and those that had none. */
+  readonly executed: number;
+  readonly skipped: number;
+  /** Per dispatch: workgroups with everything open, and those that really worked. */
+  readonly dispatches: readonly { kernel: string; planned: number; worked: number }[];
+}
+
+export type GateSetting = 'auto' | 'closed' | 'open';
+const FORCE: Record<GateSetting, number> = { auto: 0, closed: 1, open: 2 };
+
+interface Prepared {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly workgroups: Workgroups;
+  readonly flops: number;
+  readonly region: RegionState | undefined;
+  /** Place among the region's dispatches. */
+  readonly index: number;
+}
+
+interface RegionState {
+  readonly region: Region;
+  readonly calls: Call[];
+  /** Positions of the region's calls in the program. */
+  readonly positions: number[];
+  readonly decision: BufferSlice;
+  readonly control: BufferSlice;
+  readonly plan: BufferSlice;
+  /** Byte offset of the gate's `force` field in the uniform arena, once known. */
+  forceOffset: number;
+}
+
+const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+const product = (w: readonly number[]): number => w[0] * w[1] * w[2];
+
+export class Program {
+  private prepared: Prepared[] = [];
+  private readonly owned: GPUBuffer[] = [];
+  private readonly slotBuffers: BufferSlice[] = [];
+  private readonly inputBuffers = new Map<string, BufferSlice>();
+  private readonly regions: RegionState[] = [];
+  private counters: BufferSlice | undefined;
+  private arena: GPUBuffer | undefined;
+  /** GFLOP/s that earlier submits reached: how a time budget becomes a number of dispatches. */
+  private rate: number;
+
+  private constructor(
+    private readonly engine: Engine,
+    private readonly graph: Graph,
+    readonly plan: Plan,
+    private readonly options: CompileOptions,
+  ) {
+    this.rate = engine.gpu.adapter.kind === 'software' ? 4 : 200;
+  }
+
+  /**
+   * Plans, allocates, compiles every pipeline in parallel and prepares every bind group.
+   * @throws SgpSamError `adapter-limit` naming the tensor or shader that is too much for the device
+   */
+  static async compile(engine: Engine, graph: Graph, options: CompileOptions = {}): Promise<Program> {
+    const plan = planGraph(graph, options.capabilities ?? capabilitiesOf(engine.gpu));
+    const program = new Program(engine, graph, plan, options);
+    try {
+      await engine.guarded(`preparing ${options.label ?? 'a program'}`, () => program.prepare());
+      return program;
+    } catch (error) {
+      program.dispose();
+      throw error;
+    }
+  }
+
+  private allocate(label: string, bytes: number, usage = STORAGE()): BufferSlice {
+    const buffer = this.engine.memory.allocate(label, bytes, usage);
+    this.owned.push(buffer);
+    return { buffer, offset: 0, size: buffer.size };
+  }
+
+  private async prepare(): Promise<void> {
+    const { plan, graph, engine } = this;
+    const pipelines = Promise.all(plan.calls.map((call) => engine.pipelines.get(call.shader)));
+    pipelines.catch(() => {}); // awaited below; allocation may throw first
+    for (const { bytes, tenant } of plan.slots) this.slotBuffers.push(this.allocate(tenant, bytes));
+    for (const [name, tensor] of graph.inputs) {
+      const external = this.options.externals?.get(name);
+      if (external && external.size < bytesOf(tensor)) {
+        throw new SgpSamError(
+          'bad-graph',
+          `input '${name}': ${external.size} bytes given, ${bytesOf(tensor)} needed`,
+        );
+      }
+      this.inputBuffers.set(name, external ?? this.allocate(name, bytesOf(tensor)));
+    }
+    this.prepareRegions();
+    this.prepareCalls(await pipelines);
+  }
+
+  private prepareRegions(): void {
+    const { calls } = this.plan;
+    for (const region of this.graph.regions) {
+      const positions = calls.flatMap((call, i) => (call.region === region ? [i] : []));
+      const own = positions.map((i) => calls[i]);
+      const controlBytes = 4 * controlOffset(own.length);
+      const bytes = controlBytes + 4 * controlWords(region.samples, region.channels);
+      const decision = this.allocate(`${region.name} decision`, bytes, STORAGE() | GPUBufferUsage.INDIRECT);
+      const plan = this.allocate(`${region.name} plan`, 16 * Math.max(1, own.length));
+      const table = new Uint32Array(own.flatMap((call) => [...call.workgroups, call.scaling?.columns ?? 0]));
+      this.engine.device.queue.writeBuffer(plan.buffer, 0, table);
+      const control = { buffer: decision.buffer, offset: controlBytes, size: decision.size - controlBytes };
+      this.regions.push({ region, calls: own, positions, decision, control, plan, forceOffset: -1 });
+    }
+    if (this.regions.length > 0) this.counters = this.allocate('counters', 4 * calls.length);
+  }
+
+  private regionState(region: Region): RegionState {
+    return this.regions[region.id];
+  }
+
+  private slice(operand: Operand): BufferSlice {
+    if ('aux' in operand) return this.auxiliary(operand);
+    const tensor = this.plan.root(operand);
+    if (tensor.kind === 'parameter') {
+      const { parameters } = this.options;
+      if (!parameters) throw new SgpSamError('bad-graph', `parameter '${tensor.name}' has no values`);
+      return parameters.slice(tensor.name);
+    }
+    if (tensor.kind === 'input') return this.inputBuffers.get(tensor.name) as BufferSlice;
+    const { buffer } = this.slotBuffers[this.plan.slotOf.get(tensor.id) as number];
+    // Only the tensor's own bytes: the slot may be larger.
+    return { buffer, offset: 0, size: Math.max(16, bytesOf(tensor)) };
+  }
+
+  private auxiliary({ aux, region }: Auxiliary): BufferSlice {
+    if (aux === 'counters') return this.counters as BufferSlice;
+    return this.regionState(region)[aux];
+  }
+
+  private prepareCalls(pipelines: readonly Pipeline[]): void {
+    const { device } = this.engine;
+    const { calls } = this.plan;
+    const align = this.engine.gpu.limits.minUniformBufferOffsetAlignment;
+    const blocks = calls.map((call) => packParams(call.shader, call.params));
+    const offsets: number[] = [];
+    let total = 0;
+    for (const block of blocks) {
+      offsets.push(total);
+      total += Math.ceil(block.length / align) * align;
+    }
+    this.arena = this.allocate('uniforms', total, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST).buffer;
+    const bytes = new Uint8Array(total);
+    blocks.forEach((block, i) => {
+      bytes.set(block, offsets[i]);
+    });
+    device.queue.writeBuffer(this.arena, 0, bytes);
+
+    this.prepared = calls.map((call, i) => {
+      const entries = call.shader.bindings.map(({ binding, name }) => {
+        const operand = call.buffers[name];
+        if (operand === undefined)
+          throw new SgpSamError('bad-graph', `${call.stage}: ${call.kernel}: no buffer for '${name}'`);
+        return { binding, resource: { ...this.slice(operand) } };
+      });
+      entries.push({
+        binding: 0,
+        resource: { buffer: this.arena as GPUBuffer, offset: offsets[i], size: blocks[i].length },
+      });
+      const { pipeline, layout } = pipelines[i];
+      const region = call.region ? this.regionState(call.region) : undefined;
+      if (call.kernel === 'gate') {
+        const state = this.regionState((call.buffers.plan as Auxiliary).region);
+        state.forceOffset = offsets[i] + 4 * call.shader.params.findIndex((f) => f.name === 'force');
+      }
+      return {
+        pipeline,
+        bindGroup: device.createBindGroup({ label: `${call.stage} ${call.kernel}`, layout, entries }),
+        workgroups: call.workgroups,
+        flops: call.cost.flops,
+        region,
+        index: region ? region.positions.indexOf(i) : 0,
+      };
+    });
+  }
+
+  /** Bytes of GPU memory this program holds itself: activations, inputs, uniforms; not the parameters. */
+  get bytes(): number {
+    return this.owned.reduce((sum, buffer) => sum + buffer.size, 0);
+  }
+
+  /** Writes an input; `values` in the input's order. */
+  write(name: string, values: Float32Array | Uint32Array): void {
+    const tensor = this.graph.inputs.get(name);
+    const slice = this.inputBuffers.get(name);
+    if (!tensor || !slice) throw new SgpSamError('bad-argument', `the program has no input '${name}'`);
+    if (values.length !== sizeOf(tensor.shape)) {
+      throw new SgpSamError(
+        'bad-argument',
+        `input '${name}': ${values.length} values for shape (${tensor.shape.join(', ')})`,
+      );
+    }
+    this.engine.device.queue.writeBuffer(slice.buffer, slice.offset, values as Float32Array<ArrayBuffer>);
+  }
+
+  private outputTensor(name: string): Tensor {
+    const tensor = this.graph.outputs.get(name);
+    if (!tensor) throw new SgpSamError('bad-argument', `the program has no output '${name}'`);
+    return tensor;
+  }
+
+  /** Where an output lies on the device: for another program's `externals`. */
+  output(name: string): BufferSlice {
+    const tensor = this.outputTensor(name);
+    return { ...this.slice(tensor), size: bytesOf(tensor) };
+  }
+
+  shape(name: string): readonly number[] {
+    return this.outputTensor(name).shape;
+  }
+
+  /** An output's values after a run. */
+  async read(name: string): Promise<Float32Array> {
+    return new Float32Array(await this.engine.read(this.output(name)));
+  }
+
+  async readU32(name: string): Promise<Uint32Array> {
+    return new Uint32Array(await this.engine.read(this.output(name)));
+  }
+
+  /** Overrules a gate from the next run on: as it decides, all closed, all open. `name` is the region's. */
+  setGate(name: string, setting: GateSetting): void {
+    const state = this.regions.find((r) => r.region.name === name);
+    if (!state) throw new SgpSamError('bad-argument', `the program has no gate '${name}'`);
+    this.engine.device.queue.writeBuffer(
+      this.arena as GPUBuffer,
+      state.forceOffset,
+      new Uint32Array([FORCE[setting]]),
+    );
+  }
+
+  /** Submits one run. Resolves when everything is submitted; `read` waits for the results. */
+  run(options: RunOptions = {}): Promise<RunReport> {
+    return this.engine.guarded(this.options.label ?? 'running a program', () => this.encodeAll(options));
+  }
+
+  private async encodeAll({
+    mode = 'predicated',
+    budgetMs,
+    signal,
+    progress,
+  }: RunOptions): Promise<RunReport> {
+    const { device } = this.engine;
+    let encoder: GPUCommandEncoder | undefined;
+    let pass: GPUComputePassEncoder | undefined;
+    let submits = 0;
+    let encoded = 0;
+    let flops = 0;
+    const start = () => {
+      encoder ??= device.createCommandEncoder({ label: this.options.label ?? 'program' });
+      if (this.counters && submits === 0 && !pass) encoder.clearBuffer(this.counters.buffer);
+      pass ??= encoder.beginComputePass();
+      return pass;
+    };
+    const submit = () => {
+      if (!encoder) return;
+      pass?.end();
+      device.queue.submit([encoder.finish()]);
+      encoder = pass = undefined;
+      submits++;
+    };
+    /** In readback mode, the dispatch counts that the host read for a region. */
+    const counts = new Map<RegionState, Uint32Array>();
+    for (let i = 0; i < this.prepared.length; i++) {
+      const { pipeline, bindGroup, workgroups, region, index, flops: cost } = this.prepared[i];
+      let size = workgroups;
+      if (region && mode === 'readback') {
+        let read = counts.get(region);
+        if (!read) {
+          submit();
+          const { buffer } = region.decision;
+          read = new Uint32Array(
+            await this.engine.read({ buffer, offset: 0, size: 16 * region.calls.length }),
+          );
+          counts.set(region, read);
+        }
+        size = [read[4 * index], read[4 * index + 1], read[4 * index + 2]];
+        if (product(size) === 0) continue;
+      }
+      const at = start();
+      at.setPipeline(pipeline);
+      at.setBindGroup(0, bindGroup);
+      if (region && mode === 'indirect') at.dispatchWorkgroupsIndirect(region.decision.buffer, 16 * index);
+      else at.dispatchWorkgroups(size[0], size[1], size[2]);
+      encoded++;
+      flops += cost;
+      if (budgetMs !== undefined && flops >= this.rate * 1e6 * budgetMs) {
+        const begun = performance.now();
+        submit();
+        await this.engine.idle();
+        this.rate = Math.max(0.05, flops / 1e6 / Math.max(0.1, performance.now() - begun));
+        flops = 0;
+        signal?.throwIfAborted();
+        progress?.(i + 1, this.prepared.length);
+      }
+    }
+    submit();
+    return { submits, encoded };
+  }
+
+  /** What each region decided and did in the last run, from the GPU's own counters. */
+  async regionReports(): Promise<RegionReport[]> {
+    if (!this.counters) return [];
+    const counted = new Uint32Array(await this.engine.read(this.counters));
+    const reports: RegionReport[] = [];
+    for (const { region, calls, positions, control } of this.regions) {
+      const words = new Uint32Array(await this.engine.read(control));
+      const dispatches = calls.map((call, i) => ({
+        kernel: call.kernel,
+        planned: product(call.workgroups),
+        worked: counted[positions[i]],
+      }));
+      const executed = dispatches.filter((d) => d.worked > 0).length;
+      reports.push({
+        name: region.name,
+        openSamples: words[0],
+        openChannels: [...words.slice(1 + region.samples, 1 + 2 * region.samples)],
+        channels: region.channels,
+        executed,
+        skipped: dispatches.length - executed,
+        dispatches,
+      });
+    }
+    return reports;
+  }
+
+  dispose(): void {
+    for (const buffer of this.owned) this.engine.memory.free(buffer);
+    this.owned.length = 0;
+    this.prepared = [];
+  }
+}

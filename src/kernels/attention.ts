@@ -1,0 +1,191 @@
+/** Planner of attention.wgsl: plain multi-head attention, and an encoder block's windowed or global one. */
+import { SgpSamError } from '../errors.js';
+import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
+import { shader } from './shaders.js';
+
+export interface AttentionSpec {
+  readonly batch: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly queries: number;
+  readonly keys: number;
+}
+
+export interface WindowAttentionSpec {
+  readonly batch: number;
+  readonly heads: number;
+  readonly headDim: number;
+  readonly grid: readonly [number, number, number];
+  /** Window edge; 0 in a global block, where the (cubic) grid is the window. */
+  readonly window: number;
+}
+
+const THREADS = 64;
+
+interface Tiling {
+  readonly defines: Record<string, number | boolean>;
+  readonly queryTile: number;
+}
+
+/**
+ * Queries per workgroup and keys per tile: as many keys as shared memory holds (a tile costs four barriers).
+ * @param window the window edge, 0 for plain attention
+ */
+function tiling(caps: Capabilities, headDim: number, queries: number, keys: number, window: number): Tiling {
+  const queryTile = queries <= 4 ? 4 : queries <= 8 ? 8 : 16;
+  const hd4 = ceilDiv(headDim, 4);
+  if (hd4 > THREADS) {
+    throw new SgpSamError('adapter-limit', `attention: head dim ${headDim} is over ${4 * THREADS}`);
+  }
+  const rowPositions = window > 0 ? Math.max(window, ceilDiv(window, queryTile) * queryTile) : queryTile;
+  const fixed =
+    16 * rowPositions * hd4 +
+    (window > 0 ? 4 * (queryTile * window + 2 * window * window + window + queryTile) : 0) +
+    4 * (2 * THREADS + 3 * queryTile);
+  const room = Math.floor((caps.maxWorkgroupStorage - fixed) / (4 * queryTile));
+  let keyTile = Math.min(256, ceilDiv(keys, 32) * 32);
+  while (keyTile > room && keyTile > 32) keyTile = Math.max(32, keyTile - 32);
+  if (keyTile > room) {
+    throw new SgpSamError(
+      'adapter-limit',
+      `attention: window or grid edge ${window} with head dim ${headDim} needs ${fixed + 128 * queryTile} bytes of workgroup storage, the device has ${caps.maxWorkgroupStorage}`,
+      'Use an adapter with a larger maxComputeWorkgroupStorageSize, or a smaller window.',
+    );
+  }
+  const groups = Math.floor(THREADS / hd4);
+  return {
+    queryTile,
+    defines: {
+      HD: headDim,
+      HD4: hd4,
+      QT: queryTile,
+      KT: keyTile,
+      QI: ceilDiv(queryTile, groups),
+      Q_ROW: rowPositions * hd4,
+      SCORES: queryTile * keyTile,
+      SCALAR: headDim % 4 !== 0,
+    },
+  };
+}
+
+/** softmax(scale · q·k) · v per head; q (B, queries, C), k and v (B, keys, C), out (B, queries, C). */
+export function planAttention<T>(
+  caps: Capabilities,
+  spec: AttentionSpec,
+  buffers: { q: T; k: T; v: T; out: T },
+): KernelCall<T> {
+  const { batch, heads, headDim, queries, keys } = spec;
+  const { defines, queryTile } = tiling(caps, headDim, queries, keys, 0);
+  const width = heads * headDim;
+  return {
+    kernel: 'attention',
+    variant: 'shared',
+    shader: shader('attention', defines),
+    buffers: { q_in: buffers.q, k_in: buffers.k, v_in: buffers.v, out: buffers.out },
+    params: {
+      heads,
+      scale: headDim ** -0.5,
+      queries,
+      keys,
+      q_stride: width,
+      k_stride: width,
+      v_stride: width,
+      o_stride: width,
+      q_offset: 0,
+      k_offset: 0,
+      v_offset: 0,
+      grid_d: 0,
+      grid_h: 0,
+      grid_w: 0,
+      windows_w: 0,
+      tiles: 1,
+    },
+    workgroups: [ceilDiv(queries, queryTile), heads, batch],
+    cost: {
+      flops: 4 * batch * heads * queries * keys * headDim,
+      bytes: 4 * batch * width * 2 * (queries + keys),
+    },
+  };
+}
+
+/** Query × key pairs that are really computed, over all windows of one sample: real ones and a virtual key. */
+function pairs(grid: readonly [number, number, number], edge: number): { scores: number; rows: number } {
+  let scores = 0;
+  let rows = 0;
+  const extents = grid.map((n) =>
+    Array.from({ length: ceilDiv(n, edge) }, (_, i) => Math.min(edge, n - i * edge)),
+  );
+  for (const d of extents[0]) {
+    for (const h of extents[1]) {
+      for (const w of extents[2]) {
+        scores += (d * h * w) ** 2;
+        rows += d * h;
+      }
+    }
+  }
+  return { scores, rows };
+}
+
+/** An encoder block's attention on qkv (B, D, H, W, 3·C), relative position and padding included; out (B, D, H, W, C). */
+export function planWindowAttention<T>(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; out: T },
+): KernelCall<T> {
+  const { batch, heads, headDim, grid } = spec;
+  const edge = spec.window > 0 ? spec.window : Math.max(...grid);
+  const padded = grid.some((n) => n % edge !== 0);
+  const row = Math.min(edge, grid[2]);
+  const keys = Math.min(edge, grid[0]) * Math.min(edge, grid[1]) * row;
+  const { defines, queryTile } = tiling(caps, headDim, row, keys, edge);
+  const tiles = ceilDiv(row, queryTile);
+  const windowsW = ceilDiv(grid[2], edge);
+  const width = heads * headDim;
+  const work = pairs(grid, edge);
+  return {
+    kernel: 'attention',
+    variant: 'shared',
+    shader: shader('attention', {
+      ...defines,
+      WINDOW: true,
+      PADDED: padded,
+      L: edge,
+      REL_D: queryTile * edge,
+      REL: edge * edge,
+    }),
+    buffers: {
+      q_in: buffers.qkv,
+      k_in: buffers.qkv,
+      v_in: buffers.qkv,
+      out: buffers.out,
+      qkv_bias: buffers.qkvBias,
+      table_d: buffers.tableD,
+      table_h: buffers.tableH,
+      table_w: buffers.tableW,
+    },
+    params: {
+      heads,
+      scale: headDim ** -0.5,
+      queries: grid[0] * grid[1] * grid[2],
+      keys: grid[0] * grid[1] * grid[2],
+      q_stride: 3 * width,
+      k_stride: 3 * width,
+      v_stride: 3 * width,
+      o_stride: width,
+      q_offset: 0,
+      k_offset: width,
+      v_offset: 2 * width,
+      grid_d: grid[0],
+      grid_h: grid[1],
+      grid_w: grid[2],
+      windows_w: windowsW,
+      tiles,
+    },
+    workgroups: [grid[0] * grid[1] * windowsW * tiles, heads, batch],
+    cost: {
+      // scores and values, and the three tables of every (d, h) row
+      flops: batch * heads * headDim * (4 * work.scores + 6 * work.rows * edge * edge),
+      bytes: 4 * batch * width * 4 * grid[0] * grid[1] * grid[2],
+    },
+  };
+}

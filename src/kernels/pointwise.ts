@@ -1,0 +1,141 @@
+/** Planners of the memory-bound kernels: LayerNorm, elementwise, copies, means, the NaN count. */
+import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
+import type { Activation } from './matmul.js';
+import { shader } from './shaders.js';
+
+const THREADS = 64;
+
+export interface LayerNormSpec {
+  readonly rows: number;
+  readonly channels: number;
+  readonly eps: number;
+  readonly activation?: Activation;
+  readonly region?: { readonly samples: number; readonly counter: number };
+}
+
+/** LayerNorm over the last axis of (rows, channels); inside a region, rows are per sample. */
+export function planLayerNorm<T>(
+  caps: Capabilities,
+  spec: LayerNormSpec,
+  buffers: { x: T; weight: T; bias: T; y: T; control?: T; counters?: T },
+): KernelCall<T> {
+  const { rows, channels, region } = spec;
+  const variants = ['row-per-invocation', 'row-per-workgroup'];
+  const forced = caps.force?.layer_norm;
+  const variant =
+    forced !== undefined && variants.includes(forced)
+      ? forced
+      : variants[caps.software || channels <= 64 ? 0 : 1];
+  const perInvocation = variant === variants[0];
+  const [x, y] = spread(perInvocation ? ceilDiv(rows, THREADS) : rows, caps);
+  const samples = region?.samples ?? 1;
+  const { control, counters, ...operands } = buffers;
+  return {
+    kernel: 'layer_norm',
+    variant,
+    shader: shader('layer_norm', {
+      SCALAR: channels % 4 !== 0,
+      ROW_PER_INVOCATION: perInvocation,
+      GELU: spec.activation === 'gelu',
+      RELU: spec.activation === 'relu',
+      REGION: region !== undefined,
+    }),
+    buffers:
+      region && control !== undefined && counters !== undefined
+        ? { ...operands, control, counters }
+        : operands,
+    params: { rows, channels, eps: spec.eps, grid_x: x, counter: region?.counter ?? 0 },
+    workgroups: [x, y, samples],
+    cost: { flops: 8 * samples * rows * channels, bytes: 8 * samples * rows * channels },
+    ...(region ? { scaling: {} } : {}),
+  };
+}
+
+/** y = activation(x + other), `other` (period elements) repeating over x (count elements). */
+export function planElementwise<T>(
+  caps: Capabilities,
+  spec: { readonly count: number; readonly period?: number; readonly activation?: Activation },
+  buffers: { x: T; other?: T; y: T },
+): KernelCall<T> {
+  const [x, y, z] = spread(ceilDiv(spec.count, THREADS), caps);
+  const used: Record<string, T> = { x: buffers.x, y: buffers.y };
+  if (buffers.other !== undefined) used.other = buffers.other;
+  return {
+    kernel: 'elementwise',
+    variant: 'scalar',
+    shader: shader('elementwise', {
+      ADD: buffers.other !== undefined,
+      GELU: spec.activation === 'gelu',
+      RELU: spec.activation === 'relu',
+    }),
+    buffers: used,
+    params: { count: spec.count, period: spec.period ?? spec.count, grid_x: x },
+    workgroups: [x, y, z],
+    cost: { flops: spec.count, bytes: 4 * (2 * spec.count + (spec.period ?? 0)) },
+  };
+}
+
+export interface CopySpec {
+  readonly blocks: number;
+  readonly inner: number;
+  readonly xStride: number;
+  readonly xOffset: number;
+  readonly yStride: number;
+  readonly yOffset: number;
+}
+
+/** Copies `blocks` runs of `inner` elements from one stride and offset to another. */
+export function planCopy<T>(caps: Capabilities, spec: CopySpec, buffers: { x: T; y: T }): KernelCall<T> {
+  const count = spec.blocks * spec.inner;
+  const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
+  return {
+    kernel: 'copy',
+    variant: 'scalar',
+    shader: shader('copy'),
+    buffers,
+    params: {
+      count,
+      inner: spec.inner,
+      x_stride: spec.xStride,
+      x_offset: spec.xOffset,
+      y_stride: spec.yStride,
+      y_offset: spec.yOffset,
+      grid_x: x,
+    },
+    workgroups: [x, y, z],
+    cost: { flops: 0, bytes: 8 * count },
+  };
+}
+
+/** Mean over the tokens of (B, N, C) → (B, C). */
+export function planMeanTokens<T>(
+  spec: { readonly batch: number; readonly tokens: number; readonly channels: number },
+  buffers: { x: T; y: T },
+): KernelCall<T> {
+  const { batch, tokens, channels } = spec;
+  return {
+    kernel: 'mean_tokens',
+    variant: 'shared',
+    shader: shader('mean_tokens'),
+    buffers,
+    params: { tokens, channels },
+    workgroups: [ceilDiv(channels, 16), batch, 1],
+    cost: { flops: batch * tokens * channels, bytes: 4 * batch * tokens * channels },
+  };
+}
+
+/** Counts NaN and infinite elements: (count) → (2) u32, the count and the first index + 1. */
+export function planCountNonfinite<T>(
+  spec: { readonly count: number },
+  buffers: { x: T; result: T },
+): KernelCall<T> {
+  return {
+    kernel: 'count_nonfinite',
+    variant: 'shared',
+    shader: shader('count_nonfinite'),
+    buffers,
+    params: { count: spec.count },
+    workgroups: [1, 1, 1],
+    cost: { flops: 0, bytes: 4 * spec.count },
+  };
+}

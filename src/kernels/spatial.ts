@@ -1,0 +1,150 @@
+/** Planners of what works on coordinates: resizing, affine resampling, position encodings, the mask product. */
+import { SgpSamError } from '../errors.js';
+import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
+import { shader } from './shaders.js';
+
+const THREADS = 64;
+type Size3 = readonly [number, number, number];
+const voxels = (size: Size3): number => size[0] * size[1] * size[2];
+
+/** Trilinear resize of (P, d, h, w) planes, align_corners = false. */
+export function planResize<T>(
+  caps: Capabilities,
+  spec: { readonly planes: number; readonly input: Size3; readonly output: Size3 },
+  buffers: { x: T; y: T },
+): KernelCall<T> {
+  const { planes, input, output } = spec;
+  const count = planes * voxels(output);
+  // place() multiplies (2i + 1) by the input's length in 32 bits.
+  if (Math.max(...input) * Math.max(...output) >= 2 ** 30) {
+    throw new SgpSamError(
+      'bad-graph',
+      `resize: ${input.join('×')} → ${output.join('×')} is beyond 32-bit coordinates`,
+    );
+  }
+  const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
+  return {
+    kernel: 'resize',
+    variant: 'scalar',
+    shader: shader('resize'),
+    buffers,
+    params: {
+      count,
+      in_d: input[0],
+      in_h: input[1],
+      in_w: input[2],
+      out_d: output[0],
+      out_h: output[1],
+      out_w: output[2],
+      grid_x: x,
+    },
+    workgroups: [x, y, z],
+    cost: { flops: 14 * count, bytes: 4 * (count + planes * voxels(input)) },
+  };
+}
+
+export interface AffineResampleSpec {
+  readonly input: Size3;
+  readonly output: Size3;
+  /** Row-major 3×4: output voxel → input coordinates, in voxels. */
+  readonly matrix: readonly number[];
+  /** The value beyond half a voxel outside. */
+  readonly outside: number;
+}
+
+/** out[i,j,k] = trilinear sample of x at matrix · (i,j,k,1). */
+export function planAffineResample<T>(
+  caps: Capabilities,
+  spec: AffineResampleSpec,
+  buffers: { x: T; y: T },
+): KernelCall<T> {
+  const { input, output, matrix, outside } = spec;
+  if (matrix.length !== 12) throw new SgpSamError('bad-graph', 'affine_resample: the matrix must be 3×4');
+  const count = voxels(output);
+  const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
+  const m = Object.fromEntries(matrix.map((v, i) => [`m${Math.floor(i / 4)}${i % 4}`, v]));
+  return {
+    kernel: 'affine_resample',
+    variant: 'scalar',
+    shader: shader('affine_resample'),
+    buffers,
+    params: {
+      count,
+      in_d: input[0],
+      in_h: input[1],
+      in_w: input[2],
+      out_h: output[1],
+      out_w: output[2],
+      grid_x: x,
+      outside,
+      ...m,
+    },
+    workgroups: [x, y, z],
+    cost: { flops: 32 * count, bytes: 4 * (count + Math.min(voxels(input), 8 * count)) },
+  };
+}
+
+/** Points (rows, 4) of voxel coordinates and label → embeddings (rows, 3·features), SPEC A2. */
+export function planPointEncoding<T>(
+  caps: Capabilities,
+  spec: { readonly rows: number; readonly features: number; readonly volume: number },
+  buffers: { gaussian: T; points: T; embed_0: T; embed_1: T; not_a_point: T; y: T },
+): KernelCall<T> {
+  const { rows, features, volume } = spec;
+  const [x, y, z] = spread(ceilDiv(rows * features, THREADS), caps);
+  return {
+    kernel: 'position_encoding',
+    variant: 'points',
+    shader: shader('position_encoding', { POINTS: true }),
+    buffers,
+    params: { rows, features, edge: 0, volume, grid_x: x },
+    workgroups: [x, y, z],
+    cost: { flops: 40 * rows * features, bytes: 12 * rows * features },
+  };
+}
+
+/** The dense position encoding of a cube of cells: (edge³, 3·features), SPEC A2. */
+export function planDenseEncoding<T>(
+  caps: Capabilities,
+  spec: { readonly edge: number; readonly features: number },
+  buffers: { gaussian: T; y: T },
+): KernelCall<T> {
+  const rows = spec.edge ** 3;
+  const [x, y, z] = spread(ceilDiv(rows * spec.features, THREADS), caps);
+  return {
+    kernel: 'position_encoding',
+    variant: 'dense',
+    shader: shader('position_encoding'),
+    buffers,
+    params: { rows, features: spec.features, edge: spec.edge, volume: 0, grid_x: x },
+    workgroups: [x, y, z],
+    cost: { flops: 40 * rows * spec.features, bytes: 12 * rows * spec.features },
+  };
+}
+
+/** (B, M, C) × (B, N, C) → (B, M, N): the hypernetworks' weights applied to the upscaled embedding. */
+export function planMaskProduct<T>(
+  caps: Capabilities,
+  spec: {
+    readonly batch: number;
+    readonly masks: number;
+    readonly voxels: number;
+    readonly channels: number;
+  },
+  buffers: { hyper: T; voxels: T; masks: T },
+): KernelCall<T> {
+  const groups = ceilDiv(spec.voxels, THREADS);
+  const [x, y] = spread(groups, caps);
+  return {
+    kernel: 'mask_product',
+    variant: 'register',
+    shader: shader('mask_product', { M: spec.masks }),
+    buffers,
+    params: { voxels: spec.voxels, channels: spec.channels, grid_x: x },
+    workgroups: [x, y, spec.batch],
+    cost: {
+      flops: 2 * spec.batch * spec.masks * spec.voxels * spec.channels,
+      bytes: 4 * spec.batch * spec.voxels * (spec.channels + spec.masks),
+    },
+  };
+}
