@@ -1,0 +1,181 @@
+import { describe, expect, it } from 'vitest';
+import { matmulVariants } from '../../src/kernels/matmul.js';
+import {
+  add,
+  conv3d,
+  convTranspose3d,
+  gelu,
+  linear,
+  map,
+  patchEmbed,
+  randomTensor,
+  relativeL2,
+  relu,
+  type Tensor64,
+  tensor64,
+} from '../reference/index.js';
+import { runGraph, testCapabilities } from '../support/run.js';
+
+/** Float32 sums against float64. */
+const TOLERANCE = 2e-6;
+const variants = matmulVariants(await testCapabilities());
+
+const force = (variant: string) => ({ force: { matmul: variant, conv3d: variant, conv_transpose: variant } });
+
+describe.each(variants)('matmul, variant %s', (variant) => {
+  // Shape classes: one row, few rows, ragged tiles on both sides, K beyond one chunk, N and K not multiples of 4.
+  const shapes = [
+    [1, 48, 48],
+    [5, 384, 192],
+    [33, 36, 20],
+    [64, 64, 64],
+    [130, 260, 132],
+    [512, 768, 96],
+    [17, 6, 7],
+    [3, 2048, 6],
+    [216, 48, 144],
+  ];
+  it.each(shapes)('linear %i × %i → %i', async (rows, k, n) => {
+    const x = randomTensor([rows, k], 1);
+    const w = randomTensor([n, k], 2);
+    const bias = randomTensor([n], 3);
+    const { outputs } = await runGraph(
+      (b) => {
+        const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+        b.graph.output('y', y);
+      },
+      { capabilities: force(variant) },
+    );
+    expect(relativeL2(outputs.y, linear(x, w, bias).data)).toBeLessThan(TOLERANCE);
+  });
+
+  it.each(['gelu', 'relu'] as const)('fuses bias, %s and residual', async (name) => {
+    const x = randomTensor([2, 35, 40], 1);
+    const w = randomTensor([28, 40], 2);
+    const bias = randomTensor([28], 3);
+    const residual = randomTensor([2, 35, 28], 4);
+    const { outputs, program } = await runGraph(
+      (b) => {
+        const h = b.graph.activation(b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('b', bias)), name);
+        b.graph.output('y', b.graph.add(b.input('r', residual), h));
+      },
+      { capabilities: force(variant) },
+    );
+    expect(program.plan.calls.length).toBe(1);
+    const want = add(map(linear(x, w, bias), name === 'gelu' ? gelu : relu), residual);
+    expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
+  });
+
+  it('adds a residual that repeats over the batch', async () => {
+    const x = randomTensor([3, 20, 16], 1);
+    const w = randomTensor([12, 16], 2);
+    const position = randomTensor([20, 12], 3);
+    const { outputs, program } = await runGraph(
+      (b) => {
+        const h = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'));
+        b.graph.output('y', b.graph.add(h, b.param('p', position)));
+      },
+      { capabilities: force(variant) },
+    );
+    expect(program.plan.calls.length).toBe(1);
+    const tiled = tensor64([3, 20, 12], [...position.data, ...position.data, ...position.data]);
+    expect(relativeL2(outputs.y, add(linear(x, w), tiled).data)).toBeLessThan(TOLERANCE);
+  });
+
+  it.each([
+    { name: '1³', channels: 48, out: 36, kernel: 1 },
+    { name: '3³', channels: 16, out: 24, kernel: 3, padding: 1 },
+    { name: '3³, dilation 2', channels: 12, out: 12, kernel: 3, padding: 2, dilation: 2 },
+    { name: '3³, dilation 3 (most taps outside)', channels: 8, out: 8, kernel: 3, padding: 3, dilation: 3 },
+    { name: 'k2 s2, one channel', channels: 1, out: 4, kernel: 2, stride: 2 },
+    { name: 'k2 s2', channels: 4, out: 16, kernel: 2, stride: 2 },
+    { name: '3³, odd channels', channels: 5, out: 7, kernel: 3, padding: 1 },
+    { name: '3³, one channel, padded', channels: 1, out: 8, kernel: 3, padding: 1 },
+  ])('conv3d $name', async ({ channels, out, kernel, stride = 1, padding = 0, dilation = 1 }) => {
+    const x = randomTensor([2, 6, 4, 8, channels], 1);
+    const w = randomTensor([out, channels, kernel, kernel, kernel], 2);
+    const bias = randomTensor([out], 3);
+    const { outputs } = await runGraph(
+      (b) => {
+        const attrs = { kernel, stride, padding, dilation };
+        const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), b.param('bias', bias), attrs);
+        b.graph.output('y', y);
+      },
+      { capabilities: force(variant) },
+    );
+    const want = conv3d(x, w, { bias, stride, padding, dilation });
+    expect(outputs.y.length).toBe(want.data.length);
+    expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
+  });
+
+  it.each([4, 6, 8, 16])('patch embedding, patch %i', async (patch) => {
+    const volume = randomTensor([2, 2 * patch, 2 * patch, 2 * patch], 1);
+    const w = randomTensor([20, 1, patch, patch, patch], 2);
+    const bias = randomTensor([20], 3);
+    const { outputs } = await runGraph(
+      (b) => {
+        const image = b.graph.reshape(b.input('x', volume), [...volume.shape, 1]);
+        const attrs = { kernel: patch, stride: patch };
+        b.graph.output('y', b.graph.conv3d(image, b.param('w', w, 'conv'), b.param('bias', bias), attrs));
+      },
+      { capabilities: force(variant) },
+    );
+    expect(relativeL2(outputs.y, patchEmbed(volume, w, bias).data)).toBeLessThan(TOLERANCE);
+  });
+
+  it.each([
+    [48, 12],
+    [12, 6],
+    [8, 3],
+  ])('conv-transpose k2 s2, %i → %i', async (channels, out) => {
+    const x = randomTensor([2, 3, 4, 5, channels], 1);
+    const w = randomTensor([channels, out, 2, 2, 2], 2);
+    const bias = randomTensor([out], 3);
+    const { outputs } = await runGraph(
+      (b) => {
+        const y = b.graph.convTranspose(b.input('x', x), b.param('w', w, 'conv_transpose'), b.param('bias', bias));
+        b.graph.output('y', b.graph.gelu(y));
+      },
+      { capabilities: force(variant) },
+    );
+    const want = map(convTranspose3d(x, w, bias), gelu);
+    expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
+  });
+
+  it('writes convolutions side by side into their concatenation', async () => {
+    const x = randomTensor([1, 4, 4, 4, 8], 1);
+    const weights: Tensor64[] = [1, 2, 3].map((i) => randomTensor([12, 8, 3, 3, 3], i));
+    const { outputs, program } = await runGraph(
+      (b) => {
+        const image = b.input('x', x);
+        const parts = weights.map((w, i) => {
+          const dilation = i + 1;
+          const w_ = b.param(`w${i}`, w, 'conv');
+          return b.graph.gelu(b.graph.conv3d(image, w_, undefined, { kernel: 3, padding: dilation, dilation }));
+        });
+        b.graph.output('y', b.graph.concat(parts, -1));
+      },
+      { capabilities: force(variant) },
+    );
+    expect(program.plan.calls.length).toBe(3);
+    const parts = weights.map((w, i) => map(conv3d(x, w, { padding: i + 1, dilation: i + 1 }), gelu));
+    const want = new Float64Array(64 * 36);
+    parts.forEach((part, i) => {
+      part.data.forEach((v, e) => {
+        want[Math.floor(e / 12) * 36 + i * 12 + (e % 12)] = v;
+      });
+    });
+    expect(relativeL2(outputs.y, want)).toBeLessThan(TOLERANCE);
+  });
+});
+
+it('names the variants when one is forced that is not there', async () => {
+  const x = randomTensor([4, 4], 1);
+  const run = runGraph(
+    (b) => {
+      b.graph.output('y', b.graph.linear(b.input('x', x), b.param('w', x, 'linear')));
+    },
+    { capabilities: { force: { matmul: 'quantum' } } },
+  );
+  await expect(run).rejects.toThrow(/no variant 'quantum'.*\n.*Available: /);
+});

@@ -1,0 +1,42 @@
+/** Linear layers and LayerNorm: everything that works along the last axis alone. */
+import { check, dot, type Tensor64, tensor64 } from './tensor.js';
+
+/** y[…, n] = Σ_k x[…, k]·w[n, k] + b[n], with x (…, K), w (N, K) as PyTorch keeps it, b (N). */
+export function linear(x: Tensor64, w: Tensor64, b?: Tensor64): Tensor64 {
+  const [n, k] = w.shape;
+  check(w.shape.length === 2, `linear weight [${w.shape.join(', ')}]`);
+  check(x.shape[x.shape.length - 1] === k, `linear of [${x.shape.join(', ')}] by (${n}, ${k})`);
+  check(b === undefined || b.data.length === n, `linear bias of ${b?.data.length} for ${n} outputs`);
+  const y = tensor64([...x.shape.slice(0, -1), n]);
+  const rows = y.data.length / n;
+  for (let row = 0; row < rows; row++) {
+    for (let j = 0; j < n; j++) {
+      y.data[row * n + j] = dot(x.data, row * k, w.data, j * k, k) + (b === undefined ? 0 : b.data[j]);
+    }
+  }
+  return y;
+}
+
+/**
+ * LayerNorm over the last axis: (x − mean)/√(var + eps)·weight + bias with the biased variance. In a
+ * channels-last volume this is SPEC A's LayerNorm3d. eps is 1e-6 in the encoder, every LayerNorm3d and the
+ * SGPM, 1e-5 in the mask decoder's transformer.
+ */
+export function layerNorm(x: Tensor64, weight: Tensor64, bias: Tensor64, eps: number): Tensor64 {
+  const c = x.shape[x.shape.length - 1];
+  check(weight.data.length === c && bias.data.length === c, `layerNorm of width ${c}`);
+  const y = tensor64(x.shape);
+  for (let row = 0; row < y.data.length; row += c) {
+    let mean = 0;
+    for (let i = 0; i < c; i++) mean += x.data[row + i];
+    mean /= c;
+    let variance = 0;
+    for (let i = 0; i < c; i++) variance += (x.data[row + i] - mean) ** 2;
+    variance /= c;
+    const scale = 1 / Math.sqrt(variance + eps);
+    for (let i = 0; i < c; i++) {
+      y.data[row + i] = (x.data[row + i] - mean) * scale * weight.data[i] + bias.data[i];
+    }
+  }
+  return y;
+}

@@ -1,0 +1,102 @@
+import { createReadStream, statSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { extname, join, resolve, sep } from 'node:path';
+import type { Page } from 'playwright-core';
+import { chromium } from 'playwright-core';
+import { findBrowser } from './browser.js';
+
+export { findBrowser } from './browser.js';
+
+export interface PageOptions {
+  /** URL prefixes ending in `/` and the folders they show. */
+  serve?: Record<string, string>;
+  /** Further flags for Chromium. */
+  args?: readonly string[];
+}
+
+const TYPES: Record<string, string> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.json': 'application/json',
+  '.map': 'application/json',
+  '.svg': 'image/svg+xml',
+  '.wasm': 'application/wasm',
+};
+
+const FLAGS = [
+  '--enable-unsafe-webgpu',
+  '--use-webgpu-adapter=swiftshader',
+  '--enable-unsafe-swiftshader',
+  '--ignore-gpu-blocklist',
+  '--no-sandbox',
+  '--no-zygote',
+  '--disable-dev-shm-usage',
+];
+
+/**
+ * Runs `body` with a page of a fresh headless Chromium whose WebGPU is SwiftShader. `url` is the root of a server on
+ * localhost, and so a secure context, that shows the folders of `serve`; its `/` is an empty page unless served.
+ */
+export async function withPage<T>(
+  body: (page: Page, url: string) => Promise<T>,
+  options: PageOptions = {},
+): Promise<T> {
+  const found = findBrowser();
+  if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
+  const server = await serveFolders(options.serve ?? {});
+  try {
+    const browser = await chromium.launch({
+      executablePath: found.executable,
+      args: [...FLAGS, ...(options.args ?? [])],
+      env: { ...process.env, ...found.env } as Record<string, string>,
+    });
+    try {
+      const page = await browser.newPage();
+      const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
+      await page.goto(url);
+      return await body(page, url);
+    } finally {
+      await browser.close();
+    }
+  } finally {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  }
+}
+
+async function serveFolders(folders: Record<string, string>): Promise<Server> {
+  // The longest prefix wins, so that `/` can be served beside others.
+  const prefixes = Object.keys(folders).sort((a, b) => b.length - a.length);
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
+    const prefix = prefixes.find((candidate) => path.startsWith(candidate));
+    const file = prefix && fileBelow(folders[prefix]!, path.slice(prefix.length) || 'index.html');
+    if (file) {
+      const type = TYPES[extname(file.path)] ?? 'application/octet-stream';
+      response.writeHead(200, {
+        'content-type': type,
+        'content-length': file.size,
+        'cache-control': 'no-store',
+      });
+      createReadStream(file.path).pipe(response);
+    } else {
+      const blank = path === '/';
+      response.writeHead(blank ? 200 : 404, { 'content-type': 'text/html' });
+      response.end(blank ? '<!doctype html><title>test</title>' : '');
+    }
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return server;
+}
+
+function fileBelow(folder: string, relative: string): { path: string; size: number } | undefined {
+  const root = resolve(folder);
+  const path = join(root, relative);
+  if (!path.startsWith(root + sep)) return undefined;
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat?.isFile() ? { path, size: stat.size } : undefined;
+}

@@ -1,0 +1,123 @@
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { SgpSamError } from '../errors.js';
+import { type ByteSource, checkRange } from './byte-source.js';
+import { openWeights, type WeightSource } from './weight-source.js';
+
+/** One read() call of Node takes at most 2 GiB; stay well below. */
+const READ_STEP = 1 << 30;
+
+/**
+ * Opens a file for reading by ranges; nothing is read yet.
+ * @throws SgpSamError `bad-file` when it is missing, a folder or not readable.
+ */
+export async function openFile(path: string): Promise<ByteSource> {
+  let handle: FileHandle | undefined;
+  let size: number;
+  try {
+    handle = await open(path, 'r');
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw new SgpSamError('bad-file', `${path}: not a regular file`);
+    size = stat.size;
+  } catch (cause) {
+    await handle?.close();
+    throw cause instanceof SgpSamError ? cause : cannotOpen(path, cause);
+  }
+  return fileSource(path, handle, size);
+}
+
+/** `openFile` and `openWeights` in one; the file is closed again when it is not a weight file. */
+export async function openWeightFile(path: string): Promise<WeightSource> {
+  const source = await openFile(path);
+  try {
+    return await openWeights(source);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/**
+ * Writes chunks to `path` as they come, through `path.partial` and a rename, so that no half-written file is
+ * left under the final name when a chunk fails.
+ * @returns the bytes written.
+ * @throws SgpSamError `bad-file` when the file cannot be written; what the chunks throw is passed on.
+ */
+export async function writeFileChunks(
+  path: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<number> {
+  const partial = `${path}.partial`;
+  let written = 0;
+  try {
+    const handle = await open(partial, 'w');
+    try {
+      for await (const chunk of chunks) {
+        // write() may take fewer bytes than offered.
+        for (let done = 0; done < chunk.byteLength; ) {
+          const step = Math.min(READ_STEP, chunk.byteLength - done);
+          const { bytesWritten } = await handle.write(chunk, done, step, written);
+          done += bytesWritten;
+          written += bytesWritten;
+        }
+      }
+    } finally {
+      await handle.close();
+    }
+    await rename(partial, path);
+    return written;
+  } catch (cause) {
+    await rm(partial, { force: true }).catch(() => {});
+    if (cause instanceof SgpSamError || systemCode(cause) === undefined) throw cause;
+    throw new SgpSamError('bad-file', `${path}: cannot be written: ${reason(cause)}`, undefined, { cause });
+  }
+}
+
+function fileSource(path: string, handle: FileHandle, size: number): ByteSource {
+  let closed = false;
+  const source: ByteSource = {
+    name: path,
+    size,
+    async read(offset, length) {
+      checkRange(source, offset, length);
+      if (closed) throw new SgpSamError('bad-file', `${path}: read after it was closed`);
+      const bytes = new Uint8Array(length);
+      let done = 0;
+      while (done < length) {
+        const step = Math.min(READ_STEP, length - done);
+        const { bytesRead } = await handle.read(bytes, done, step, offset + done).catch((cause) => {
+          throw new SgpSamError('bad-file', `${path}: cannot be read: ${reason(cause)}`, undefined, {
+            cause,
+          });
+        });
+        if (bytesRead === 0) {
+          throw new SgpSamError('bad-file', `${path}: ends at byte ${offset + done}; it shrank while in use`);
+        }
+        done += bytesRead;
+      }
+      return bytes;
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      await handle.close();
+    },
+  };
+  return source;
+}
+
+function cannotOpen(path: string, cause: unknown): SgpSamError {
+  const code = systemCode(cause);
+  const missing = code === 'ENOENT' || code === 'ENOTDIR';
+  const what = missing ? 'no such file' : `cannot be opened: ${reason(cause)}`;
+  const mend = missing ? 'Check the path (it is relative to the current folder).' : undefined;
+  return new SgpSamError('bad-file', `${path}: ${what}`, mend, { cause });
+}
+
+function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,10 @@
+export * from './byte-source.js';
+export * from './check.js';
+export * from './convert.js';
+export { DTYPE_SIZE, decodeF32, elementCount, isFloatDType } from './dtype.js';
+export * from './formula.js';
+export * from './half.js';
+export { openPth, type PthSource } from './pth.js';
+export { openSafetensors } from './safetensors.js';
+export * from './safetensors-write.js';
+export * from './weight-source.js';

@@ -1,0 +1,170 @@
+/**
+ * Builds dist: browser.js (one minified file), node.js, cli.js and types. All of it is made beside the old dist,
+ * which is replaced at the end, so a failed build leaves that one as it was.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const dist = join(root, 'dist');
+
+/** Shaders without comments, indentation and blank lines. WGSL has no strings that could look like a comment. */
+const slimShaders = {
+  name: 'slim-shaders',
+  setup(bundler) {
+    bundler.onLoad({ filter: /\.wgsl$/ }, async ({ path }) => ({
+      contents: stripWgsl(await readFile(path, 'utf8')),
+      loader: 'text',
+    }));
+  },
+};
+
+function stripWgsl(source) {
+  let out = '';
+  let depth = 0; // block comments nest in WGSL
+  for (let i = 0; i < source.length; i++) {
+    const pair = source.slice(i, i + 2);
+    if (pair === '/*') {
+      depth++;
+      i++;
+    } else if (pair === '*/' && depth > 0) {
+      depth--;
+      i++;
+      if (depth === 0) out += ' ';
+    } else if (depth > 0) {
+      // inside a comment
+    } else if (pair === '//') {
+      const end = source.indexOf('\n', i);
+      i = end < 0 ? source.length : end - 1;
+    } else {
+      out += source[i];
+    }
+  }
+  const lines = out.split('\n').map((line) => line.trim());
+  return lines.filter((line) => line !== '').join('\n');
+}
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  sourcemap: true,
+  logLevel: 'warning',
+  metafile: true,
+};
+
+const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
+
+const bundles = [
+  // platform "browser" makes any import of a Node module an error
+  {
+    entry: 'src/index.ts',
+    out: 'browser.js',
+    with: { ...common, platform: 'browser', minify: true, plugins: [slimShaders] },
+  },
+  { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
+  {
+    entry: 'src/cli/main.ts',
+    out: 'cli.js',
+    with: { ...nodeLike, banner: { js: '#!/usr/bin/env node' } },
+    executable: true,
+  },
+];
+
+async function makeBundle(folder, bundle) {
+  if (!existsSync(join(root, bundle.entry))) {
+    console.log(`${bundle.out.padEnd(12)} left out: there is no ${bundle.entry}`);
+    return;
+  }
+  const outfile = join(folder, bundle.out);
+  const { metafile } = await build({ ...bundle.with, entryPoints: [bundle.entry], outfile });
+  if (bundle.with.platform === 'browser') {
+    const outside = Object.values(metafile.outputs).flatMap((output) =>
+      output.imports.filter((it) => it.external),
+    );
+    if (outside.length > 0)
+      throw new Error(`${bundle.out} still imports ${outside.map((it) => it.path).join(', ')}`);
+  }
+  if (bundle.executable) await chmod(outfile, 0o755);
+  const text = await readFile(outfile);
+  const size = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`;
+  console.log(
+    `${bundle.out.padEnd(12)} ${size(text.length)}, gzipped ${size(gzipSync(text, { level: 9 }).length)}`,
+  );
+}
+
+/** The entry points' declarations and those they need, by the compiler that also checks them. */
+async function makeTypes(folder) {
+  const entries = ['src/index.ts', 'src/index.node.ts'].filter((entry) => existsSync(join(root, entry)));
+  const config = join(folder, 'tsconfig.json');
+  await writeFile(
+    config,
+    JSON.stringify({
+      extends: join(root, 'tsconfig.json'),
+      compilerOptions: {
+        rootDir: join(root, 'src'),
+        outDir: 'types',
+        noEmit: false,
+        declaration: true,
+        emitDeclarationOnly: true,
+        stripInternal: true,
+      },
+      include: [],
+      files: [...entries, 'src/wgsl.d.ts'].map((file) => join(root, file)),
+    }),
+  );
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  await promisify(execFile)(process.execPath, [tsc, '-p', config], { cwd: root });
+  await rm(config);
+  const types = join(folder, 'types');
+  const files = (await readdir(types, { recursive: true })).filter((name) => name.endsWith('.d.ts'));
+  for (const name of files) {
+    const text = await readFile(join(types, name), 'utf8');
+    if (/from '[^']*\.wgsl'|import\("[^"]*\.wgsl"\)/.test(text))
+      throw new Error(`types/${name} mentions a shader file`);
+    // The public types speak of GPUDevice and the like, which TypeScript's own library does not yet have in full.
+    if (/^index(\.node)?\.d\.ts$/.test(name)) {
+      await writeFile(join(types, name), `/// <reference types="@webgpu/types" />\n${text}`);
+    }
+  }
+  console.log(`${'types'.padEnd(12)} ${files.length} declaration files`);
+}
+
+const started = performance.now();
+// Not in the system's temporary folder: renaming needs the same file system.
+await mkdir(join(root, 'out'), { recursive: true });
+const work = await mkdtemp(join(root, 'out', 'build-'));
+try {
+  const fresh = join(work, 'dist');
+  await mkdir(fresh);
+  await Promise.all([...bundles.map((bundle) => makeBundle(fresh, bundle)), makeTypes(fresh)]);
+  await replaceDist(fresh);
+  console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+} catch (error) {
+  // esbuild has printed its own errors; tsc's are on its stdout.
+  if (error.stdout) console.error(error.stdout);
+  else if (!error.errors) console.error(error.message);
+  console.error('The build failed; dist is as it was.');
+  process.exitCode = 1;
+} finally {
+  await rm(work, { recursive: true, force: true });
+}
+
+async function replaceDist(fresh) {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      if (existsSync(dist)) await rename(dist, join(work, `old-${attempt}`));
+      return await rename(fresh, dist);
+    } catch (error) {
+      // Another build came in between: its dist is then replaced in turn.
+      if (attempt === 3) throw error;
+    }
+  }
+}
