@@ -14,7 +14,10 @@ import { build } from 'esbuild';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
-/** Shaders without comments, indentation and blank lines. WGSL has no strings that could look like a comment. */
+/**
+ * Shaders without comments, indentation and blank lines. WGSL has no strings that could look like a comment;
+ * `//#` lines are directives (src/kernels/wgsl.ts) and stay.
+ */
 const slimShaders = {
   name: 'slim-shaders',
   setup(bundler) {
@@ -39,7 +42,7 @@ function stripWgsl(source) {
       if (depth === 0) out += ' ';
     } else if (depth > 0) {
       // inside a comment
-    } else if (pair === '//') {
+    } else if (pair === '//' && source[i + 2] !== '#') {
       const end = source.indexOf('\n', i);
       i = end < 0 ? source.length : end - 1;
     } else {
@@ -50,6 +53,8 @@ function stripWgsl(source) {
   return lines.filter((line) => line !== '').join('\n');
 }
 
+const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -58,6 +63,7 @@ const common = {
   sourcemap: true,
   logLevel: 'warning',
   metafile: true,
+  define: { __VERSION__: JSON.stringify(version) },
 };
 
 const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
@@ -117,7 +123,7 @@ async function makeTypes(folder) {
         stripInternal: true,
       },
       include: [],
-      files: [...entries, 'src/wgsl.d.ts'].map((file) => join(root, file)),
+      files: [...entries, 'src/wgsl.d.ts', 'src/version.d.ts'].map((file) => join(root, file)),
     }),
   );
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');

@@ -6,7 +6,14 @@ import { runGraph } from '../support/run.js';
 const TOLERANCE = 2e-5;
 
 describe('windowed and global attention with relative position (SPEC A1)', () => {
-  const cases: { name: string; batch: number; grid: number[]; window: number; heads: number; headDim: number }[] = [
+  const cases: {
+    name: string;
+    batch: number;
+    grid: number[];
+    window: number;
+    heads: number;
+    headDim: number;
+  }[] = [
     { name: 'global, one tile of keys', batch: 1, grid: [6, 6, 6], window: 0, heads: 3, headDim: 16 },
     { name: 'global, several tiles of keys', batch: 1, grid: [8, 8, 8], window: 0, heads: 1, headDim: 64 },
     { name: 'windows that divide the grid', batch: 1, grid: [8, 8, 8], window: 4, heads: 2, headDim: 8 },
@@ -38,7 +45,16 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
           b.param('h', weights.relPosH),
           b.param('w', weights.relPosW),
         ] as const;
-        b.graph.output('y', b.graph.windowAttention(b.input('qkv', qkv), b.param('bias', weights.qkvBias), tables, heads, window));
+        b.graph.output(
+          'y',
+          b.graph.windowAttention(
+            b.input('qkv', qkv),
+            b.param('bias', weights.qkvBias),
+            tables,
+            heads,
+            window,
+          ),
+        );
       });
       expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
     });

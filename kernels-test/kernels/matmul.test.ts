@@ -56,7 +56,10 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const residual = randomTensor([2, 35, 28], 4);
     const { outputs, program } = await runGraph(
       (b) => {
-        const h = b.graph.activation(b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('b', bias)), name);
+        const h = b.graph.activation(
+          b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('b', bias)),
+          name,
+        );
         b.graph.output('y', b.graph.add(b.input('r', residual), h));
       },
       { capabilities: force(variant) },
@@ -133,7 +136,11 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const bias = randomTensor([out], 3);
     const { outputs } = await runGraph(
       (b) => {
-        const y = b.graph.convTranspose(b.input('x', x), b.param('w', w, 'conv_transpose'), b.param('bias', bias));
+        const y = b.graph.convTranspose(
+          b.input('x', x),
+          b.param('w', w, 'conv_transpose'),
+          b.param('bias', bias),
+        );
         b.graph.output('y', b.graph.gelu(y));
       },
       { capabilities: force(variant) },
@@ -151,7 +158,9 @@ describe.each(variants)('matmul, variant %s', (variant) => {
         const parts = weights.map((w, i) => {
           const dilation = i + 1;
           const w_ = b.param(`w${i}`, w, 'conv');
-          return b.graph.gelu(b.graph.conv3d(image, w_, undefined, { kernel: 3, padding: dilation, dilation }));
+          return b.graph.gelu(
+            b.graph.conv3d(image, w_, undefined, { kernel: 3, padding: dilation, dilation }),
+          );
         });
         b.graph.output('y', b.graph.concat(parts, -1));
       },

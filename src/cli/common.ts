@@ -1,0 +1,96 @@
+/** What the commands share: the device options, opening an engine, parsing, and how errors are shown. */
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import type { AdapterChoice } from '../gpu/device.js';
+import { Engine } from '../gpu/engine.js';
+import { openDevice } from '../gpu/node/open.js';
+import { type RegionMode, regionModes } from '../graph/program.js';
+
+/** Submits of about this length keep progress moving and an interrupt prompt. */
+export const SUBMIT_BUDGET_MS = 400;
+
+export interface DeviceOptions {
+  adapter: AdapterChoice;
+  limits: 'default' | 'raised';
+  gateMode: RegionMode;
+  variant: string[];
+  quiet: boolean;
+}
+
+const collect = (value: string, all: string[]): string[] => [...all, value];
+
+/** Adds the options of every command that computes on the device. */
+export function deviceOptions(command: Command): Command {
+  return command
+    .option(
+      '--adapter <name>',
+      'auto, hardware, software, lavapipe or swiftshader',
+      process.env.SGP_SAM_ADAPTER ?? 'auto',
+    )
+    .option(
+      '--limits <which>',
+      "'default' for WebGPU's default limits, 'raised' for what the adapter grants",
+      'raised',
+    )
+    .option('--gate-mode <mode>', `how closed gates are skipped: ${regionModes.join(', ')}`, 'predicated')
+    .option(
+      '--variant <kernel=variant>',
+      'force a kernel variant, for instance matmul=tiled (repeatable)',
+      collect,
+      [],
+    )
+    .option('-q, --quiet', 'no progress', false);
+}
+
+/** `kernel=variant` options as a record. */
+export function variantsOf(options: DeviceOptions): Record<string, string> {
+  return Object.fromEntries(
+    options.variant.map((text) => {
+      const [kernel, variant, ...rest] = text.split('=');
+      if (!kernel || !variant || rest.length > 0) {
+        throw new SgpSamError(
+          'bad-argument',
+          `--variant '${text}' is not kernel=variant`,
+          'For instance: --variant matmul=tiled',
+        );
+      }
+      return [kernel, variant];
+    }),
+  );
+}
+
+/** Checks the device options and runs `work` on an engine that is disposed of afterwards. */
+export async function withEngine<R>(
+  options: DeviceOptions,
+  work: (engine: Engine) => Promise<R>,
+): Promise<R> {
+  if (!regionModes.includes(options.gateMode)) {
+    throw new SgpSamError(
+      'bad-argument',
+      `--gate-mode '${options.gateMode}' is none of ${regionModes.join(', ')}`,
+    );
+  }
+  if (options.limits !== 'default' && options.limits !== 'raised') {
+    throw new SgpSamError('bad-argument', `--limits '${options.limits}' is neither 'default' nor 'raised'`);
+  }
+  const engine = new Engine(await openDevice({ adapter: options.adapter, limits: options.limits }));
+  try {
+    return await work(engine);
+  } finally {
+    engine.dispose();
+  }
+}
+
+/** Milliseconds that `work` takes, with its result. */
+export async function timed<R>(work: () => Promise<R>): Promise<{ result: R; ms: number }> {
+  const begin = performance.now();
+  const result = await work();
+  return { result, ms: performance.now() - begin };
+}
+
+/** An error for a person: ours as they are, foreign ones with their stack, since they are our bugs. */
+export function errorText(error: unknown): string {
+  if (error instanceof SgpSamError) return `error: ${error.message}\n`;
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return `internal error (please report it): ${text}\n`;
+}

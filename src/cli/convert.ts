@@ -1,0 +1,38 @@
+/** `sgp-sam convert`: PyTorch checkpoints to safetensors. */
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import { convertWeights } from '../weights/convert.js';
+import { openWeightFile, writeFileChunks } from '../weights/file.node.js';
+import { ProgressBars } from './progress.js';
+
+export function addConvert(program: Command): void {
+  program
+    .command('convert')
+    .description(
+      'convert a PyTorch checkpoint (.pth) or safetensors file to safetensors; nothing in it is executed',
+    )
+    .argument('<in>', 'the .pth or .safetensors file')
+    .argument('<out>', 'the .safetensors file to write')
+    .option('--f16', 'store floating-point tensors as float16: half the size', false)
+    .option('-q, --quiet', 'no progress', false)
+    .action(async (input: string, output: string, options: { f16: boolean; quiet: boolean }) => {
+      if (!output.endsWith('.safetensors')) {
+        throw new SgpSamError('bad-argument', `${output}: the output must be called something.safetensors`);
+      }
+      const source = await openWeightFile(input);
+      const bars = new ProgressBars(options.quiet);
+      try {
+        const notRun = source.placeholders ?? [];
+        if (notRun.length > 0)
+          process.stderr.write(`${input}: named in the file and not run: ${notRun.join(', ')}\n`);
+        const chunks = convertWeights(source, { f16: options.f16, progress: bars.report });
+        const bytes = await writeFileChunks(output, chunks);
+        process.stdout.write(
+          `${output}: ${source.tensors.size} tensors, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`,
+        );
+      } finally {
+        bars.finish();
+        await source.close();
+      }
+    });
+}

@@ -1,0 +1,43 @@
+/** The `sgp-sam` command. */
+import { Command, CommanderError } from 'commander';
+import { errorText } from './common.js';
+import { addConvert } from './convert.js';
+import { doctor } from './doctor.js';
+import { addParity } from './parity.js';
+import { addSegment } from './segment.js';
+
+function build(): Command {
+  const program = new Command('sgp-sam')
+    .description(
+      'promptable 3D lesion segmentation (SAM-Med3D, SGP-SAM) on WebGPU. Research software, not a medical device.',
+    )
+    .version(__VERSION__)
+    .showHelpAfterError('(sgp-sam --help lists the commands)')
+    .exitOverride();
+  addSegment(program);
+  addParity(program);
+  addConvert(program);
+  program
+    .command('doctor')
+    .description(
+      'list the WebGPU adapters of this machine, prove that they compute, and say how to get a better one',
+    )
+    .option('--json', 'print JSON', false)
+    .action(async (options: { json: boolean }) => {
+      process.exitCode = await doctor({ json: options.json, write: (text) => process.stdout.write(text) });
+    });
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+try {
+  await build().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed what it had to say; help and version are no failures.
+    process.exitCode = error.exitCode;
+  } else {
+    process.stderr.write(errorText(error));
+    process.exitCode = 1;
+  }
+}

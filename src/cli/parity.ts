@@ -1,0 +1,85 @@
+/** `sgp-sam parity`: compare this engine with the PyTorch original's numbers, stage by stage. */
+import { dirname, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { adapterLine } from '../gpu/device.js';
+import { type ParityReport, parity } from '../session/parity.js';
+import { readNiftiFile } from '../volumes/nifti.node.js';
+import { openWeightFile } from '../weights/file.node.js';
+import {
+  type DeviceOptions,
+  deviceOptions,
+  SUBMIT_BUDGET_MS,
+  timed,
+  variantsOf,
+  withEngine,
+} from './common.js';
+import { ProgressBars } from './progress.js';
+
+function table(report: ParityReport): string {
+  const width = Math.max(5, ...report.rows.map((row) => row.stage.length));
+  const line = (stage: string, l2: string, max: string, tolerance: string, verdict: string) =>
+    `${stage.padEnd(width)}  ${l2.padStart(11)}  ${max.padStart(9)}  ${tolerance.padStart(9)}  ${verdict}\n`;
+  const rows = report.rows.map((row) =>
+    line(
+      row.stage,
+      row.relativeL2.toExponential(2),
+      row.maxAbs.toExponential(2),
+      row.tolerance === 0 ? 'exact' : row.tolerance.toExponential(0),
+      row.ok ? 'ok' : 'FAILED',
+    ),
+  );
+  const notes = report.notes.map((note) => `note: ${note}\n`);
+  const failed = report.rows.filter((row) => !row.ok).length;
+  const verdict =
+    report.rows.length === 0
+      ? 'nothing was compared'
+      : failed === 0
+        ? `passed: ${report.rows.length} stages within tolerance`
+        : `FAILED: ${failed} of ${report.rows.length} stages out of tolerance`;
+  return `${line('stage', 'relative L2', 'max abs', 'tolerance', '')}${rows.join('')}${notes.join('')}${verdict}\n`;
+}
+
+export function addParity(program: Command): void {
+  const command = program
+    .command('parity')
+    .description(
+      'compare with a fixture of the PyTorch original (SPEC D); exit code 1 if any stage is out of tolerance',
+    )
+    .argument('<fixture>', 'a .safetensors fixture: sam_med3d, sgp_sam or preprocess')
+    .option('--json', 'print JSON', false);
+  deviceOptions(command).action(async (file: string, options: DeviceOptions & { json: boolean }) => {
+    const fixture = await openWeightFile(file);
+    const bars = new ProgressBars(options.quiet);
+    try {
+      const ok = await withEngine(options, async (engine) => {
+        const { result: report, ms } = await timed(() =>
+          parity(engine, fixture, {
+            regionMode: options.gateMode,
+            variants: variantsOf(options),
+            budgetMs: SUBMIT_BUDGET_MS,
+            progress: bars.report,
+            // The volumes lie beside the fixtures' folder, in `data` (SPEC D).
+            readVolume: (name, channel) =>
+              readNiftiFile(resolve(dirname(file), '..', 'data', name), { channel }),
+          }),
+        );
+        bars.finish();
+        if (options.json) {
+          const { adapter } = engine.gpu;
+          process.stdout.write(
+            `${JSON.stringify({ ...report, adapter, ms, peakBytes: engine.memory.peakBytes }, null, 2)}\n`,
+          );
+        } else {
+          process.stdout.write(
+            `${file} (${report.kind}) on ${adapterLine(engine.gpu.adapter)}\n${table(report)}`,
+          );
+        }
+        return report.ok;
+      });
+      if (!ok) process.exitCode = 1;
+    } finally {
+      bars.finish();
+      await fixture.close();
+    }
+  });
+}

@@ -1,0 +1,57 @@
+/** Progress on stderr: a bar with an estimate on a terminal, a line per stage elsewhere. */
+import { SingleBar } from 'cli-progress';
+import type { Progress } from '../errors.js';
+
+const UNITS: Record<string, { label: string; scale: number }> = {
+  weights: { label: 'MiB', scale: 2 ** 20 },
+  convert: { label: 'MiB', scale: 2 ** 20 },
+};
+const NAMES: Record<string, string> = {
+  weights: 'loading weights',
+  encode: 'encoding',
+  convert: 'converting',
+};
+
+export class ProgressBars {
+  private bar: SingleBar | undefined;
+  private stage = '';
+  private began = 0;
+  private readonly terminal = process.stderr.isTTY === true;
+
+  constructor(private readonly quiet: boolean) {}
+
+  /** To be given to whatever takes a `Progress`. */
+  readonly report: Progress = ({ stage, done, total }) => {
+    if (this.quiet) return;
+    if (stage !== this.stage) this.start(stage, total);
+    const { scale } = UNITS[stage] ?? { scale: 1 };
+    this.bar?.update(Math.round(done / scale));
+    if (done >= total) this.finish();
+  };
+
+  private start(stage: string, total: number): void {
+    this.finish();
+    this.stage = stage;
+    this.began = performance.now();
+    if (!this.terminal) return;
+    const { label, scale } = UNITS[stage] ?? { label: 'steps', scale: 1 };
+    const name = (NAMES[stage] ?? stage).padEnd(16);
+    this.bar = new SingleBar({
+      format: `${name} {bar} {value}/{total} ${label}, {eta_formatted} left`,
+      stream: process.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+    });
+    this.bar.start(Math.round(total / scale), 0);
+  }
+
+  /** Ends the current stage's bar, saying how long it took if that was over a second. */
+  finish(): void {
+    if (this.stage === '') return;
+    this.bar?.stop();
+    this.bar = undefined;
+    const seconds = (performance.now() - this.began) / 1000;
+    if (seconds >= 1) process.stderr.write(`${NAMES[this.stage] ?? this.stage}: ${seconds.toFixed(1)} s\n`);
+    this.stage = '';
+  }
+}

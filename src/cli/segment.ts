@@ -1,0 +1,251 @@
+/** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
+import { existsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import { adapterLine } from '../gpu/device.js';
+import type { Engine } from '../gpu/engine.js';
+import { formulaWeights, Model } from '../session/model.js';
+import { type Click, LesionSession, type Segmentation } from '../session/segmenter.js';
+import { parsePoint, requireInside, worldToVoxel } from '../volumes/clicks.js';
+import { montagePng } from '../volumes/montage.js';
+import { readNiftiFile, writeFileAtomic } from '../volumes/nifti.node.js';
+import { writeFloat, writeMask } from '../volumes/nifti-write.js';
+import { presets, resolvePreset } from '../volumes/presets.js';
+import type { Volume } from '../volumes/types.js';
+import { openWeightFile } from '../weights/file.node.js';
+import {
+  type DeviceOptions,
+  deviceOptions,
+  SUBMIT_BUDGET_MS,
+  timed,
+  variantsOf,
+  withEngine,
+} from './common.js';
+import { ProgressBars } from './progress.js';
+
+interface SegmentOptions extends DeviceOptions {
+  point: string[];
+  mm: boolean;
+  channel?: string;
+  preset: string;
+  weights?: string;
+  output: string;
+  prob?: string;
+  report?: string;
+  png?: string;
+}
+
+const NEED_WEIGHTS =
+  'Give a SAM-Med3D or SGP-SAM checkpoint (.pth or .safetensors), or --weights formula:sgp-tiny to try the engine ' +
+  'with weights that were never trained.';
+
+/** Everything that can be found wrong before any work is done. */
+function checkArguments(volume: string, options: SegmentOptions): void {
+  if (options.point.length === 0) {
+    throw new SgpSamError(
+      'bad-argument',
+      'no --point was given',
+      'Click in the lesion: --point i,j,k (voxels) or with --mm in millimetres.',
+    );
+  }
+  if (options.weights === undefined)
+    throw new SgpSamError('bad-argument', 'no --weights were given', NEED_WEIGHTS);
+  resolvePreset(options.preset);
+  const outputs: [string, string | undefined, RegExp, string][] = [
+    ['--output', options.output, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
+    ['--prob', options.prob, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
+    ['--report', options.report, /\.json$/, '.json'],
+    ['--png', options.png, /\.png$/, '.png'],
+  ];
+  const taken = new Set([resolve(volume), resolve(options.weights)]);
+  for (const [option, path, ending, name] of outputs) {
+    if (path === undefined) continue;
+    if (!ending.test(path))
+      throw new SgpSamError('bad-argument', `${option} ${path}: the name must end in ${name}`);
+    const folder = dirname(resolve(path));
+    if (!existsSync(folder) || !statSync(folder).isDirectory()) {
+      throw new SgpSamError(
+        'bad-argument',
+        `${option} ${path}: there is no folder ${folder}`,
+        'Make the folder first.',
+      );
+    }
+    if (taken.has(resolve(path))) {
+      throw new SgpSamError(
+        'bad-argument',
+        `${option} ${path}: this file is already an input or another output`,
+      );
+    }
+    taken.add(resolve(path));
+  }
+}
+
+function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
+  return options.point.map((text) => {
+    const { at, label } = parsePoint(text);
+    return { at: requireInside(volume, options.mm ? worldToVoxel(volume, at) : at), label };
+  });
+}
+
+async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<Model> {
+  const weights = options.weights as string;
+  const formula = weights.startsWith('formula:') ? formulaWeights(weights) : undefined;
+  const source = formula?.source ?? (await openWeightFile(weights));
+  try {
+    return await Model.load(engine, source, {
+      config: formula?.config,
+      regionMode: options.gateMode,
+      variants: variantsOf(options),
+      budgetMs: SUBMIT_BUDGET_MS,
+      progress: bars.report,
+    });
+  } finally {
+    await source.close();
+  }
+}
+
+/** What the JSON report says; units are in the names. */
+function reportOf(
+  volume: Volume,
+  clicks: readonly Click[],
+  results: readonly Segmentation[],
+  model: Model,
+  times: { readVolumeMs: number; loadModelMs: number },
+  options: SegmentOptions,
+) {
+  const last = results[results.length - 1];
+  const sum = (of: (s: Segmentation) => number) => results.reduce((total, s) => total + of(s), 0);
+  const { engine, config } = model;
+  return {
+    volume: volume.name,
+    dims: volume.dims,
+    preset: last.roi.preset.name,
+    weights: options.weights,
+    trained: !(options.weights as string).startsWith('formula:'),
+    config,
+    clicks: clicks.map(({ at, label }, i) => ({
+      voxel: at,
+      label,
+      iouEstimate: results[i].iou,
+      voxels: results[i].voxels,
+    })),
+    voxels: last.voxels,
+    millilitres: last.millilitres,
+    iouEstimate: last.iou,
+    box: last.box ?? null,
+    roi: {
+      begin: last.roi.begin,
+      size: last.roi.size,
+      affine: [...last.roi.affine],
+      mean: last.roi.mean,
+      std: last.roi.std,
+    },
+    gates: last.gates.map((gate) => ({
+      module: gate.name,
+      block: gate.block,
+      openChannels: gate.openChannels[0],
+      channels: gate.channels,
+      /** σ(z) per channel; a channel is open above ½. */
+      values: Array.from(gate.logits, (z) => 1 / (1 + Math.exp(-z))),
+      executedDispatches: gate.executed,
+      skippedDispatches: gate.skipped,
+      dispatches: gate.dispatches,
+    })),
+    milliseconds: {
+      readVolume: times.readVolumeMs,
+      loadModel: times.loadModelMs,
+      preprocess: sum((s) => s.timings.preprocess),
+      encode: sum((s) => s.timings.encode),
+      decode: results.map((s) => s.timings.decode),
+      pasteBack: sum((s) => s.timings.pasteBack),
+    },
+    encoderGflop: model.encoderFlops / 1e9,
+    peakGpuBytes: engine.memory.peakBytes,
+    gateMode: options.gateMode,
+    adapter: engine.gpu.adapter,
+  };
+}
+
+function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
+  const lines = [
+    `mask: ${report.voxels} voxels, ${report.millilitres.toFixed(3)} mL, estimated IoU ${report.iouEstimate.toFixed(3)}`,
+    ...report.gates.map(
+      (gate) =>
+        `${gate.module}: ${gate.openChannels} of ${gate.channels} channels open, ` +
+        `${gate.executedDispatches} dispatches run, ${gate.skippedDispatches} skipped`,
+    ),
+    `encode ${(report.milliseconds.encode / 1000).toFixed(2)} s, decode ${report.milliseconds.decode.map((ms) => (ms / 1000).toFixed(2)).join(' + ')} s, peak ${(report.peakGpuBytes / 2 ** 20).toFixed(0)} MiB on ${adapter}`,
+  ];
+  if (report.voxels === 0) lines.push('the mask is empty: no voxel is above ½ probability');
+  if (!report.trained)
+    lines.push(
+      'formula weights were never trained: this mask shows that the engine runs, not where a lesion is',
+    );
+  return `${lines.join('\n')}\n`;
+}
+
+async function segment(path: string, options: SegmentOptions): Promise<void> {
+  checkArguments(path, options);
+  const channel = options.channel === undefined ? undefined : Number(options.channel);
+  const bars = new ProgressBars(options.quiet);
+  try {
+    const { result: volume, ms: readVolumeMs } = await timed(() => readNiftiFile(path, { channel }));
+    const clicks = clicksOf(volume, options);
+    await withEngine(options, async (engine) => {
+      const { result: model, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
+      const session = new LesionSession(model, volume, { preset: options.preset });
+      const results: Segmentation[] = [];
+      for (const [i, click] of clicks.entries()) {
+        const probabilities = options.prob !== undefined && i === clicks.length - 1;
+        results.push(await session.addClick(click, { probabilities }));
+      }
+      bars.finish();
+      const last = results[results.length - 1];
+      const report = reportOf(volume, clicks, results, model, { readVolumeMs, loadModelMs }, options);
+
+      // Everything is computed; only now is anything written.
+      const files: [string, Uint8Array][] = [[options.output, writeMask(volume, last.mask, options.output)]];
+      if (options.prob && last.probabilities) {
+        files.push([options.prob, writeFloat(volume, last.probabilities, options.prob)]);
+      }
+      if (options.png) {
+        const overlays = [{ mask: last.mask, colour: [230, 70, 60] as const, fill: 0.35 }];
+        files.push([options.png, montagePng(volume, { click: clicks[0].at, overlays })]);
+      }
+      if (options.report) {
+        files.push([options.report, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`)]);
+      }
+      for (const [name, bytes] of files) await writeFileAtomic(name, bytes);
+      process.stdout.write(summary(report, adapterLine(engine.gpu.adapter)));
+      process.stdout.write(files.map(([name]) => `wrote ${name}\n`).join(''));
+    });
+  } finally {
+    bars.finish();
+  }
+}
+
+export function addSegment(program: Command): void {
+  const command = program
+    .command('segment')
+    .description('segment the lesion under a click in a NIfTI volume, on the volume’s own grid')
+    .argument('<volume>', 'a .nii or .nii.gz file')
+    .option(
+      '-p, --point <i,j,k[:label]>',
+      'a click in voxels from 0; label 1 lesion (default), 0 not. Repeatable; the first places the region of interest',
+      (value: string, all: string[]) => [...all, value],
+      [],
+    )
+    .option('--mm', 'points are world coordinates in millimetres (RAS+)', false)
+    .option('--channel <n>', 'which channel of a 4-D volume, from 0')
+    .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
+    .option('--weights <file>', 'a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained)')
+    .requiredOption('-o, --output <mask.nii.gz>', 'where the mask goes')
+    .option('--prob <p.nii.gz>', 'also write probabilities (float32)')
+    .option(
+      '--report <r.json>',
+      'also write a report: volumes, IoU estimate, gates, dispatches, times, memory',
+    )
+    .option('--png <montage.png>', 'also write a picture of three slices through the first click');
+  deviceOptions(command).action(segment);
+}

@@ -1,0 +1,251 @@
+/** A model on a device: weights loaded, encoder compiled; encode once, decode per click. */
+import { type Progress, SgpSamError } from '../errors.js';
+import type { Engine } from '../gpu/engine.js';
+import { ParameterStore } from '../graph/parameters.js';
+import { type GateSetting, Program, type RegionMode, type RegionReport } from '../graph/program.js';
+import { type Capabilities, capabilitiesOf } from '../kernels/call.js';
+import { configByName, gridOf, type ModelConfig } from '../models/config.js';
+import { inferConfig } from '../models/infer.js';
+import { MASK_TOKENS, modelParameters } from '../models/parameters.js';
+import { decoderGraph, encoderGraph } from '../models/sam-med3d.js';
+import { gateName } from '../models/sgpm.js';
+import { checkTensors } from '../weights/check.js';
+import { formulaSource } from '../weights/formula.js';
+import type { WeightSource } from '../weights/weight-source.js';
+
+export interface ModelOptions {
+  /** What the weights are; inferred from their shapes if not given. */
+  readonly config?: ModelConfig | undefined;
+  readonly batch?: number;
+  /** How closed gates are skipped; `predicated` unless given. */
+  readonly regionMode?: RegionMode | undefined;
+  /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
+  readonly budgetMs?: number | undefined;
+  /** Kernel family → variant, to overrule the planner. */
+  readonly variants?: Readonly<Record<string, string>>;
+  /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
+  readonly trace?: Iterable<string> | 'all';
+  readonly progress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A point in the model's volume, in voxels of its cube; label 1 lesion, 0 not, −1 no point. */
+export interface PromptPoint {
+  readonly at: readonly [number, number, number];
+  readonly label: 1 | 0 | -1;
+}
+
+export interface Prompt {
+  readonly points: readonly PromptPoint[];
+  /** Low-resolution logits (4g)³ of an earlier decode; null for `no_mask_embed`. */
+  readonly mask: Float32Array | null;
+}
+
+/** One SGPM's decision and work in an encode. */
+export interface GateReport extends RegionReport {
+  /** The encoder block it follows. */
+  readonly block: number;
+  /** Gate logits z, (B, dim). */
+  readonly logits: Float32Array;
+}
+
+export interface Decoded {
+  /** Logits of the four masks at a quarter of the patch grid's resolution: (4, 4g, 4g, 4g). */
+  readonly masks: Float32Array;
+  /** Estimated IoU of each. */
+  readonly iou: Float32Array;
+  /** The first mask's logits at the volume's resolution, S³. */
+  readonly logits: Float32Array;
+}
+
+const CACHED_DECODERS = 8;
+
+export class Model {
+  private readonly decoders = new Map<string, Program>();
+  private encoded = false;
+
+  private constructor(
+    readonly engine: Engine,
+    readonly config: ModelConfig,
+    readonly parameters: ParameterStore,
+    private readonly encoder: Program,
+    private readonly capabilities: Capabilities,
+    private readonly options: ModelOptions,
+  ) {}
+
+  /**
+   * Loads weights and compiles the encoder, both at once.
+   * @throws SgpSamError `bad-weights` listing what is missing, left over or misshaped; `adapter-limit`
+   */
+  static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
+    const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
+    const specs = modelParameters(config);
+    checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
+    const read = (name: string) => weights.readF32(name);
+    const { progress, signal, batch = 1, trace = [] } = options;
+    const parameters = await ParameterStore.load(engine, specs, read, { progress, signal });
+    try {
+      const capabilities = capabilitiesOf(engine.gpu, options.variants);
+      const graph = encoderGraph(config, { batch, trace });
+      const encoder = await Program.compile(engine, graph, {
+        parameters,
+        capabilities,
+        label: 'image encoder',
+      });
+      return new Model(engine, config, parameters, encoder, capabilities, options);
+    } catch (error) {
+      parameters.dispose();
+      throw error;
+    }
+  }
+
+  /** Multiply-adds (counted as two) of one encode with every gate open. */
+  get encoderFlops(): number {
+    return this.encoder.plan.flops;
+  }
+
+  /** Edge of the low-resolution masks. */
+  get lowResolution(): number {
+    return 4 * gridOf(this.config);
+  }
+
+  private get runOptions() {
+    const { regionMode, budgetMs, signal } = this.options;
+    return { ...(regionMode ? { mode: regionMode } : {}), ...(budgetMs ? { budgetMs } : {}), signal };
+  }
+
+  /**
+   * Computes the image embedding of S³ normalised values (SPEC A0's cube), batches one after the other.
+   * @returns what each gate decided
+   * @throws SgpSamError `non-finite` when NaN or Inf comes out
+   */
+  async encode(image: Float32Array): Promise<GateReport[]> {
+    const { progress } = this.options;
+    this.encoded = false;
+    this.encoder.write('image', image);
+    await this.encoder.run({
+      ...this.runOptions,
+      progress: progress && ((done, total) => progress({ stage: 'encode', done, total })),
+    });
+    const [count, first] = await this.encoder.readU32('embedding.nonfinite');
+    if (count > 0) {
+      throw new SgpSamError(
+        'non-finite',
+        `the image embedding has ${count} NaN or infinite elements, the first at index ${first - 1}`,
+        'Check the weights file and the volume for NaN or extreme values.',
+      );
+    }
+    this.encoded = true;
+    const sites = this.config.sgpm?.sites ?? [];
+    const reports = await this.encoder.regionReports();
+    return Promise.all(
+      reports.map(async (report, j) => ({
+        ...report,
+        block: sites[j],
+        logits: await this.encoder.read(`${gateName(j)}.logits`),
+      })),
+    );
+  }
+
+  /** Overrules SGPM `site`'s gate from the next encode on. */
+  setGate(site: number, setting: GateSetting): void {
+    this.encoder.setGate(gateName(site), setting);
+  }
+
+  /** A traced stage of the last encode. */
+  read(name: string): Promise<Float32Array> {
+    return this.encoder.read(name);
+  }
+
+  private async decoder(points: number, mask: boolean, trace: Iterable<string> | 'all'): Promise<Program> {
+    const key = `${points} ${mask} ${trace === 'all' ? 'all' : [...trace].join()}`;
+    let program = this.decoders.get(key);
+    if (program) {
+      this.decoders.delete(key); // and set again below: the least recently used goes first
+    } else {
+      const graph = decoderGraph(this.config, { points, mask, upsample: true, trace });
+      program = await Program.compile(this.engine, graph, {
+        parameters: this.parameters,
+        externals: new Map([['embedding', this.encoder.output('embedding')]]),
+        capabilities: this.capabilities,
+        label: 'mask decoder',
+      });
+    }
+    this.decoders.set(key, program);
+    for (const [oldest, old] of this.decoders) {
+      if (this.decoders.size <= CACHED_DECODERS) break;
+      this.decoders.delete(oldest);
+      old.dispose();
+    }
+    return program;
+  }
+
+  /**
+   * Masks for the encoded volume (batch 1).
+   * With no box given, SAM appends a not-a-point to the points; without points and with a mask there is none.
+   * @param trace decoder stages to return as well, by the checkpoint's module names
+   */
+  async decode(
+    prompt: Prompt,
+    trace: Iterable<string> | 'all' = [],
+  ): Promise<Decoded & { read(name: string): Promise<Float32Array> }> {
+    if (!this.encoded) throw new SgpSamError('bad-argument', 'decode before a volume was encoded');
+    const { points, mask } = prompt;
+    const rows = points.length > 0 ? [...points, { at: [0, 0, 0], label: -1 }] : [];
+    const program = await this.decoder(rows.length, mask !== null, trace);
+    if (rows.length > 0)
+      program.write('points', new Float32Array(rows.flatMap(({ at, label }) => [...at, label])));
+    if (mask) program.write('mask', mask);
+    await program.run(this.runOptions);
+    const masks = await program.read('masks');
+    const iou = await program.read('iou_pred');
+    const logits = await program.read('upsampled_logits');
+    for (const [name, values] of Object.entries({ masks, iou })) {
+      const bad = values.findIndex((v) => !Number.isFinite(v));
+      if (bad >= 0) {
+        throw new SgpSamError(
+          'non-finite',
+          `${name}: element ${bad} is ${values[bad]}`,
+          'Check the weights file.',
+        );
+      }
+    }
+    return { masks, iou, logits, read: (name) => program.read(name) };
+  }
+
+  /** The first of a decode's masks, as the mask prompt of the next. */
+  firstMask(decoded: Decoded): Float32Array {
+    return decoded.masks.slice(0, decoded.masks.length / MASK_TOKENS);
+  }
+
+  /** The mask prompt of a first click: zeros, as SAM-Med3D's own inference passes (SPEC A2). */
+  emptyMask(): Float32Array {
+    return new Float32Array(this.lowResolution ** 3);
+  }
+
+  dispose(): void {
+    for (const program of this.decoders.values()) program.dispose();
+    this.decoders.clear();
+    this.encoder.dispose();
+    this.parameters.dispose();
+  }
+}
+
+/**
+ * The weights `formula:CONFIG[:seed]`: every value computed from its name (SPEC C), nothing trained.
+ * @throws SgpSamError `bad-argument` for an unknown configuration or seed
+ */
+export function formulaWeights(text: string): { source: WeightSource; config: ModelConfig } {
+  const [, name = '', seedText = '0', ...rest] = text.split(':');
+  const seed = Number(seedText);
+  if (rest.length > 0 || !Number.isInteger(seed) || seed < 0 || seedText === '') {
+    throw new SgpSamError(
+      'bad-argument',
+      `'${text}' is not formula:CONFIG[:seed]`,
+      'For instance: formula:sgp-tiny:0',
+    );
+  }
+  const config = configByName(name);
+  const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
+  return { source: formulaSource(shapes, seed), config };
+}

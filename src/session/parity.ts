@@ -1,0 +1,438 @@
+/**
+ * Parity with the PyTorch original: runs what a fixture describes and compares stage by stage. A fixture is
+ * recognised by its metadata and tensor names (SPEC D), so other seeds, points, configurations and closed gates
+ * work as well.
+ */
+import { type Progress, SgpSamError } from '../errors.js';
+import type { Engine } from '../gpu/engine.js';
+import type { RegionMode } from '../graph/program.js';
+import { configByName, defaultSgpm, gridOf, type ModelConfig } from '../models/config.js';
+import { modelParameters } from '../models/parameters.js';
+import { preprocessTrace } from '../volumes/preprocess.js';
+import type { Image, Vec3 } from '../volumes/types.js';
+import { formula, formulaSource, uniform } from '../weights/formula.js';
+import type { WeightSource } from '../weights/weight-source.js';
+import { Model, type PromptPoint } from './model.js';
+
+export interface ParityRow {
+  readonly stage: string;
+  readonly relativeL2: number;
+  readonly maxAbs: number;
+  readonly tolerance: number;
+  readonly ok: boolean;
+}
+
+export interface ParityReport {
+  readonly fixture: string;
+  readonly kind: string;
+  readonly rows: readonly ParityRow[];
+  /** What was not compared, and why. */
+  readonly notes: readonly string[];
+  /** Something was compared, and all of it was within tolerance. */
+  readonly ok: boolean;
+}
+
+export interface ParityOptions {
+  readonly regionMode?: RegionMode | undefined;
+  readonly variants?: Readonly<Record<string, string>>;
+  readonly budgetMs?: number | undefined;
+  readonly progress?: Progress | undefined;
+  /** Reads a volume that a `preprocess` fixture names, relative to the fixture's folder. */
+  readonly readVolume?: (file: string, channel: number | undefined) => Promise<Image>;
+}
+
+type Fixture = WeightSource;
+
+/** SPEC D: ≤ 2e-5 per stage at tiny, ≤ 2e-4 at full size. Full size begins where sums are longer than a few hundred. */
+const stageTolerance = (config: ModelConfig): number => (config.dim < 256 ? 2e-5 : 2e-4);
+const PREPROCESS_TOLERANCE = 1e-5;
+/** What SPEC D closes a gate with. */
+const CLOSED_BIAS = -50;
+
+class Comparison {
+  readonly rows: ParityRow[] = [];
+  readonly notes: string[] = [];
+  readonly seen = new Set<string>();
+
+  constructor(readonly fixture: Fixture) {}
+
+  has(name: string): boolean {
+    return this.fixture.tensors.has(name);
+  }
+
+  shape(name: string): readonly number[] {
+    const tensor = this.fixture.tensors.get(name);
+    if (!tensor) {
+      throw new SgpSamError(
+        'bad-file',
+        `${this.fixture.name}: tensor '${name}' is missing`,
+        'The fixture is incomplete.',
+      );
+    }
+    return tensor.shape;
+  }
+
+  values(name: string): Promise<Float32Array> {
+    this.shape(name);
+    this.seen.add(name);
+    return this.fixture.readF32(name);
+  }
+
+  /**
+   * Adds a row: ‖actual − expected‖ / ‖expected‖, NaN counting as a failure. `tolerance` 0 wants equality;
+   * `expectedOf` picks the comparable part of what the fixture holds.
+   */
+  async compare(
+    name: string,
+    actual: ArrayLike<number>,
+    tolerance: number,
+    expectedOf?: (values: Float32Array) => Float32Array,
+  ): Promise<void> {
+    const stored = await this.values(name);
+    const expected = expectedOf ? expectedOf(stored) : stored;
+    if (expected.length !== actual.length) {
+      throw new SgpSamError(
+        'bad-file',
+        `${this.fixture.name}: '${name}' has ${expected.length} elements, this model computes ${actual.length}`,
+        "Check the fixture's metadata (config, img, patch, dim, …).",
+      );
+    }
+    let difference = 0;
+    let norm = 0;
+    let maxAbs = 0;
+    for (let i = 0; i < expected.length; i++) {
+      const d = Math.abs(actual[i] - expected[i]);
+      difference += d * d;
+      norm += expected[i] * expected[i];
+      if (!(d <= maxAbs)) maxAbs = d;
+    }
+    const relativeL2 = norm > 0 ? Math.sqrt(difference / norm) : Math.sqrt(difference);
+    this.rows.push({ stage: name, relativeL2, maxAbs, tolerance, ok: relativeL2 <= tolerance });
+  }
+
+  report(kind: string): ParityReport {
+    const left = [...this.fixture.tensors.keys()].filter((name) => !this.seen.has(name));
+    if (left.length > 0) {
+      const some = left.slice(0, 4).join(', ');
+      this.notes.push(`${left.length} tensors not compared: ${some}${left.length > 4 ? ', …' : ''}`);
+    }
+    const ok = this.rows.length > 0 && this.rows.every((row) => row.ok);
+    return { fixture: this.fixture.name, kind, rows: this.rows, notes: this.notes, ok };
+  }
+}
+
+function metadataNumber(fixture: Fixture, key: string): number | undefined {
+  const text = fixture.metadata[key];
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value)) {
+    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is '${text}', not a number`);
+  }
+  return value;
+}
+
+function metadataJson<T>(fixture: Fixture, key: string): T | undefined {
+  const text = fixture.metadata[key];
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is not JSON: ${text}`, undefined, {
+      cause,
+    });
+  }
+}
+
+/** The fixture's configuration: the named one, overruled by every field the metadata spells out. */
+function configOf(fixture: Fixture): ModelConfig {
+  const name = fixture.metadata.config ?? 'custom';
+  const number = (key: string) => metadataNumber(fixture, key);
+  const spelt = {
+    volume: number('img'),
+    patch: number('patch'),
+    dim: number('dim'),
+    depth: number('depth'),
+    heads: number('heads'),
+    window: number('window'),
+    out: number('out'),
+    global: metadataJson<number[]>(fixture, 'global'),
+  };
+  const complete = Object.values(spelt).every((v) => v !== undefined);
+  const given = Object.fromEntries(Object.entries(spelt).filter(([, v]) => v !== undefined));
+  const base = { ...(complete ? {} : configByName(name)), ...given, name } as ModelConfig;
+  const sites = metadataJson<number[]>(fixture, 'sites');
+  if (!sites) return base;
+  const width = number('width');
+  const hidden = number('hidden');
+  const dilations = metadataJson<number[]>(fixture, 'dilations');
+  return {
+    ...base,
+    sgpm: defaultSgpm(base, {
+      sites,
+      ...(width ? { width } : {}),
+      ...(hidden ? { hidden } : {}),
+      ...(dilations ? { dilations } : {}),
+    }),
+  };
+}
+
+/** The input volume of a fixture: uniform("input.image", n³, seed)·√3 (SPEC C). */
+function inputImage(config: ModelConfig, seed: number): Float32Array {
+  const values = uniform('input.image', config.volume ** 3, seed);
+  return Float32Array.from(values, (v) => v * Math.sqrt(3));
+}
+
+async function pointsOf(c: Comparison): Promise<PromptPoint[]> {
+  const points = await c.values('points');
+  const labels = await c.values('labels');
+  return Array.from(labels, (label, i) => ({
+    at: [points[3 * i], points[3 * i + 1], points[3 * i + 2]] as const,
+    label: label as PromptPoint['label'],
+  }));
+}
+
+/** Channels-last (B, …, C) → PyTorch's (B, C, …). */
+function toChannelsFirst(values: Float32Array, channels: number, batch = 1): Float32Array {
+  const cells = values.length / batch / channels;
+  const out = new Float32Array(values.length);
+  for (let b = 0; b < batch; b++) {
+    for (let i = 0; i < cells; i++) {
+      for (let k = 0; k < channels; k++)
+        out[(b * channels + k) * cells + i] = values[(b * cells + i) * channels + k];
+    }
+  }
+  return out;
+}
+
+/** A channels-first stage in a fixture: convolutions and what is added to them. */
+const isChannelsFirst = (name: string): boolean => /neck\.|embedding$|dense_|output_upscaling/.test(name);
+
+/** The real positions of a windowed block's `attn`, which a fixture may hold in window order with padding (SPEC D). */
+function fromWindows(values: Float32Array, grid: number, edge: number, channels: number): Float32Array {
+  const per = Math.ceil(grid / edge);
+  const out = new Float32Array(grid ** 3 * channels);
+  for (let d = 0; d < grid; d++) {
+    for (let h = 0; h < grid; h++) {
+      for (let w = 0; w < grid; w++) {
+        const window = (Math.floor(d / edge) * per + Math.floor(h / edge)) * per + Math.floor(w / edge);
+        const inside = ((d % edge) * edge + (h % edge)) * edge + (w % edge);
+        const from = (window * edge ** 3 + inside) * channels;
+        out.set(values.subarray(from, from + channels), ((d * grid + h) * grid + w) * channels);
+      }
+    }
+  }
+  return out;
+}
+
+class EncoderComparison {
+  constructor(
+    private readonly c: Comparison,
+    private readonly config: ModelConfig,
+  ) {}
+
+  /** Compares one encoder stage; `name` in the fixture is `prefix` + the stage's. */
+  async stage(model: Model, stage: string, prefix = ''): Promise<void> {
+    const { c, config } = this;
+    const name = `${prefix}${stage}`;
+    const actual = await model.read(stage);
+    const shape = c.shape(name);
+    const tolerance = stageTolerance(config);
+    if (isChannelsFirst(stage)) {
+      await c.compare(name, toChannelsFirst(actual, config.out), tolerance);
+    } else if (shape.length === 5 && shape[1] !== gridOf(config)) {
+      const realPart = (values: Float32Array) => fromWindows(values, gridOf(config), shape[1], config.dim);
+      await c.compare(name, actual, tolerance, realPart);
+    } else {
+      await c.compare(name, actual, tolerance);
+    }
+  }
+}
+
+/** Compares every tensor `prefix…` that a decode computes, cutting ours to the slab the fixture holds. */
+async function compareDecode(
+  c: Comparison,
+  model: Model,
+  prefix: string,
+  prompt: { points: readonly PromptPoint[]; mask: Float32Array },
+): Promise<void> {
+  const { config } = model;
+  const names = [...c.fixture.tensors.keys()].filter((name) => name.startsWith(prefix));
+  const outputs = ['masks', 'iou_pred', 'upsampled_logits'];
+  const extras = prefix === 'click1.' && c.has('prompt_encoder.dense_pe') ? ['prompt_encoder.dense_pe'] : [];
+  const stages = names
+    .map((name) => name.slice(prefix.length))
+    .filter((s) => /^(masks|iou_pred|upsampled_logits|.*_embeddings|mask_decoder\..*)$/.test(s));
+  const traced = [...stages, ...extras].filter((s) => !outputs.includes(s));
+  const decoded = await model.decode(prompt, traced);
+  const tolerance = stageTolerance(config);
+  for (const stage of [...extras, ...stages]) {
+    const name = extras.includes(stage) ? stage : `${prefix}${stage}`;
+    const shape = c.shape(name);
+    let actual = await decoded.read(stage);
+    if (stage === 'upsampled_logits') {
+      const s = config.volume;
+      // At full size a slab around the middle: [S/2 − 4, S/2 + 4) on the first two axes.
+      const [from, count] = shape[2] === s ? [0, s] : [s / 2 - shape[2] / 2, shape[2]];
+      actual = crop(actual, s, from, count);
+    } else if (isChannelsFirst(stage)) {
+      const planes = shape[2];
+      const [channels, width] = [shape[1], shape[4]];
+      // At full size the first planes alone: in channels-last order these come first.
+      actual = toChannelsFirst(actual.subarray(0, planes * shape[3] * width * channels), channels);
+    }
+    await c.compare(name, actual, tolerance);
+  }
+}
+
+function crop(values: Float32Array, size: number, from: number, count: number): Float32Array {
+  const out = new Float32Array(count * count * size);
+  for (let d = 0; d < count; d++) {
+    for (let h = 0; h < count; h++) {
+      const at = ((from + d) * size + from + h) * size;
+      out.set(values.subarray(at, at + size), (d * count + h) * size);
+    }
+  }
+  return out;
+}
+
+async function samMed3d(engine: Engine, c: Comparison, options: ParityOptions): Promise<void> {
+  const config = configOf(c.fixture);
+  const seed = metadataNumber(c.fixture, 'seed') ?? 0;
+  const stages = [...c.fixture.tensors.keys()].filter((name) => name.startsWith('image_encoder.'));
+  const model = await loadModel(engine, config, seed, stages, options);
+  try {
+    await model.encode(inputImage(config, seed));
+    const encoder = new EncoderComparison(c, config);
+    for (const stage of stages) await encoder.stage(model, stage);
+
+    const points = await pointsOf(c);
+    const firstMask = async (name: string) => (await c.values(name)).slice(0, model.lowResolution ** 3);
+    await compareDecode(c, model, 'click1.', { points, mask: model.emptyMask() });
+    // The later decodes take the fixture's own masks, so that an error is seen where it arises.
+    if (c.has('click2.masks')) {
+      await compareDecode(c, model, 'click2.', {
+        points: points.slice(0, 1),
+        mask: await firstMask('click1.masks'),
+      });
+    }
+    if (c.has('nopoint.masks')) {
+      await compareDecode(c, model, 'nopoint.', { points: [], mask: await firstMask('click2.masks') });
+    }
+  } finally {
+    model.dispose();
+  }
+}
+
+function loadModel(
+  engine: Engine,
+  config: ModelConfig,
+  seed: number,
+  trace: readonly string[],
+  options: ParityOptions,
+): Promise<Model> {
+  const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
+  return Model.load(engine, formulaSource(shapes, seed), { ...options, config, trace });
+}
+
+async function sgpSam(engine: Engine, c: Comparison, options: ParityOptions): Promise<void> {
+  const config = configOf(c.fixture);
+  const seed = metadataNumber(c.fixture, 'seed') ?? 0;
+  const closed = metadataJson<Record<string, number[]>>(c.fixture, 'closed') ?? { open: [] };
+  const sites = config.sgpm?.sites.length ?? 0;
+  const outputs = Array.from({ length: sites }, (_, j) => `sgpm.${j}.output`);
+  const points = await pointsOf(c);
+  const model = await loadModel(engine, config, seed, outputs, options);
+  try {
+    const image = inputImage(config, seed);
+    const encoder = new EncoderComparison(c, config);
+    for (const [trace, closedSites] of Object.entries(closed)) {
+      for (let j = 0; j < sites; j++) {
+        const name = `sgpm.${j}.gate.lin2.bias`;
+        const bias = formula(name, [config.dim], seed);
+        model.parameters.write(name, closedSites.includes(j) ? bias.fill(CLOSED_BIAS) : bias);
+      }
+      await model.encode(image);
+      for (const stage of [...outputs, ...outputs.map((o) => o.replace('output', 'logits')), 'embedding']) {
+        if (c.has(`${trace}.${stage}`)) await encoder.stage(model, stage, `${trace}.`);
+      }
+      if (c.has(`${trace}.masks`))
+        await compareDecode(c, model, `${trace}.`, { points, mask: model.emptyMask() });
+    }
+    if (c.has('train.loss'))
+      c.notes.push('train.*, grad.* and final.*: training is not part of this version');
+  } finally {
+    model.dispose();
+  }
+}
+
+async function preprocessing(c: Comparison, options: ParityOptions): Promise<void> {
+  const { readVolume } = options;
+  if (!readVolume) {
+    throw new SgpSamError(
+      'unsupported',
+      `${c.fixture.name}: a preprocess fixture needs its volumes, and nothing can read files here`,
+    );
+  }
+  for (const name of Object.keys(c.fixture.metadata)) {
+    if (!c.has(`${name}.click`)) continue;
+    const about = metadataJson<{ file: string; channel: number | null }>(c.fixture, name);
+    if (typeof about?.file !== 'string') {
+      throw new SgpSamError('bad-file', `${c.fixture.name}: metadata '${name}' names no file`);
+    }
+    const volume = await readVolume(about.file, about.channel ?? undefined);
+    const click = [...(await c.values(`${name}.click`))] as unknown as Vec3;
+    const trace = preprocessTrace(volume, click);
+    for (const [part, values] of Object.entries(trace)) {
+      const exact = part === 'begin' || part === 'resampled_shape';
+      if (c.has(`${name}.${part}`))
+        await c.compare(`${name}.${part}`, values, exact ? 0 : PREPROCESS_TOLERANCE);
+    }
+  }
+}
+
+/** The kind of fixture: what its metadata says, else what its tensors' names show. */
+function kindOf(fixture: Fixture): string {
+  const { kind } = fixture.metadata;
+  if (kind !== undefined) return kind;
+  const names = [...fixture.tensors.keys()];
+  if (names.some((n) => n.includes('.sgpm.'))) return 'sgp_sam';
+  if (names.some((n) => n.startsWith('image_encoder.'))) return 'sam_med3d';
+  if (names.some((n) => n.endsWith('.mean_std'))) return 'preprocess';
+  if (names.some((n) => n.endsWith('.logits')) && names.some((n) => n.endsWith('.target')))
+    return 'zoom_loss';
+  return 'unknown';
+}
+
+/**
+ * Compares this engine with a fixture of SPEC D.
+ * @throws SgpSamError `unsupported` for a file that is no such fixture, `bad-file` for an incomplete one
+ */
+export async function parity(
+  engine: Engine,
+  fixture: WeightSource,
+  options: ParityOptions = {},
+): Promise<ParityReport> {
+  const comparison = new Comparison(fixture);
+  const kind = kindOf(fixture);
+  switch (kind) {
+    case 'sam_med3d':
+      await samMed3d(engine, comparison, options);
+      break;
+    case 'sgp_sam':
+      await sgpSam(engine, comparison, options);
+      break;
+    case 'preprocess':
+      await preprocessing(comparison, options);
+      break;
+    case 'zoom_loss':
+      comparison.notes.push('zoom_loss: training is not part of this version');
+      break;
+    default:
+      throw new SgpSamError(
+        'unsupported',
+        `${fixture.name}: not a parity fixture (kind '${kind}')`,
+        'Give one of the fixtures described in docs/parity.md: sam_med3d, sgp_sam, preprocess or zoom_loss.',
+      );
+  }
+  return comparison.report(kind);
+}
