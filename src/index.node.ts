@@ -1,12 +1,5 @@
-export type { ErrorCode, Progress } from './errors.js';
-export { SgpSamError } from './errors.js';
-export type {
-  AdapterChoice,
-  AdapterKind,
-  AdapterReport,
-  AdapterSource,
-  Gpu,
-  OpenDeviceOptions,
-  Tier,
-} from './gpu/device.js';
+/** `sgp-sam` in Node: the browser's API, files, and adapters found through Dawn. */
 export { openDevice } from './gpu/node/open.js';
+export * from './session/index.js';
+export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
+export { openWeightFile } from './weights/file.node.js';

@@ -1,12 +1,3 @@
-export type { ErrorCode, Progress } from './errors.js';
-export { SgpSamError } from './errors.js';
-export type {
-  AdapterChoice,
-  AdapterKind,
-  AdapterReport,
-  AdapterSource,
-  Gpu,
-  OpenDeviceOptions,
-  Tier,
-} from './gpu/device.js';
+/** `sgp-sam` in a browser. */
 export { openDevice } from './gpu/open.js';
+export * from './session/index.js';

@@ -1,7 +1,10 @@
 /**
- * Affine maps between voxel grids and the world: 4×4, row-major, float64. (gl-matrix is column-major and
- * single precision by default; a voxel's place in the world needs neither.)
+ * Affine maps between voxel grids and the world: 4×4, row-major as NIfTI and NumPy write them, float64.
+ * gl-matrix reads the same 16 numbers as the transpose; inverse and determinant do not mind, and a product only
+ * wants its factors swapped. Float64Array in, float64 arithmetic throughout.
  */
+import { mat4 } from 'gl-matrix';
+import { SgpSamError } from '../errors.js';
 import type { Vec3 } from './types.js';
 
 /** The 4×4 affine with the given upper three rows (12 numbers, row-major). */
@@ -22,44 +25,20 @@ export function applyAffine(m: ArrayLike<number>, [x, y, z]: Vec3): [number, num
 }
 
 /** The affine that applies `b`, then `a`. */
-export function multiplyAffine(a: ArrayLike<number>, b: ArrayLike<number>): Float64Array {
-  const m = new Float64Array(16);
-  for (let r = 0; r < 3; r++) {
-    for (let c = 0; c < 4; c++) {
-      let sum = c === 3 ? a[4 * r + 3]! : 0;
-      for (let n = 0; n < 3; n++) sum += a[4 * r + n]! * b[4 * n + c]!;
-      m[4 * r + c] = sum;
-    }
-  }
-  m[15] = 1;
-  return m;
+export function multiplyAffine(a: Float64Array, b: Float64Array): Float64Array {
+  return mat4.multiply(new Float64Array(16), b, a) as Float64Array;
 }
 
 /** Determinant of the 3×3 part: the signed volume of a voxel, in mm³. */
-export function affineDeterminant(m: ArrayLike<number>): number {
-  return (
-    m[0]! * (m[5]! * m[10]! - m[6]! * m[9]!) -
-    m[1]! * (m[4]! * m[10]! - m[6]! * m[8]!) +
-    m[2]! * (m[4]! * m[9]! - m[5]! * m[8]!)
-  );
+export function affineDeterminant(m: Float64Array): number {
+  return mat4.determinant(m);
 }
 
-/** The inverse affine. The readers refuse singular affines, so a volume's has one; otherwise it is not finite. */
-export function invertAffine(m: ArrayLike<number>): Float64Array {
-  const det = affineDeterminant(m);
-  const out = new Float64Array(16);
-  for (let r = 0; r < 3; r++) {
-    for (let c = 0; c < 3; c++) {
-      // Cofactor of (c, r), by cyclic indices, which carry the sign.
-      const [i, j, k, l] = [(c + 1) % 3, (c + 2) % 3, (r + 1) % 3, (r + 2) % 3] as const;
-      out[4 * r + c] = (m[4 * i + k]! * m[4 * j + l]! - m[4 * i + l]! * m[4 * j + k]!) / det;
-    }
-  }
-  for (let r = 0; r < 3; r++) {
-    out[4 * r + 3] = -(out[4 * r]! * m[3]! + out[4 * r + 1]! * m[7]! + out[4 * r + 2]! * m[11]!);
-  }
-  out[15] = 1;
-  return out;
+/** The inverse affine. The readers refuse singular affines, so a volume's has one. */
+export function invertAffine(m: Float64Array): Float64Array {
+  const inverse = mat4.invert(new Float64Array(16), m) as Float64Array | null;
+  if (!inverse) throw new SgpSamError('bad-argument', `the affine [${[...m].join(', ')}] is singular`);
+  return inverse;
 }
 
 /** Lengths of the affine's columns: the voxel's size in mm along i, j and k. */
@@ -69,7 +48,7 @@ export function voxelSizes(m: ArrayLike<number>): [number, number, number] {
 }
 
 /** What is wrong with an affine as a grid's place in the world, in words; `undefined` when nothing is. */
-export function affineFault(m: ArrayLike<number>): string | undefined {
+export function affineFault(m: Float64Array): string | undefined {
   for (let n = 0; n < 12; n++) if (!Number.isFinite(m[n]!)) return `holds ${m[n]}`;
   const sizes = voxelSizes(m);
   for (let c = 0; c < 3; c++) {

@@ -1,0 +1,40 @@
+/** The public API that browser and Node share. */
+export type { ErrorCode, Progress } from '../errors.js';
+export { SgpSamError } from '../errors.js';
+export type {
+  AdapterChoice,
+  AdapterKind,
+  AdapterReport,
+  AdapterSource,
+  Gpu,
+  OpenDeviceOptions,
+  Tier,
+} from '../gpu/device.js';
+export { Engine } from '../gpu/engine.js';
+export type { GateSetting, RegionMode, RegionReport } from '../graph/program.js';
+export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../models/config.js';
+export { configByName, defaultSgpm, samMed3DConfigs } from '../models/config.js';
+export type { Vec3, Volume } from '../volumes/index.js';
+export {
+  type MontageOptions,
+  makePhantom,
+  montagePng,
+  presets,
+  readNifti,
+  worldToVoxel,
+  writeFloat,
+  writeMask,
+  writeVolume,
+} from '../volumes/index.js';
+export { blobSource, memorySource, openWeights, type WeightSource } from '../weights/index.js';
+export {
+  type Decoded,
+  formulaWeights,
+  type GateReport,
+  Model,
+  type ModelOptions,
+  type Prompt,
+  type PromptPoint,
+} from './model.js';
+export { type ParityReport, parity } from './parity.js';
+export { type Click, LesionSession, type Segmentation } from './segmenter.js';

@@ -1,0 +1,10 @@
+/** Volumes: NIfTI in and out, preprocessing and pasting back, clicks, pictures, phantoms. */
+export * from './clicks.js';
+export { type MontageOptions, montagePng } from './montage.js';
+export { readNifti } from './nifti.js';
+export { writeFloat, writeMask, writeVolume } from './nifti-write.js';
+export { type PastedMask, pasteBack } from './paste-back.js';
+export { makePhantom, type Phantom, type PhantomOptions } from './phantom.js';
+export { preprocess, type Roi } from './preprocess.js';
+export { type Preset, type PresetName, presets } from './presets.js';
+export type { Image, Vec3, Volume } from './types.js';
