@@ -42,6 +42,9 @@ export function deviceOptions(command: Command): Command {
     .option('-q, --quiet', 'no progress', false);
 }
 
+/** The kernels that have variants to choose from. */
+const VARIED = ['matmul', 'conv3d', 'conv_transpose', 'layer_norm'];
+
 /** `kernel=variant` options as a record. */
 export function variantsOf(options: DeviceOptions): Record<string, string> {
   return Object.fromEntries(
@@ -52,6 +55,13 @@ export function variantsOf(options: DeviceOptions): Record<string, string> {
           'bad-argument',
           `--variant '${text}' is not kernel=variant`,
           'For instance: --variant matmul=tiled',
+        );
+      }
+      if (!VARIED.includes(kernel)) {
+        throw new SgpSamError(
+          'bad-argument',
+          `--variant '${text}': no kernel '${kernel}' has variants`,
+          `Choose one of: ${VARIED.join(', ')}.`,
         );
       }
       return [kernel, variant];

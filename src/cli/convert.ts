@@ -1,9 +1,31 @@
 /** `sgp-sam convert`: PyTorch checkpoints to safetensors. */
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { convertWeights } from '../weights/convert.js';
 import { openWeightFile, writeFileChunks } from '../weights/file.node.js';
+import { errorText } from './common.js';
 import { ProgressBars } from './progress.js';
+
+/** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
+const INTERRUPTED = 130;
+
+/** The chunks up to an interrupt, which then ends them with an error, so that the half-written file is removed. */
+async function* untilInterrupted<T>(chunks: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+  };
+  process.once('SIGINT', interrupt);
+  try {
+    for await (const chunk of chunks) {
+      if (interrupted) throw new SgpSamError('aborted', 'interrupted: nothing was written');
+      yield chunk;
+    }
+  } finally {
+    process.off('SIGINT', interrupt);
+  }
+}
 
 export function addConvert(program: Command): void {
   program
@@ -19,6 +41,9 @@ export function addConvert(program: Command): void {
       if (!output.endsWith('.safetensors')) {
         throw new SgpSamError('bad-argument', `${output}: the output must be called something.safetensors`);
       }
+      if (resolve(output) === resolve(input)) {
+        throw new SgpSamError('bad-argument', `${output}: the output is the input`, 'Choose another name.');
+      }
       const source = await openWeightFile(input);
       const bars = new ProgressBars(options.quiet);
       try {
@@ -26,10 +51,14 @@ export function addConvert(program: Command): void {
         if (notRun.length > 0)
           process.stderr.write(`${input}: named in the file and not run: ${notRun.join(', ')}\n`);
         const chunks = convertWeights(source, { f16: options.f16, progress: bars.report });
-        const bytes = await writeFileChunks(output, chunks);
+        const bytes = await writeFileChunks(output, untilInterrupted(chunks));
         process.stdout.write(
           `${output}: ${source.tensors.size} tensors, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`,
         );
+      } catch (error) {
+        if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
+        process.stderr.write(errorText(error));
+        process.exitCode = INTERRUPTED;
       } finally {
         bars.finish();
         await source.close();

@@ -1,5 +1,5 @@
 /** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
-import { existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
@@ -40,6 +40,16 @@ const NEED_WEIGHTS =
   'Give a SAM-Med3D or SGP-SAM checkpoint (.pth or .safetensors), or --weights formula:sgp-tiny to try the engine ' +
   'with weights that were never trained.';
 
+function channelOf({ channel }: SegmentOptions): number | undefined {
+  if (channel === undefined || /^\d+$/.test(channel))
+    return channel === undefined ? undefined : Number(channel);
+  throw new SgpSamError(
+    'bad-argument',
+    `--channel '${channel}' is not a whole number`,
+    'Channels count from 0, for instance: --channel 1',
+  );
+}
+
 /** Everything that can be found wrong before any work is done. */
 function checkArguments(volume: string, options: SegmentOptions): void {
   if (options.point.length === 0) {
@@ -51,7 +61,10 @@ function checkArguments(volume: string, options: SegmentOptions): void {
   }
   if (options.weights === undefined)
     throw new SgpSamError('bad-argument', 'no --weights were given', NEED_WEIGHTS);
+  if (options.weights.startsWith('formula:')) formulaWeights(options.weights);
   resolvePreset(options.preset);
+  channelOf(options);
+  variantsOf(options);
   const outputs: [string, string | undefined, RegExp, string][] = [
     ['--output', options.output, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
     ['--prob', options.prob, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
@@ -69,6 +82,23 @@ function checkArguments(volume: string, options: SegmentOptions): void {
         'bad-argument',
         `${option} ${path}: there is no folder ${folder}`,
         'Make the folder first.',
+      );
+    }
+    if (existsSync(path) && statSync(path).isDirectory()) {
+      throw new SgpSamError(
+        'bad-argument',
+        `${option} ${path}: this is a folder`,
+        'Give the name of a file.',
+      );
+    }
+    try {
+      accessSync(folder, constants.W_OK);
+    } catch (cause) {
+      throw new SgpSamError(
+        'bad-argument',
+        `${option} ${path}: the folder ${folder} cannot be written to`,
+        'Choose another folder, or change its permissions.',
+        { cause },
       );
     }
     if (taken.has(resolve(path))) {
@@ -187,7 +217,7 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
 
 async function segment(path: string, options: SegmentOptions): Promise<void> {
   checkArguments(path, options);
-  const channel = options.channel === undefined ? undefined : Number(options.channel);
+  const channel = channelOf(options);
   const bars = new ProgressBars(options.quiet);
   try {
     const { result: volume, ms: readVolumeMs } = await timed(() => readNiftiFile(path, { channel }));

@@ -63,7 +63,8 @@ export class Graph {
     return { id: this.nextId++, kind, name, shape, dtype, ...(parameter ? { parameter } : {}) };
   }
 
-  private add_<K extends OpName>(
+  /** Appends a node. Its operands are not checked: models use the methods below, autograd's rules this. */
+  emit<K extends OpName>(
     op: K,
     inputs: Ops[K]['inputs'],
     attrs: Ops[K]['attrs'],
@@ -121,7 +122,7 @@ export class Graph {
       this.fail('linear', `${describe(x)} does not fit ${describe(w)}`);
     const n = w.shape[1];
     this.checkVector('linear', 'bias', bias, n);
-    return this.add_('linear', { x, w, bias }, { activation: 'none' }, [...x.shape.slice(0, -1), n]);
+    return this.emit('linear', { x, w, bias }, { activation: 'none' }, [...x.shape.slice(0, -1), n]);
   }
 
   /** x (B, D, H, W, C), w (kernel³, C, O) → (B, D', H', W', O). */
@@ -135,7 +136,7 @@ export class Graph {
     this.checkVector('conv3d', 'bias', bias, n);
     const reach = dilation * (kernel - 1) + 1;
     const out = x.shape.slice(1, 4).map((size) => Math.floor((size + 2 * padding - reach) / stride) + 1);
-    return this.add_('conv3d', { x, w, bias }, { kernel, stride, padding, dilation, activation: 'none' }, [
+    return this.emit('conv3d', { x, w, bias }, { kernel, stride, padding, dilation, activation: 'none' }, [
       x.shape[0],
       ...out,
       n,
@@ -149,7 +150,7 @@ export class Graph {
     }
     this.checkVector('conv_transpose', 'bias', bias, w.shape[2]);
     const [b, d, h, width] = x.shape;
-    return this.add_('conv_transpose', { x, w, bias }, { activation: 'none' }, [
+    return this.emit('conv_transpose', { x, w, bias }, { activation: 'none' }, [
       b,
       2 * d,
       2 * h,
@@ -163,7 +164,7 @@ export class Graph {
     const channels = x.shape[x.shape.length - 1];
     this.checkVector('layer_norm', 'weight', w, channels);
     this.checkVector('layer_norm', 'bias', bias, channels);
-    return this.add_('layer_norm', { x, w, bias }, { eps, activation: 'none' }, x.shape);
+    return this.emit('layer_norm', { x, w, bias }, { eps, activation: 'none' }, x.shape);
   }
 
   /** An encoder block's attention, before `proj`: qkv (B, D, H, W, 3C) → (B, D, H, W, C). */
@@ -187,7 +188,7 @@ export class Graph {
     for (const table of tables)
       this.checkVector(op, `relative positions for edge ${edge}`, table, (2 * edge - 1) * (width / heads));
     const [tableD, tableH, tableW] = tables;
-    return this.add_(op, { qkv, qkvBias, tableD, tableH, tableW }, { heads, window }, [
+    return this.emit(op, { qkv, qkvBias, tableD, tableH, tableW }, { heads, window }, [
       ...qkv.shape.slice(0, 4),
       width,
     ]);
@@ -200,11 +201,11 @@ export class Graph {
     if (!fits || v.shape.join() !== k.shape.join() || c % heads !== 0) {
       this.fail('attention', `${describe(q)}, ${describe(k)}, ${describe(v)} do not fit ${heads} heads`);
     }
-    return this.add_('attention', { q, k, v }, { heads }, q.shape);
+    return this.emit('attention', { q, k, v }, { heads }, q.shape);
   }
 
   activation(x: Tensor, activation: Activation): Tensor {
-    return this.add_('activation', { x }, { activation }, x.shape);
+    return this.emit('activation', { x }, { activation }, x.shape);
   }
 
   gelu(x: Tensor): Tensor {
@@ -223,7 +224,7 @@ export class Graph {
     if (suffix.length > x.shape.length || suffix.join() !== tail.join()) {
       this.fail('add', `${describe(other)} does not repeat over ${describe(x)}`);
     }
-    return this.add_('add', { x, other }, { activation: 'none' }, x.shape);
+    return this.emit('add', { x, other }, { activation: 'none' }, x.shape);
   }
 
   concat(parts: readonly Tensor[], axis: number): Tensor {
@@ -238,13 +239,13 @@ export class Graph {
     const total = parts.reduce((sum, t) => sum + t.shape[at], 0);
     const shape = first.shape.map((n, i) => (i === at ? total : n));
     const inputs = Object.fromEntries(parts.map((t, i) => [`x${i}`, t]));
-    return this.add_('concat', inputs, { placed: false, axis: at }, shape);
+    return this.emit('concat', inputs, { placed: false, axis: at }, shape);
   }
 
   slice(x: Tensor, axis: number, start: number, length: number): Tensor {
     if (start < 0 || start + length > x.shape[axis])
       this.fail('slice', `${start}…${start + length} is outside ${describe(x)}`);
-    return this.add_(
+    return this.emit(
       'slice',
       { x },
       { axis, start, length },
@@ -254,19 +255,19 @@ export class Graph {
 
   /** x (…) → (count, …). */
   broadcast(x: Tensor, count: number): Tensor {
-    return this.add_('broadcast', { x }, { count }, [count, ...x.shape]);
+    return this.emit('broadcast', { x }, { count }, [count, ...x.shape]);
   }
 
   /** The same elements in the same order; costs nothing. */
   reshape(x: Tensor, shape: Shape): Tensor {
     if (sizeOf(shape) !== sizeOf(x.shape))
       this.fail('reshape', `${describe(x)} has not the size of (${shape.join(', ')})`);
-    return shape.join() === x.shape.join() ? x : this.add_('reshape', { x }, {}, shape, x.dtype);
+    return shape.join() === x.shape.join() ? x : this.emit('reshape', { x }, {}, shape, x.dtype);
   }
 
   /** (B, …, C) → (B, C), the mean over everything between. */
   meanTokens(x: Tensor): Tensor {
-    return this.add_('mean_tokens', { x }, {}, [x.shape[0], x.shape[x.shape.length - 1]]);
+    return this.emit('mean_tokens', { x }, {}, [x.shape[0], x.shape[x.shape.length - 1]]);
   }
 
   /**
@@ -286,7 +287,7 @@ export class Graph {
     }
     const region: Region = { id: this.regions.length, name, samples, channels };
     this.regions.push(region);
-    return { z: this.add_('gate', { mean, w1, b1, w2, b2 }, { region }, mean.shape), region };
+    return { z: this.emit('gate', { mean, w1, b1, w2, b2 }, { region }, mean.shape), region };
   }
 
   /** Nodes built inside run only for the samples that the region's gate opens. */
@@ -307,7 +308,7 @@ export class Graph {
     const k = h.shape[h.shape.length - 1];
     if (sizeOf(w.shape) !== channels * k)
       this.fail('sgpm_project', `${describe(h)} does not fit ${describe(w)}`);
-    return this.add_('sgpm_project', { x, h, w, bias, z }, { region: this.region }, x.shape);
+    return this.emit('sgpm_project', { x, h, w, bias, z }, { region: this.region }, x.shape);
   }
 
   /** points (B, P, 4) → (B, P, out). */
@@ -321,7 +322,7 @@ export class Graph {
       this.checkVector('point_encoding', 'embedding', t, out);
     if (points.shape.length !== 3 || points.shape[2] !== 4)
       this.fail('point_encoding', `${describe(points)} is not (B, P, 4)`);
-    return this.add_('point_encoding', { points, ...tables }, { volume }, [
+    return this.emit('point_encoding', { points, ...tables }, { volume }, [
       points.shape[0],
       points.shape[1],
       out,
@@ -330,7 +331,7 @@ export class Graph {
 
   /** → (edge, edge, edge, out). */
   denseEncoding(gaussian: Tensor, edge: number): Tensor {
-    return this.add_('dense_encoding', { gaussian }, { edge }, [edge, edge, edge, 3 * gaussian.shape[1]]);
+    return this.emit('dense_encoding', { gaussian }, { edge }, [edge, edge, edge, 3 * gaussian.shape[1]]);
   }
 
   /** hyper (B, M, C), voxels (B, D, H, W, C) → (B, M, D, H, W). */
@@ -339,12 +340,12 @@ export class Graph {
     if (voxels.shape.length !== 5 || voxels.shape[0] !== b || voxels.shape[4] !== c) {
       this.fail('mask_product', `${describe(hyper)} does not fit ${describe(voxels)}`);
     }
-    return this.add_('mask_product', { hyper, voxels }, {}, [b, m, ...voxels.shape.slice(1, 4)]);
+    return this.emit('mask_product', { hyper, voxels }, {}, [b, m, ...voxels.shape.slice(1, 4)]);
   }
 
   /** Trilinear over the last three axes, align_corners = false. */
   resize(x: Tensor, size: readonly [number, number, number]): Tensor {
-    return this.add_('resize', { x }, { size }, [...x.shape.slice(0, -3), ...size]);
+    return this.emit('resize', { x }, { size }, [...x.shape.slice(0, -3), ...size]);
   }
 
   /** x (d, h, w) sampled at matrix·(i, j, k, 1) for every (i, j, k) of `size`. */
@@ -355,11 +356,11 @@ export class Graph {
     outside: number,
   ): Tensor {
     if (sizeOf(x.shape.slice(0, -3)) !== 1) this.fail('affine_resample', `${describe(x)} is not one volume`);
-    return this.add_('affine_resample', { x }, { size, matrix, outside }, size);
+    return this.emit('affine_resample', { x }, { size, matrix, outside }, size);
   }
 
   /** → (2) u32: how many elements are NaN or infinite, and the first one's index + 1. */
   countNonfinite(x: Tensor): Tensor {
-    return this.add_('count_nonfinite', { x }, {}, [2], 'u32');
+    return this.emit('count_nonfinite', { x }, {}, [2], 'u32');
   }
 }

@@ -5,6 +5,7 @@
  * Layouts: tokens and volumes are channels-last (B, D, H, W, C); parameters are in the engine's layout (layout.ts).
  */
 import type { Activation } from '../kernels/matmul.js';
+import type { BackwardOps } from './ir-backward.js';
 import type { ParameterSpec } from './layout.js';
 
 export type { Activation } from '../kernels/matmul.js';
@@ -35,7 +36,7 @@ export interface Region {
 type Size3 = readonly [number, number, number];
 
 /** Every operation: its operands and attributes. Shapes are checked where nodes are made (graph.ts). */
-export interface Ops {
+export interface Ops extends BackwardOps {
   /** x (…, K) · w (K, N) + bias → activation → + residual (its leading axes may repeat). */
   linear: {
     inputs: { x: Tensor; w: Tensor; bias?: Tensor; residual?: Tensor };

@@ -18,6 +18,7 @@ import {
   planResize,
 } from '../kernels/spatial.js';
 import { type Node, type NodeOf, type Region, sizeOf, type Tensor } from './ir.js';
+import { lowerBackward } from './lower-backward.js';
 
 /** Buffers that belong to a region or the program rather than to a tensor. */
 export interface Auxiliary {
@@ -323,6 +324,8 @@ function lowerNode(
       return [
         planCountNonfinite<Operand>({ count: sizeOf(node.inputs.x.shape) }, { x: node.inputs.x, result: y }),
       ];
+    default:
+      return lowerBackward(node, caps);
   }
 }
 

@@ -57,8 +57,11 @@ function takeSlot(slots: Slot[], free: number[], tensor: Tensor): number {
   return slot;
 }
 
-/** Plans `graph` for its outputs. Pure: no device is touched. */
-export function planGraph(graph: Graph, caps: Capabilities): Plan {
+/**
+ * Plans `graph` for its outputs. Pure: no device is touched.
+ * @param placed names of outputs that the caller has memory for: they get no slot
+ */
+export function planGraph(graph: Graph, caps: Capabilities, placed: Iterable<string> = []): Plan {
   const outputs = [...graph.outputs.values()];
   const live = reachable(graph.nodes, outputs);
   const fused = fuse(live, outputs);
@@ -70,10 +73,14 @@ export function planGraph(graph: Graph, caps: Capabilities): Plan {
   const slots: Slot[] = [];
   const slotOf = new Map<number, number>();
   const free: number[] = [];
+  const elsewhere = new Set(
+    [...placed].flatMap((name) => graph.outputs.get(name) ?? []).map((t) => root(t).id),
+  );
   nodes.forEach((node, i) => {
     const tensor = root(node.output);
-    if (tensor.kind === 'value' && !slotOf.has(tensor.id))
+    if (tensor.kind === 'value' && !slotOf.has(tensor.id) && !elsewhere.has(tensor.id)) {
       slotOf.set(tensor.id, takeSlot(slots, free, tensor));
+    }
     // Free after the node: a kernel never writes over its own operands.
     const done = new Set([...operands(node), node.output].map(root));
     for (const t of done) {

@@ -5,7 +5,7 @@
 import { SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import type { Pipeline } from '../gpu/pipelines.js';
-import { type Capabilities, capabilitiesOf, type Workgroups } from '../kernels/call.js';
+import { type Capabilities, capabilitiesOf, type KernelCall, type Workgroups } from '../kernels/call.js';
 import { controlOffset, controlWords } from '../kernels/sgpm.js';
 import { packParams } from '../kernels/wgsl.js';
 import type { Graph } from './graph.js';
@@ -23,10 +23,17 @@ import { type Plan, planGraph } from './plan.js';
 export type RegionMode = 'predicated' | 'indirect' | 'readback';
 export const regionModes: readonly RegionMode[] = ['predicated', 'indirect', 'readback'];
 
+/** Where parameters lie: a `ParameterStore`, or several seen as one. */
+export type ParameterLookup = Pick<ParameterStore, 'slice'>;
+
 export interface CompileOptions {
-  readonly parameters?: ParameterStore;
+  readonly parameters?: ParameterLookup;
   /** Inputs that are buffers of somebody else's (another program's outputs), by name. */
   readonly externals?: ReadonlyMap<string, BufferSlice>;
+  /** Outputs that are to be written into buffers of somebody else's, by name. */
+  readonly placements?: ReadonlyMap<string, BufferSlice>;
+  /** Dispatches on given buffers, run after the graph's own in the same pass: an optimiser's step. */
+  readonly epilogue?: readonly KernelCall<BufferSlice>[];
   readonly capabilities?: Capabilities;
   readonly label?: string;
 }
@@ -62,6 +69,9 @@ export interface RegionReport {
 export type GateSetting = 'auto' | 'closed' | 'open';
 const FORCE: Record<GateSetting, number> = { auto: 0, closed: 1, open: 2 };
 
+/** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
+type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
+
 interface Prepared {
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
@@ -93,6 +103,9 @@ export class Program {
   private readonly slotBuffers: BufferSlice[] = [];
   private readonly inputBuffers = new Map<string, BufferSlice>();
   private readonly regions: RegionState[] = [];
+  /** Root tensor → the buffer its output was placed in. */
+  private readonly placed = new Map<number, BufferSlice>();
+  private readonly calls: readonly AnyCall[];
   private counters: BufferSlice | undefined;
   private arena: GPUBuffer | undefined;
   /** GFLOP/s that earlier submits reached: how a time budget becomes a number of dispatches. */
@@ -105,6 +118,8 @@ export class Program {
     private readonly options: CompileOptions,
   ) {
     this.rate = engine.gpu.adapter.kind === 'software' ? 4 : 200;
+    this.calls = [...plan.calls, ...(options.epilogue ?? [])];
+    this.place();
   }
 
   /**
@@ -112,7 +127,11 @@ export class Program {
    * @throws SgpSamError `adapter-limit` naming the tensor or shader that is too much for the device
    */
   static async compile(engine: Engine, graph: Graph, options: CompileOptions = {}): Promise<Program> {
-    const plan = planGraph(graph, options.capabilities ?? capabilitiesOf(engine.gpu));
+    const plan = planGraph(
+      graph,
+      options.capabilities ?? capabilitiesOf(engine.gpu),
+      options.placements?.keys(),
+    );
     const program = new Program(engine, graph, plan, options);
     try {
       await engine.guarded(`preparing ${options.label ?? 'a program'}`, () => program.prepare());
@@ -131,7 +150,7 @@ export class Program {
 
   private async prepare(): Promise<void> {
     const { plan, graph, engine } = this;
-    const pipelines = Promise.all(plan.calls.map((call) => engine.pipelines.get(call.shader)));
+    const pipelines = Promise.all(this.calls.map((call) => engine.pipelines.get(call.shader)));
     pipelines.catch(() => {}); // awaited below; allocation may throw first
     for (const { bytes, tenant } of plan.slots) this.slotBuffers.push(this.allocate(tenant, bytes));
     for (const [name, tensor] of graph.inputs) {
@@ -146,6 +165,28 @@ export class Program {
     }
     this.prepareRegions();
     this.prepareCalls(await pipelines);
+  }
+
+  /** Placed outputs: each must have memory of its own, or two would be written to one place. */
+  private place(): void {
+    for (const [name, slice] of this.options.placements ?? []) {
+      const tensor = this.outputTensor(name);
+      const root = this.plan.root(tensor);
+      if (root.kind !== 'value' || this.placed.has(root.id) || bytesOf(root) !== bytesOf(tensor)) {
+        throw new SgpSamError(
+          'bad-graph',
+          `output '${name}' shares its memory and cannot be placed`,
+          'Copy it in the graph first.',
+        );
+      }
+      if (slice.size < bytesOf(tensor)) {
+        throw new SgpSamError(
+          'bad-graph',
+          `output '${name}': placed in ${slice.size} bytes, ${bytesOf(tensor)} needed`,
+        );
+      }
+      this.placed.set(root.id, { ...slice, size: bytesOf(tensor) });
+    }
   }
 
   private prepareRegions(): void {
@@ -169,8 +210,9 @@ export class Program {
     return this.regions[region.id];
   }
 
-  private slice(operand: Operand): BufferSlice {
+  private slice(operand: Operand | BufferSlice): BufferSlice {
     if ('aux' in operand) return this.auxiliary(operand);
+    if ('buffer' in operand) return operand;
     const tensor = this.plan.root(operand);
     if (tensor.kind === 'parameter') {
       const { parameters } = this.options;
@@ -178,6 +220,8 @@ export class Program {
       return parameters.slice(tensor.name);
     }
     if (tensor.kind === 'input') return this.inputBuffers.get(tensor.name) as BufferSlice;
+    const placed = this.placed.get(tensor.id);
+    if (placed) return placed;
     const { buffer } = this.slotBuffers[this.plan.slotOf.get(tensor.id) as number];
     // Only the tensor's own bytes: the slot may be larger.
     return { buffer, offset: 0, size: Math.max(16, bytesOf(tensor)) };
@@ -190,7 +234,7 @@ export class Program {
 
   private prepareCalls(pipelines: readonly Pipeline[]): void {
     const { device } = this.engine;
-    const { calls } = this.plan;
+    const { calls } = this;
     const align = this.engine.gpu.limits.minUniformBufferOffsetAlignment;
     const blocks = calls.map((call) => packParams(call.shader, call.params));
     const offsets: number[] = [];

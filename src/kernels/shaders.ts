@@ -1,42 +1,92 @@
 /** Every file of shaders/, and the one function that turns one into a `Shader`. */
+import activationBackward from '../../shaders/activation_backward.wgsl';
+import adamw from '../../shaders/adamw.wgsl';
 import affineResample from '../../shaders/affine_resample.wgsl';
 import attention from '../../shaders/attention.wgsl';
+import attentionApply from '../../shaders/attention_apply.wgsl';
+import attentionBackwardCommon from '../../shaders/attention_backward_common.wgsl';
+import attentionBackwardKeys from '../../shaders/attention_backward_keys.wgsl';
+import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
+import attentionBackwardTables from '../../shaders/attention_backward_tables.wgsl';
+import attentionWeights from '../../shaders/attention_weights.wgsl';
+import channelScale from '../../shaders/channel_scale.wgsl';
+import columnSum from '../../shaders/column_sum.wgsl';
 import copy from '../../shaders/copy.wgsl';
 import countNonfinite from '../../shaders/count_nonfinite.wgsl';
 import elementwise from '../../shaders/elementwise.wgsl';
+import fill from '../../shaders/fill.wgsl';
 import gate from '../../shaders/gate.wgsl';
 import layerNorm from '../../shaders/layer_norm.wgsl';
+import layerNormBackward from '../../shaders/layer_norm_backward.wgsl';
+import lossBackward from '../../shaders/loss_backward.wgsl';
+import lossCommon from '../../shaders/loss_common.wgsl';
+import lossSums from '../../shaders/loss_sums.wgsl';
+import lossValue from '../../shaders/loss_value.wgsl';
 import maskProduct from '../../shaders/mask_product.wgsl';
+import maskProductBackward from '../../shaders/mask_product_backward.wgsl';
+import maskProductHyperBackward from '../../shaders/mask_product_hyper_backward.wgsl';
 import math from '../../shaders/math.wgsl';
 import matmulCommon from '../../shaders/matmul_common.wgsl';
 import matmulRegister from '../../shaders/matmul_register.wgsl';
 import matmulSubgroup from '../../shaders/matmul_subgroup.wgsl';
 import matmulTiled from '../../shaders/matmul_tiled.wgsl';
 import meanTokens from '../../shaders/mean_tokens.wgsl';
+import pointBackward from '../../shaders/point_backward.wgsl';
 import positionEncoding from '../../shaders/position_encoding.wgsl';
 import region from '../../shaders/region.wgsl';
 import resize from '../../shaders/resize.wgsl';
+import resizeBackward from '../../shaders/resize_backward.wgsl';
 import sgpmProject from '../../shaders/sgpm_project.wgsl';
+import straightThrough from '../../shaders/straight_through.wgsl';
+import transpose from '../../shaders/transpose.wgsl';
+import unfold from '../../shaders/unfold.wgsl';
 import { type Defines, type Shader, specialise } from './wgsl.js';
 
-const includes = { 'math.wgsl': math, 'region.wgsl': region, 'matmul_common.wgsl': matmulCommon };
+const includes = {
+  'attention_backward_common.wgsl': attentionBackwardCommon,
+  'loss_common.wgsl': lossCommon,
+  'matmul_common.wgsl': matmulCommon,
+  'math.wgsl': math,
+  'region.wgsl': region,
+};
 
 const sources = {
+  activation_backward: activationBackward,
+  adamw,
   affine_resample: affineResample,
   attention,
+  attention_apply: attentionApply,
+  attention_backward_keys: attentionBackwardKeys,
+  attention_backward_rows: attentionBackwardRows,
+  attention_backward_tables: attentionBackwardTables,
+  attention_weights: attentionWeights,
+  channel_scale: channelScale,
+  column_sum: columnSum,
   copy,
   count_nonfinite: countNonfinite,
   elementwise,
+  fill,
   gate,
   layer_norm: layerNorm,
+  layer_norm_backward: layerNormBackward,
+  loss_backward: lossBackward,
+  loss_sums: lossSums,
+  loss_value: lossValue,
   mask_product: maskProduct,
+  mask_product_backward: maskProductBackward,
+  mask_product_hyper_backward: maskProductHyperBackward,
   matmul_register: matmulRegister,
   matmul_subgroup: matmulSubgroup,
   matmul_tiled: matmulTiled,
   mean_tokens: meanTokens,
+  point_backward: pointBackward,
   position_encoding: positionEncoding,
   resize,
+  resize_backward: resizeBackward,
   sgpm_project: sgpmProject,
+  straight_through: straightThrough,
+  transpose,
+  unfold,
 } as const;
 
 export type ShaderName = keyof typeof sources;

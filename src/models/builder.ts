@@ -11,10 +11,14 @@ export class ModelBuilder {
   private readonly specs: Map<string, ParameterSpec>;
   private readonly traced: ReadonlySet<string> | 'all';
 
-  /** @param trace names of intermediate stages to keep as outputs of the graph, or 'all' */
+  /**
+   * @param trace names of intermediate stages to keep as outputs of the graph, or 'all'
+   * @param training dense, differentiable SGPMs instead of conditional ones
+   */
   constructor(
     readonly config: ModelConfig,
     trace: Iterable<string> | 'all' = [],
+    readonly training = false,
   ) {
     checkConfig(config);
     this.specs = new Map(modelParameters(config).map((spec) => [spec.name, spec]));

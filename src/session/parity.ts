@@ -131,17 +131,39 @@ function metadataNumber(fixture: Fixture, key: string): number | undefined {
   return value;
 }
 
-function metadataJson<T>(fixture: Fixture, key: string): T | undefined {
+/** A metadata entry's JSON; `what` says in words what `is` accepts. */
+function metadataJson<T>(
+  fixture: Fixture,
+  key: string,
+  what: string,
+  is: (value: unknown) => value is T,
+): T | undefined {
   const text = fixture.metadata[key];
   if (text === undefined) return undefined;
   try {
-    return JSON.parse(text) as T;
+    const value: unknown = JSON.parse(text);
+    if (is(value)) return value;
+    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is ${text}, not ${what}`);
   } catch (cause) {
+    if (cause instanceof SgpSamError) throw cause;
     throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is not JSON: ${text}`, undefined, {
       cause,
     });
   }
 }
+
+const isIndices = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((v) => Number.isInteger(v));
+const isIndicesByName = (value: unknown): value is Record<string, number[]> =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every(isIndices);
+const isCase = (value: unknown): value is { file: string; channel?: number | null } =>
+  typeof value === 'object' && value !== null && 'file' in value && typeof value.file === 'string';
+
+const metadataIndices = (fixture: Fixture, key: string): number[] | undefined =>
+  metadataJson(fixture, key, 'a list of whole numbers', isIndices);
 
 /** The fixture's configuration: the named one, overruled by every field the metadata spells out. */
 function configOf(fixture: Fixture): ModelConfig {
@@ -155,16 +177,23 @@ function configOf(fixture: Fixture): ModelConfig {
     heads: number('heads'),
     window: number('window'),
     out: number('out'),
-    global: metadataJson<number[]>(fixture, 'global'),
+    global: metadataIndices(fixture, 'global'),
   };
   const complete = Object.values(spelt).every((v) => v !== undefined);
+  if (!complete && fixture.metadata.config === undefined) {
+    throw new SgpSamError(
+      'bad-file',
+      `${fixture.name}: the metadata has no 'config', nor all of img, patch, dim, depth, heads, window, out and global`,
+      'They say which model the numbers are of, for instance config = tiny.',
+    );
+  }
   const given = Object.fromEntries(Object.entries(spelt).filter(([, v]) => v !== undefined));
   const base = { ...(complete ? {} : configByName(name)), ...given, name } as ModelConfig;
-  const sites = metadataJson<number[]>(fixture, 'sites');
+  const sites = metadataIndices(fixture, 'sites');
   if (!sites) return base;
   const width = number('width');
   const hidden = number('hidden');
-  const dilations = metadataJson<number[]>(fixture, 'dilations');
+  const dilations = metadataIndices(fixture, 'dilations');
   return {
     ...base,
     sgpm: defaultSgpm(base, {
@@ -337,7 +366,9 @@ function loadModel(
 async function sgpSam(engine: Engine, c: Comparison, options: ParityOptions): Promise<void> {
   const config = configOf(c.fixture);
   const seed = metadataNumber(c.fixture, 'seed') ?? 0;
-  const closed = metadataJson<Record<string, number[]>>(c.fixture, 'closed') ?? { open: [] };
+  const closed = metadataJson(c.fixture, 'closed', 'lists of sites by trace', isIndicesByName) ?? {
+    open: [],
+  };
   const sites = config.sgpm?.sites.length ?? 0;
   const outputs = Array.from({ length: sites }, (_, j) => `sgpm.${j}.output`);
   const points = await pointsOf(c);
@@ -375,10 +406,8 @@ async function preprocessing(c: Comparison, options: ParityOptions): Promise<voi
   }
   for (const name of Object.keys(c.fixture.metadata)) {
     if (!c.has(`${name}.click`)) continue;
-    const about = metadataJson<{ file: string; channel: number | null }>(c.fixture, name);
-    if (typeof about?.file !== 'string') {
-      throw new SgpSamError('bad-file', `${c.fixture.name}: metadata '${name}' names no file`);
-    }
+    const about = metadataJson(c.fixture, name, 'an object that names a file', isCase);
+    if (!about) continue;
     const volume = await readVolume(about.file, about.channel ?? undefined);
     const click = [...(await c.values(`${name}.click`))] as unknown as Vec3;
     const trace = preprocessTrace(volume, click);

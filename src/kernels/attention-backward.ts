@@ -1,0 +1,167 @@
+/** Planners of the encoder attention's backward passes (attention_backward_*.wgsl). */
+import { SgpSamError } from '../errors.js';
+import type { WindowAttentionSpec } from './attention.js';
+import { type Capabilities, ceilDiv, type KernelCall, type Workgroups } from './call.js';
+import { shader } from './shaders.js';
+
+const THREADS = 64;
+const KEY_TILE = 32;
+
+const edgeOf = (spec: WindowAttentionSpec): number =>
+  spec.window > 0 ? spec.window : Math.max(...spec.grid);
+
+/** Elements of one (row, head)'s record; see attention_backward_common.wgsl. */
+function recordLength(spec: WindowAttentionSpec): number {
+  const edge = edgeOf(spec);
+  return edge * spec.headDim + 2 * edge + 6 * edge * edge + 3 * spec.headDim;
+}
+
+const rowsOf = ({ grid }: WindowAttentionSpec, edge: number): number =>
+  grid[0] * grid[1] * ceilDiv(grid[2], edge);
+
+/** Shape of the records: (B · rows, heads, record). */
+export function recordShape(spec: WindowAttentionSpec): [number, number, number] {
+  return [spec.batch * rowsOf(spec, edgeOf(spec)), spec.heads, recordLength(spec)];
+}
+
+function common(spec: WindowAttentionSpec) {
+  const { batch, heads, headDim, grid } = spec;
+  const edge = edgeOf(spec);
+  const windows = ceilDiv(grid[2], edge);
+  return {
+    edge,
+    defines: {
+      HD: headDim,
+      L: edge,
+      L_HD: edge * headDim,
+      L_KT: edge * KEY_TILE,
+      L_L: edge * edge,
+      PADDED: grid.some((n) => n % edge !== 0),
+    },
+    params: {
+      heads,
+      scale: headDim ** -0.5,
+      grid_d: grid[0],
+      grid_h: grid[1],
+      grid_w: grid[2],
+      windows_w: windows,
+      batch,
+    },
+    workgroups: [rowsOf(spec, edge), heads, batch] as Workgroups,
+    // scores, dp, and what is summed from them
+    flops:
+      2 *
+      batch *
+      heads *
+      headDim *
+      (grid[0] * grid[1] * grid[2]) *
+      Math.min(edge, grid[0]) *
+      Math.min(edge, grid[1]) *
+      Math.min(edge, grid[2]),
+  };
+}
+
+function checkStorage(caps: Capabilities, spec: WindowAttentionSpec, floats: number): void {
+  const edge = edgeOf(spec);
+  if (edge > THREADS || 4 * floats > caps.maxWorkgroupStorage) {
+    throw new SgpSamError(
+      'adapter-limit',
+      `attention backward: window or grid edge ${edge} with head dim ${spec.headDim} needs ${4 * floats} bytes of workgroup storage, the device has ${caps.maxWorkgroupStorage}`,
+      'Train with a smaller window, or freeze the image encoder.',
+    );
+  }
+}
+
+/** First pass: the record of every row and head. */
+export function planAttentionRows<T>(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; attended: T; dout: T; record: T },
+): KernelCall<T> {
+  const { edge, defines, params, workgroups, flops } = common(spec);
+  checkStorage(
+    caps,
+    spec,
+    2 * edge * spec.headDim + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge,
+  );
+  const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
+  return {
+    kernel: 'attention_backward',
+    variant: 'rows',
+    shader: shader('attention_backward_rows', defines),
+    buffers: {
+      qkv,
+      qkv_bias: qkvBias,
+      table_d: tableD,
+      table_h: tableH,
+      table_w: tableW,
+      attended,
+      dout,
+      record,
+    },
+    params,
+    workgroups,
+    cost: { flops: 4 * flops, bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
+  };
+}
+
+/** Second pass: dqkv (B, D, H, W, 3·C). */
+export function planAttentionKeys<T>(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  buffers: { qkv: T; dout: T; record: T; dqkv: T },
+): KernelCall<T> {
+  const { edge, defines, params, workgroups, flops } = common(spec);
+  checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
+  return {
+    kernel: 'attention_backward',
+    variant: 'keys',
+    shader: shader('attention_backward_keys', defines),
+    buffers,
+    params,
+    workgroups,
+    cost: { flops: 4 * flops, bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
+  };
+}
+
+/** The gradient of rel_pos along `axis` (0 d, 1 h, 2 w): (2L − 1, head dim). */
+export function planAttentionTables<T>(
+  spec: WindowAttentionSpec,
+  axis: 0 | 1 | 2,
+  buffers: { record: T; qkv: T; qkvBias: T; y: T },
+): KernelCall<T> {
+  const { edge, defines, params } = common(spec);
+  const { record, qkv, qkvBias, y } = buffers;
+  const [rows, heads] = recordShape(spec);
+  return {
+    kernel: 'attention_backward',
+    variant: 'tables',
+    shader: shader('attention_backward_tables', {
+      ...defines,
+      AXIS: axis,
+      AXIS_D: axis === 0,
+      AXIS_H: axis === 1,
+      AXIS_W: axis === 2,
+    }),
+    buffers: { record, qkv, qkv_bias: qkvBias, y },
+    params,
+    workgroups: [2 * edge - 1, ceilDiv(spec.headDim, 16), 1],
+    cost: { flops: 2 * rows * heads * edge * edge * spec.headDim, bytes: 4 * rows * heads * edge * edge },
+  };
+}
+
+/** What padded tokens give to the qkv bias: (3·C). */
+export function planAttentionBias<T>(spec: WindowAttentionSpec, buffers: { record: T; y: T }): KernelCall<T> {
+  const { defines, params } = common(spec);
+  const [rows, heads] = recordShape(spec);
+  const outputs = 3 * heads * spec.headDim;
+  return {
+    kernel: 'attention_backward',
+    variant: 'bias',
+    shader: shader('attention_backward_tables', { ...defines, BIAS: true }),
+    buffers,
+    params,
+    workgroups: [ceilDiv(outputs, THREADS), 1, 1],
+    cost: { flops: rows * outputs, bytes: 4 * rows * outputs },
+  };
+}

@@ -1,0 +1,84 @@
+/** The graph of one training step: forward, loss, and the gradients of what is trained. */
+import { gradients } from '../autograd/gradients.js';
+import type { Graph } from '../graph/graph.js';
+import { ModelBuilder } from '../models/builder.js';
+import { gridOf, type ModelConfig } from '../models/config.js';
+import { imageEncoder } from '../models/image-encoder.js';
+import { maskDecoder } from '../models/mask-decoder.js';
+import {
+  densePositionEncoding,
+  maskEmbedding,
+  noMaskEmbedding,
+  pointEmbeddings,
+} from '../models/prompt-encoder.js';
+import { addLoss, type LossOptions } from './loss.js';
+
+export interface TrainingGraphOptions {
+  readonly batch?: number;
+  /** Points per sample, the appended not-a-point included. */
+  readonly points: number;
+  /** With a mask prompt (input `mask`), or with `no_mask_embed`. */
+  readonly mask: boolean;
+  readonly loss: LossOptions;
+  readonly trainable: (name: string) => boolean;
+}
+
+export interface TrainingGraph {
+  readonly graph: Graph;
+  /** The trained parameters that the loss depends on, in the model's order; output `grad.NAME` is each one's gradient. */
+  readonly trained: readonly string[];
+}
+
+/** Buffers, not parameters: never trained (SPEC D). */
+const isBuffer = (name: string): boolean => name.endsWith('positional_encoding_gaussian_matrix');
+
+/**
+ * Inputs `image` (B, S, S, S, 1), `points` (B, P, 4), `mask` (B, 4g, 4g, 4g, 1), `targets` (B, 1, S, S, S) in {0, 1} and per
+ * SGPM `sgpm.{j}.noise` (B, dim); outputs `loss` (see `addLoss`), `logits` (B, 1, S, S, S: mask 0 at full resolution) and
+ * the gradients.
+ */
+export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions): TrainingGraph {
+  const m = new ModelBuilder(config, [], true);
+  const g = m.graph;
+  const { batch = 1, points, mask } = options;
+  const { volume } = config;
+  const embedding = imageEncoder(m, g.input('image', [batch, volume, volume, volume, 1]));
+  const sparse = points > 0 ? pointEmbeddings(m, g.input('points', [batch, points, 4])) : undefined;
+  const low = 4 * gridOf(config);
+  const dense = mask ? maskEmbedding(m, g.input('mask', [batch, low, low, low, 1])) : noMaskEmbedding(m);
+  const { masks } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse });
+  const logits = g.stage('postprocess', () => g.resize(g.slice(masks, 1, 0, 1), [volume, volume, volume]));
+  g.output('logits', logits);
+  const { loss, gradient } = addLoss(
+    g,
+    logits,
+    g.input('targets', [batch, 1, volume, volume, volume]),
+    options.loss,
+  );
+  g.output('loss', loss);
+
+  const wanted = [...g.parameters.values()].filter(({ name }) => options.trainable(name) && !isBuffer(name));
+  const found = gradients(g, new Map([[logits, gradient]]), wanted);
+  const taken = new Set<number>();
+  const trained: string[] = [];
+  for (const [parameter, value] of found) {
+    // A gradient that is another's too, or a view, is copied: each is written to a place of its own.
+    const shared = taken.has(value.id) || value.kind !== 'value' || isView(g, value.id);
+    taken.add(value.id);
+    const own = shared ? g.emit('copy', { x: value }, {}, parameter.shape) : value;
+    g.output(`grad.${parameter.name}`, own);
+    trained.push(parameter.name);
+  }
+  return { graph: g, trained };
+}
+
+/** Whether a tensor is a reshape of one that is used elsewhere as well. */
+function isView(g: Graph, id: number): boolean {
+  const node = g.nodes.find((n) => n.output.id === id);
+  if (node?.op !== 'reshape') return false;
+  const { x } = node.inputs as { x: { id: number } };
+  const users = g.nodes.filter((n) =>
+    Object.values(n.inputs as Record<string, { id: number } | undefined>).some((t) => t?.id === x.id),
+  );
+  return users.length > 1 || isView(g, x.id) || !g.nodes.some((n) => n.output.id === x.id);
+}
