@@ -30,6 +30,12 @@ function build(): Command {
   return program;
 }
 
+// A reader that has seen enough (`| head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
 try {
   await build().parseAsync();
 } catch (error) {

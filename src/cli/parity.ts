@@ -2,7 +2,8 @@
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { adapterLine } from '../gpu/device.js';
-import { type ParityReport, parity } from '../session/parity.js';
+import type { ParityReport } from '../parity/compare.js';
+import { parity } from '../parity/parity.js';
 import { readNiftiFile } from '../volumes/nifti.node.js';
 import { openWeightFile } from '../weights/file.node.js';
 import {

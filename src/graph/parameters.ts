@@ -92,6 +92,10 @@ export class ParameterStore {
     return this.slices.has(name);
   }
 
+  spec(name: string): ParameterSpec {
+    return this.entry(name).spec;
+  }
+
   slice(name: string): BufferSlice {
     return this.entry(name).slice;
   }

@@ -36,5 +36,4 @@ export {
   type Prompt,
   type PromptPoint,
 } from './model.js';
-export { type ParityReport, parity } from './parity.js';
 export { type Click, LesionSession, type Segmentation } from './segmenter.js';

@@ -6,31 +6,24 @@
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
 import type { RegionMode } from '../graph/program.js';
-import { configByName, defaultSgpm, gridOf, type ModelConfig } from '../models/config.js';
+import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
+import { Model, type PromptPoint } from '../session/model.js';
 import { preprocessTrace } from '../volumes/preprocess.js';
 import type { Image, Vec3 } from '../volumes/types.js';
-import { formula, formulaSource, uniform } from '../weights/formula.js';
+import { formula, formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
-import { Model, type PromptPoint } from './model.js';
-
-export interface ParityRow {
-  readonly stage: string;
-  readonly relativeL2: number;
-  readonly maxAbs: number;
-  readonly tolerance: number;
-  readonly ok: boolean;
-}
-
-export interface ParityReport {
-  readonly fixture: string;
-  readonly kind: string;
-  readonly rows: readonly ParityRow[];
-  /** What was not compared, and why. */
-  readonly notes: readonly string[];
-  /** Something was compared, and all of it was within tolerance. */
-  readonly ok: boolean;
-}
+import {
+  Comparison,
+  type Fixture,
+  isCase,
+  isIndicesByName,
+  metadataJson,
+  metadataNumber,
+  type ParityReport,
+} from './compare.js';
+import { configOf, inputImage, pointsOf, stageTolerance } from './fixture.js';
+import { lossParity, trainingParity } from './training.js';
 
 export interface ParityOptions {
   readonly regionMode?: RegionMode | undefined;
@@ -41,184 +34,9 @@ export interface ParityOptions {
   readonly readVolume?: (file: string, channel: number | undefined) => Promise<Image>;
 }
 
-type Fixture = WeightSource;
-
-/** SPEC D: ≤ 2e-5 per stage at tiny, ≤ 2e-4 at full size. Full size begins where sums are longer than a few hundred. */
-const stageTolerance = (config: ModelConfig): number => (config.dim < 256 ? 2e-5 : 2e-4);
 const PREPROCESS_TOLERANCE = 1e-5;
 /** What SPEC D closes a gate with. */
 const CLOSED_BIAS = -50;
-
-class Comparison {
-  readonly rows: ParityRow[] = [];
-  readonly notes: string[] = [];
-  readonly seen = new Set<string>();
-
-  constructor(readonly fixture: Fixture) {}
-
-  has(name: string): boolean {
-    return this.fixture.tensors.has(name);
-  }
-
-  shape(name: string): readonly number[] {
-    const tensor = this.fixture.tensors.get(name);
-    if (!tensor) {
-      throw new SgpSamError(
-        'bad-file',
-        `${this.fixture.name}: tensor '${name}' is missing`,
-        'The fixture is incomplete.',
-      );
-    }
-    return tensor.shape;
-  }
-
-  values(name: string): Promise<Float32Array> {
-    this.shape(name);
-    this.seen.add(name);
-    return this.fixture.readF32(name);
-  }
-
-  /**
-   * Adds a row: ‖actual − expected‖ / ‖expected‖, NaN counting as a failure. `tolerance` 0 wants equality;
-   * `expectedOf` picks the comparable part of what the fixture holds.
-   */
-  async compare(
-    name: string,
-    actual: ArrayLike<number>,
-    tolerance: number,
-    expectedOf?: (values: Float32Array) => Float32Array,
-  ): Promise<void> {
-    const stored = await this.values(name);
-    const expected = expectedOf ? expectedOf(stored) : stored;
-    if (expected.length !== actual.length) {
-      throw new SgpSamError(
-        'bad-file',
-        `${this.fixture.name}: '${name}' has ${expected.length} elements, this model computes ${actual.length}`,
-        "Check the fixture's metadata (config, img, patch, dim, …).",
-      );
-    }
-    let difference = 0;
-    let norm = 0;
-    let maxAbs = 0;
-    for (let i = 0; i < expected.length; i++) {
-      const d = Math.abs(actual[i] - expected[i]);
-      difference += d * d;
-      norm += expected[i] * expected[i];
-      if (!(d <= maxAbs)) maxAbs = d;
-    }
-    const relativeL2 = norm > 0 ? Math.sqrt(difference / norm) : Math.sqrt(difference);
-    this.rows.push({ stage: name, relativeL2, maxAbs, tolerance, ok: relativeL2 <= tolerance });
-  }
-
-  report(kind: string): ParityReport {
-    const left = [...this.fixture.tensors.keys()].filter((name) => !this.seen.has(name));
-    if (left.length > 0) {
-      const some = left.slice(0, 4).join(', ');
-      this.notes.push(`${left.length} tensors not compared: ${some}${left.length > 4 ? ', …' : ''}`);
-    }
-    const ok = this.rows.length > 0 && this.rows.every((row) => row.ok);
-    return { fixture: this.fixture.name, kind, rows: this.rows, notes: this.notes, ok };
-  }
-}
-
-function metadataNumber(fixture: Fixture, key: string): number | undefined {
-  const text = fixture.metadata[key];
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isFinite(value)) {
-    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is '${text}', not a number`);
-  }
-  return value;
-}
-
-/** A metadata entry's JSON; `what` says in words what `is` accepts. */
-function metadataJson<T>(
-  fixture: Fixture,
-  key: string,
-  what: string,
-  is: (value: unknown) => value is T,
-): T | undefined {
-  const text = fixture.metadata[key];
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    if (is(value)) return value;
-    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is ${text}, not ${what}`);
-  } catch (cause) {
-    if (cause instanceof SgpSamError) throw cause;
-    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is not JSON: ${text}`, undefined, {
-      cause,
-    });
-  }
-}
-
-const isIndices = (value: unknown): value is number[] =>
-  Array.isArray(value) && value.every((v) => Number.isInteger(v));
-const isIndicesByName = (value: unknown): value is Record<string, number[]> =>
-  typeof value === 'object' &&
-  value !== null &&
-  !Array.isArray(value) &&
-  Object.values(value).every(isIndices);
-const isCase = (value: unknown): value is { file: string; channel?: number | null } =>
-  typeof value === 'object' && value !== null && 'file' in value && typeof value.file === 'string';
-
-const metadataIndices = (fixture: Fixture, key: string): number[] | undefined =>
-  metadataJson(fixture, key, 'a list of whole numbers', isIndices);
-
-/** The fixture's configuration: the named one, overruled by every field the metadata spells out. */
-function configOf(fixture: Fixture): ModelConfig {
-  const name = fixture.metadata.config ?? 'custom';
-  const number = (key: string) => metadataNumber(fixture, key);
-  const spelt = {
-    volume: number('img'),
-    patch: number('patch'),
-    dim: number('dim'),
-    depth: number('depth'),
-    heads: number('heads'),
-    window: number('window'),
-    out: number('out'),
-    global: metadataIndices(fixture, 'global'),
-  };
-  const complete = Object.values(spelt).every((v) => v !== undefined);
-  if (!complete && fixture.metadata.config === undefined) {
-    throw new SgpSamError(
-      'bad-file',
-      `${fixture.name}: the metadata has no 'config', nor all of img, patch, dim, depth, heads, window, out and global`,
-      'They say which model the numbers are of, for instance config = tiny.',
-    );
-  }
-  const given = Object.fromEntries(Object.entries(spelt).filter(([, v]) => v !== undefined));
-  const base = { ...(complete ? {} : configByName(name)), ...given, name } as ModelConfig;
-  const sites = metadataIndices(fixture, 'sites');
-  if (!sites) return base;
-  const width = number('width');
-  const hidden = number('hidden');
-  const dilations = metadataIndices(fixture, 'dilations');
-  return {
-    ...base,
-    sgpm: defaultSgpm(base, {
-      sites,
-      ...(width ? { width } : {}),
-      ...(hidden ? { hidden } : {}),
-      ...(dilations ? { dilations } : {}),
-    }),
-  };
-}
-
-/** The input volume of a fixture: uniform("input.image", n³, seed)·√3 (SPEC C). */
-function inputImage(config: ModelConfig, seed: number): Float32Array {
-  const values = uniform('input.image', config.volume ** 3, seed);
-  return Float32Array.from(values, (v) => v * Math.sqrt(3));
-}
-
-async function pointsOf(c: Comparison): Promise<PromptPoint[]> {
-  const points = await c.values('points');
-  const labels = await c.values('labels');
-  return Array.from(labels, (label, i) => ({
-    at: [points[3 * i], points[3 * i + 1], points[3 * i + 2]] as const,
-    label: label as PromptPoint['label'],
-  }));
-}
 
 /** Channels-last (B, …, C) → PyTorch's (B, C, …). */
 function toChannelsFirst(values: Float32Array, channels: number, batch = 1): Float32Array {
@@ -389,11 +207,10 @@ async function sgpSam(engine: Engine, c: Comparison, options: ParityOptions): Pr
       if (c.has(`${trace}.masks`))
         await compareDecode(c, model, `${trace}.`, { points, mask: model.emptyMask() });
     }
-    if (c.has('train.loss'))
-      c.notes.push('train.*, grad.* and final.*: training is not part of this version');
   } finally {
     model.dispose();
   }
+  if (c.has('train.target')) await trainingParity(engine, c, options);
 }
 
 async function preprocessing(c: Comparison, options: ParityOptions): Promise<void> {
@@ -454,7 +271,7 @@ export async function parity(
       await preprocessing(comparison, options);
       break;
     case 'zoom_loss':
-      comparison.notes.push('zoom_loss: training is not part of this version');
+      await lossParity(engine, comparison);
       break;
     default:
       throw new SgpSamError(
