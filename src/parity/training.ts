@@ -2,7 +2,6 @@
 import type { Engine } from '../gpu/engine.js';
 import { Graph } from '../graph/graph.js';
 import { Program } from '../graph/program.js';
-import { gridOf } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { addLoss, losses } from '../training/loss.js';
 import { TrainStep } from '../training/step.js';
@@ -62,7 +61,6 @@ export async function trainingParity(
   const weightDecay = metadataNumber(c.fixture, 'weight_decay') ?? 1e-4;
   const temperature = metadataNumber(c.fixture, 'temperature');
   const points = await pointsOf(c);
-  const rows = [...points.flatMap(({ at, label }) => [...at, label]), 0, 0, 0, -1];
   const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
   const model =
     config.sgpm && temperature !== undefined ? { ...config, sgpm: { ...config.sgpm, temperature } } : config;
@@ -71,8 +69,6 @@ export async function trainingParity(
     model,
     async (name) => formula(name, shapes.get(name) as readonly number[], seed),
     {
-      points: points.length + 1,
-      mask: true,
       loss: losses.zoom,
       trainable: () => true,
       groups: [{ match: () => true, lr, weightDecay }],
@@ -81,17 +77,11 @@ export async function trainingParity(
     },
   );
   try {
-    step.write('image', inputImage(config, seed));
-    step.write('mask', new Float32Array((4 * gridOf(config)) ** 3));
-    step.write('targets', await c.values('train.target'));
-    step.write('points', new Float32Array(rows));
-    for (const [j] of (config.sgpm?.sites ?? []).entries())
-      step.write(`sgpm.${j}.noise`, new Float32Array(config.dim));
-
+    const sample = { image: inputImage(config, seed), targets: await c.values('train.target'), points };
     const steps = c.has('train.curve') ? c.shape('train.curve')[0] : 1;
     const curve: number[] = [];
     for (let i = 0; i < steps; i++) {
-      const loss = await step.run(0.5 * (1 + Math.cos((Math.PI * i) / steps)));
+      const loss = await step.run(sample, 0.5 * (1 + Math.cos((Math.PI * i) / steps)));
       curve.push(loss.total);
       if (i > 0) continue;
       if (c.has('train.loss'))

@@ -4,7 +4,7 @@ import type { Engine } from '../gpu/engine.js';
 import { ParameterStore } from '../graph/parameters.js';
 import { type GateSetting, Program, type RegionMode, type RegionReport } from '../graph/program.js';
 import { type Capabilities, capabilitiesOf } from '../kernels/call.js';
-import { configByName, gridOf, type ModelConfig } from '../models/config.js';
+import { checkConfig, configByName, gridOf, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
 import { MASK_TOKENS, modelParameters } from '../models/parameters.js';
 import { decoderGraph, encoderGraph } from '../models/sam-med3d.js';
@@ -79,6 +79,7 @@ export class Model {
    */
   static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
     const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
+    checkConfig(config);
     const specs = modelParameters(config);
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
     const read = (name: string) => weights.readF32(name);

@@ -1,16 +1,20 @@
 /** A training step on the device: forward, backward and update as one program; the host reads back the loss alone. */
+import { SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
 import { fromEngine } from '../graph/layout.js';
 import { ParameterStore } from '../graph/parameters.js';
-import { Program } from '../graph/program.js';
-import { type Capabilities, capabilitiesOf } from '../kernels/call.js';
-import type { ModelConfig } from '../models/config.js';
+import { type ParameterLookup, Program } from '../graph/program.js';
+import { capabilitiesOf } from '../kernels/call.js';
+import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
-import { type TrainingGraphOptions, trainingGraph } from './graph.js';
-import { LOSS_PARTS } from './loss.js';
+import { trainingGraph } from './graph.js';
+import { LOSS_PARTS, type LossOptions } from './loss.js';
 import { AdamW, type AdamWOptions, adamWDefaults, type ParameterGroup } from './optimizer.js';
 
-export interface TrainStepOptions extends TrainingGraphOptions {
+export interface TrainStepOptions {
+  readonly loss: LossOptions;
+  /** What is trained, of the parameters that the loss depends on. */
+  readonly trainable: (name: string) => boolean;
   readonly groups: readonly ParameterGroup[];
   readonly adamW?: AdamWOptions;
   readonly variants?: Readonly<Record<string, string>> | undefined;
@@ -18,24 +22,41 @@ export interface TrainStepOptions extends TrainingGraphOptions {
   readonly budgetMs?: number | undefined;
 }
 
+/** What one step learns from; batch 1. */
+export interface TrainSample {
+  /** S³ normalised values. */
+  readonly image: Float32Array;
+  /** S³ zeros and ones. */
+  readonly targets: Float32Array;
+  /** In voxels of the cube; a not-a-point is appended. */
+  readonly points: readonly { readonly at: readonly [number, number, number]; readonly label: 1 | 0 | -1 }[];
+  /** Low-resolution logits of an earlier click; zeros if not given. */
+  readonly mask?: Float32Array | undefined;
+  /** Logistic noise on each SGPM's gate (dim); none if not given. */
+  readonly noise?: readonly Float32Array[] | undefined;
+}
+
 export type LossParts = Readonly<Record<(typeof LOSS_PARTS)[number], number>>;
 
-/** The trained parameters apart from the frozen ones, and the compiled step. */
+/** The trained parameters apart from the frozen ones, the optimiser, and a program per number of points. */
 export class TrainStep {
+  private readonly programs = new Map<number, Program>();
+  private current: Program | undefined;
+
   private constructor(
     readonly engine: Engine,
+    readonly config: ModelConfig,
     /** Names of what is trained. */
     readonly trained: readonly string[],
     private readonly hot: ParameterStore,
     private readonly cold: ParameterStore,
     readonly optimizer: AdamW,
-    private readonly program: Program,
     private readonly options: TrainStepOptions,
   ) {}
 
   /**
-   * Uploads the parameters (`read` gives PyTorch's layout) and compiles the step.
-   * @throws SgpSamError `adapter-limit` naming the tensor or kernel that is too much for the device
+   * Uploads the parameters; `read` gives PyTorch's layout.
+   * @throws SgpSamError `bad-argument` when nothing is trained; `adapter-limit`
    */
   static async create(
     engine: Engine,
@@ -43,7 +64,11 @@ export class TrainStep {
     read: (name: string) => Promise<Float32Array>,
     options: TrainStepOptions,
   ): Promise<TrainStep> {
-    const { graph, trained } = trainingGraph(config, options);
+    // What is trained does not depend on how many points there are, as long as there is one.
+    const { trained } = trainingGraph(config, { ...options, points: 2, mask: true });
+    if (trained.length === 0) {
+      throw new SgpSamError('bad-argument', 'no parameter is trained', 'Widen the list of name patterns.');
+    }
     const isTrained = new Set(trained);
     const specs = modelParameters(config);
     const hot = await ParameterStore.load(
@@ -56,46 +81,69 @@ export class TrainStep {
       specs.filter((spec) => !isTrained.has(spec.name)),
       read,
     );
-    const parameters = { slice: (name: string) => (isTrained.has(name) ? hot : cold).slice(name) };
-    const capabilities: Capabilities = capabilitiesOf(engine.gpu, options.variants);
     const optimizer = new AdamW(engine, hot, trained, options.groups, options.adamW ?? adamWDefaults);
-    const program = await Program.compile(engine, graph, {
-      parameters,
-      placements: optimizer.placements(),
-      epilogue: optimizer.calls(capabilities),
-      capabilities,
-      label: 'training step',
-    });
-    return new TrainStep(engine, trained, hot, cold, optimizer, program, options);
+    return new TrainStep(engine, config, trained, hot, cold, optimizer, options);
   }
 
-  /** Multiply-adds (counted as two) and dispatches of a step. */
-  get cost(): { flops: number; dispatches: number } {
-    return { flops: this.program.plan.flops, dispatches: this.program.plan.calls.length };
+  /** All parameters as they are now: for programs that validate with them. */
+  get parameters(): ParameterLookup {
+    return { slice: (name) => (this.hot.has(name) ? this.hot : this.cold).slice(name) };
   }
 
-  /** Sets an input of the training graph (see `trainingGraph`). */
-  write(name: string, values: Float32Array): void {
-    this.program.write(name, values);
+  private async program(points: number): Promise<Program> {
+    let program = this.programs.get(points);
+    if (!program) {
+      const capabilities = capabilitiesOf(this.engine.gpu, this.options.variants);
+      const { graph } = trainingGraph(this.config, { ...this.options, points, mask: true });
+      program = await Program.compile(this.engine, graph, {
+        parameters: this.parameters,
+        placements: this.optimizer.placements(),
+        epilogue: this.optimizer.calls(capabilities),
+        capabilities,
+        label: 'training step',
+      });
+      this.programs.set(points, program);
+    }
+    return program;
   }
 
   /**
-   * One step; returns the loss before it.
+   * One step on one sample; returns the loss before it.
    * @param factor of the schedule, multiplying every group's learning rate
    */
-  async run(factor: number): Promise<LossParts> {
+  async run(sample: TrainSample, factor: number): Promise<LossParts> {
     const { budgetMs } = this.options;
+    const { sgpm, dim } = this.config;
+    const rows = [...sample.points.flatMap(({ at, label }) => [...at, label]), 0, 0, 0, -1];
+    const program = await this.program(rows.length / 4);
+    program.write('image', sample.image);
+    program.write('targets', sample.targets);
+    program.write('points', new Float32Array(rows));
+    program.write('mask', sample.mask ?? new Float32Array((4 * gridOf(this.config)) ** 3));
+    for (const j of (sgpm?.sites ?? []).keys()) {
+      program.write(`sgpm.${j}.noise`, sample.noise?.[j] ?? new Float32Array(dim));
+    }
     this.optimizer.prepareStep(factor);
-    await this.program.run(budgetMs ? { budgetMs } : {});
-    const loss = await this.program.read('loss');
+    await program.run(budgetMs ? { budgetMs } : {});
+    this.current = program;
+    const loss = await program.read('loss');
     const from = loss.length - LOSS_PARTS.length;
     return Object.fromEntries(LOSS_PARTS.map((part, i) => [part, loss[from + i]])) as LossParts;
   }
 
+  private ran(): Program {
+    if (!this.current) throw new SgpSamError('bad-argument', 'no step has been run yet');
+    return this.current;
+  }
+
+  /** The last step's logits at full resolution, S³, from before its update. */
+  logits(): Promise<Float32Array> {
+    return this.ran().read('logits');
+  }
+
   /** The last step's gradient of a trained parameter, in PyTorch's layout. */
   async gradient(name: string): Promise<Float32Array> {
-    const values = await this.program.read(`grad.${name}`);
-    return fromEngine(this.hot.spec(name), values);
+    return fromEngine(this.hot.spec(name), await this.ran().read(`grad.${name}`));
   }
 
   /** A parameter's current values, in PyTorch's layout. */
@@ -103,8 +151,15 @@ export class TrainStep {
     return (this.hot.has(name) ? this.hot : this.cold).read(name);
   }
 
+  /** Multiply-adds (counted as two) and dispatches of the last step. */
+  get cost(): { flops: number; dispatches: number } {
+    const { plan } = this.ran();
+    return { flops: plan.flops, dispatches: plan.calls.length };
+  }
+
   dispose(): void {
-    this.program.dispose();
+    for (const program of this.programs.values()) program.dispose();
+    this.programs.clear();
     this.optimizer.dispose();
     this.hot.dispose();
     this.cold.dispose();
