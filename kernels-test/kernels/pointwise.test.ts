@@ -180,7 +180,6 @@ describe('activations on their own', () => {
 
   it('gelu keeps its negative tail: no cancellation, no wrong sign, nothing after it', async () => {
     const y = await activate(sweep, 'gelu');
-    const worst = new Map<number, number>();
     sweep.data.forEach((x, i) => {
       const want = gelu(x);
       expect(Number.isFinite(y[i])).toBe(true);
@@ -188,18 +187,28 @@ describe('activations on their own', () => {
       else expect(y[i]).toBeLessThanOrEqual(0);
       if (x >= 10) expect(y[i]).toBe(Math.fround(x));
       if (x <= -15) expect(Math.abs(y[i])).toBeLessThan(1e-37);
-      const from = Math.floor(x);
-      if (x < 0 && want < -1e-36) {
-        worst.set(from, Math.max(worst.get(from) ?? 0, Math.abs(y[i] / want - 1)));
-      }
+      // The approximation's polynomial is off by a few percent where the value itself is below 1e-30.
+      const allowed = x > -3 ? 6e-5 : x > -4 ? 6e-4 : 0.05;
+      if (x < 0 && want < -1e-36) expect(Math.abs(y[i] / want - 1), `gelu(${x})`).toBeLessThan(allowed);
     });
-    console.log([...worst].map(([from, error]) => `${from}: ${error.toExponential(1)}`).join('  '));
   });
 
   it('relu is exact, for −0, ∞ and denormals too', async () => {
-    const x = tensor64([8], [-1, -0, 0, 2.5, -1e30, 3e38, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+    const x = tensor64(
+      [8],
+      [-1, -0, 0, 2.5, -1e30, 3e38, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+    );
     const y = await activate(x, 'relu');
-    expect(Array.from(y, (v) => v + 0)).toEqual([0, 0, 0, 2.5, 0, Math.fround(3e38), Number.POSITIVE_INFINITY, 0]);
+    expect(Array.from(y, (v) => v + 0)).toEqual([
+      0,
+      0,
+      0,
+      2.5,
+      0,
+      Math.fround(3e38),
+      Number.POSITIVE_INFINITY,
+      0,
+    ]);
   });
 });
 
@@ -219,9 +228,17 @@ describe('moving', () => {
 
   it.each([0, 1, 2, 3, -1, -4])('concatenates along axis %i, and slices it apart again', async (axis) => {
     const at = axis < 0 ? axis + 4 : axis;
-    const parts = [1, 3, 2].map((n, i) => randomTensor(shape.map((m, a) => (a === at ? n : m)), i));
+    const parts = [1, 3, 2].map((n, i) =>
+      randomTensor(
+        shape.map((m, a) => (a === at ? n : m)),
+        i,
+      ),
+    );
     const { outputs } = await runGraph((b) => {
-      const whole = b.graph.concat(parts.map((p, i) => b.input(`p${i}`, p)), axis);
+      const whole = b.graph.concat(
+        parts.map((p, i) => b.input(`p${i}`, p)),
+        axis,
+      );
       b.graph.output('whole', whole);
       parts.forEach((p, i) => {
         const start = [0, 1, 4][i];
@@ -229,7 +246,10 @@ describe('moving', () => {
       });
       b.graph.output('middle', b.graph.slice(whole, at, 2, 3));
     });
-    const whole = tensor64(shape.map((m, a) => (a === at ? 6 : m)), Float64Array.from(outputs.whole));
+    const whole = tensor64(
+      shape.map((m, a) => (a === at ? 6 : m)),
+      Float64Array.from(outputs.whole),
+    );
     parts.forEach((p, i) => {
       expect(firstDifference(outputs[`s${i}`], toF32(p))).toBe(-1);
       expect(firstDifference(toF32(sliced(whole, at, [0, 1, 4][i], p.shape[at])), toF32(p))).toBe(-1);
@@ -326,8 +346,12 @@ describe('counting what is not finite', () => {
     const places = [...words.keys()].filter((i) => (words[i] & 0x7f800000) === 0x7f800000);
     return [places.length, places.length > 0 ? places[0] + 1 : 0];
   };
-  const NOT_FINITE = [0x7f800000, 0xff800000, 0x7f800001, 0xff800001, 0x7fc00000, 0xffc00000, 0x7fffffff, 0xffffffff];
-  const FINITE = [0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x7f7fffff, 0xff7fffff, 0x3f800000];
+  const NOT_FINITE = [
+    0x7f800000, 0xff800000, 0x7f800001, 0xff800001, 0x7fc00000, 0xffc00000, 0x7fffffff, 0xffffffff,
+  ];
+  const FINITE = [
+    0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x7f7fffff, 0xff7fffff, 0x3f800000,
+  ];
 
   it.each(LENGTHS)('length %i: none, one of each kind at each end, all', async (length) => {
     const program = await counter(length);
@@ -340,7 +364,12 @@ describe('counting what is not finite', () => {
         expect(await count(program, words), `${bits.toString(16)} at ${place}`).toEqual([1, place + 1]);
       }
     }
-    expect(await count(program, base.map((_, i) => NOT_FINITE[i % NOT_FINITE.length]))).toEqual([length, 1]);
+    expect(
+      await count(
+        program,
+        base.map((_, i) => NOT_FINITE[i % NOT_FINITE.length]),
+      ),
+    ).toEqual([length, 1]);
     program.dispose();
   });
 

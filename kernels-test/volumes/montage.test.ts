@@ -1,6 +1,6 @@
 import { inflateSync, crc32 as nodeCrc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { crc32 } from '../../src/volumes/crc32.js';
+import { crc32 } from '../../src/crc32.js';
 import { montage, montagePng } from '../../src/volumes/montage.js';
 import { encodePng } from '../../src/volumes/png.js';
 import { expectError, imageOf } from './support.js';

@@ -4,7 +4,7 @@ import { SgpSamError } from '../errors.js';
 import type { AdapterChoice } from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import { openDevice } from '../gpu/node/open.js';
-import { type RegionMode, regionModes } from '../graph/program.js';
+import { type RegionMode, regionModes } from '../graph/regions.js';
 
 /** Submits of about this length keep progress moving and an interrupt prompt. */
 export const SUBMIT_BUDGET_MS = 400;

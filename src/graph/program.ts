@@ -13,15 +13,15 @@ import { bytesOf, type Region, sizeOf, type Tensor } from './ir.js';
 import type { Auxiliary, Call, Operand } from './lower.js';
 import type { ParameterStore } from './parameters.js';
 import { type Plan, planGraph } from './plan.js';
-
-/**
- * How a closed gate's work is skipped (SPEC B1); the results are bit-identical.
- * - predicated  everything is dispatched, workgroups without work return at once: no host, no validation pass
- * - indirect    the gate wrote the dispatch counts: nothing is launched, at a small cost per dispatch
- * - readback    the host reads the decision and encodes only what is open: costs a round trip per gate
- */
-export type RegionMode = 'predicated' | 'indirect' | 'readback';
-export const regionModes: readonly RegionMode[] = ['predicated', 'indirect', 'readback'];
+import {
+  FORCE,
+  type GateSetting,
+  type RegionMode,
+  type RegionReport,
+  type RegionState,
+  reportRegion,
+  workgroupCount,
+} from './regions.js';
 
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
 export type ParameterLookup = Pick<ParameterStore, 'slice'>;
@@ -52,23 +52,6 @@ export interface RunReport {
   readonly encoded: number;
 }
 
-/** What one region did in the last run: read from the GPU, not inferred. */
-export interface RegionReport {
-  readonly name: string;
-  readonly openSamples: number;
-  /** Open channels of each sample of the batch. */
-  readonly openChannels: readonly number[];
-  readonly channels: number;
-  /** Dispatches that had work, and those that had none. */
-  readonly executed: number;
-  readonly skipped: number;
-  /** Per dispatch: workgroups with everything open, and those that really worked. */
-  readonly dispatches: readonly { kernel: string; planned: number; worked: number }[];
-}
-
-export type GateSetting = 'auto' | 'closed' | 'open';
-const FORCE: Record<GateSetting, number> = { auto: 0, closed: 1, open: 2 };
-
 /** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
 type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
 
@@ -82,20 +65,7 @@ interface Prepared {
   readonly index: number;
 }
 
-interface RegionState {
-  readonly region: Region;
-  readonly calls: Call[];
-  /** Positions of the region's calls in the program. */
-  readonly positions: number[];
-  readonly decision: BufferSlice;
-  readonly control: BufferSlice;
-  readonly plan: BufferSlice;
-  /** Byte offset of the gate's `force` field in the uniform arena, once known. */
-  forceOffset: number;
-}
-
 const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-const product = (w: readonly number[]): number => w[0] * w[1] * w[2];
 
 export class Program {
   private prepared: Prepared[] = [];
@@ -379,7 +349,7 @@ export class Program {
           counts.set(region, read);
         }
         size = [read[4 * index], read[4 * index + 1], read[4 * index + 2]];
-        if (product(size) === 0) continue;
+        if (workgroupCount(size) === 0) continue;
       }
       const at = start();
       at.setPipeline(pipeline);
@@ -409,21 +379,14 @@ export class Program {
     const reports: RegionReport[] = [];
     for (const { region, calls, positions, control } of this.regions) {
       const words = new Uint32Array(await this.engine.read(control));
-      const dispatches = calls.map((call, i) => ({
-        kernel: call.kernel,
-        planned: product(call.workgroups),
-        worked: counted[positions[i]],
-      }));
-      const executed = dispatches.filter((d) => d.worked > 0).length;
-      reports.push({
-        name: region.name,
-        openSamples: words[0],
-        openChannels: [...words.slice(1 + region.samples, 1 + 2 * region.samples)],
-        channels: region.channels,
-        executed,
-        skipped: dispatches.length - executed,
-        dispatches,
-      });
+      reports.push(
+        reportRegion(
+          region,
+          calls,
+          words,
+          positions.map((at) => counted[at]),
+        ),
+      );
     }
     return reports;
   }

@@ -5,7 +5,7 @@
  */
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
-import type { RegionMode } from '../graph/program.js';
+import type { RegionMode } from '../graph/regions.js';
 import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { Model, type PromptPoint } from '../session/model.js';

@@ -11,7 +11,7 @@ export type {
   Tier,
 } from '../gpu/device.js';
 export { Engine } from '../gpu/engine.js';
-export type { GateSetting, RegionMode, RegionReport } from '../graph/program.js';
+export type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
 export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../models/config.js';
 export { configByName, defaultSgpm, samMed3DConfigs } from '../models/config.js';
 export type { Vec3, Volume } from '../volumes/index.js';

@@ -2,7 +2,8 @@
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
 import { ParameterStore } from '../graph/parameters.js';
-import { type GateSetting, Program, type RegionMode, type RegionReport } from '../graph/program.js';
+import { Program } from '../graph/program.js';
+import type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
 import { type Capabilities, capabilitiesOf } from '../kernels/call.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';

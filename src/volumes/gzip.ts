@@ -4,8 +4,8 @@
  * It does not check the checksums at the members' ends, so this file does.
  */
 import { Gunzip, gzipSync } from 'fflate';
+import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
-import { crc32 } from './crc32.js';
 import { turnTaker } from './turns.js';
 
 /** Compressed bytes handed over at a time: deflate expands at most 1032-fold, so at most 17 MiB come out. */

@@ -1,6 +1,6 @@
 import { zlibSync } from 'fflate';
+import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
-import { crc32 } from './crc32.js';
 
 /**
  * An RGB image as a PNG file (8 bits per channel, no alpha).

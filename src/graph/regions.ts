@@ -1,0 +1,73 @@
+/** Conditional regions at run time: how they are skipped, what is kept per region, and what is reported. */
+import type { BufferSlice } from '../gpu/engine.js';
+import type { Region } from './ir.js';
+import type { Call } from './lower.js';
+
+/**
+ * How a closed gate's work is skipped (SPEC B1); the results are bit-identical.
+ * - predicated  everything is dispatched, workgroups without work return at once: no host, no validation pass
+ * - indirect    the gate wrote the dispatch counts: nothing is launched, at a small cost per dispatch
+ * - readback    the host reads the decision and encodes only what is open: costs a round trip per gate
+ */
+export type RegionMode = 'predicated' | 'indirect' | 'readback';
+export const regionModes: readonly RegionMode[] = ['predicated', 'indirect', 'readback'];
+
+/** What one region did in the last run: read from the GPU, not inferred. */
+export interface RegionReport {
+  readonly name: string;
+  readonly openSamples: number;
+  /** Open channels of each sample of the batch. */
+  readonly openChannels: readonly number[];
+  readonly channels: number;
+  /** Dispatches that had work, and those that had none. */
+  readonly executed: number;
+  readonly skipped: number;
+  /** Per dispatch: workgroups with everything open, and those that really worked. */
+  readonly dispatches: readonly { kernel: string; planned: number; worked: number }[];
+}
+
+export type GateSetting = 'auto' | 'closed' | 'open';
+export const FORCE: Record<GateSetting, number> = { auto: 0, closed: 1, open: 2 };
+
+/** What a program keeps per region. */
+export interface RegionState {
+  readonly region: Region;
+  readonly calls: Call[];
+  /** Positions of the region's calls in the program. */
+  readonly positions: number[];
+  readonly decision: BufferSlice;
+  readonly control: BufferSlice;
+  readonly plan: BufferSlice;
+  /** Byte offset of the gate's `force` field in the uniform arena, once known. */
+  forceOffset: number;
+}
+
+export const workgroupCount = (w: readonly number[]): number => w[0] * w[1] * w[2];
+
+/**
+ * The report of one region.
+ * @param control its control block (see region.wgsl), as read back
+ * @param worked workgroups that worked, per dispatch
+ */
+export function reportRegion(
+  region: Region,
+  calls: readonly Call[],
+  control: Uint32Array,
+  worked: readonly number[],
+): RegionReport {
+  const dispatches = calls.map((call, i) => ({
+    kernel: call.kernel,
+    planned: workgroupCount(call.workgroups),
+    worked: worked[i],
+  }));
+  const executed = dispatches.filter((d) => d.worked > 0).length;
+  return {
+    name: region.name,
+    openSamples: control[0],
+    openChannels: [...control.slice(1 + region.samples, 1 + 2 * region.samples)],
+    channels: region.channels,
+    executed,
+    skipped: dispatches.length - executed,
+    dispatches,
+  };
+}
