@@ -32,3 +32,9 @@ export class SgpSamError extends Error {
 
 /** Told about long work as it goes; `total` is 0 while it is unknown. Units are the stage's own (bytes, steps). */
 export type Progress = (event: { stage: string; done: number; total: number }) => void;
+
+/** @throws SgpSamError `aborted` once `signal` has fired, with its reason as the cause */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted)
+    throw new SgpSamError('aborted', 'stopped on request', undefined, { cause: signal.reason });
+}

@@ -4,6 +4,7 @@ import { errorText } from './common.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
 import { addParity } from './parity.js';
+import { addPhantom } from './phantom.js';
 import { addSegment } from './segment.js';
 
 function build(): Command {
@@ -17,6 +18,7 @@ function build(): Command {
   addSegment(program);
   addParity(program);
   addConvert(program);
+  addPhantom(program);
   program
     .command('doctor')
     .description(

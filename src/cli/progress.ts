@@ -10,6 +10,7 @@ const NAMES: Record<string, string> = {
   weights: 'loading weights',
   encode: 'encoding',
   convert: 'converting',
+  phantoms: 'making phantoms',
 };
 
 export class ProgressBars {

@@ -17,6 +17,7 @@ export class Engine {
   readonly pipelines: PipelineCache;
   private staging: GPUBuffer | undefined;
   private reading: Promise<unknown> = Promise.resolve();
+  private guarding: Promise<unknown> = Promise.resolve();
   private lostWith: SgpSamError | undefined;
 
   constructor(readonly gpu: Gpu) {
@@ -62,9 +63,16 @@ export class Engine {
 
   /**
    * Runs `work` (which queues GPU commands) and turns what WebGPU would report as uncaptured validation or
-   * out-of-memory errors into a thrown one.
+   * out-of-memory errors into a thrown one. One at a time: error scopes are a stack of the whole device, and two
+   * that overlap would take each other's errors.
    */
-  async guarded<R>(what: string, work: () => R | Promise<R>): Promise<R> {
+  guarded<R>(what: string, work: () => R | Promise<R>): Promise<R> {
+    const result = this.guarding.then(() => this.guardedNow(what, work));
+    this.guarding = result.catch(() => {});
+    return result;
+  }
+
+  private async guardedNow<R>(what: string, work: () => R | Promise<R>): Promise<R> {
     this.checkAlive();
     const filters: GPUErrorFilter[] = ['validation', 'out-of-memory', 'internal'];
     for (const filter of filters) this.device.pushErrorScope(filter);

@@ -166,10 +166,10 @@ export function copyBeforeOverwriting(
       return;
     }
     const { x } = node.inputs;
-    const root = aliases(result)(x);
-    // Sharing so far, without this node's own overwriting: later nodes may read x through a reshape of it.
-    const shared = aliases(nodes.filter((n) => n !== node));
-    const isX = (t: Tensor) => t.id !== node.output.id && shared(t).id === root.id;
+    // Views of x by reshaping or placing; a module's result is another value, though it may lie in x's memory.
+    const view = aliases(nodes.filter((n) => n.op !== 'sgpm_project'));
+    const root = view(x);
+    const isX = (t: Tensor) => view(t).id === root.id;
     const wanted =
       root.kind !== 'value' ||
       outputs.some(isX) ||

@@ -22,6 +22,21 @@ interface ConvAttrs {
   readonly dilation?: number;
 }
 
+/**
+ * What may stand inside a region: kernels that run for open samples alone, and ones that work element by element (right
+ * for every sample, and skipped when none is open). Others use the dispatch's z as the sample itself.
+ */
+const REGIONAL: ReadonlySet<OpName> = new Set([
+  'linear',
+  'conv3d',
+  'layer_norm',
+  'sgpm_project',
+  'activation',
+  'add',
+  'concat',
+  'reshape',
+]);
+
 /** A graph under construction. Operands must come from the same graph; all shapes are known as it is built. */
 export class Graph {
   readonly nodes: Node[] = [];
@@ -71,6 +86,15 @@ export class Graph {
     shape: Shape,
     dtype: DType = 'f32',
   ): Tensor {
+    if (this.region && !REGIONAL.has(op)) {
+      this.fail(op, 'cannot be inside a region: its kernel computes every sample, open or not');
+    }
+    if (shape.some((n) => !Number.isInteger(n) || n < 1)) {
+      const from = Object.values(inputs as Record<string, Tensor | undefined>).flatMap((t) =>
+        t ? [describe(t)] : [],
+      );
+      this.fail(op, `${from.join(', ')} would give (${shape.join(', ')})`);
+    }
     const output = this.tensor('value', `${this.place || op}`, shape, dtype);
     const node: NodeOf<K> = {
       id: this.nextId++,
@@ -96,6 +120,12 @@ export class Graph {
   /** A parameter; asking twice for one name gives the same tensor. */
   param(spec: ParameterSpec): Tensor {
     let tensor = this.parameters.get(spec.name);
+    if (tensor && tensor.parameter?.shape.join() !== spec.shape.join()) {
+      this.fail(
+        'param',
+        `${spec.name} was (${tensor.parameter?.shape.join(', ')}) and is now (${spec.shape.join(', ')})`,
+      );
+    }
     if (!tensor) {
       tensor = this.tensor('parameter', spec.name, engineShape(spec), 'f32', spec);
       this.parameters.set(spec.name, tensor);
@@ -229,7 +259,9 @@ export class Graph {
 
   concat(parts: readonly Tensor[], axis: number): Tensor {
     const [first] = parts;
+    if (!first) this.fail('concat', 'of nothing');
     const at = axis < 0 ? axis + first.shape.length : axis;
+    if (at < 0 || at >= first.shape.length) this.fail('concat', `${describe(first)} has no axis ${axis}`);
     const outside = (t: Tensor) => t.shape.map((n, i) => (i === at ? 0 : n)).join();
     for (const part of parts) {
       if (outside(part) !== outside(first))
@@ -243,6 +275,7 @@ export class Graph {
   }
 
   slice(x: Tensor, axis: number, start: number, length: number): Tensor {
+    if (!(axis >= 0 && axis < x.shape.length)) this.fail('slice', `${describe(x)} has no axis ${axis}`);
     if (start < 0 || start + length > x.shape[axis])
       this.fail('slice', `${start}…${start + length} is outside ${describe(x)}`);
     return this.emit(
@@ -267,6 +300,7 @@ export class Graph {
 
   /** (B, …, C) → (B, C), the mean over everything between. */
   meanTokens(x: Tensor): Tensor {
+    if (x.shape.length < 2) this.fail('mean_tokens', `${describe(x)} is not (B, …, C)`);
     return this.emit('mean_tokens', { x }, {}, [x.shape[0], x.shape[x.shape.length - 1]]);
   }
 
@@ -285,6 +319,8 @@ export class Graph {
     if (w1.shape[0] !== channels || w2.shape[0] !== hidden || w2.shape[1] !== channels) {
       this.fail('gate', `${describe(mean)} does not fit ${describe(w1)} and ${describe(w2)}`);
     }
+    this.checkVector('gate', 'bias 1', b1, hidden);
+    this.checkVector('gate', 'bias 2', b2, channels);
     const region: Region = { id: this.regions.length, name, samples, channels };
     this.regions.push(region);
     return { z: this.emit('gate', { mean, w1, b1, w2, b2 }, { region }, mean.shape), region };
@@ -308,6 +344,13 @@ export class Graph {
     const k = h.shape[h.shape.length - 1];
     if (sizeOf(w.shape) !== channels * k)
       this.fail('sgpm_project', `${describe(h)} does not fit ${describe(w)}`);
+    this.checkVector('sgpm_project', 'bias', bias, channels);
+    if (sizeOf(x.shape) / channels !== sizeOf(h.shape) / k || x.shape[0] !== h.shape[0]) {
+      this.fail('sgpm_project', `${describe(x)} has not the tokens of ${describe(h)}`);
+    }
+    if (z.shape.join() !== [x.shape[0], channels].join()) {
+      this.fail('sgpm_project', `${describe(x)} does not fit its gate ${describe(z)}`);
+    }
     return this.emit('sgpm_project', { x, h, w, bias, z }, { region: this.region }, x.shape);
   }
 
@@ -317,6 +360,7 @@ export class Graph {
     tables: { gaussian: Tensor; embed0: Tensor; embed1: Tensor; notAPoint: Tensor },
     volume: number,
   ): Tensor {
+    this.checkGaussian('point_encoding', tables.gaussian);
     const out = 3 * tables.gaussian.shape[1];
     for (const t of [tables.embed0, tables.embed1, tables.notAPoint])
       this.checkVector('point_encoding', 'embedding', t, out);
@@ -329,8 +373,18 @@ export class Graph {
     ]);
   }
 
+  private checkGaussian(op: string, gaussian: Tensor): void {
+    if (gaussian.shape.length !== 2 || gaussian.shape[0] !== 3)
+      this.fail(op, `${describe(gaussian)} is not (3, features)`);
+  }
+
+  private checkVolume(op: string, x: Tensor): void {
+    if (x.shape.length < 3) this.fail(op, `${describe(x)} has no three axes`);
+  }
+
   /** → (edge, edge, edge, out). */
   denseEncoding(gaussian: Tensor, edge: number): Tensor {
+    this.checkGaussian('dense_encoding', gaussian);
     return this.emit('dense_encoding', { gaussian }, { edge }, [edge, edge, edge, 3 * gaussian.shape[1]]);
   }
 
@@ -345,6 +399,7 @@ export class Graph {
 
   /** Trilinear over the last three axes, align_corners = false. */
   resize(x: Tensor, size: readonly [number, number, number]): Tensor {
+    this.checkVolume('resize', x);
     return this.emit('resize', { x }, { size }, [...x.shape.slice(0, -3), ...size]);
   }
 
@@ -355,6 +410,8 @@ export class Graph {
     matrix: readonly number[],
     outside: number,
   ): Tensor {
+    this.checkVolume('affine_resample', x);
+    if (matrix.length !== 12) this.fail('affine_resample', `a matrix of ${matrix.length} numbers is not 3×4`);
     if (sizeOf(x.shape.slice(0, -3)) !== 1) this.fail('affine_resample', `${describe(x)} is not one volume`);
     return this.emit('affine_resample', { x }, { size, matrix, outside }, size);
   }

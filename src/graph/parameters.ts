@@ -1,5 +1,5 @@
 /** The parameters on the device: a few shared buffers, filled from a stream of tensors. */
-import { type Progress, SgpSamError } from '../errors.js';
+import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { fromEngine, type ParameterSpec, toEngine } from './layout.js';
 
@@ -30,7 +30,7 @@ export class ParameterStore {
       let done = 0;
       let pending = 0;
       for (const spec of specs) {
-        options.signal?.throwIfAborted();
+        checkAborted(options.signal);
         const { size } = store.slice(spec.name);
         store.write(spec.name, await read(spec.name));
         done += size;

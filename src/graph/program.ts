@@ -2,7 +2,7 @@
  * A compiled graph: buffers, bind groups and pipelines ready, so that a run only encodes dispatches. One pass and
  * one submit, unless a time budget or the readback mode asks for more.
  */
-import { SgpSamError } from '../errors.js';
+import { checkAborted, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import type { Pipeline } from '../gpu/pipelines.js';
 import { type Capabilities, capabilitiesOf, type KernelCall, type Workgroups } from '../kernels/call.js';
@@ -69,6 +69,7 @@ const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC |
 
 export class Program {
   private prepared: Prepared[] = [];
+  private disposed = false;
   private readonly owned: GPUBuffer[] = [];
   private readonly slotBuffers: BufferSlice[] = [];
   private readonly inputBuffers = new Map<string, BufferSlice>();
@@ -304,7 +305,9 @@ export class Program {
   }
 
   /** Submits one run. Resolves when everything is submitted; `read` waits for the results. */
-  run(options: RunOptions = {}): Promise<RunReport> {
+  async run(options: RunOptions = {}): Promise<RunReport> {
+    if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
+    checkAborted(options.signal);
     return this.engine.guarded(this.options.label ?? 'running a program', () => this.encodeAll(options));
   }
 
@@ -364,7 +367,7 @@ export class Program {
         await this.engine.idle();
         this.rate = Math.max(0.05, flops / 1e6 / Math.max(0.1, performance.now() - begun));
         flops = 0;
-        signal?.throwIfAborted();
+        checkAborted(signal);
         progress?.(i + 1, this.prepared.length);
       }
     }
@@ -392,6 +395,7 @@ export class Program {
   }
 
   dispose(): void {
+    this.disposed = true;
     for (const buffer of this.owned) this.engine.memory.free(buffer);
     this.owned.length = 0;
     this.prepared = [];

@@ -48,7 +48,12 @@ function substitute(line: string, values: Map<string, string>, name: string, at:
 }
 
 /** Index of the //#end (and //#else, if any) that closes the directive on line `start`. */
-function findEnd(lines: readonly string[], start: number, name: string): { otherwise: number; end: number } {
+function findEnd(
+  lines: readonly string[],
+  start: number,
+  name: string,
+  offset: number,
+): { otherwise: number; end: number } {
   let depth = 0;
   let otherwise = -1;
   for (let i = start + 1; i < lines.length; i++) {
@@ -57,46 +62,56 @@ function findEnd(lines: readonly string[], start: number, name: string): { other
     else if (directive === 'else' && depth === 0) otherwise = i;
     else if (directive === 'end' && depth-- === 0) return { otherwise, end: i };
   }
-  return fail(name, start, 'the directive has no //#end');
+  return fail(name, offset + start, 'the directive has no //#end');
 }
 
+interface Source {
+  readonly name: string;
+  readonly includes: Readonly<Record<string, string>>;
+}
+
+/** Expands `lines`, the first of which is line `offset` (from 0) of its file. */
 function expand(
   lines: readonly string[],
   values: Map<string, string>,
-  name: string,
-  includes: Readonly<Record<string, string>>,
+  source: Source,
+  offset: number,
   out: string[],
 ): void {
+  const { name, includes } = source;
   for (let i = 0; i < lines.length; i++) {
     const match = /^\s*\/\/#(\w+)\s*(.*?)\s*$/.exec(lines[i]);
     if (!match) {
-      out.push(substitute(lines[i], values, name, i));
+      out.push(substitute(lines[i], values, name, offset + i));
       continue;
     }
     const [, directive, rest] = match;
     if (directive === 'include') {
       const text = includes[rest];
-      if (text === undefined) fail(name, i, `no file ${rest} to include`);
-      expand(text.split('\n'), values, rest, includes, out);
+      if (text === undefined) fail(name, offset + i, `no file ${rest} to include`);
+      expand(text.split('\n'), values, { name: rest, includes }, 0, out);
       continue;
     }
-    if (directive !== 'if' && directive !== 'unroll') fail(name, i, `//#${directive} is out of place`);
-    const { otherwise, end } = findEnd(lines, i, name);
-    const body = lines.slice(i + 1, otherwise >= 0 ? otherwise : end);
+    if (directive !== 'if' && directive !== 'unroll')
+      fail(name, offset + i, `//#${directive} is out of place`);
+    const { otherwise, end } = findEnd(lines, i, name, offset);
     if (directive === 'if') {
       const negated = rest.startsWith('!');
       const value = values.get(negated ? rest.slice(1) : rest);
       const set = value !== undefined && value !== '0';
-      if (set !== negated) expand(body, values, name, includes, out);
-      else if (otherwise >= 0) expand(lines.slice(otherwise + 1, end), values, name, includes, out);
+      const first = otherwise >= 0 ? otherwise : end;
+      if (set !== negated) expand(lines.slice(i + 1, first), values, source, offset + i + 1, out);
+      else if (otherwise >= 0)
+        expand(lines.slice(otherwise + 1, end), values, source, offset + otherwise + 1, out);
     } else {
+      if (otherwise >= 0) fail(name, offset + otherwise, '//#else is out of place');
       const [variable, countText] = rest.split(/\s+/);
       const count = Number(values.get(countText) ?? countText);
-      if (!variable || !Number.isInteger(count)) fail(name, i, `cannot unroll '${rest}'`);
+      if (!variable || !Number.isInteger(count)) fail(name, offset + i, `cannot unroll '${rest}'`);
       const inner = new Map(values);
       for (let n = 0; n < count; n++) {
         inner.set(variable, String(n));
-        expand(body, inner, name, includes, out);
+        expand(lines.slice(i + 1, end), inner, source, offset + i + 1, out);
       }
     }
     i = end;
@@ -115,7 +130,7 @@ export function specialise(
 ): Shader {
   const values = new Map(Object.entries(defines).map(([key, value]) => [key, String(Number(value))]));
   const out: string[] = [];
-  expand(source.split('\n'), values, name, includes, out);
+  expand(source.split('\n'), values, { name, includes }, 0, out);
   const code = out.join('\n');
 
   const bindings: ShaderBinding[] = [];
@@ -141,7 +156,11 @@ export function packParams(shader: Shader, values: Readonly<Record<string, numbe
     if (value === undefined)
       throw new SgpSamError('bad-graph', `shader ${shader.name}: no value for '${name}'`);
     if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else if (!Number.isInteger(value) || value < (type === 'u32' ? 0 : -(2 ** 31)) || value >= 2 ** 32) {
+    else if (
+      !Number.isInteger(value) ||
+      value < (type === 'u32' ? 0 : -(2 ** 31)) ||
+      value >= (type === 'u32' ? 2 ** 32 : 2 ** 31)
+    ) {
       throw new SgpSamError('bad-graph', `shader ${shader.name}: ${name} = ${value} is not a ${type}`);
     } else if (type === 'u32') view.setUint32(4 * i, value, true);
     else view.setInt32(4 * i, value, true);

@@ -150,6 +150,8 @@ export function checkConfig(config: ModelConfig): void {
     if (!Number.isInteger(hidden) || hidden < 1) bad('sgpm.hidden', `is ${hidden}, not a positive integer`);
     if (dilations.length < 1 || dilations.some((d) => !Number.isInteger(d) || d < 1))
       bad('sgpm.dilations', 'must be positive integers');
+    if (sites.some((site, j) => j > 0 && site < sites[j - 1]))
+      bad('sgpm.sites', 'must be in block order: modules are numbered so');
     if (new Set(sites).size !== sites.length) bad('sgpm.sites', 'has a block twice');
   }
 }

@@ -7,4 +7,10 @@ export { type PastedMask, pasteBack } from './paste-back.js';
 export { makePhantom, type Phantom, type PhantomOptions } from './phantom.js';
 export { preprocess, type Roi } from './preprocess.js';
 export { type Preset, type PresetName, presets } from './presets.js';
+export * from './prompts.js';
+export {
+  makeTrainingPhantom,
+  type TrainingPhantom,
+  type TrainingPhantomOptions,
+} from './synthetic/training-phantom.js';
 export type { Image, Vec3, Volume } from './types.js';

@@ -1,0 +1,250 @@
+/** Who may import whom: one direction only, and nothing of Node's where a page must run it. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = process.cwd();
+const src = path.join(root, 'src');
+
+/** From the outside in; a folder may import what stands further down, and of its own line what is listed for it. */
+const LAYERS: readonly (readonly string[])[] = [
+  ['cli', 'viewer'],
+  // Compares what is below with reference numbers.
+  ['parity'],
+  ['session', 'training'],
+  ['models'],
+  ['graph', 'autograd'],
+  ['kernels'],
+  ['gpu'],
+];
+/** autograd transforms graphs; a session may train, training needs no session. */
+const SIDEWAYS = new Set(['autograd → graph', 'session → training']);
+/** Know nothing but errors and a checksum. */
+const LEAVES = ['volumes', 'weights'];
+/** Import nothing themselves. */
+const BASE = ['src/errors.js', 'src/crc32.js'];
+
+interface Import {
+  readonly from: string;
+  readonly target: string;
+}
+
+function files(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const at = path.join(folder, entry.name);
+    if (entry.isDirectory()) return files(at);
+    return /\.tsx?$/.test(entry.name) && !entry.name.endsWith('.d.ts') && !entry.name.endsWith('.test.ts')
+      ? [at]
+      : [];
+  });
+}
+
+/** The text without comments, so that an example in one is no import. */
+const code = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1');
+
+/** Everything a file imports: static, re-exported, dynamic and required; types count too. */
+function importsOf(text: string): string[] {
+  const found: string[] = [];
+  const patterns = [
+    /\b(?:import|export)\s[^'"`;]*?\bfrom\s*(['"])([^'"]+)\1/g,
+    /\bimport\s*(['"])([^'"]+)\1/g,
+    /\b(?:import|require|require\.resolve)\s*\(\s*(['"`])([^'"`]+)\1/g,
+    /\bnew\s+URL\s*\(\s*(['"])([^'"]+)\1\s*,\s*import\.meta\.url/g,
+  ];
+  for (const pattern of patterns) for (const match of code(text).matchAll(pattern)) found.push(match[2]);
+  return found;
+}
+
+const sources = files(src);
+const nameOf = (file: string): string => path.relative(root, file).split(path.sep).join('/');
+
+const imports: Import[] = sources.flatMap((file) =>
+  importsOf(readFileSync(file, 'utf8')).map((target) => ({
+    from: nameOf(file),
+    target: target.startsWith('.') ? nameOf(path.resolve(path.dirname(file), target)) : target,
+  })),
+);
+
+/** `gpu` of `src/gpu/node/open.js`; undefined for files directly in src and for packages. */
+const folderOf = (name: string): string | undefined => /^src\/([^/]+)\//.exec(name)?.[1];
+const layerOf = (folder: string): number => LAYERS.findIndex((names) => names.includes(folder));
+const show = ({ from, target }: Import): string => `${from} → ${target}`;
+
+describe('reading imports', () => {
+  it('sees every form and no comment', () => {
+    const text = [
+      "import a from './a.js';",
+      "import type { B } from '../b.js';",
+      'import {\n  type C,\n  d,\n} from "./c.js";',
+      "import './side.js';",
+      "export * from './e.js';",
+      "export { f } from './f.js';",
+      "const g = await import('./g.js');",
+      "// import h from './h.js';",
+      "/* import i from './i.js'; */",
+      "const text = 'from nowhere';",
+      "new Worker(new URL('./worker.js', import.meta.url));",
+    ].join('\n');
+    expect(importsOf(text).sort()).toEqual(
+      ['../b.js', './a.js', './c.js', './e.js', './f.js', './g.js', './side.js', './worker.js'].sort(),
+    );
+  });
+
+  it('finds the sources', () => {
+    expect(sources.length).toBeGreaterThan(60);
+    expect(imports.length).toBeGreaterThan(150);
+    // A relative import that resolves to nothing would escape every rule below.
+    const missing = imports.filter(({ target }) => {
+      if (!target.startsWith('src/') && !target.startsWith('shaders/') && !target.startsWith('..'))
+        return false;
+      return ![target, target.replace(/\.js$/, '.ts'), target.replace(/\.js$/, '.tsx')].some((f) =>
+        existsSync(path.join(root, f)),
+      );
+    });
+    expect(missing.map(show)).toEqual([]);
+  });
+});
+
+describe('imports', () => {
+  it('every folder of src has its place', () => {
+    const folders = readdirSync(src, { withFileTypes: true })
+      .filter((e) => e.isDirectory())
+      .map((e) => e.name);
+    expect(folders.filter((name) => layerOf(name) < 0 && !LEAVES.includes(name))).toEqual([]);
+  });
+
+  it('point one way: cli, viewer → session, training → models → graph, autograd → kernels → gpu', () => {
+    const wrong = imports.filter(({ from, target }) => {
+      const [a, b] = [folderOf(from), folderOf(target)];
+      if (!a || !b || a === b || layerOf(a) < 0 || layerOf(b) < 0) return false;
+      return layerOf(a) === layerOf(b) ? !SIDEWAYS.has(`${a} → ${b}`) : layerOf(a) > layerOf(b);
+    });
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  it('the entry points are imported by nobody', () => {
+    expect(imports.filter(({ target }) => /^src\/index(\.node)?\.js$/.test(target)).map(show)).toEqual([]);
+  });
+
+  it('volumes and weights are leaves: themselves, src/errors and packages', () => {
+    const wrong = imports.filter(({ from, target }) => {
+      const folder = folderOf(from);
+      if (!folder || !LEAVES.includes(folder)) return false;
+      return target.startsWith('src/') && folderOf(target) !== folder && !BASE.includes(target);
+    });
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  it('the engine does not know of files: graph, kernels, gpu and models import no leaf', () => {
+    const engine = ['models', 'graph', 'autograd', 'kernels', 'gpu'];
+    const wrong = imports.filter(
+      ({ from, target }) => engine.includes(folderOf(from) ?? '') && LEAVES.includes(folderOf(target) ?? ''),
+    );
+    expect(wrong.map(show)).toEqual([]);
+  });
+
+  it('src/errors imports nothing', () => {
+    expect(imports.filter(({ from }) => from === 'src/errors.ts').map(show)).toEqual([]);
+  });
+
+  it('nothing leaves src but to the shaders, and only kernels/shaders does', () => {
+    const outside = imports.filter(
+      ({ target }) =>
+        target.startsWith('..') ||
+        (/^[^@]+\//.test(target) && existsSync(path.join(root, target)) && !target.startsWith('src/')),
+    );
+    expect(
+      outside
+        .filter(({ from, target }) => from !== 'src/kernels/shaders.ts' || !target.startsWith('shaders/'))
+        .map(show),
+    ).toEqual([]);
+  });
+
+  it('no file imports itself in a circle', () => {
+    const graph = new Map<string, string[]>();
+    for (const { from, target } of imports) {
+      const file = target.replace(/\.js$/, '.ts');
+      if (file.startsWith('src/')) graph.set(from, [...(graph.get(from) ?? []), file]);
+    }
+    const circles: string[] = [];
+    const done = new Set<string>();
+    const visit = (file: string, trail: string[]) => {
+      const at = trail.indexOf(file);
+      if (at >= 0) {
+        // Types of the same folder may know each other; across folders nothing goes round.
+        const circle = trail.slice(at);
+        if (new Set(circle.map(folderOf)).size > 1) circles.push([...circle, file].join(' → '));
+        return;
+      }
+      if (done.has(file)) return;
+      for (const next of graph.get(file) ?? []) visit(next, [...trail, file]);
+      done.add(file);
+    };
+    for (const file of graph.keys()) visit(file, []);
+    expect(circles).toEqual([]);
+  });
+});
+
+describe('Node', () => {
+  const mayUseNode = (name: string): boolean =>
+    /\.node\.ts$/.test(name) || /^src\/(gpu\/node|cli)\//.test(name);
+  const builtin =
+    /^(node:|(fs|path|os|url|util|zlib|crypto|child_process|worker_threads|module|buffer|stream|process|http|https|events|timers)(\/|$))/;
+
+  it('is imported by *.node.ts, src/gpu/node and src/cli alone', () => {
+    expect(imports.filter(({ from, target }) => builtin.test(target) && !mayUseNode(from)).map(show)).toEqual(
+      [],
+    );
+  });
+
+  it('is not reached from the browser’s entry, nor is the webgpu package', () => {
+    const seen = new Set<string>();
+    const reached: string[] = [];
+    const walk = (file: string) => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      for (const one of imports.filter(({ from }) => from === file)) {
+        if (builtin.test(one.target) || one.target === 'webgpu') reached.push(show(one));
+        if (one.target.startsWith('src/')) walk(one.target.replace(/\.js$/, '.ts'));
+      }
+    };
+    walk('src/index.ts');
+    expect(seen.size).toBeGreaterThan(3);
+    expect(reached).toEqual([]);
+    expect([...seen].filter(mayUseNode)).toEqual([]);
+  });
+});
+
+describe('shaders', () => {
+  const folder = path.join(root, 'shaders');
+  const all = readdirSync(folder).filter((name) => name.endsWith('.wgsl'));
+  const registry = readFileSync(path.join(src, 'kernels/shaders.ts'), 'utf8');
+
+  it('every file is imported by src/kernels/shaders.ts, and every import is a file', () => {
+    const imported = importsOf(registry)
+      .filter((t) => t.endsWith('.wgsl'))
+      .map((t) => path.basename(t));
+    expect(imported.sort()).toEqual(all.sort());
+  });
+
+  it('every include is a file, and every file is a kernel or included by one', () => {
+    const texts = new Map(all.map((name) => [name, readFileSync(path.join(folder, name), 'utf8')]));
+    const included = new Set<string>();
+    for (const [name, text] of texts) {
+      for (const match of text.matchAll(/^\s*\/\/#include\s+(\S+)/gm)) {
+        expect(texts.has(match[1]), `${name} includes ${match[1]}`).toBe(true);
+        expect(registry, `${match[1]} can be included`).toContain(`'${match[1]}'`);
+        included.add(match[1]);
+      }
+    }
+    const kernels = [...texts].filter(([, text]) => /@compute/.test(text)).map(([name]) => name);
+    expect(all.filter((name) => !kernels.includes(name) && !included.has(name))).toEqual([]);
+  });
+
+  it('every file says first what it computes', () => {
+    for (const name of all) {
+      const [first] = readFileSync(path.join(folder, name), 'utf8').split('\n');
+      expect(first, name).toMatch(/^\/\/ \S.{10}/);
+    }
+  });
+});

@@ -1,0 +1,110 @@
+/** `sgp-sam doctor`, and the help of every command. */
+import { expect, test } from 'vitest';
+import { runCli } from '../support/cli.js';
+
+interface Report {
+  platform: string;
+  node: string;
+  adapters: {
+    adapter: { kind: string; source: string; description: string; device: string };
+    auto: boolean;
+    tier: { subgroups: boolean; f16: boolean };
+    limits: Record<string, number>;
+    proof: { ok: boolean };
+  }[];
+  misses: { place: string; reason: string }[];
+  advice: string[];
+}
+
+test('doctor lists the adapters and which one is taken', async () => {
+  const json = await runCli(['doctor', '--json']);
+  expect(json.code, json.stderr).toBe(0);
+  const report = JSON.parse(json.stdout) as Report;
+  expect(report.node).toBe(process.version);
+  expect(report.adapters.length).toBeGreaterThan(0);
+  expect(report.adapters.filter((finding) => finding.auto)).toHaveLength(1);
+  for (const { proof, limits } of report.adapters) {
+    expect(proof.ok).toBe(true);
+    expect(limits.maxBufferSize).toBeGreaterThanOrEqual(256 * 2 ** 20);
+  }
+
+  const text = await runCli(['doctor']);
+  expect(text.code).toBe(0);
+  expect(text.stdout).toContain(`Node ${process.version}`);
+  expect(text.stdout).toContain('<- auto takes this one');
+  for (const { adapter } of report.adapters)
+    expect(text.stdout).toContain(adapter.description || adapter.device);
+  for (const { place } of report.misses) expect(text.stdout).toContain(place);
+  expect(text.stdout.endsWith('\n')).toBe(true);
+});
+
+test.skipIf(process.platform !== 'linux')(
+  'doctor without a driver exits with 1 and says how to get one',
+  async () => {
+    const { code, stdout } = await runCli(['doctor'], { env: { VK_LOADER_DRIVERS_DISABLE: '*' } });
+    expect(code).toBe(1);
+    expect(stdout).toContain('No adapter.');
+    expect(stdout).toContain('VK_LOADER_DRIVERS_DISABLE');
+  },
+);
+
+const DEVICE = ['--adapter', '--limits', '--gate-mode', '--variant', '--quiet', '--help'];
+const HELP: Record<string, string[]> = {
+  segment: [
+    '<volume>',
+    '--point',
+    '--mm',
+    '--channel',
+    '--preset',
+    '--weights',
+    '--output',
+    '--prob',
+    '--report',
+    '--png',
+    ...DEVICE,
+  ],
+  parity: ['<fixture>', '--json', ...DEVICE],
+  convert: ['<in>', '<out>', '--f16', '--quiet', '--help'],
+  doctor: ['--json', '--help'],
+};
+
+test('the help names every command', async () => {
+  for (const args of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout, stderr } = await runCli(args);
+    expect(code).toBe(0);
+    expect(stderr).toBe('');
+    for (const name of Object.keys(HELP)) expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, 'm'));
+    expect(stdout).toContain('not a medical device');
+  }
+  const { code, stdout } = await runCli(['--version']);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+\S*\n$/);
+});
+
+test.each(Object.entries(HELP))(
+  '%s --help names every option, in columns that fit a terminal',
+  async (name, options) => {
+    const { code, stdout, stderr } = await runCli([name, '--help']);
+    expect(code).toBe(0);
+    expect(stderr).toBe('');
+    for (const option of options) expect(stdout).toContain(option);
+    // And there is no option that this test does not know.
+    const listed = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, option]) => option);
+    expect(listed.sort()).toEqual(options.filter((option) => option.startsWith('--')).sort());
+    expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+  },
+);
+
+test.each([
+  [[], /Usage: sgp-sam/],
+  [['bogus'], /unknown command 'bogus'/],
+  [['doctor', '--bogus'], /unknown option '--bogus'/],
+  [['doctor', 'extra'], /too many arguments/],
+  [['segment'], /required option|missing required argument/],
+  [['parity'], /missing required argument 'fixture'/],
+])('%j: exit code ≠ 0, said on stderr', async (args, says) => {
+  const { code, stdout, stderr } = await runCli(args);
+  expect(code).not.toBe(0);
+  expect(stderr).toMatch(says);
+  expect(stdout).toBe('');
+});

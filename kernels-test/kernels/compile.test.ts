@@ -1,0 +1,373 @@
+/**
+ * Every shader text that planning can ask for: the models on several kinds of device, and each planner over the
+ * classes of shapes. The device must accept those it can take without a word; the limits are checked on the text.
+ */
+import { describe, expect, it } from 'vitest';
+import { planGraph } from '../../src/graph/plan.js';
+import { planAttention, planWindowAttention } from '../../src/kernels/attention.js';
+import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
+import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
+import {
+  planCopy,
+  planCountNonfinite,
+  planElementwise,
+  planLayerNorm,
+  planMeanTokens,
+} from '../../src/kernels/pointwise.js';
+import { planGate, planProject } from '../../src/kernels/sgpm.js';
+import { shaderNames } from '../../src/kernels/shaders.js';
+import {
+  planAffineResample,
+  planDenseEncoding,
+  planMaskProduct,
+  planPointEncoding,
+  planResize,
+} from '../../src/kernels/spatial.js';
+import { packParams } from '../../src/kernels/wgsl.js';
+import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/models/config.js';
+import { decoderGraph, encoderGraph } from '../../src/models/sam-med3d.js';
+import { trainingGraph } from '../../src/training/graph.js';
+import { losses } from '../../src/training/loss.js';
+import { testGpu } from '../support/gpu.js';
+import { testCapabilities } from '../support/run.js';
+
+const base: Capabilities = {
+  software: false,
+  subgroupSize: 0,
+  maxWorkgroupStorage: 16384,
+  maxInvocations: 256,
+  maxWorkgroups: 65535,
+};
+/** WebGPU's defaults as a GPU and as a CPU, with each subgroup size in use, and with more shared memory. */
+const devices: Capabilities[] = [
+  base,
+  { ...base, software: true },
+  ...[4, 8, 32, 64].map((subgroupSize) => ({ ...base, software: true, subgroupSize })),
+  { ...base, subgroupSize: 32, maxWorkgroupStorage: 49152, maxInvocations: 1024 },
+  { ...base, software: true, subgroupSize: 4, maxWorkgroupStorage: 32768 },
+  // Forced variants: a GPU made to use what CPUs prefer, and the other way round.
+  {
+    ...base,
+    force: {
+      matmul: 'register',
+      conv3d: 'register',
+      conv_transpose: 'register',
+      layer_norm: 'row-per-invocation',
+    },
+  },
+  {
+    ...base,
+    software: true,
+    force: { matmul: 'tiled', conv3d: 'tiled', conv_transpose: 'tiled', layer_norm: 'row-per-workgroup' },
+  },
+];
+
+type AnyCall = KernelCall<unknown>;
+
+/** A training step of everything and one of what is trained by default, with every loss term. */
+function trainingCalls(config: ModelConfig, caps: Capabilities): AnyCall[] {
+  const full = { ...config, sgpm: defaultSgpm(config) };
+  const loss = { ...losses['dice-ce'], focal: 1 };
+  const graphs = [
+    trainingGraph(full, { points: 2, mask: true, loss, trainable: () => true }),
+    trainingGraph(full, {
+      points: 3,
+      mask: false,
+      batch: 2,
+      loss,
+      trainable: (name) => !name.startsWith('image_encoder'),
+    }),
+  ];
+  return graphs.flatMap(({ graph }) => [...planGraph(graph, caps).calls]);
+}
+
+function modelCalls(config: ModelConfig, caps: Capabilities): AnyCall[] {
+  const sgpm = defaultSgpm(config);
+  const graphs = [
+    encoderGraph(config),
+    encoderGraph({ ...config, sgpm }, { batch: 2, trace: 'all' }),
+    encoderGraph({ ...config, sgpm: { ...sgpm, width: 5, dilations: [1, 2, 3, 6] } }),
+    decoderGraph(config, { points: 2, mask: true, upsample: true }),
+    decoderGraph(config, { points: 0, mask: true, trace: 'all' }),
+    decoderGraph(config, { points: 12, mask: false, batch: 3 }),
+  ];
+  return graphs.flatMap((graph) => [...planGraph(graph, caps).calls]);
+}
+
+/** Each planner over the classes of shapes it distinguishes. */
+function plannerCalls(caps: Capabilities): AnyCall[] {
+  const buffers: Record<string, string> = Object.fromEntries(
+    [
+      'a',
+      'b',
+      'c',
+      'bias',
+      'residual',
+      'control',
+      'counters',
+      'x',
+      'y',
+      'w',
+      'h',
+      'z',
+      'q',
+      'k',
+      'v',
+      'out',
+    ].map((n) => [n, n]),
+  );
+  const { a, b, c, bias, residual, control, counters, x, y, w, h, z, q, k, v, out } = buffers;
+  const calls: AnyCall[] = [];
+  for (const variant of matmulVariants(caps)) {
+    const forced = { ...caps, force: { matmul: variant } };
+    for (const n of [8, 6]) {
+      for (const depth of [16, 6]) {
+        for (const rows of [1, 40, 100]) {
+          for (const activation of ['none', 'gelu', 'relu'] as const) {
+            calls.push(planMatmul(forced, { rows, n, k: depth, activation }, { a, b, c }));
+            calls.push(planMatmul(forced, { rows, n, k: depth, activation }, { a, b, c, bias, residual }));
+          }
+        }
+        const inside = { rows: 8, n, k: depth, region: { samples: 2, counter: 3 } };
+        calls.push(
+          planMatmul(
+            forced,
+            { ...inside, activation: 'gelu' },
+            { a, b, c, bias, residual, control, counters },
+          ),
+        );
+        calls.push(planMatmul(forced, { ...inside, ldc: 3 * n, cOffset: n }, { a, b, c, control, counters }));
+        const volume = [4, 4, 4] as const;
+        const conv = {
+          input: volume,
+          output: volume,
+          channels: depth,
+          kernel: 3,
+          stride: 1,
+          padding: 1,
+          dilation: 1,
+        };
+        calls.push(planMatmul(forced, { rows: 64, n, k: 27 * depth, conv }, { a, b, c, bias }));
+        calls.push(
+          planMatmul(
+            forced,
+            { rows: 64, n, k: 27 * depth, conv, region: { samples: 1, counter: 0 } },
+            { a, b, c, control, counters },
+          ),
+        );
+        const scatter = { input: volume, channels: n };
+        calls.push(
+          planMatmul(
+            forced,
+            { rows: 64, n: 8 * n, k: depth, scatter, activation: 'gelu' },
+            { a, b, c, bias },
+          ),
+        );
+      }
+      for (const patch of [2, 4, 6]) {
+        const edge = [2, 2, 2] as const;
+        const input = [2 * patch, 2 * patch, 2 * patch] as const;
+        const conv = {
+          input,
+          output: edge,
+          channels: 1,
+          kernel: patch,
+          stride: patch,
+          padding: 0,
+          dilation: 1,
+        };
+        calls.push(planMatmul(forced, { rows: 8, n, k: patch ** 3, conv }, { a, b, c, bias }));
+      }
+    }
+  }
+  for (const variant of ['row-per-invocation', 'row-per-workgroup']) {
+    for (const channels of [12, 7]) {
+      for (const activation of ['none', 'gelu', 'relu'] as const) {
+        const spec = { rows: 5, channels, eps: 1e-6, activation };
+        const forced = { ...caps, force: { layer_norm: variant } };
+        calls.push(planLayerNorm(forced, spec, { x, weight: w, bias, y }));
+        const region = { samples: 2, counter: 1 };
+        calls.push(planLayerNorm(forced, { ...spec, region }, { x, weight: w, bias, y, control, counters }));
+      }
+    }
+  }
+  for (const activation of ['none', 'gelu', 'relu'] as const) {
+    calls.push(planElementwise(caps, { count: 9, activation }, { x, y }));
+    calls.push(planElementwise(caps, { count: 9, period: 3, activation }, { x, other: w, y }));
+  }
+  calls.push(
+    planCopy(caps, { blocks: 2, inner: 3, xStride: 3, xOffset: 0, yStride: 5, yOffset: 1 }, { x, y }),
+  );
+  calls.push(planMeanTokens({ batch: 1, tokens: 8, channels: 5 }, { x, y }));
+  calls.push(planCountNonfinite({ count: 8 }, { x, result: y }));
+  for (const hidden of [1, 64, 1024]) {
+    const gate = { mean: x, w1: w, b1: bias, w2: a, b2: b, z, decision: c, plan: h };
+    calls.push(planGate(caps, { samples: 2, channels: 300, hidden, dispatches: 7 }, gate));
+  }
+  for (const rows of [8, 64]) {
+    for (const depth of [12, 15]) {
+      calls.push(
+        planProject(
+          { samples: 2, rows, k: depth, channels: 20, counter: 0 },
+          { h, w, bias, z, y, control, counters },
+        ),
+      );
+    }
+  }
+  for (const headDim of [3, 8, 24, 64, 80]) {
+    for (const queries of [1, 7, 100]) {
+      calls.push(planAttention(caps, { batch: 1, heads: 2, headDim, queries, keys: 300 }, { q, k, v, out }));
+    }
+    const tables = { qkv: q, qkvBias: bias, tableD: a, tableH: b, tableW: c, out };
+    for (const [edge, window] of [
+      [8, 14],
+      [8, 4],
+      [6, 4],
+      [16, 0],
+      [5, 0],
+    ]) {
+      const grid = [edge, edge, edge] as const;
+      calls.push(planWindowAttention(caps, { batch: 1, heads: 2, headDim, grid, window }, tables));
+    }
+  }
+  const size = [3, 4, 5] as const;
+  calls.push(planResize(caps, { planes: 2, input: size, output: size }, { x, y }));
+  calls.push(
+    planAffineResample(
+      caps,
+      { input: size, output: size, matrix: new Array(12).fill(1), outside: 0 },
+      { x, y },
+    ),
+  );
+  const points = { gaussian: w, points: x, embed_0: a, embed_1: b, not_a_point: c, y };
+  calls.push(planPointEncoding(caps, { rows: 3, features: 4, volume: 8 }, points));
+  calls.push(planDenseEncoding(caps, { edge: 3, features: 4 }, { gaussian: w, y }));
+  for (const masks of [1, 4]) {
+    calls.push(
+      planMaskProduct(caps, { batch: 1, masks, voxels: 9, channels: 5 }, { hyper: x, voxels: w, masks: y }),
+    );
+  }
+  return calls;
+}
+
+const subgroupSizeOf = (code: string): number =>
+  code.includes('enable subgroups') ? Number(/@workgroup_size\((\d+)\)/.exec(code)?.[1]) : 0;
+
+/** Bytes of workgroup memory a shader declares: its arrays' lengths are numbers or constants of its own. */
+function workgroupBytes(code: string): number {
+  const constants = new Map([...code.matchAll(/const (\w+) = (\d+)u;/g)].map((m) => [m[1], Number(m[2])]));
+  const widths: Record<string, number> = { f32: 4, u32: 4, vec3u: 16, vec4f: 16, vec4u: 16 };
+  let bytes = 0;
+  for (const [whole, type, length] of code.matchAll(/var<workgroup> \w+: array<(\w+), (\w+)>;/g)) {
+    const count = constants.get(length) ?? Number(length);
+    if (!(type in widths) || !Number.isInteger(count)) throw new Error(`cannot size '${whole}'`);
+    bytes += Math.ceil((widths[type] * count) / 16) * 16;
+  }
+  if (
+    (code.match(/var<workgroup>/g) ?? []).length !== (code.match(/var<workgroup> \w+: array/g) ?? []).length
+  ) {
+    throw new Error('workgroup memory that is no array');
+  }
+  return bytes;
+}
+
+/** Every call's shader fits the capabilities it was planned for, and its bindings and fields fit the call. */
+function check(call: AnyCall, caps: Capabilities): void {
+  const { shader, buffers, params, workgroups } = call;
+  const where = `${call.kernel} ${call.variant}`;
+  expect(workgroupBytes(shader.code), `${where}: workgroup memory`).toBeLessThanOrEqual(
+    caps.maxWorkgroupStorage,
+  );
+  const size = /@workgroup_size\((\d+)(?:, (\d+))?\)/.exec(shader.code) as RegExpExecArray;
+  expect(Number(size[1]) * Number(size[2] ?? 1), `${where}: invocations`).toBeLessThanOrEqual(
+    caps.maxInvocations,
+  );
+  expect(shader.bindings.length, `${where}: storage buffers`).toBeLessThanOrEqual(8);
+  expect(Object.keys(buffers).sort(), where).toEqual(shader.bindings.map((b) => b.name).sort());
+  expect(new Set(shader.bindings.map((b) => b.binding)).size, `${where}: bindings`).toBe(
+    shader.bindings.length,
+  );
+  expect(packParams(shader, params).length).toBeGreaterThan(0);
+  for (const n of workgroups) {
+    expect(
+      Number.isInteger(n) && n >= 1 && n <= caps.maxWorkgroups,
+      `${where}: ${workgroups} workgroups`,
+    ).toBe(true);
+  }
+  expect(call.cost.flops, where).toBeGreaterThanOrEqual(0);
+  expect(call.cost.bytes, where).toBeGreaterThan(0);
+}
+
+const texts = new Map<string, string>();
+
+describe('planning', () => {
+  const configs = [...Object.values(samMed3DConfigs)];
+  it.each(configs.map((c) => [c.name, c] as const))('%s fits every kind of device', (_, config) => {
+    for (const caps of devices) {
+      const seen = new Set<string>();
+      for (const call of modelCalls(config, caps)) {
+        // The same shader with the same grid needs no second look.
+        const key = `${call.shader.code} ${call.workgroups} ${call.kernel} ${JSON.stringify(call.params)}`;
+        if (seen.has(key)) continue;
+        seen.add(key);
+        check(call, caps);
+        texts.set(call.shader.code, call.shader.name);
+      }
+    }
+  });
+
+  it.each(['tiny', 'vit_b_ori'])('a training step of %s fits every kind of device', (name) => {
+    for (const caps of devices) {
+      for (const call of trainingCalls(samMed3DConfigs[name], caps)) {
+        check(call, caps);
+        texts.set(call.shader.code, call.shader.name);
+      }
+    }
+  });
+
+  it('each planner fits every kind of device', () => {
+    for (const caps of devices) {
+      for (const call of plannerCalls(caps)) {
+        check(call, caps);
+        texts.set(call.shader.code, call.shader.name);
+      }
+    }
+  });
+});
+
+describe('compiling', () => {
+  it('every shader that can be planned compiles without a message', async () => {
+    const gpu = await testGpu();
+    const own = await testCapabilities();
+    for (const config of Object.values(samMed3DConfigs)) {
+      for (const call of modelCalls(config, own)) texts.set(call.shader.code, call.shader.name);
+    }
+    for (const call of trainingCalls(samMed3DConfigs.tiny, own))
+      texts.set(call.shader.code, call.shader.name);
+    for (const call of plannerCalls(own)) texts.set(call.shader.code, call.shader.name);
+
+    const taken = [...texts].filter(([code]) => [0, own.subgroupSize].includes(subgroupSizeOf(code)));
+    const messages: string[] = [];
+    const modules = taken.map(([code, name]) => ({
+      code,
+      name,
+      module: gpu.device.createShaderModule({ label: name, code }),
+    }));
+    for (const { code, name, module } of modules) {
+      const info = await module.getCompilationInfo();
+      for (const m of info.messages) {
+        messages.push(
+          `${name}, line ${m.lineNum} (${m.type}): ${m.message}\n    ${code.split('\n')[m.lineNum - 1]}`,
+        );
+      }
+    }
+    expect(messages).toEqual([]);
+    const names = new Set(taken.map(([, name]) => name));
+    for (const name of shaderNames) {
+      if (name === 'matmul_subgroup' && !matmulVariants(own).includes('subgroup')) continue;
+      if (name === 'adamw') continue; // planned by the optimiser alone
+      expect(names, name).toContain(name);
+    }
+    expect(taken.length).toBeGreaterThan(100);
+  });
+});

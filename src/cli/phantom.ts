@@ -1,0 +1,95 @@
+/** `sgp-sam phantom`: a data set of synthetic volumes with labelled lesions. */
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import { writePhantomDataset } from '../volumes/phantom.node.js';
+import type { Modality } from '../volumes/synthetic/training-phantom.js';
+import { errorText } from './common.js';
+import { ProgressBars } from './progress.js';
+
+/** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
+const INTERRUPTED = 130;
+
+interface PhantomCommandOptions {
+  cases: string;
+  val: string;
+  seed: string;
+  size: string;
+  spacing: string;
+  modality: string;
+  lesions: string;
+  force: boolean;
+  quiet: boolean;
+}
+
+function numberOf(option: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value)) return value;
+  throw new SgpSamError('bad-argument', `${option} '${text}' is not a number`);
+}
+
+function rangeOf(text: string): { min: number; max: number } {
+  const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());
+  if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
+  throw new SgpSamError(
+    'bad-argument',
+    `--lesions '${text}' is not a number or a range`,
+    'For instance: --lesions 1-8',
+  );
+}
+
+function modalityOf(text: string): Modality | 'random' {
+  if (text === 'mr' || text === 'ct' || text === 'random') return text;
+  throw new SgpSamError('bad-argument', `--modality '${text}' is none of mr, ct, random`);
+}
+
+async function phantom(folder: string, options: PhantomCommandOptions): Promise<void> {
+  const bars = new ProgressBars(options.quiet);
+  const stop = new AbortController();
+  const interrupt = () => stop.abort();
+  process.once('SIGINT', interrupt);
+  try {
+    const { made, kept, lesions } = await writePhantomDataset(folder, {
+      cases: numberOf('--cases', options.cases),
+      validation: numberOf('--val', options.val),
+      seed: numberOf('--seed', options.seed),
+      size: numberOf('--size', options.size),
+      spacing: numberOf('--spacing', options.spacing),
+      modality: modalityOf(options.modality),
+      lesions: rangeOf(options.lesions),
+      force: options.force,
+      progress: bars.report,
+      signal: stop.signal,
+    });
+    bars.finish();
+    const found = kept > 0 ? `, ${kept} were there already` : '';
+    process.stdout.write(`${folder}: ${made} cases made with ${lesions} lesions${found}\n`);
+  } catch (error) {
+    if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
+    bars.finish();
+    process.stderr.write(errorText(error));
+    process.exitCode = INTERRUPTED;
+  } finally {
+    bars.finish();
+    process.off('SIGINT', interrupt);
+  }
+}
+
+export function addPhantom(program: Command): void {
+  program
+    .command('phantom')
+    .description(
+      'make a data set to train on, without anybody’s data: random anatomy on MR and CT with labelled lesions, in the ' +
+        'Medical Segmentation Decathlon’s layout; the same options make the same files, and go on after an interrupt',
+    )
+    .argument('<out>', 'the folder to make')
+    .requiredOption('--cases <n>', 'how many cases to train on')
+    .option('--val <n>', 'how many more to validate with, listed apart in dataset.json', '0')
+    .option('--seed <n>', 'another seed makes other cases', '1')
+    .option('--size <n>', 'voxels along each axis, 16 to 320', '128')
+    .option('--spacing <mm>', 'edge of a voxel', '1.5')
+    .option('--modality <name>', 'mr, ct or random', 'random')
+    .option('--lesions <n-m>', 'how many lesions a case has', '1-8')
+    .option('--force', 'write into a folder that holds other files', false)
+    .option('-q, --quiet', 'no progress', false)
+    .action(phantom);
+}
