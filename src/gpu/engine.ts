@@ -19,6 +19,8 @@ export class Engine {
   private reading: Promise<unknown> = Promise.resolve();
   private guarding: Promise<unknown> = Promise.resolve();
   private lostWith: SgpSamError | undefined;
+  /** Whoever waits, to be told of a loss. */
+  private readonly waiting = new Set<() => void>();
 
   constructor(readonly gpu: Gpu) {
     this.device = gpu.device;
@@ -26,6 +28,7 @@ export class Engine {
     this.pipelines = new PipelineCache(gpu.device);
     gpu.lost.then((error) => {
       this.lostWith = error;
+      for (const onLoss of this.waiting) onLoss();
     });
   }
 
@@ -38,26 +41,23 @@ export class Engine {
   /** Waits for GPU work; a device lost meanwhile is a typed error instead of a hang or a foreign one. */
   async wait<T>(pending: Promise<T>): Promise<T> {
     this.checkAlive();
-    const lost = this.gpu.lost.then((error): never => {
-      throw error;
-    });
-    lost.catch(() => {}); // only one side of the race is awaited
+    // Not Promise.race against `lost`: every race would hang one more reaction on a promise that never settles.
+    let onLoss: (() => void) | undefined;
     try {
-      return await Promise.race([this.gpu.wait(pending), lost]);
+      return await new Promise<T>((resolve, reject) => {
+        onLoss = () => reject(this.lostWith);
+        this.waiting.add(onLoss);
+        this.gpu.wait(pending).then(resolve, reject);
+      });
     } catch (cause) {
       // A map can be rejected just before the loss is announced.
       if (!(cause instanceof SgpSamError)) await Promise.resolve();
       if (this.lostWith) throw this.lostWith;
-      throw cause instanceof SgpSamError
-        ? cause
-        : new SgpSamError(
-            'gpu-error',
-            `the GPU failed: ${cause instanceof Error ? cause.message : cause}`,
-            undefined,
-            {
-              cause,
-            },
-          );
+      if (cause instanceof SgpSamError) throw cause;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new SgpSamError('gpu-error', `the GPU failed: ${why}`, undefined, { cause });
+    } finally {
+      if (onLoss) this.waiting.delete(onLoss);
     }
   }
 
