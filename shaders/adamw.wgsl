@@ -2,7 +2,8 @@
 //   p ← p·(1 − lr·wd);  m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr·(m/c₁)/(√(v/c₂) + ε)
 // Parameters are padded to 64 elements, and each run of 64 has its group's (lr, wd). `step` holds what changes
 // from step to step: c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, and a factor on the gradient (accumulation, clipping).
-struct Params { count: u32, beta1: f32, beta2: f32, eps: f32, grid_x: u32 }
+// rest1 and rest2 are 1 − β: in float32, 1 − 0.999 would be off by 1e-5.
+struct Params { count: u32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, eps: f32, grid_x: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read> groups: array<u32>;   // group of each run of 64
@@ -19,8 +20,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let lr = step[4u + 2u * groups[run]];
   let wd = step[5u + 2u * groups[run]];
   let g = gradient[i] * step[2];
-  let m1 = p.beta1 * m[i] + (1.0 - p.beta1) * g;
-  let v1 = p.beta2 * v[i] + (1.0 - p.beta2) * g * g;
+  let m1 = p.beta1 * m[i] + p.rest1 * g;
+  let v1 = p.beta2 * v[i] + p.rest2 * g * g;
   m[i] = m1;
   v[i] = v1;
   parameter[i] = parameter[i] * (1.0 - lr * wd) - lr * (m1 / step[0]) / (sqrt(v1 / step[1]) + p.eps);

@@ -1,6 +1,6 @@
 // Mean over tokens: x (B, N, C) → y (B, C); BACKWARD spreads x (B, C) / N over tokens → y (B, N, C). A workgroup takes 16 channels of one sample; 4 invocations share
 // a channel and sum every fourth token, in runs that keep the rounding chain short.
-struct Params { tokens: u32, channels: u32 }
+struct Params { tokens: u32, channels: u32, grid_x: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -28,9 +28,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
 //#else
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  let i = group.x * 64u + t;
+  let i = (group.x + group.y * p.grid_x) * 64u + t;
   let size = p.tokens * p.channels;
   if (i >= size) { return; }
-  y[group.y * size + i] = x[group.y * p.channels + i % p.channels] / f32(p.tokens);
+  y[group.z * size + i] = x[group.z * p.channels + i % p.channels] / f32(p.tokens);
 }
 //#end

@@ -66,6 +66,19 @@ const HELP: Record<string, string[]> = {
   parity: ['<fixture>', '--json', ...DEVICE],
   convert: ['<in>', '<out>', '--f16', '--quiet', '--help'],
   doctor: ['--json', '--help'],
+  phantom: [
+    'out',
+    '--cases',
+    '--val',
+    '--seed',
+    '--size',
+    '--spacing',
+    '--modality',
+    '--lesions',
+    '--force',
+    '--quiet',
+    '--help',
+  ],
 };
 
 test('the help names every command', async () => {

@@ -177,5 +177,5 @@ describe.skipIf(!orientation)('one image in six axis orders', () => {
       }
     }
     console.log(`agreement (Dice) of masks by formula weights: ${agreement.join(', ')}`);
-  });
+  }, 300_000);
 });

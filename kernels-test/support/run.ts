@@ -5,7 +5,7 @@ import type { Tensor } from '../../src/graph/ir.js';
 import type { ParameterLayout, ParameterSpec } from '../../src/graph/layout.js';
 import { ParameterStore } from '../../src/graph/parameters.js';
 import { Program, type RunOptions } from '../../src/graph/program.js';
-import { type RegionReport } from '../../src/graph/regions.js';
+import type { RegionReport } from '../../src/graph/regions.js';
 import { type Capabilities, capabilitiesOf } from '../../src/kernels/call.js';
 import { type Tensor64, toF32 } from '../reference/index.js';
 import { testGpu } from './gpu.js';

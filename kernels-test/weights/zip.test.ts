@@ -1,7 +1,7 @@
 import { zipSync } from 'fflate';
 import { expect, test } from 'vitest';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { crc32 } from '../../src/crc32.js';
+import { memorySource } from '../../src/weights/byte-source.js';
 import { openZip } from '../../src/weights/zip.js';
 import { expectError } from './support/errors.js';
 import { type ZipFile, zipOf } from './support/zip-writer.js';

@@ -29,6 +29,12 @@ export function gradients(
   const flows = dependents(nodes, wanted);
   const gradientOf = new Map<number, Tensor>();
   const accumulate = (tensor: Tensor, gradient: Tensor) => {
+    if (tensor.shape.join() !== gradient.shape.join()) {
+      throw new SgpSamError(
+        'bad-graph',
+        `${gradient.name}: a gradient (${gradient.shape.join(', ')}) for ${tensor.name} (${tensor.shape.join(', ')})`,
+      );
+    }
     const sofar = gradientOf.get(tensor.id);
     gradientOf.set(tensor.id, sofar ? graph.add(sofar, gradient) : gradient);
   };
@@ -39,7 +45,7 @@ export function gradients(
         `the seed (${gradient.shape.join(', ')}) does not fit ${tensor.name} (${tensor.shape.join(', ')})`,
       );
     }
-    accumulate(tensor, gradient);
+    accumulate(tensor, graph.reshape(gradient, tensor.shape));
   }
   for (const node of nodes.reverse()) {
     const dy = gradientOf.get(node.output.id);

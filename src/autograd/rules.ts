@@ -59,22 +59,28 @@ const conv3d: Rule<'conv3d'> = (g, node, dy, wants) => {
   const { kernel, stride, padding, dilation } = node.attrs;
   const [taps, channels, n] = w.shape;
   const dx = () => {
-    if (stride === 1) {
+    const outside = dilation * (kernel - 1) - padding;
+    if (stride === 1 && outside >= 0) {
       // Correlation with the mirrored kernel, input and output channels exchanged.
       const mirrored = transpose(g, w, channels, n, [taps, n, channels], taps, true);
       return g.conv3d(dy, mirrored, undefined, {
         kernel,
-        padding: dilation * (kernel - 1) - padding,
+        padding: outside,
         dilation,
       });
     }
-    if (kernel === 2 && stride === 2 && padding === 0) {
+    if (
+      kernel === 2 &&
+      stride === 2 &&
+      padding === 0 &&
+      x.shape.slice(1, 4).every((size) => size % 2 === 0)
+    ) {
       // Patches that do not overlap: (8, C, O) → (O, 8, C).
       return g.convTranspose(dy, transpose(g, w, taps * channels, n, [n, taps, channels]));
     }
     throw new SgpSamError(
       'bad-graph',
-      `${node.stage}: conv3d with kernel ${kernel}, stride ${stride} has no gradient for its input`,
+      `${node.stage}: conv3d with kernel ${kernel}, stride ${stride}, padding ${padding} has no gradient for its input (${x.shape.join(', ')})`,
     );
   };
   const dw = () => {

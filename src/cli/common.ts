@@ -5,6 +5,7 @@ import type { AdapterChoice } from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import { openDevice } from '../gpu/node/open.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
+import type { WeightSource } from '../weights/weight-source.js';
 
 /** Submits of about this length keep progress moving and an interrupt prompt. */
 export const SUBMIT_BUDGET_MS = 400;
@@ -103,4 +104,11 @@ export function errorText(error: unknown): string {
   if (error instanceof SgpSamError) return `error: ${error.message}\n`;
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `internal error (please report it): ${text}\n`;
+}
+
+/** Says, on stderr, which classes and functions a PyTorch file names; reading it runs none of them. */
+export function nameWhatWasNotRun(source: WeightSource): void {
+  const names = source.placeholders ?? [];
+  if (names.length > 0)
+    process.stderr.write(`${source.name}: named in the file and not run: ${names.join(', ')}\n`);
 }

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { convertWeights } from '../weights/convert.js';
 import { openWeightFile, writeFileChunks } from '../weights/file.node.js';
-import { errorText } from './common.js';
+import { errorText, nameWhatWasNotRun } from './common.js';
 import { ProgressBars } from './progress.js';
 
 /** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
@@ -47,9 +47,7 @@ export function addConvert(program: Command): void {
       const source = await openWeightFile(input);
       const bars = new ProgressBars(options.quiet);
       try {
-        const notRun = source.placeholders ?? [];
-        if (notRun.length > 0)
-          process.stderr.write(`${input}: named in the file and not run: ${notRun.join(', ')}\n`);
+        nameWhatWasNotRun(source);
         const chunks = convertWeights(source, { f16: options.f16, progress: bars.report });
         const bytes = await writeFileChunks(output, untilInterrupted(chunks));
         process.stdout.write(

@@ -17,6 +17,7 @@ import { openWeightFile } from '../weights/file.node.js';
 import {
   type DeviceOptions,
   deviceOptions,
+  nameWhatWasNotRun,
   SUBMIT_BUDGET_MS,
   timed,
   variantsOf,
@@ -123,6 +124,7 @@ async function openModel(engine: Engine, options: SegmentOptions, bars: Progress
   const formula = weights.startsWith('formula:') ? formulaWeights(weights) : undefined;
   const source = formula?.source ?? (await openWeightFile(weights));
   try {
+    nameWhatWasNotRun(source);
     return await Model.load(engine, source, {
       config: formula?.config,
       regionMode: options.gateMode,

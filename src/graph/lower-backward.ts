@@ -86,7 +86,7 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
     case 'mean_tokens_backward': {
       const [batch, channels] = node.inputs.dy.shape;
       const spec = { batch, channels, tokens: sizeOf(y.shape) / batch / channels };
-      return [planMeanTokensBackward(spec, { x: node.inputs.dy, y })];
+      return [planMeanTokensBackward(caps, spec, { x: node.inputs.dy, y })];
     }
     case 'slice_backward': {
       const { dy } = node.inputs;

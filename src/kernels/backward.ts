@@ -128,17 +128,19 @@ export function planLayerNormBackward<T>(
 
 /** (B, C) / tokens, repeated over the tokens → (B, N, C). */
 export function planMeanTokensBackward<T>(
+  caps: Capabilities,
   spec: { readonly batch: number; readonly tokens: number; readonly channels: number },
   buffers: { x: T; y: T },
 ): KernelCall<T> {
   const { batch, tokens, channels } = spec;
+  const [x, y] = spread(ceilDiv(tokens * channels, THREADS), caps);
   return {
     kernel: 'mean_tokens_backward',
     variant: 'scalar',
     shader: shader('mean_tokens', { BACKWARD: true }),
     buffers,
-    params: { tokens, channels },
-    workgroups: [ceilDiv(tokens * channels, THREADS), batch, 1],
+    params: { tokens, channels, grid_x: x },
+    workgroups: [x, y, batch],
     cost: { flops: batch * tokens * channels, bytes: 4 * batch * tokens * channels },
   };
 }

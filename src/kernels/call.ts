@@ -1,4 +1,5 @@
 /** What every planner returns: one dispatch, as data. */
+import { SgpSamError } from '../errors.js';
 import type { Gpu } from '../gpu/device.js';
 import type { Shader } from './wgsl.js';
 
@@ -68,4 +69,24 @@ export function capabilitiesOf(gpu: Gpu, force: Readonly<Record<string, string>>
     maxWorkgroups: gpu.limits.maxComputeWorkgroupsPerDimension,
     force,
   };
+}
+
+/**
+ * The variant that the caller forces for `kernel`, if any.
+ * @throws SgpSamError `bad-argument` listing what there is on this device
+ */
+export function forcedVariant<V extends string>(
+  caps: Capabilities,
+  kernel: string,
+  available: readonly V[],
+): V | undefined {
+  const forced = caps.force?.[kernel];
+  if (forced === undefined) return undefined;
+  const variant = available.find((v) => v === forced);
+  if (variant) return variant;
+  throw new SgpSamError(
+    'bad-argument',
+    `${kernel} has no variant '${forced}' on this device`,
+    `Available: ${available.join(', ')}.`,
+  );
 }

@@ -89,7 +89,7 @@ export function planAdamW<T>(
     variant: 'scalar',
     shader: shader('adamw'),
     buffers,
-    params: { ...spec, grid_x: x },
+    params: { ...spec, rest1: 1 - spec.beta1, rest2: 1 - spec.beta2, grid_x: x },
     workgroups: [x, y, z],
     cost: { flops: 16 * spec.count, bytes: 28 * spec.count },
   };

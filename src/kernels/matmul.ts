@@ -3,7 +3,14 @@
  * embedding, transposed convolution by scattering, all with fused epilogues.
  */
 import { SgpSamError } from '../errors.js';
-import { type Capabilities, type Cost, ceilDiv, type KernelCall, type RegionScaling } from './call.js';
+import {
+  type Capabilities,
+  type Cost,
+  ceilDiv,
+  forcedVariant,
+  type KernelCall,
+  type RegionScaling,
+} from './call.js';
 import { shader } from './shaders.js';
 
 export type Activation = 'none' | 'gelu' | 'relu';
@@ -69,16 +76,8 @@ export function matmulVariants(caps: Capabilities): MatmulVariant[] {
 /** GPUs want shared-memory tiles; CPU adapters, where barriers and loads are dear, want neither. */
 function chooseVariant(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
   const available = matmulVariants(caps);
-  const forced = caps.force?.[spec.kernel ?? 'matmul'];
-  if (forced !== undefined) {
-    const variant = available.find((v) => v === forced);
-    if (variant) return variant;
-    throw new SgpSamError(
-      'bad-argument',
-      `matmul has no variant '${forced}' on this device`,
-      `Available: ${available.join(', ')}.`,
-    );
-  }
+  const forced = forcedVariant(caps, spec.kernel ?? 'matmul', available);
+  if (forced) return forced;
   if (caps.software) return available[0];
   // A tile of 64 × 64 is wasted on a few rows (the decoder's tokens).
   return spec.rows >= 32 && spec.n >= 32 ? 'tiled' : 'register';

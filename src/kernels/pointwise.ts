@@ -1,5 +1,5 @@
 /** Planners of the memory-bound kernels: LayerNorm, elementwise, copies, means, the NaN count. */
-import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
+import { type Capabilities, ceilDiv, forcedVariant, type KernelCall, spread } from './call.js';
 import type { Activation } from './matmul.js';
 import { shader } from './shaders.js';
 
@@ -20,12 +20,9 @@ export function planLayerNorm<T>(
   buffers: { x: T; weight: T; bias: T; y: T; control?: T; counters?: T },
 ): KernelCall<T> {
   const { rows, channels, region } = spec;
-  const variants = ['row-per-invocation', 'row-per-workgroup'];
-  const forced = caps.force?.layer_norm;
+  const variants = ['row-per-invocation', 'row-per-workgroup'] as const;
   const variant =
-    forced !== undefined && variants.includes(forced)
-      ? forced
-      : variants[caps.software || channels <= 64 ? 0 : 1];
+    forcedVariant(caps, 'layer_norm', variants) ?? variants[caps.software || channels <= 64 ? 0 : 1];
   const perInvocation = variant === variants[0];
   const [x, y] = spread(perInvocation ? ceilDiv(rows, THREADS) : rows, caps);
   const samples = region?.samples ?? 1;
@@ -118,7 +115,7 @@ export function planMeanTokens<T>(
     variant: 'shared',
     shader: shader('mean_tokens'),
     buffers,
-    params: { tokens, channels },
+    params: { tokens, channels, grid_x: 0 },
     workgroups: [ceilDiv(channels, 16), batch, 1],
     cost: { flops: batch * tokens * channels, bytes: 4 * batch * tokens * channels },
   };

@@ -221,10 +221,17 @@ async function preprocessing(c: Comparison, options: ParityOptions): Promise<voi
       `${c.fixture.name}: a preprocess fixture needs its volumes, and nothing can read files here`,
     );
   }
-  for (const name of Object.keys(c.fixture.metadata)) {
-    if (!c.has(`${name}.click`)) continue;
+  const cases = [...c.fixture.tensors.keys()].flatMap((name) =>
+    name.endsWith('.click') ? [name.slice(0, -6)] : [],
+  );
+  for (const name of cases) {
     const about = metadataJson(c.fixture, name, 'an object that names a file', isCase);
-    if (!about) continue;
+    if (!about) {
+      throw new SgpSamError(
+        'bad-file',
+        `${c.fixture.name}: the metadata has no '${name}', the volume's file`,
+      );
+    }
     const volume = await readVolume(about.file, about.channel ?? undefined);
     const click = [...(await c.values(`${name}.click`))] as unknown as Vec3;
     const trace = preprocessTrace(volume, click);

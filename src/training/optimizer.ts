@@ -48,6 +48,15 @@ export class AdamW {
     readonly groups: readonly ParameterGroup[],
     private readonly options: AdamWOptions = adamWDefaults,
   ) {
+    // Everything that can be wrong, before anything is allocated.
+    const groupOf = names.map((name) => {
+      const group = groups.findIndex((g) => g.match(name));
+      if (group < 0)
+        throw new SgpSamError('bad-argument', `parameter '${name}' is in no group of the optimiser`);
+      if (store.slice(name).offset % (4 * RUN) !== 0)
+        throw new SgpSamError('bad-argument', `parameter '${name}' is not aligned to ${4 * RUN} bytes`);
+      return group;
+    });
     const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
     const allocate = (label: string, bytes: number) => {
       const buffer = engine.memory.allocate(label, bytes, STORAGE | COPY_DST | COPY_SRC);
@@ -55,7 +64,7 @@ export class AdamW {
       return buffer;
     };
     const tables = new Map<GPUBuffer, Uint32Array<ArrayBuffer>>();
-    for (const name of names) {
+    for (const [i, name] of names.entries()) {
       const { buffer, offset, size } = store.slice(name);
       let table = tables.get(buffer);
       if (!table) {
@@ -70,12 +79,7 @@ export class AdamW {
           groups: allocate('parameter groups', table.byteLength),
         });
       }
-      const group = groups.findIndex((g) => g.match(name));
-      if (group < 0)
-        throw new SgpSamError('bad-argument', `parameter '${name}' is in no group of the optimiser`);
-      if (offset % (4 * RUN) !== 0)
-        throw new SgpSamError('bad-argument', `parameter '${name}' is not aligned to ${4 * RUN} bytes`);
-      table.fill(group, offset / 4 / RUN, Math.ceil((offset + size) / 4 / RUN));
+      table.fill(groupOf[i], offset / 4 / RUN, Math.ceil((offset + size) / 4 / RUN));
     }
     for (const [buffer, table] of tables)
       engine.device.queue.writeBuffer((this.chunks.get(buffer) as Chunk).groups, 0, table);

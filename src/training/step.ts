@@ -71,18 +71,25 @@ export class TrainStep {
     }
     const isTrained = new Set(trained);
     const specs = modelParameters(config);
-    const hot = await ParameterStore.load(
-      engine,
-      specs.filter((spec) => isTrained.has(spec.name)),
-      read,
-    );
-    const cold = await ParameterStore.load(
-      engine,
-      specs.filter((spec) => !isTrained.has(spec.name)),
-      read,
-    );
-    const optimizer = new AdamW(engine, hot, trained, options.groups, options.adamW ?? adamWDefaults);
-    return new TrainStep(engine, config, trained, hot, cold, optimizer, options);
+    const stores: ParameterStore[] = [];
+    const load = async (hot: boolean) => {
+      const store = await ParameterStore.load(
+        engine,
+        specs.filter((spec) => isTrained.has(spec.name) === hot),
+        read,
+      );
+      stores.push(store);
+      return store;
+    };
+    try {
+      const hot = await load(true);
+      const cold = await load(false);
+      const optimizer = new AdamW(engine, hot, trained, options.groups, options.adamW ?? adamWDefaults);
+      return new TrainStep(engine, config, trained, hot, cold, optimizer, options);
+    } catch (error) {
+      for (const store of stores) store.dispose();
+      throw error;
+    }
   }
 
   /** All parameters as they are now: for programs that validate with them. */

@@ -59,12 +59,19 @@ export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | u
     const dawn = await loadDawn();
     return withDrivers(options.drivers, async () => {
       let instance: GPU | undefined = dawn.create([EXACT_TIMESTAMPS, ...(options.dawn ?? [])]);
-      const adapter = await instance.requestAdapter(options.request);
-      if (!adapter) return undefined;
       // The instance must outlive the device, and Node can be kept from exiting by a reference to it: hence `release`.
+      // Not at once: Dawn's binding polls the instance once more in the event loop's next turn, and must not find it
+      // collected.
       const release = () => {
-        instance = undefined;
+        setImmediate(() => {
+          instance = undefined;
+        });
       };
+      const adapter = await instance.requestAdapter(options.request);
+      if (!adapter) {
+        release();
+        return undefined;
+      }
       return { adapter, release };
     });
   });
@@ -75,14 +82,20 @@ export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | u
 /** The adapters Dawn sees through the system's drivers, by backend and name. It lists them when asked for an unknown one. */
 export async function listAdapters(): Promise<{ backend: string; name: string }[]> {
   const dawn = await loadDawn();
+  let instance: GPU | undefined = dawn.create(['adapter=none of this name']);
   try {
-    await dawn.create(['adapter=none of this name']).requestAdapter();
+    await instance.requestAdapter();
   } catch (error) {
     const lines = error instanceof Error ? error.message : '';
     return [...lines.matchAll(/backend: '(.*?)', name: '(.*?)'/g)].map(([, backend = '', name = '']) => ({
       backend,
       name,
     }));
+  } finally {
+    // As in findAdapter: the binding polls it once more.
+    setImmediate(() => {
+      instance = undefined;
+    });
   }
   return [];
 }
