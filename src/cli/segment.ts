@@ -6,7 +6,7 @@ import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import { formulaWeights, Model } from '../session/model.js';
-import { type Click, LesionSession, type Segmentation } from '../session/segmenter.js';
+import { type Click, LesionSession, requireLesion, type Segmentation } from '../session/segmenter.js';
 import { parsePoint, requireInside, worldToVoxel } from '../volumes/clicks.js';
 import { montagePng } from '../volumes/montage.js';
 import { readNiftiFile, writeFileAtomic } from '../volumes/nifti.node.js';
@@ -51,7 +51,7 @@ function channelOf({ channel }: SegmentOptions): number | undefined {
   );
 }
 
-/** Everything that can be found wrong before any work is done. */
+/** What can be found wrong in the arguments alone, before any work is done. */
 function checkArguments(volume: string, options: SegmentOptions): void {
   if (options.point.length === 0) {
     throw new SgpSamError(
@@ -113,10 +113,12 @@ function checkArguments(volume: string, options: SegmentOptions): void {
 }
 
 function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
-  return options.point.map((text) => {
+  const clicks = options.point.map((text) => {
     const { at, label } = parsePoint(text);
     return { at: requireInside(volume, options.mm ? worldToVoxel(volume, at) : at), label };
   });
+  requireLesion(clicks[0]);
+  return clicks;
 }
 
 async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<Model> {
@@ -205,7 +207,7 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
     ...report.gates.map(
       (gate) =>
         `${gate.module}: ${gate.openChannels} of ${gate.channels} channels open, ` +
-        `${gate.executedDispatches} dispatches run, ${gate.skippedDispatches} skipped`,
+        `${gate.executedDispatches} dispatches with work, ${gate.skippedDispatches} without`,
     ),
     `encode ${(report.milliseconds.encode / 1000).toFixed(2)} s, decode ${report.milliseconds.decode.map((ms) => (ms / 1000).toFixed(2)).join(' + ')} s, peak ${(report.peakGpuBytes / 2 ** 20).toFixed(0)} MiB on ${adapter}`,
   ];

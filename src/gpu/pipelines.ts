@@ -29,6 +29,8 @@ export class PipelineCache {
     if (!found) {
       found = this.compile(source);
       this.pipelines.set(source.code, found);
+      // A failure may pass (memory): the next time is another try.
+      found.catch(() => this.pipelines.delete(source.code));
     }
     return found;
   }

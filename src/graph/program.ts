@@ -280,6 +280,11 @@ export class Program {
     return { ...this.slice(tensor), size: bytesOf(tensor) };
   }
 
+  /** Names of everything that can be read. */
+  get outputs(): string[] {
+    return [...this.graph.outputs.keys()];
+  }
+
   shape(name: string): readonly number[] {
     return this.outputTensor(name).shape;
   }

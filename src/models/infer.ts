@@ -67,8 +67,13 @@ function sgpmOf(
   let count = 0;
   while (tensors.has(`sgpm.${count}.gate.lin1.weight`)) count++;
   if (count === 0) return {};
-  const width = tensors.get('sgpm.0.fusion.reduce.weight')?.shape[0] ?? 0;
-  const hidden = tensors.get('sgpm.0.gate.lin1.weight')?.shape[0] ?? 0;
+  const first = (tensor: string): number => {
+    const found = tensors.get(tensor)?.shape[0];
+    if (found === undefined) throw new SgpSamError('bad-weights', `${name}: tensor ${tensor} is missing`);
+    return found;
+  };
+  const width = first('sgpm.0.fusion.reduce.weight');
+  const hidden = first('sgpm.0.gate.lin1.weight');
   let branches = 0;
   while (tensors.has(`sgpm.0.fusion.branches.${branches}.weight`)) branches++;
   const numbers = (key: string, fallback: readonly number[]): readonly number[] => {

@@ -74,13 +74,7 @@ export class Comparison {
   ): Promise<void> {
     const stored = await this.values(name);
     const expected = expectedOf ? expectedOf(stored) : stored;
-    if (expected.length !== actual.length) {
-      throw new SgpSamError(
-        'bad-file',
-        `${this.fixture.name}: '${name}' has ${expected.length} elements, this model computes ${actual.length}`,
-        "Check the fixture's metadata (config, img, patch, dim, …).",
-      );
-    }
+    if (expected.length !== actual.length) throw this.otherLength(name, expected.length, actual.length);
     let difference = 0;
     let norm = 0;
     let maxAbs = 0;
@@ -94,9 +88,18 @@ export class Comparison {
     this.rows.push({ stage: name, relativeL2, maxAbs, tolerance, ok: relativeL2 <= tolerance });
   }
 
+  private otherLength(name: string, stored: number, computed: number): SgpSamError {
+    return new SgpSamError(
+      'bad-file',
+      `${this.fixture.name}: '${name}' has ${stored} elements, this model computes ${computed}`,
+      "Check the fixture's metadata (config, img, patch, dim, …).",
+    );
+  }
+
   /** Adds a row whose figure is the largest |actual − expected| / |expected| of any element. */
   async compareEach(name: string, actual: ArrayLike<number>, tolerance: number): Promise<void> {
     const expected = await this.values(name);
+    if (expected.length !== actual.length) throw this.otherLength(name, expected.length, actual.length);
     let relative = 0;
     let maxAbs = 0;
     expected.forEach((value, i) => {

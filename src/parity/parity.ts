@@ -38,15 +38,12 @@ const PREPROCESS_TOLERANCE = 1e-5;
 /** What SPEC D closes a gate with. */
 const CLOSED_BIAS = -50;
 
-/** Channels-last (B, …, C) → PyTorch's (B, C, …). */
-function toChannelsFirst(values: Float32Array, channels: number, batch = 1): Float32Array {
-  const cells = values.length / batch / channels;
+/** Channels-last (…, C) → PyTorch's (C, …), of one sample. */
+function toChannelsFirst(values: Float32Array, channels: number): Float32Array {
+  const cells = values.length / channels;
   const out = new Float32Array(values.length);
-  for (let b = 0; b < batch; b++) {
-    for (let i = 0; i < cells; i++) {
-      for (let k = 0; k < channels; k++)
-        out[(b * channels + k) * cells + i] = values[(b * cells + i) * channels + k];
-    }
+  for (let i = 0; i < cells; i++) {
+    for (let k = 0; k < channels; k++) out[k * cells + i] = values[i * channels + k];
   }
   return out;
 }
@@ -110,12 +107,12 @@ async function compareDecode(
     .map((name) => name.slice(prefix.length))
     .filter((s) => /^(masks|iou_pred|upsampled_logits|.*_embeddings|mask_decoder\..*)$/.test(s));
   const traced = [...stages, ...extras].filter((s) => !outputs.includes(s));
-  const decoded = await model.decode(prompt, traced);
+  const decoded = await model.decode(prompt, { trace: traced });
   const tolerance = stageTolerance(config);
   for (const stage of [...extras, ...stages]) {
     const name = extras.includes(stage) ? stage : `${prefix}${stage}`;
     const shape = c.shape(name);
-    let actual = await decoded.read(stage);
+    let actual = decoded.stages.get(stage) as Float32Array;
     if (stage === 'upsampled_logits') {
       const s = config.volume;
       // At full size a slab around the middle: [S/2 − 4, S/2 + 4) on the first two axes.

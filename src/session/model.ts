@@ -17,7 +17,6 @@ import type { WeightSource } from '../weights/weight-source.js';
 export interface ModelOptions {
   /** What the weights are; inferred from their shapes if not given. */
   readonly config?: ModelConfig | undefined;
-  readonly batch?: number;
   /** How closed gates are skipped; `predicated` unless given. */
   readonly regionMode?: RegionMode | undefined;
   /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
@@ -26,7 +25,9 @@ export interface ModelOptions {
   readonly variants?: Readonly<Record<string, string>>;
   /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
   readonly trace?: Iterable<string> | 'all';
+  /** Told of weights as they load, and of an encode that `budgetMs` splits. */
   readonly progress?: Progress | undefined;
+  /** Looked at between tensors, before runs, and between the submits that `budgetMs` makes. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -50,20 +51,30 @@ export interface GateReport extends RegionReport {
   readonly logits: Float32Array;
 }
 
+export interface Encoded {
+  readonly gates: readonly GateReport[];
+  readonly token: number;
+}
+
 export interface Decoded {
-  /** Logits of the four masks at a quarter of the patch grid's resolution: (4, 4g, 4g, 4g). */
+  /** Logits of the four masks at four times the patch grid's resolution: (4, 4g, 4g, 4g). */
   readonly masks: Float32Array;
   /** Estimated IoU of each. */
   readonly iou: Float32Array;
   /** The first mask's logits at the volume's resolution, S³. */
   readonly logits: Float32Array;
+  /** Everything the decoder was asked to trace, by the checkpoint's module names, and the above. */
+  readonly stages: ReadonlyMap<string, Float32Array>;
 }
 
 const CACHED_DECODERS = 8;
 
 export class Model {
   private readonly decoders = new Map<string, Program>();
-  private encoded = false;
+  /** Which encode the embedding on the device is of; 0 before the first and after one that failed. */
+  private current = 0;
+  private encodes = 0;
+  private working: Promise<unknown> = Promise.resolve();
 
   private constructor(
     readonly engine: Engine,
@@ -84,11 +95,11 @@ export class Model {
     const specs = modelParameters(config);
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
     const read = (name: string) => weights.readF32(name);
-    const { progress, signal, batch = 1, trace = [] } = options;
+    const { progress, signal, trace = [] } = options;
     const parameters = await ParameterStore.load(engine, specs, read, { progress, signal });
     try {
       const capabilities = capabilitiesOf(engine.gpu, options.variants);
-      const graph = encoderGraph(config, { batch, trace });
+      const graph = encoderGraph(config, { trace });
       const encoder = await Program.compile(engine, graph, {
         parameters,
         capabilities,
@@ -116,14 +127,31 @@ export class Model {
     return { ...(regionMode ? { mode: regionMode } : {}), ...(budgetMs ? { budgetMs } : {}), signal };
   }
 
+  /** Whether the embedding on the device is still the one that `encode` returned this token for. */
+  holds(token: number): boolean {
+    return token !== 0 && token === this.current;
+  }
+
   /**
-   * Computes the image embedding of S³ normalised values (SPEC A0's cube), batches one after the other.
-   * @returns what each gate decided
+   * Computes the image embedding of S³ normalised values (SPEC A0's cube). The device holds one embedding: the next
+   * encode replaces it.
+   * @returns what each gate decided, and a token for `holds` and `decode`
    * @throws SgpSamError `non-finite` when NaN or Inf comes out
    */
-  async encode(image: Float32Array): Promise<GateReport[]> {
+  encode(image: Float32Array): Promise<Encoded> {
+    return this.inTurn(() => this.encodeNow(image));
+  }
+
+  /** Encodes and decodes share buffers, so one is through before the next begins. */
+  private inTurn<R>(work: () => Promise<R>): Promise<R> {
+    const result = this.working.then(work);
+    this.working = result.catch(() => {});
+    return result;
+  }
+
+  private async encodeNow(image: Float32Array): Promise<Encoded> {
     const { progress } = this.options;
-    this.encoded = false;
+    this.current = 0;
     this.encoder.write('image', image);
     await this.encoder.run({
       ...this.runOptions,
@@ -137,16 +165,17 @@ export class Model {
         'Check the weights file and the volume for NaN or extreme values.',
       );
     }
-    this.encoded = true;
+    this.current = ++this.encodes;
     const sites = this.config.sgpm?.sites ?? [];
     const reports = await this.encoder.regionReports();
-    return Promise.all(
+    const gates = await Promise.all(
       reports.map(async (report, j) => ({
         ...report,
         block: sites[j],
         logits: await this.encoder.read(`${gateName(j)}.logits`),
       })),
     );
+    return { gates, token: this.current };
   }
 
   /** Overrules SGPM `site`'s gate from the next encode on. */
@@ -185,13 +214,21 @@ export class Model {
   /**
    * Masks for the encoded volume (batch 1).
    * With no box given, SAM appends a not-a-point to the points; without points and with a mask there is none.
-   * @param trace decoder stages to return as well, by the checkpoint's module names
+   * @param options.trace decoder stages to return as well, by the checkpoint's module names
+   * @param options.token fail unless the embedding is that encode's
    */
-  async decode(
+  decode(
     prompt: Prompt,
-    trace: Iterable<string> | 'all' = [],
-  ): Promise<Decoded & { read(name: string): Promise<Float32Array> }> {
-    if (!this.encoded) throw new SgpSamError('bad-argument', 'decode before a volume was encoded');
+    options: { readonly trace?: Iterable<string> | 'all'; readonly token?: number } = {},
+  ): Promise<Decoded> {
+    return this.inTurn(() => this.decodeNow(prompt, options.trace ?? [], options.token ?? this.current));
+  }
+
+  private async decodeNow(prompt: Prompt, trace: Iterable<string> | 'all', token: number): Promise<Decoded> {
+    if (!this.holds(token)) {
+      const why = this.current === 0 ? 'no volume is encoded' : 'another volume was encoded since';
+      throw new SgpSamError('bad-argument', `decode: ${why}`, 'Encode the volume first.');
+    }
     const { points, mask } = prompt;
     const rows = points.length > 0 ? [...points, { at: [0, 0, 0], label: -1 }] : [];
     const program = await this.decoder(rows.length, mask !== null, trace);
@@ -212,7 +249,10 @@ export class Model {
         );
       }
     }
-    return { masks, iou, logits, read: (name) => program.read(name) };
+    // Read now: the program's buffers are the next decode's.
+    const stages = new Map<string, Float32Array>();
+    for (const name of program.outputs) stages.set(name, await program.read(name));
+    return { masks, iou, logits, stages };
   }
 
   /** The first of a decode's masks, as the mask prompt of the next. */

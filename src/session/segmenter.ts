@@ -6,7 +6,7 @@ import { preprocess, type Roi } from '../volumes/preprocess.js';
 import type { Preset, PresetName } from '../volumes/presets.js';
 import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Image, Vec3 } from '../volumes/types.js';
-import type { Decoded, GateReport, Model, PromptPoint } from './model.js';
+import type { Decoded, Encoded, GateReport, Model, PromptPoint } from './model.js';
 
 /** A click in the volume's voxels (file order, from 0, fractions allowed). */
 export interface Click {
@@ -23,7 +23,7 @@ export interface Timings {
 }
 
 export interface Segmentation extends PastedMask {
-  /** Estimated IoU of the mask, clamped to nothing: the head has no sigmoid. */
+  /** Estimated IoU of the mask; not clamped to 0…1, since the head has no sigmoid. */
   readonly iou: number;
   readonly gates: readonly GateReport[];
   readonly roi: Roi;
@@ -38,7 +38,8 @@ export interface Segmentation extends PastedMask {
 export class LesionSession {
   private readonly clicks: Click[] = [];
   private roi: Roi | undefined;
-  private gates: GateReport[] = [];
+  private encoded: Encoded | undefined;
+  private adding: Promise<unknown> = Promise.resolve();
   private last: Decoded | undefined;
 
   constructor(
@@ -47,54 +48,62 @@ export class LesionSession {
     private readonly options: { readonly preset?: PresetName | Preset | (string & {}) | undefined } = {},
   ) {}
 
-  private point({ at, label }: Click): PromptPoint {
-    return { at: clickInRoi(this.roi as Roi, at).voxel, label };
-  }
-
   /**
-   * Adds a click and segments anew.
+   * Adds a click and segments anew. Clicks are taken in turn; one that fails leaves the session as it was. A model that
+   * another session has used since encodes this one's region again.
    * @throws SgpSamError `bad-prompt` for a click outside the volume or, after the first, outside its cube
    */
-  async addClick(click: Click, options: { probabilities?: boolean } = {}): Promise<Segmentation> {
+  addClick(click: Click, options: { probabilities?: boolean } = {}): Promise<Segmentation> {
+    const result = this.adding.then(() => this.addNow(click, options));
+    this.adding = result.catch(() => {});
+    return result;
+  }
+
+  private async addNow(click: Click, options: { probabilities?: boolean }): Promise<Segmentation> {
     requireInside(this.volume, click.at);
-    if (this.clicks.length === 0 && click.label !== 1) {
-      throw new SgpSamError(
-        'bad-prompt',
-        'the first click is labelled 0 (not lesion), but it says where the lesion is',
-        'Click inside the lesion first; exclude with label 0 afterwards.',
-      );
-    }
-    let preprocessMs = 0;
-    let encodeMs = 0;
-    if (!this.roi) {
-      const begin = performance.now();
-      const { preset } = this.options;
-      this.roi = preprocess(this.volume, click.at, { size: this.model.config.volume, preset });
-      const encodeBegin = performance.now();
-      preprocessMs = encodeBegin - begin;
-      this.gates = await this.model.encode(this.roi.values);
-      encodeMs = performance.now() - encodeBegin;
-    }
+    if (this.clicks.length === 0) requireLesion(click);
+    const { model } = this;
+    const begin = performance.now();
+    const { preset } = this.options;
+    const roi = this.roi ?? preprocess(this.volume, click.at, { size: model.config.volume, preset });
+    const points = [...this.clicks, click].map(
+      ({ at, label }): PromptPoint => ({ at: clickInRoi(roi, at).voxel, label }),
+    );
+    const encodeBegin = performance.now();
+    const encoded =
+      this.encoded && model.holds(this.encoded.token) ? this.encoded : await model.encode(roi.values);
     const decodeBegin = performance.now();
-    const points = [...this.clicks, click].map((c) => this.point(c));
-    const mask = this.last ? this.model.firstMask(this.last) : this.model.emptyMask();
-    const decoded = await this.model.decode({ points, mask });
+    const mask = this.last ? model.firstMask(this.last) : model.emptyMask();
+    const decoded = await model.decode({ points, mask }, { token: encoded.token });
     const pasteBegin = performance.now();
-    const pasted = pasteBack(this.roi, decoded.logits, { probabilities: options.probabilities ?? false });
-    // Only now: a click that failed leaves the session as it was.
+    const pasted = pasteBack(roi, decoded.logits, { probabilities: options.probabilities ?? false });
+    const again = this.encoded === encoded;
+    // Only now: nothing failed.
     this.clicks.push(click);
+    this.roi = roi;
+    this.encoded = encoded;
     this.last = decoded;
     return {
       ...pasted,
       iou: decoded.iou[0],
-      gates: this.gates,
-      roi: this.roi,
+      gates: encoded.gates,
+      roi,
       timings: {
-        preprocess: preprocessMs,
-        encode: encodeMs,
+        preprocess: again ? 0 : encodeBegin - begin,
+        encode: again ? 0 : decodeBegin - encodeBegin,
         decode: pasteBegin - decodeBegin,
         pasteBack: performance.now() - pasteBegin,
       },
     };
   }
+}
+
+/** @throws SgpSamError `bad-prompt` for a first click that says where the lesion is not */
+export function requireLesion(first: Click): void {
+  if (first.label === 1) return;
+  throw new SgpSamError(
+    'bad-prompt',
+    'the first click is labelled 0 (not lesion), but it says where the lesion is',
+    'Click inside the lesion first; exclude with label 0 afterwards.',
+  );
 }

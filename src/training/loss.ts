@@ -17,8 +17,6 @@ export const losses = {
   'dice-ce': { ...base, dice: 1, focal: 0, ce: 1 },
 } as const satisfies Record<string, LossOptions>;
 
-export type LossName = keyof typeof losses;
-
 /** Where a loss tensor's parts are, after 8 sums per sample. */
 export const LOSS_PARTS = ['total', 'dice', 'focal', 'ce'] as const;
 

@@ -79,27 +79,6 @@ export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | u
   return found;
 }
 
-/** The adapters Dawn sees through the system's drivers, by backend and name. It lists them when asked for an unknown one. */
-export async function listAdapters(): Promise<{ backend: string; name: string }[]> {
-  const dawn = await loadDawn();
-  let instance: GPU | undefined = dawn.create(['adapter=none of this name']);
-  try {
-    await instance.requestAdapter();
-  } catch (error) {
-    const lines = error instanceof Error ? error.message : '';
-    return [...lines.matchAll(/backend: '(.*?)', name: '(.*?)'/g)].map(([, backend = '', name = '']) => ({
-      backend,
-      name,
-    }));
-  } finally {
-    // As in findAdapter: the binding polls it once more.
-    setImmediate(() => {
-      instance = undefined;
-    });
-  }
-  return [];
-}
-
 async function withDrivers<T>(drivers: readonly string[] | undefined, body: () => Promise<T>): Promise<T> {
   if (!drivers) return body();
   const before = DRIVER_VARIABLES.map((name) => [name, process.env[name]] as const);
