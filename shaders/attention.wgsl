@@ -132,7 +132,7 @@ fn logsumexp2(a: f32, b: f32) -> f32 {
   let m = max(a, b);
   return m + log(exp(a - m) + exp(b - m));
 }
-// logsumexp of column j of rel_h over d' in [from, to); LOWEST if the range is empty.
+// logsumexp of column j of rel_h over d' in [start, stop); LOWEST if the range is empty.
 fn column_h(j: u32, start: u32, stop: u32) -> f32 {
   var m = LOWEST;
   for (var i = start; i < stop; i++) { m = max(m, rel_h[i * L + j]); }

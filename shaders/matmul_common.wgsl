@@ -69,7 +69,7 @@ fn a_base(row: u32, tap: u32) -> i32 {
   //#end
 }
 
-// Elements i … i+3 of the operand that starts at `base`; zero in the padding and past the end of `inner`.
+// Elements i … i+3 of the operand that starts at `base`, for i < inner; zero in the padding and past the end of `inner`.
 fn a_load(base: i32, i: u32) -> vec4f {
   //#if CONV
   if (base < 0) { return vec4f(0.0); }

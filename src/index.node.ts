@@ -1,7 +1,7 @@
 /** `sgp-sam` in Node: the browser's API, files, and adapters found through Dawn. */
 export { openDevice } from './gpu/node/open.js';
-export type { ParityReport } from './parity/compare.js';
-export { parity } from './parity/parity.js';
+export type { ParityReport, ParityRow } from './parity/compare.js';
+export { type ParityOptions, parity } from './parity/parity.js';
 export * from './session/index.js';
 export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';

@@ -1,5 +1,5 @@
 /** `sgp-sam` in a browser. */
 export { openDevice } from './gpu/open.js';
-export type { ParityReport } from './parity/compare.js';
-export { parity } from './parity/parity.js';
+export type { ParityReport, ParityRow } from './parity/compare.js';
+export { type ParityOptions, parity } from './parity/parity.js';
 export * from './session/index.js';

@@ -85,10 +85,6 @@ const bundles = [
 ];
 
 async function makeBundle(folder, bundle) {
-  if (!existsSync(join(root, bundle.entry))) {
-    console.log(`${bundle.out.padEnd(12)} left out: there is no ${bundle.entry}`);
-    return;
-  }
   const outfile = join(folder, bundle.out);
   const { metafile } = await build({ ...bundle.with, entryPoints: [bundle.entry], outfile });
   if (bundle.with.platform === 'browser') {
@@ -108,7 +104,7 @@ async function makeBundle(folder, bundle) {
 
 /** The entry points' declarations and those they need, by the compiler that also checks them. */
 async function makeTypes(folder) {
-  const entries = ['src/index.ts', 'src/index.node.ts'].filter((entry) => existsSync(join(root, entry)));
+  const entries = ['src/index.ts', 'src/index.node.ts'];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,
@@ -143,6 +139,19 @@ async function makeTypes(folder) {
   console.log(`${'types'.padEnd(12)} ${files.length} declaration files`);
 }
 
+/** What browser.js carries of other people's, with their licences. */
+async function makeNotices(folder) {
+  const parts = [];
+  for (const name of ['fflate', 'gl-matrix']) {
+    const at = join(root, 'node_modules', name);
+    const { version: of, license } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
+    const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));
+    if (!file) throw new Error(`${name} has no licence file`);
+    parts.push(`${name} ${of} (${license})\n\n${await readFile(join(at, file), 'utf8')}`);
+  }
+  await writeFile(join(folder, 'THIRD_PARTY_LICENSES.txt'), parts.join('\n\n----\n\n'));
+}
+
 const started = performance.now();
 // Not in the system's temporary folder: renaming needs the same file system.
 await mkdir(join(root, 'out'), { recursive: true });
@@ -150,7 +159,11 @@ const work = await mkdtemp(join(root, 'out', 'build-'));
 try {
   const fresh = join(work, 'dist');
   await mkdir(fresh);
-  await Promise.all([...bundles.map((bundle) => makeBundle(fresh, bundle)), makeTypes(fresh)]);
+  await Promise.all([
+    ...bundles.map((bundle) => makeBundle(fresh, bundle)),
+    makeTypes(fresh),
+    makeNotices(fresh),
+  ]);
   await replaceDist(fresh);
   console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 } catch (error) {

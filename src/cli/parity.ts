@@ -46,7 +46,7 @@ export function addParity(program: Command): void {
     .description(
       'compare with a fixture of the PyTorch original (SPEC D); exit code 1 if any stage is out of tolerance',
     )
-    .argument('<fixture>', 'a .safetensors fixture: sam_med3d, sgp_sam or preprocess')
+    .argument('<fixture>', 'a .safetensors fixture: sam_med3d, sgp_sam, preprocess or zoom_loss')
     .option('--json', 'print JSON', false);
   deviceOptions(command).action(async (file: string, options: DeviceOptions & { json: boolean }) => {
     const fixture = await openWeightFile(file);

@@ -14,7 +14,7 @@ export { Engine } from '../gpu/engine.js';
 export type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
 export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../models/config.js';
 export { configByName, defaultSgpm, samMed3DConfigs } from '../models/config.js';
-export type { Vec3, Volume } from '../volumes/index.js';
+export type { Image, PastedMask, Preset, PresetName, Roi, Vec3, Volume } from '../volumes/index.js';
 export {
   type MontageOptions,
   makePhantom,
@@ -26,9 +26,16 @@ export {
   writeMask,
   writeVolume,
 } from '../volumes/index.js';
-export { blobSource, memorySource, openWeights, type WeightSource } from '../weights/index.js';
+export {
+  type ByteSource,
+  blobSource,
+  memorySource,
+  openWeights,
+  type WeightSource,
+} from '../weights/index.js';
 export {
   type Decoded,
+  type Encoded,
   formulaWeights,
   type GateReport,
   Model,
@@ -36,4 +43,4 @@ export {
   type Prompt,
   type PromptPoint,
 } from './model.js';
-export { type Click, LesionSession, type Segmentation } from './segmenter.js';
+export { type Click, LesionSession, type Segmentation, type Timings } from './segmenter.js';
