@@ -600,7 +600,10 @@ describe('full-size training graphs', () => {
 });
 
 // The parity command compares all of it on any adapter; here one step, where that is quick.
-const file = testAdapter() === 'swiftshader' ? null : fixturePath('sgp_sam_tiny.safetensors');
+const slow = testAdapter() === 'swiftshader';
+if (slow)
+  console.log('skipped: sgp_sam_tiny here, a minute on SwiftShader; cli/parity-full.test.ts runs it there');
+const file = slow ? null : fixturePath('sgp_sam_tiny.safetensors');
 
 describe.skipIf(file === null)('the sgp_sam_tiny fixture', () => {
   it('has our loss and gradients', async () => {
