@@ -1,5 +1,5 @@
 /** Planners of the backward pass's own kernels, but for the encoder attention's (attention-backward.ts) and the loss's. */
-import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
+import { type Capabilities, ceilDiv, gridParams, type KernelCall, spread } from './call.js';
 import type { Activation } from './matmul.js';
 import { shader } from './shaders.js';
 
@@ -72,12 +72,7 @@ export function planUnfold<T>(caps: Capabilities, spec: UnfoldSpec, buffers: { x
       stride,
       padding,
       dilation,
-      in_d: input[0],
-      in_h: input[1],
-      in_w: input[2],
-      out_d: output[0],
-      out_h: output[1],
-      out_w: output[2],
+      ...gridParams(input, output),
       grid_x: x,
     },
     workgroups: [x, y, z],
@@ -267,12 +262,7 @@ export function planResizeBackward<T>(
     buffers,
     params: {
       count,
-      in_d: input[0],
-      in_h: input[1],
-      in_w: input[2],
-      out_d: output[0],
-      out_h: output[1],
-      out_w: output[2],
+      ...gridParams(input, output),
       grid_x: x,
     },
     workgroups: [x, y, z],

@@ -51,6 +51,18 @@ export interface RegionScaling {
 
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
+type Size3 = readonly [number, number, number];
+
+/** The fields by which shaders know a volume before and after: `in_d` … `out_w`. */
+export const gridParams = (input: Size3, output: Size3) => ({
+  in_d: input[0],
+  in_h: input[1],
+  in_w: input[2],
+  out_d: output[0],
+  out_h: output[1],
+  out_w: output[2],
+});
+
 /** `count` workgroups as a grid that respects the limit per dimension; kernels use x + y·(grid x). */
 export function spread(count: number, caps: Capabilities): Workgroups {
   if (count <= caps.maxWorkgroups) return [count, 1, 1];

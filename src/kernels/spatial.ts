@@ -1,6 +1,6 @@
 /** Planners of what works on coordinates: resizing, affine resampling, position encodings, the mask product. */
 import { SgpSamError } from '../errors.js';
-import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
+import { type Capabilities, ceilDiv, gridParams, type KernelCall, spread } from './call.js';
 import { shader } from './shaders.js';
 
 const THREADS = 64;
@@ -30,12 +30,7 @@ export function planResize<T>(
     buffers,
     params: {
       count,
-      in_d: input[0],
-      in_h: input[1],
-      in_w: input[2],
-      out_d: output[0],
-      out_h: output[1],
-      out_w: output[2],
+      ...gridParams(input, output),
       grid_x: x,
     },
     workgroups: [x, y, z],
