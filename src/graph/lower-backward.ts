@@ -151,10 +151,15 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
       return [planAttentionKeys(caps, windowSpec(node.inputs.qkv, node.attrs), { ...node.inputs, dqkv: y })];
     case 'window_attention_tables':
       return [
-        planAttentionTables(windowSpec(node.inputs.qkv, node.attrs), node.attrs.axis, { ...node.inputs, y }),
+        planAttentionTables(caps, windowSpec(node.inputs.qkv, node.attrs), node.attrs.axis, {
+          ...node.inputs,
+          y,
+        }),
       ];
     case 'window_attention_bias':
-      return [planAttentionBias(windowSpec(node.inputs.qkv, node.attrs), { record: node.inputs.record, y })];
+      return [
+        planAttentionBias(caps, windowSpec(node.inputs.qkv, node.attrs), { record: node.inputs.record, y }),
+      ];
     case 'mask_product_backward': {
       const { dmasks, hyper } = node.inputs;
       return [planMaskProductBackward(caps, maskSpec(dmasks, last(hyper)), { dmasks, hyper, y })];

@@ -1,14 +1,11 @@
 /** Planners of the encoder attention's backward passes (attention_backward_*.wgsl). */
 import { SgpSamError } from '../errors.js';
-import type { WindowAttentionSpec } from './attention.js';
-import { type Capabilities, ceilDiv, type KernelCall, type Workgroups } from './call.js';
+import { chooseWindowAttention, edgeOf, rowKernel, type WindowAttentionSpec } from './attention.js';
+import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
 import { shader } from './shaders.js';
 
 const THREADS = 64;
 const KEY_TILE = 32;
-
-const edgeOf = (spec: WindowAttentionSpec): number =>
-  spec.window > 0 ? spec.window : Math.max(...spec.grid);
 
 /** Elements of one (row, head)'s record; see attention_backward_common.wgsl. */
 function recordLength(spec: WindowAttentionSpec): number {
@@ -24,41 +21,11 @@ export function recordShape(spec: WindowAttentionSpec): [number, number, number]
   return [spec.batch * rowsOf(spec, edgeOf(spec)), spec.heads, recordLength(spec)];
 }
 
-function common(spec: WindowAttentionSpec) {
+/** Multiply-adds, counted as two, of one product over all pairs: scores, dp, or what is summed from them. */
+function pairFlops(spec: WindowAttentionSpec): number {
   const { batch, heads, headDim, grid } = spec;
-  const edge = edgeOf(spec);
-  const windows = ceilDiv(grid[2], edge);
-  return {
-    edge,
-    defines: {
-      HD: headDim,
-      L: edge,
-      L_HD: edge * headDim,
-      L_KT: edge * KEY_TILE,
-      L_L: edge * edge,
-      PADDED: grid.some((n) => n % edge !== 0),
-    },
-    params: {
-      heads,
-      scale: headDim ** -0.5,
-      grid_d: grid[0],
-      grid_h: grid[1],
-      grid_w: grid[2],
-      windows_w: windows,
-      batch,
-    },
-    workgroups: [rowsOf(spec, edge), heads, batch] as Workgroups,
-    // scores, dp, and what is summed from them
-    flops:
-      2 *
-      batch *
-      heads *
-      headDim *
-      (grid[0] * grid[1] * grid[2]) *
-      Math.min(edge, grid[0]) *
-      Math.min(edge, grid[1]) *
-      Math.min(edge, grid[2]),
-  };
+  const inWindow = grid.map((n) => Math.min(edgeOf(spec), n));
+  return 2 * batch * heads * headDim * grid.reduce((a, b) => a * b, 1) * inWindow.reduce((a, b) => a * b, 1);
 }
 
 function checkStorage(caps: Capabilities, spec: WindowAttentionSpec, floats: number): void {
@@ -78,17 +45,21 @@ export function planAttentionRows<T>(
   spec: WindowAttentionSpec,
   buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; attended: T; dout: T; record: T },
 ): KernelCall<T> {
-  const { edge, defines, params, workgroups, flops } = common(spec);
-  checkStorage(
-    caps,
-    spec,
-    2 * edge * spec.headDim + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge,
-  );
+  const { edge, defines, params, workgroups } = rowKernel(caps, spec);
+  const variant = chooseWindowAttention(caps, spec, 'attention_backward');
+  const floats =
+    variant === 'subgroup'
+      ? 2 * edge * spec.headDim + 6 * edge * edge + 9 * edge
+      : 2 * edge * spec.headDim + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge;
+  checkStorage(caps, spec, floats);
   const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
   return {
     kernel: 'attention_backward',
-    variant: 'rows',
-    shader: shader('attention_backward_rows', defines),
+    variant: `rows, ${variant}`,
+    shader:
+      variant === 'subgroup'
+        ? shader('attention_backward_rows_subgroup', defines)
+        : shader('attention_backward_rows', { ...defines, L_KT: edge * KEY_TILE }),
     buffers: {
       qkv,
       qkv_bias: qkvBias,
@@ -101,7 +72,7 @@ export function planAttentionRows<T>(
     },
     params,
     workgroups,
-    cost: { flops: 4 * flops, bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
+    cost: { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
   };
 }
 
@@ -111,26 +82,31 @@ export function planAttentionKeys<T>(
   spec: WindowAttentionSpec,
   buffers: { qkv: T; dout: T; record: T; dqkv: T },
 ): KernelCall<T> {
-  const { edge, defines, params, workgroups, flops } = common(spec);
-  checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
+  const { edge, defines, params, workgroups } = rowKernel(caps, spec);
+  const variant = chooseWindowAttention(caps, spec, 'attention_backward');
+  if (variant === 'shared') checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
   return {
     kernel: 'attention_backward',
-    variant: 'keys',
-    shader: shader('attention_backward_keys', defines),
+    variant: `keys, ${variant}`,
+    shader: shader(
+      variant === 'subgroup' ? 'attention_backward_keys_subgroup' : 'attention_backward_keys',
+      defines,
+    ),
     buffers,
     params,
     workgroups,
-    cost: { flops: 4 * flops, bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
+    cost: { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
   };
 }
 
 /** The gradient of rel_pos along `axis` (0 d, 1 h, 2 w): (2L − 1, head dim). */
 export function planAttentionTables<T>(
+  caps: Capabilities,
   spec: WindowAttentionSpec,
   axis: 0 | 1 | 2,
   buffers: { record: T; qkv: T; qkvBias: T; y: T },
 ): KernelCall<T> {
-  const { edge, defines, params } = common(spec);
+  const { edge, defines, params } = rowKernel(caps, spec);
   const { record, qkv, qkvBias, y } = buffers;
   const [rows, heads] = recordShape(spec);
   return {
@@ -151,8 +127,12 @@ export function planAttentionTables<T>(
 }
 
 /** What padded tokens give to the qkv bias: (3·C). */
-export function planAttentionBias<T>(spec: WindowAttentionSpec, buffers: { record: T; y: T }): KernelCall<T> {
-  const { defines, params } = common(spec);
+export function planAttentionBias<T>(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  buffers: { record: T; y: T },
+): KernelCall<T> {
+  const { defines, params } = rowKernel(caps, spec);
   const [rows, heads] = recordShape(spec);
   const outputs = 3 * heads * spec.headDim;
   return {

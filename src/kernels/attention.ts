@@ -1,6 +1,6 @@
 /** Planner of attention.wgsl: plain multi-head attention, and an encoder block's windowed or global one. */
 import { SgpSamError } from '../errors.js';
-import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
+import { type Capabilities, ceilDiv, forcedVariant, type KernelCall, type Workgroups } from './call.js';
 import { shader } from './shaders.js';
 
 export interface AttentionSpec {
@@ -126,6 +126,71 @@ function pairs(grid: readonly [number, number, number], edge: number): { scores:
   return { scores, rows };
 }
 
+export type WindowAttentionVariant = 'subgroup' | 'shared';
+
+/** Window edge, or the grid's in a global block. */
+export const edgeOf = (spec: WindowAttentionSpec): number =>
+  spec.window > 0 ? spec.window : Math.max(...spec.grid);
+
+/** Head dims beyond this need more registers than the subgroup variants' unrolled code should have. */
+const WIDEST_HEAD = 128;
+
+/**
+ * What there is for an encoder block's attention, forward and backward. `subgroup` gives a lane to each position of a
+ * row, so a row must fit.
+ */
+export function windowAttentionVariants(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+): WindowAttentionVariant[] {
+  const { headDim, grid } = spec;
+  const row = Math.min(edgeOf(spec), grid[2]);
+  const fits = caps.subgroupSize > 0 && row <= caps.subgroupSize;
+  return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
+}
+
+/** CPU adapters have fast broadcasts and slow barriers; GPUs the opposite, and wider subgroups than rows. */
+export function chooseWindowAttention(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  kernel: string,
+): WindowAttentionVariant {
+  const available = windowAttentionVariants(caps, spec);
+  return forcedVariant(caps, kernel, available) ?? (caps.software ? available[0] : 'shared');
+}
+
+/** What kernels that take a row of a window per workgroup have in common (attention_window.wgsl). */
+export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec) {
+  const { batch, heads, headDim, grid } = spec;
+  const edge = edgeOf(spec);
+  const windows = ceilDiv(grid[2], edge);
+  return {
+    edge,
+    defines: {
+      HD: headDim,
+      HD4: headDim / 4,
+      L: edge,
+      L_HD: edge * headDim,
+      L_HD4: (edge * headDim) / 4,
+      L_L: edge * edge,
+      PADDED: grid.some((n) => n % edge !== 0),
+      RAGGED: grid[2] > edge && grid[2] % edge !== 0,
+      KEYS: Math.min(edge, grid[2]),
+      SG: caps.subgroupSize,
+    },
+    params: {
+      heads,
+      scale: headDim ** -0.5,
+      grid_d: grid[0],
+      grid_h: grid[1],
+      grid_w: grid[2],
+      windows_w: windows,
+      batch,
+    },
+    workgroups: [grid[0] * grid[1] * windows, heads, batch] as Workgroups,
+  };
+}
+
 /** An encoder block's attention on qkv (B, D, H, W, 3·C), relative position and padding included; out (B, D, H, W, C). */
 export function planWindowAttention<T>(
   caps: Capabilities,
@@ -133,15 +198,33 @@ export function planWindowAttention<T>(
   buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; out: T },
 ): KernelCall<T> {
   const { batch, heads, headDim, grid } = spec;
-  const edge = spec.window > 0 ? spec.window : Math.max(...grid);
+  const edge = edgeOf(spec);
+  const width = heads * headDim;
+  const work = pairs(grid, edge);
+  const cost = {
+    // scores and values, and the three tables of every (d, h) row
+    flops: batch * heads * headDim * (4 * work.scores + 6 * work.rows * edge * edge),
+    bytes: 4 * batch * width * 4 * grid[0] * grid[1] * grid[2],
+  };
+  if (chooseWindowAttention(caps, spec, 'attention') === 'subgroup') {
+    const { defines, params, workgroups } = rowKernel(caps, spec);
+    const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
+    return {
+      kernel: 'attention',
+      variant: 'subgroup',
+      shader: shader('attention_subgroup', defines),
+      buffers: { qkv, qkv_bias: qkvBias, table_d: tableD, table_h: tableH, table_w: tableW, out },
+      params,
+      workgroups,
+      cost,
+    };
+  }
   const padded = grid.some((n) => n % edge !== 0);
   const row = Math.min(edge, grid[2]);
   const keys = Math.min(edge, grid[0]) * Math.min(edge, grid[1]) * row;
   const { defines, queryTile } = tiling(caps, headDim, row, keys, edge);
   const tiles = ceilDiv(row, queryTile);
   const windowsW = ceilDiv(grid[2], edge);
-  const width = heads * headDim;
-  const work = pairs(grid, edge);
   return {
     kernel: 'attention',
     variant: 'shared',
@@ -182,10 +265,6 @@ export function planWindowAttention<T>(
       tiles,
     },
     workgroups: [grid[0] * grid[1] * windowsW * tiles, heads, batch],
-    cost: {
-      // scores and values, and the three tables of every (d, h) row
-      flops: batch * heads * headDim * (4 * work.scores + 6 * work.rows * edge * edge),
-      bytes: 4 * batch * width * 4 * grid[0] * grid[1] * grid[2],
-    },
+    cost,
   };
 }

@@ -1,4 +1,5 @@
 /** Every file of shaders/, and the one function that turns one into a `Shader`. */
+import accumulate from '../../shaders/accumulate.wgsl';
 import activationBackward from '../../shaders/activation_backward.wgsl';
 import adamw from '../../shaders/adamw.wgsl';
 import affineResample from '../../shaders/affine_resample.wgsl';
@@ -6,9 +7,14 @@ import attention from '../../shaders/attention.wgsl';
 import attentionApply from '../../shaders/attention_apply.wgsl';
 import attentionBackwardCommon from '../../shaders/attention_backward_common.wgsl';
 import attentionBackwardKeys from '../../shaders/attention_backward_keys.wgsl';
+import attentionBackwardKeysSubgroup from '../../shaders/attention_backward_keys_subgroup.wgsl';
 import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
+import attentionBackwardRowsSubgroup from '../../shaders/attention_backward_rows_subgroup.wgsl';
 import attentionBackwardTables from '../../shaders/attention_backward_tables.wgsl';
+import attentionRow from '../../shaders/attention_row.wgsl';
+import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
 import attentionWeights from '../../shaders/attention_weights.wgsl';
+import attentionWindow from '../../shaders/attention_window.wgsl';
 import channelScale from '../../shaders/channel_scale.wgsl';
 import columnSum from '../../shaders/column_sum.wgsl';
 import copy from '../../shaders/copy.wgsl';
@@ -16,6 +22,8 @@ import countNonfinite from '../../shaders/count_nonfinite.wgsl';
 import elementwise from '../../shaders/elementwise.wgsl';
 import fill from '../../shaders/fill.wgsl';
 import gate from '../../shaders/gate.wgsl';
+import gradientNorm from '../../shaders/gradient_norm.wgsl';
+import gradientSquares from '../../shaders/gradient_squares.wgsl';
 import layerNorm from '../../shaders/layer_norm.wgsl';
 import layerNormBackward from '../../shaders/layer_norm_backward.wgsl';
 import lossBackward from '../../shaders/loss_backward.wgsl';
@@ -44,6 +52,8 @@ import { type Defines, type Shader, specialise } from './wgsl.js';
 
 const includes = {
   'attention_backward_common.wgsl': attentionBackwardCommon,
+  'attention_row.wgsl': attentionRow,
+  'attention_window.wgsl': attentionWindow,
   'loss_common.wgsl': lossCommon,
   'matmul_common.wgsl': matmulCommon,
   'math.wgsl': math,
@@ -51,14 +61,18 @@ const includes = {
 };
 
 const sources = {
+  accumulate,
   activation_backward: activationBackward,
   adamw,
   affine_resample: affineResample,
   attention,
   attention_apply: attentionApply,
   attention_backward_keys: attentionBackwardKeys,
+  attention_backward_keys_subgroup: attentionBackwardKeysSubgroup,
   attention_backward_rows: attentionBackwardRows,
+  attention_backward_rows_subgroup: attentionBackwardRowsSubgroup,
   attention_backward_tables: attentionBackwardTables,
+  attention_subgroup: attentionSubgroup,
   attention_weights: attentionWeights,
   channel_scale: channelScale,
   column_sum: columnSum,
@@ -67,6 +81,8 @@ const sources = {
   elementwise,
   fill,
   gate,
+  gradient_norm: gradientNorm,
+  gradient_squares: gradientSquares,
   layer_norm: layerNorm,
   layer_norm_backward: layerNormBackward,
   loss_backward: lossBackward,
