@@ -56,7 +56,7 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
   const y = node.output;
   switch (node.op) {
     case 'transpose':
-      return [planTranspose(node.attrs, { x: node.inputs.x, y })];
+      return [planTranspose(caps, node.attrs, { x: node.inputs.x, y })];
     case 'column_sum':
       return [planColumnSum(node.attrs, { ...node.inputs, y })];
     case 'unfold': {
@@ -116,7 +116,7 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
         queries: q.shape[1],
         keys: k.shape[1],
       };
-      return [planAttentionWeights(spec, { a: q, b: k, y })];
+      return [planAttentionWeights(caps, spec, { a: q, b: k, y })];
     }
     case 'attention_weights_backward': {
       const { dout, v, weights } = node.inputs;
@@ -128,7 +128,7 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
         queries: dout.shape[1],
         keys: v.shape[1],
       };
-      return [planAttentionWeights(spec, { a: dout, b: v, weights, y })];
+      return [planAttentionWeights(caps, spec, { a: dout, b: v, weights, y })];
     }
     case 'attention_apply': {
       const { m, x } = node.inputs;

@@ -1,5 +1,5 @@
 /** Planners of the backward pass's own kernels, but for the encoder attention's (attention-backward.ts) and the loss's. */
-import { type Capabilities, ceilDiv, gridParams, type KernelCall, spread } from './call.js';
+import { type Capabilities, ceilDiv, forcedVariant, gridParams, type KernelCall, spread } from './call.js';
 import type { Activation } from './matmul.js';
 import { shader } from './shaders.js';
 
@@ -8,18 +8,36 @@ type Size3 = readonly [number, number, number];
 
 /** x (batch, rows, cols) → (batch, cols, rows); `flip` also reverses the batch. */
 export function planTranspose<T>(
+  caps: Capabilities,
   spec: { readonly batch: number; readonly rows: number; readonly cols: number; readonly flip?: boolean },
   buffers: { x: T; y: T },
 ): KernelCall<T> {
   const { batch, rows, cols, flip = false } = spec;
+  const available =
+    rows % 4 === 0 && cols % 4 === 0 ? (['blocks', 'shared'] as const) : (['shared'] as const);
+  const variant = forcedVariant(caps, 'transpose', available) ?? (caps.software ? available[0] : 'shared');
+  const cost = { flops: 0, bytes: 8 * batch * rows * cols };
+  if (variant === 'blocks') {
+    const count = (batch * rows * cols) / 16;
+    const workgroups = spread(ceilDiv(count, THREADS), caps);
+    return {
+      kernel: 'transpose',
+      variant,
+      shader: shader('transpose_blocks', { FLIP: flip }),
+      buffers,
+      params: { rows, cols, batch, count, grid_x: workgroups[0] },
+      workgroups,
+      cost,
+    };
+  }
   return {
     kernel: 'transpose',
-    variant: 'shared',
+    variant,
     shader: shader('transpose', { FLIP: flip }),
     buffers,
     params: { rows, cols, batch },
     workgroups: [ceilDiv(cols, 16), ceilDiv(rows, 16), batch],
-    cost: { flops: 0, bytes: 8 * batch * rows * cols },
+    cost,
   };
 }
 
@@ -57,16 +75,18 @@ export interface UnfoldSpec {
 export function planUnfold<T>(caps: Capabilities, spec: UnfoldSpec, buffers: { x: T; y: T }): KernelCall<T> {
   const { input, output, batch, channels, kernel, stride, padding, dilation } = spec;
   const taps = kernel ** 3;
-  const count = batch * output[0] * output[1] * output[2] * taps * channels;
+  const total = batch * output[0] * output[1] * output[2] * taps * channels;
+  const vector = channels % 4 === 0;
+  const count = vector ? total / 4 : total;
   const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
   return {
     kernel: 'unfold',
-    variant: 'scalar',
-    shader: shader('unfold'),
+    variant: vector ? 'vec4' : 'scalar',
+    shader: shader('unfold', { VEC4: vector }),
     buffers,
     params: {
       count,
-      channels,
+      channels: vector ? channels / 4 : channels,
       taps,
       kernel,
       stride,
@@ -76,7 +96,7 @@ export function planUnfold<T>(caps: Capabilities, spec: UnfoldSpec, buffers: { x
       grid_x: x,
     },
     workgroups: [x, y, z],
-    cost: { flops: 0, bytes: 8 * count },
+    cost: { flops: 0, bytes: 8 * total },
   };
 }
 
@@ -167,19 +187,27 @@ interface HeadsSpec {
 
 /** softmax weights (B, heads, Tq, Tk) of q and k; or, given the weights, the gradient of q·k from dout and v. */
 export function planAttentionWeights<T>(
+  caps: Capabilities,
   spec: HeadsSpec,
   buffers: { a: T; b: T; weights?: T; y: T },
 ): KernelCall<T> {
   const { batch, heads, headDim, queries, keys } = spec;
   const used: Record<string, T> = { a: buffers.a, b: buffers.b, y: buffers.y };
   if (buffers.weights !== undefined) used.weights = buffers.weights;
+  const pass = buffers.weights === undefined ? 'forward' : 'backward';
+  const defines = { BACKWARD: buffers.weights !== undefined };
+  const params = { heads, head_dim: headDim, queries, keys, scale: headDim ** -0.5 };
+  // A workgroup per query is idle but for a few of its invocations when there are few keys (the image's queries).
+  const byRow = keys <= THREADS / 2;
+  const count = batch * heads * queries;
+  const rows = spread(ceilDiv(count, THREADS), caps);
   return {
     kernel: 'attention_weights',
-    variant: buffers.weights === undefined ? 'forward' : 'backward',
-    shader: shader('attention_weights', { BACKWARD: buffers.weights !== undefined }),
+    variant: byRow ? `${pass}, row-per-invocation` : pass,
+    shader: shader(byRow ? 'attention_weights_row' : 'attention_weights', defines),
     buffers: used,
-    params: { heads, head_dim: headDim, queries, keys, scale: headDim ** -0.5 },
-    workgroups: [queries, heads, batch],
+    params: byRow ? { ...params, count, grid_x: rows[0] } : params,
+    workgroups: byRow ? rows : [queries, heads, batch],
     cost: { flops: 2 * batch * heads * queries * keys * headDim, bytes: 8 * batch * heads * queries * keys },
   };
 }

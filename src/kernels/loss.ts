@@ -1,4 +1,4 @@
-/** Planners of the Zoom Loss (SPEC B2), its parts and its gradient, and of AdamW. */
+/** Planners of the Zoom Loss (SPEC B2), its parts and its gradient, and of an update: accumulation, global norm, AdamW. */
 import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
 import { shader } from './shaders.js';
 
@@ -70,6 +70,66 @@ export function planLossBackward<T>(
   };
 }
 
+/** Gradients per workgroup of the norm's first pass. */
+const NORM_BLOCK = 16384;
+
+/** Blocks that the norm's first pass makes of `count` gradients. */
+export const normBlocks = (count: number): number => ceilDiv(count, NORM_BLOCK);
+
+/** `count` gradients → Σ g² and the number of non-finite ones of each block, to `parts` (…, 2) from row `first` on. */
+export function planGradientSquares<T>(
+  caps: Capabilities,
+  spec: { count: number; first: number },
+  buffers: { gradient: T; parts: T },
+): KernelCall<T> {
+  const { count, first } = spec;
+  const blocks = normBlocks(count);
+  const [x, y, z] = spread(blocks, caps);
+  return {
+    kernel: 'gradient_squares',
+    variant: 'shared',
+    shader: shader('gradient_squares', { BLOCK: NORM_BLOCK }),
+    buffers,
+    params: { count, blocks, first, grid_x: x },
+    workgroups: [x, y, z],
+    cost: { flops: 2 * count, bytes: 4 * count },
+  };
+}
+
+/** `parts` (blocks, 2) and the step's factor and clip → `report` (4): norm, the gradients' scale, 1 to apply, 0. */
+export function planGradientNorm<T>(
+  spec: { blocks: number },
+  buffers: { parts: T; step: T; report: T },
+): KernelCall<T> {
+  return {
+    kernel: 'gradient_norm',
+    variant: 'shared',
+    shader: shader('gradient_norm'),
+    buffers,
+    params: spec,
+    workgroups: [1, 1, 1],
+    cost: { flops: 2 * spec.blocks, bytes: 8 * spec.blocks },
+  };
+}
+
+/** total (count) += gradient (count). */
+export function planAccumulate<T>(
+  caps: Capabilities,
+  spec: { count: number },
+  buffers: { gradient: T; total: T },
+): KernelCall<T> {
+  const [x, y, z] = spread(ceilDiv(spec.count, 64), caps);
+  return {
+    kernel: 'accumulate',
+    variant: 'scalar',
+    shader: shader('accumulate'),
+    buffers,
+    params: { ...spec, grid_x: x },
+    workgroups: [x, y, z],
+    cost: { flops: spec.count, bytes: 12 * spec.count },
+  };
+}
+
 export interface AdamWSpec {
   readonly count: number;
   readonly beta1: number;
@@ -77,11 +137,11 @@ export interface AdamWSpec {
   readonly eps: number;
 }
 
-/** One AdamW step on a whole buffer of parameters. */
+/** One AdamW step on a whole buffer of parameters, if `report` (see `planGradientNorm`) says that it is to be. */
 export function planAdamW<T>(
   caps: Capabilities,
   spec: AdamWSpec,
-  buffers: { gradient: T; groups: T; step: T; parameter: T; m: T; v: T },
+  buffers: { gradient: T; groups: T; step: T; report: T; parameter: T; m: T; v: T },
 ): KernelCall<T> {
   const [x, y, z] = spread(ceilDiv(spec.count, 64), caps);
   return {

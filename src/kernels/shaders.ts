@@ -14,6 +14,7 @@ import attentionBackwardTables from '../../shaders/attention_backward_tables.wgs
 import attentionRow from '../../shaders/attention_row.wgsl';
 import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
 import attentionWeights from '../../shaders/attention_weights.wgsl';
+import attentionWeightsRow from '../../shaders/attention_weights_row.wgsl';
 import attentionWindow from '../../shaders/attention_window.wgsl';
 import channelScale from '../../shaders/channel_scale.wgsl';
 import columnSum from '../../shaders/column_sum.wgsl';
@@ -47,6 +48,7 @@ import resizeBackward from '../../shaders/resize_backward.wgsl';
 import sgpmProject from '../../shaders/sgpm_project.wgsl';
 import straightThrough from '../../shaders/straight_through.wgsl';
 import transpose from '../../shaders/transpose.wgsl';
+import transposeBlocks from '../../shaders/transpose_blocks.wgsl';
 import unfold from '../../shaders/unfold.wgsl';
 import { type Defines, type Shader, specialise } from './wgsl.js';
 
@@ -74,6 +76,7 @@ const sources = {
   attention_backward_tables: attentionBackwardTables,
   attention_subgroup: attentionSubgroup,
   attention_weights: attentionWeights,
+  attention_weights_row: attentionWeightsRow,
   channel_scale: channelScale,
   column_sum: columnSum,
   copy,
@@ -102,6 +105,7 @@ const sources = {
   sgpm_project: sgpmProject,
   straight_through: straightThrough,
   transpose,
+  transpose_blocks: transposeBlocks,
   unfold,
 } as const;
 
