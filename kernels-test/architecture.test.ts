@@ -17,8 +17,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['kernels'],
   ['gpu'],
 ];
-/** autograd transforms graphs; a session may train, training needs no session. */
-const SIDEWAYS = new Set(['autograd → graph', 'session → training']);
+/** autograd transforms graphs; training validates with what a session runs, which knows nothing of training. */
+const SIDEWAYS = new Set(['autograd → graph', 'training → session']);
 /** Know nothing but errors and a checksum. */
 const LEAVES = ['volumes', 'weights'];
 /** Import nothing themselves. */

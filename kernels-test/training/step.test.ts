@@ -1,5 +1,6 @@
 /** Whole training steps: gradients of the model against the float64 reference's, what is trained, and that it learns. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { crc32 } from '../../src/crc32.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { fromEngine } from '../../src/graph/layout.js';
 import { ParameterStore } from '../../src/graph/parameters.js';
@@ -9,7 +10,8 @@ import { configByName, defaultSgpm, type ModelConfig, samMed3DConfigs } from '..
 import { modelParameters } from '../../src/models/parameters.js';
 import { trainingGraph } from '../../src/training/graph.js';
 import { losses } from '../../src/training/loss.js';
-import { type TrainSample, TrainStep } from '../../src/training/step.js';
+import { adamWDefaults } from '../../src/training/optimizer.js';
+import { type TrainSample, TrainStep, type TrainStepOptions } from '../../src/training/step.js';
 import { direction, inner, moved, norm, slope } from '../autograd/support.js';
 import {
   add,
@@ -524,7 +526,7 @@ describe('steps', () => {
   it('learn: the loss of one sample falls over ten steps of everything', async () => {
     const step = await create(everything);
     const curve: number[] = [];
-    for (let t = 0; t < 10; t++) curve.push((await step.run(sample, 1)).total);
+    for (let t = 0; t < 10; t++) curve.push((await step.run(sample, 1)).loss.total);
     step.dispose();
     expect(curve[9], curve.map((v) => v.toFixed(4)).join(' ')).toBeLessThan(0.95 * curve[0]);
     expect(curve[9]).toBe(Math.min(...curve));
@@ -547,7 +549,7 @@ describe('steps', () => {
     const run = async () => {
       const step = await create(everything);
       const curve = [];
-      for (let t = 0; t < 3; t++) curve.push((await step.run(sample, 1 / (1 + t))).total);
+      for (let t = 0; t < 3; t++) curve.push((await step.run(sample, 1 / (1 + t))).loss.total);
       const names = ['image_encoder.blocks.0.attn.rel_pos_d', 'sgpm.1.fusion.project.weight'];
       const values = await Promise.all(names.map((name) => step.parameter(name)));
       step.dispose();
@@ -578,6 +580,252 @@ describe('steps', () => {
 
   it('say that nothing is trained', async () => {
     await expect(create(() => false)).rejects.toMatchObject({ code: 'bad-argument' });
+  });
+});
+
+describe('updates', () => {
+  const s = samples(1);
+  const sample: TrainSample = {
+    image: toF32(s.image),
+    targets: toF32(s.targets),
+    points: [{ at: [9, 14, 11], label: 1 }],
+  };
+  /** Another volume, with another number of points: a program of its own. */
+  const second: TrainSample = {
+    ...sample,
+    image: toF32(randomTensor([volume ** 3], 31, 1.7)),
+    points: [...sample.points, { at: [2, 3, 20], label: 0 }],
+  };
+  const lr = 1e-3;
+  const create = async (options: Partial<TrainStepOptions> = {}) =>
+    TrainStep.create(await testEngine(), config, async (name) => toF32(weights(name)), {
+      loss: losses.zoom,
+      trainable: (name) => /^(sgpm|mask_decoder)\./.test(name),
+      groups: [{ match: everything, lr, weightDecay: 1e-4 }],
+      ...options,
+    });
+  const bitsOf = (values: Float32Array) => [
+    ...new Uint32Array(values.buffer, values.byteOffset, values.length),
+  ];
+  /** Bits of everything an update changes. */
+  const bits = async (step: TrainStep) => {
+    const all: number[][] = [];
+    for (const name of step.trained) {
+      for (const values of [
+        await step.parameter(name),
+        await step.moment('m', name),
+        await step.moment('v', name),
+      ])
+        all.push(bitsOf(values));
+    }
+    return all;
+  };
+  const gradientsOf = async (step: TrainStep) => {
+    const all = new Map<string, Float64Array>();
+    for (const name of step.trained) all.set(name, Float64Array.from(await step.gradient(name)));
+    return all;
+  };
+  const normOf = (gradients: Iterable<Float64Array>) =>
+    Math.sqrt([...gradients].reduce((sum, g) => sum + g.reduce((a, v) => a + v * v, 0), 0));
+
+  it('report the norm of all gradients', async () => {
+    const step = await create();
+    const { gradNorm, updated } = await step.run(sample, 1);
+    const want = normOf((await gradientsOf(step)).values());
+    expect(updated).toBe(true);
+    expect(Math.abs(gradNorm! - want) / want).toBeLessThan(1e-6);
+    expect([step.updates, step.pending]).toEqual([1, 0]);
+    step.dispose();
+  });
+
+  it('of two equal micro-steps are those of one step, to the bit', async () => {
+    const [one, two] = [await create(), await create({ accumulate: 2 })];
+    for (let t = 0; t < 2; t++) {
+      const whole = await one.run(sample, 1 / (1 + t));
+      const first = await two.run(sample, 77);
+      expect(first).toEqual({ loss: whole.loss, updated: false });
+      expect([two.pending, two.updates]).toEqual([1, t]);
+      const last = await two.run(sample, 1 / (1 + t));
+      expect(last).toEqual(whole);
+      expect([two.pending, two.updates]).toEqual([0, t + 1]);
+    }
+    expect(await bits(two)).toEqual(await bits(one));
+    one.dispose();
+    two.dispose();
+  });
+
+  it('of unlike micro-steps take the mean gradient, clipped: a float64 AdamW says the same', async () => {
+    const probe = await create();
+    const { gradNorm: usual = 0 } = await probe.run(sample, 0);
+    probe.dispose();
+    const clip = usual / 50;
+    const step = await create({ accumulate: 3, clip });
+    const { beta1, beta2, eps } = adamWDefaults;
+    const state = new Map(
+      step.trained.map((name) => {
+        const p = Float64Array.from(toF32(weights(name)));
+        return [name, { p, m: new Float64Array(p.length), v: new Float64Array(p.length) }];
+      }),
+    );
+    for (let t = 1; t <= 2; t++) {
+      const all: Map<string, Float64Array>[] = [];
+      let norm: number | undefined;
+      for (const each of [sample, second, sample]) {
+        ({ gradNorm: norm } = await step.run(each, 0.5));
+        all.push(await gradientsOf(step));
+        expect(norm !== undefined).toBe(all.length === 3);
+      }
+      const mean = new Map(
+        step.trained.map((name) => [
+          name,
+          all[0].get(name)!.map((_, i) => all.reduce((sum, g) => sum + g.get(name)![i], 0) / 3),
+        ]),
+      );
+      const want = normOf(mean.values());
+      expect(Math.abs(norm! - want) / want).toBeLessThan(1e-6);
+      expect(want, `update ${t}`).toBeGreaterThan(clip);
+      for (const [name, { p, m, v }] of state) {
+        mean.get(name)!.forEach((raw, i) => {
+          const g = (raw * clip) / want;
+          m[i] = beta1 * m[i] + (1 - beta1) * g;
+          v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+          p[i] *= 1 - 0.5 * lr * 1e-4;
+          p[i] -= (0.5 * lr * (m[i] / (1 - beta1 ** t))) / (Math.sqrt(v[i] / (1 - beta2 ** t)) + eps);
+        });
+      }
+    }
+    const distance = (a: ArrayLike<number>, b: Float64Array) => Math.hypot(...b.map((v, i) => a[i] - v));
+    for (const [name, { p, m, v }] of state) {
+      if (norm(m) > 0) {
+        expect(relativeL2(await step.moment('m', name), m), name).toBeLessThan(1e-5);
+        expect(relativeL2(await step.moment('v', name), v), name).toBeLessThan(2e-5);
+      }
+      const way = distance(toF32(weights(name)), p);
+      // Where a gradient is zero but for rounding, ε decides about its sign's worth: float32 against float64.
+      const allowed = 1e-3 * way + 4 * 2 ** -24 * norm(p);
+      expect(distance(await step.parameter(name), p), name).toBeLessThan(allowed);
+    }
+    step.dispose();
+  });
+
+  it('a volume with NaN changes nothing, is named, and is forgotten', async () => {
+    const [step, other] = [await create(), await create()];
+    for (const each of [step, other]) await each.run(sample, 1);
+    expect(await step.nonFinite()).toBeUndefined();
+    const before = await bits(step);
+    const image = sample.image.slice();
+    image[5] = Number.NaN;
+    const result = await step.run({ ...sample, image }, 1);
+    expect(result).toMatchObject({ updated: false, gradNorm: Number.NaN });
+    expect(result.loss.total).toBeNaN();
+    expect(await step.nonFinite()).toBe('logits');
+    expect(step.updates).toBe(1);
+    expect(await bits(step)).toEqual(before);
+    for (const each of [step, other]) expect((await each.run(sample, 1)).updated).toBe(true);
+    expect(await bits(step)).toEqual(await bits(other));
+    step.dispose();
+    other.dispose();
+  });
+
+  it('name the loss where the logits are still good, and a gradient where the loss is', async () => {
+    for (const [dice, at] of [
+      [1e39, /^loss$/],
+      [1e37, /^grad\./],
+    ] as const) {
+      const step = await create({ loss: { ...losses.zoom, dice } });
+      const { gradNorm, updated } = await step.run(sample, 1);
+      expect(gradNorm).not.toSatisfy(Number.isFinite);
+      expect(updated).toBe(false);
+      const named = await step.nonFinite();
+      expect(named).toMatch(at);
+      if (named !== 'loss') expect(step.trained).toContain(named?.slice(5));
+      for (const name of step.trained)
+        expect(bitsOf(await step.parameter(name)), name).toEqual(bitsOf(toF32(weights(name))));
+      step.dispose();
+    }
+  });
+
+  it('a micro-step that fails drops the gradients before it', async () => {
+    const step = await create({ accumulate: 2 });
+    await step.run(second, 1);
+    await expect(step.run({ ...sample, image: new Float32Array(3) }, 1)).rejects.toMatchObject({
+      code: 'bad-argument',
+    });
+    expect(step.pending).toBe(0);
+    const fresh = await create({ accumulate: 2 });
+    for (const each of [step, fresh]) for (let i = 0; i < 2; i++) await each.run(sample, 1);
+    expect(await bits(step)).toEqual(await bits(fresh));
+    step.dispose();
+    fresh.dispose();
+  });
+
+  it('go on with identical bits from parameters, moments and count alone', async () => {
+    const step = await create();
+    await step.run(sample, 1);
+    await step.run(second, 1);
+    const parameters = new Map<string, Float32Array>();
+    for (const name of specs.keys()) parameters.set(name, await step.parameter(name));
+    // By `create`'s callback, and by `write`.
+    const read = await TrainStep.create(await testEngine(), config, async (name) => parameters.get(name)!, {
+      loss: losses.zoom,
+      trainable: (name) => /^(sgpm|mask_decoder)\./.test(name),
+      groups: [{ match: everything, lr, weightDecay: 1e-4 }],
+    });
+    const written = await create();
+    for (const name of step.trained) {
+      written.write(name, parameters.get(name)!);
+      for (const which of ['m', 'v'] as const)
+        for (const each of [read, written]) each.writeMoment(which, name, await step.moment(which, name));
+    }
+    const want = await step.run(sample, 0.5);
+    for (const each of [read, written]) {
+      each.restoreUpdates(2);
+      expect(await each.run(sample, 0.5)).toEqual(want);
+      expect(await bits(each)).toEqual(await bits(step));
+      each.dispose();
+    }
+    step.dispose();
+  });
+
+  it('need memory for a sum of gradients only if they are accumulated, and give all of it back', async () => {
+    const { memory } = await testEngine();
+    const used = async (options: Partial<TrainStepOptions>) => {
+      const before = memory.bytes;
+      const step = await create(options);
+      const bytes = memory.bytes - before;
+      await step.run(sample, 1);
+      await step.run(sample, 1);
+      const sum = step.trained.reduce((n, name) => n + Math.ceil(weights(name).data.length / 64) * 256, 0);
+      step.dispose();
+      expect(memory.bytes).toBe(before);
+      return { bytes, sum };
+    };
+    await used({}); // the staging buffer stays
+    const [one, two] = [await used({}), await used({ accumulate: 2 })];
+    expect(two.bytes - one.bytes).toBeGreaterThan(0.99 * one.sum);
+    expect(two.bytes - one.bytes).toBeLessThanOrEqual(one.sum);
+  });
+
+  it('refuse options and parameters that are none', async () => {
+    for (const accumulate of [0, -1, 1.5, Number.NaN])
+      await expect(create({ accumulate })).rejects.toMatchObject({ code: 'bad-argument' });
+    for (const clip of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+      await expect(create({ clip })).rejects.toMatchObject({ code: 'bad-argument' });
+    const step = await create();
+    const frozen = 'image_encoder.patch_embed.proj.bias';
+    expect(() => step.write(frozen, toF32(weights(frozen)))).toThrow(
+      /patch_embed\.proj\.bias' is not trained/,
+    );
+    expect(() => step.write(step.trained[0], new Float32Array(1))).toThrow(
+      expect.objectContaining({ code: 'bad-weights' }),
+    );
+    // Known by their checksums.
+    expect(step.frozen.size + step.trained.length).toBe(specs.size);
+    const values = toF32(weights(frozen));
+    expect(step.frozen.get(frozen)).toBe(
+      crc32(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)),
+    );
+    step.dispose();
   });
 });
 
@@ -620,7 +868,7 @@ describe.skipIf(file === null)('the sgp_sam_tiny fixture', () => {
     });
     const points = fixture.tensor('points').data;
     const labels = fixture.tensor('labels').data;
-    const loss = await step.run(
+    const { loss } = await step.run(
       {
         image: toF32(formulaVolume(tiny.volume)),
         targets: toF32(fixture.tensor('train.target')),

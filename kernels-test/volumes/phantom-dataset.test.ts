@@ -7,6 +7,8 @@ import { addPhantom } from '../../src/cli/phantom.js';
 import { labelValue } from '../../src/volumes/dataset.js';
 import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
 import { type PhantomDatasetOptions, writePhantomDataset } from '../../src/volumes/phantom.node.js';
+import { mixSeed } from '../../src/volumes/synthetic/draws.js';
+import { makeTrainingPhantom } from '../../src/volumes/synthetic/training-phantom.js';
 import { expectError } from './support.js';
 
 let root = '';
@@ -39,7 +41,7 @@ describe('a data set of phantoms', () => {
       unknown
     >;
     expect(json).toMatchObject({
-      labels: { '0': 'background', '1': 'lesion' },
+      labels: { '0': 'background', '1': 'lesion', '2': 'lesion core' },
       modality: { '0': 'MRI or CT' },
       numTraining: 3,
       test: [],
@@ -54,10 +56,36 @@ describe('a data set of phantoms', () => {
       const { image, mask, values } = await readCase(one, { label: labelValue(set, 'lesion') });
       expect(image.dims).toEqual([24, 24, 24]);
       expect(image.affine[0]).toBe(3);
-      expect(values).toEqual([1]);
+      expect(values[0]).toBe(1);
+      expect([1, 2]).toEqual(expect.arrayContaining([...values]));
       expect(mask).toContain(1);
     }
     expect((await readdir(path.join(folder, 'imagesTr'))).every((name) => !name.startsWith('.'))).toBe(true);
+  });
+
+  test('labels the cores of rims apart', async () => {
+    const folder = path.join(root, 'rims');
+    await writePhantomDataset(folder, { cases: 3, size: 40, spacing: 3, lesions: { min: 4, max: 8 } });
+    const set = await readDecathlon(folder);
+    expect(set.labels).toEqual([
+      { name: 'lesion', values: [1] },
+      { name: 'lesion core', values: [2] },
+    ]);
+    const found = new Set<number>();
+    for (const [n, one] of set.training.entries()) {
+      const truth = makeTrainingPhantom({
+        seed: mixSeed(1, 1, n),
+        size: [40, 40, 40],
+        spacing: [3, 3, 3],
+        lesions: { min: 4, max: 8 },
+      });
+      const label = await readCase(one, { label: 1 });
+      const core = await readCase(one, { label: 2, allowEmpty: true });
+      expect(core.mask).toEqual(truth.core);
+      expect(label.mask).toEqual(truth.label.map((v, at) => (v > 0 && truth.core[at] === 0 ? 1 : 0)));
+      for (const value of core.values) found.add(value);
+    }
+    expect([...found].sort()).toEqual([1, 2]);
   });
 
   test('goes on where it stopped, and comes out the same', async () => {

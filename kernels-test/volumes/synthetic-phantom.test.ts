@@ -8,6 +8,7 @@ import {
   alongAxes,
   type Band,
   blurBand,
+  latticeNoise,
   linearBand,
   smoothField,
 } from '../../src/volumes/synthetic/fields.js';
@@ -61,6 +62,7 @@ describe('training phantoms', () => {
     const again = makeTrainingPhantom({ seed: 3, size: dims });
     expect(again.image.data).toEqual(made[2]!.image.data);
     expect(again.label).toEqual(made[2]!.label);
+    expect(again.core).toEqual(made[2]!.core);
     expect(again.lesions).toEqual(made[2]!.lesions);
     const firsts = new Set(made.map(({ lesions }) => lesions[0]!.voxel.join()));
     expect(firsts.size).toBe(made.length);
@@ -207,7 +209,145 @@ describe('training phantoms', () => {
   });
 });
 
+/** Made until there are enough of these, within limits; seeds are fixed, so this ends where it always does. */
+function some(count: number, wanted: (phantom: TrainingPhantom) => boolean, modality: 'mr' | 'ct' = 'mr') {
+  const out: TrainingPhantom[] = [];
+  for (let seed = 1001; seed < 1041 && out.length < count; seed++) {
+    const phantom = makeTrainingPhantom({ seed, size: dims, anatomy: 'head', modality });
+    if (wanted(phantom)) out.push(phantom);
+  }
+  expect(out.length).toBe(count);
+  return out;
+}
+
+describe('rim lesions', () => {
+  const all = [...made, ...some(8, ({ lesions }) => lesions.some(({ rim }) => rim))];
+
+  test('have a core, within their label and nobody else’s', () => {
+    let rims = 0;
+    for (const { label, core, lesions, image } of all) {
+      const counts = new Map<number, number>();
+      for (let n = 0; n < core.length; n++) {
+        if (core[n] === 0) continue;
+        expect(core[n]).toBe(1);
+        counts.set(label[n]!, (counts.get(label[n]!) ?? 0) + 1);
+      }
+      for (const { label: own, rim, voxel, voxels, coreVoxels } of lesions) {
+        expect(coreVoxels).toBe(counts.get(own) ?? 0);
+        expect(coreVoxels > 0).toBe(rim);
+        expect(coreVoxels).toBeLessThanOrEqual(0.9 * voxels);
+        const at = voxel[0] + image.dims[0] * (voxel[1] + image.dims[1] * voxel[2]);
+        expect([label[at], core[at]]).toEqual([own, 0]);
+        counts.delete(own);
+        if (rim) rims++;
+      }
+      expect(counts.size).toBe(0);
+    }
+    expect(rims).toBeGreaterThan(15);
+  });
+
+  test('lie around it: nearly all of a rim is connected with the lesion’s border', () => {
+    const [ni, nj] = dims;
+    const steps = [1, -1, ni, -ni, ni * nj, -ni * nj];
+    for (const { label, core, lesions } of all) {
+      for (const { label: own } of lesions.filter(({ rim }) => rim)) {
+        const rim = Uint8Array.from(label, (v, n) => (v === own && core[n] === 0 ? 1 : 0));
+        const { labels, sizes } = components(rim, dims);
+        const outer = new Set<number>();
+        rim.forEach((v, n) => {
+          if (v && steps.some((step) => label[n + step] !== own)) outer.add(labels[n]!);
+        });
+        const reached = sizes.reduce((sum, size, n) => sum + (outer.has(n + 1) ? size : 0), 0);
+        expect(reached / rim.reduce((sum, v) => sum + v, 0)).toBeGreaterThan(0.9);
+      }
+    }
+  });
+
+  test('differ from it as contrast says, in most', () => {
+    let [right, count] = [0, 0];
+    for (const { image, label, core, lesions } of all) {
+      for (const { label: own, contrast, coreVoxels } of lesions) {
+        if (coreVoxels < 30) continue;
+        const values: [number[], number[]] = [[], []];
+        label.forEach((v, n) => {
+          if (v === own) values[core[n] as 0 | 1].push(image.data[n]!);
+        });
+        count++;
+        if (contrast * (moments(values[0]).mean - moments(values[1]).mean) > 0) right++;
+      }
+    }
+    expect(count).toBeGreaterThan(10);
+    expect(right / count).toBeGreaterThan(0.9);
+  });
+
+  test('are about two fifths of large lesions', () => {
+    const large = all.slice(0, made.length).flatMap(({ lesions }) => lesions.filter((l) => l.diameter > 12));
+    const share = large.filter(({ rim }) => rim).length / large.length;
+    expect(share).toBeGreaterThan(0.2);
+    expect(share).toBeLessThan(0.6);
+  });
+});
+
+describe('heads', () => {
+  test('are a brain alone on every other MR: exactly 0 around it, with a sharp border', () => {
+    const heads = Array.from({ length: 16 }, (_, n) =>
+      makeTrainingPhantom({
+        seed: 3000 + n,
+        size: [40, 40, 40],
+        spacing: [4, 4, 4],
+        anatomy: 'head',
+        modality: 'mr',
+      }),
+    );
+    const stripped = heads.filter((head) => head.stripped);
+    expect(stripped.length).toBeGreaterThan(3);
+    expect(stripped.length).toBeLessThan(13);
+    for (const { image, label } of stripped) {
+      const zero = Uint8Array.from(image.data, (v) => (v === 0 ? 1 : 0));
+      const brain = zero.map((v) => 1 - v);
+      const background = zero.reduce((sum, v) => sum + v, 0);
+      expect(background).toBeGreaterThan(0.03 * zero.length);
+      expect(background).toBeLessThan(0.97 * zero.length);
+      // One background and one brain, not speckles of noise in either.
+      expect(Math.max(...components(brain, image.dims).sizes)).toBeGreaterThan(
+        0.98 * (zero.length - background),
+      );
+      expect(components(zero, image.dims).sizes.length).toBeLessThan(10);
+      expect(label.some((v, n) => v > 0 && zero[n] === 1)).toBe(false);
+    }
+    expect(makeTrainingPhantom({ seed: 1, size: [24, 24, 24], anatomy: 'body' }).stripped).toBe(false);
+  });
+
+  test('allow for lesions up to 60 mm where there is room', () => {
+    const diameters = Array.from({ length: 6 }, (_, n) =>
+      makeTrainingPhantom({
+        seed: n,
+        size: [36, 36, 36],
+        spacing: [4.5, 4.5, 4.5],
+        lesions: { min: 8, max: 8 },
+      }),
+    ).flatMap(({ lesions }) => lesions.map(({ diameter }) => diameter));
+    expect(Math.max(...diameters)).toBeGreaterThan(42);
+    expect(Math.max(...diameters)).toBeLessThanOrEqual(60);
+  });
+});
+
 describe('fields', () => {
+  test('over space are smooth, between −1 and 1, and the same for the same seed', () => {
+    const [noise, same, other] = [latticeNoise(5), latticeNoise(5), latticeNoise(6)];
+    let most = 0;
+    for (let n = 0; n < 2000; n++) {
+      const [x, y, z] = [n * 0.013 - 40, n * 0.11, -n * 0.07];
+      const v = noise(x, y, z);
+      expect(Math.abs(v)).toBeLessThanOrEqual(1);
+      expect(same(x, y, z)).toBe(v);
+      most = Math.max(most, Math.abs(noise(x + 0.01, y, z) - v));
+    }
+    expect(most).toBeLessThan(0.05);
+    expect(noise(31.999999, 0, 0)).toBeCloseTo(noise(-0.000001, 32, 0), 4);
+    expect(other(0.5, 0.5, 0.5)).not.toBe(noise(0.5, 0.5, 0.5));
+  });
+
   test('are smooth, of mean 0 and variance 1', () => {
     const field = smoothField([48, 40, 32], [1, 1, 2], 6, 4);
     const { mean, sd } = moments(field);

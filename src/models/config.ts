@@ -91,6 +91,24 @@ export const samMed3DConfigs: Readonly<Record<string, SamMed3DConfig>> = {
     global: [1, 3],
     out: 48,
   },
+  // Ours: small enough to be trained on a CPU adapter and to ship; masks as fine as the volume's own voxels.
+  small: {
+    name: 'small',
+    volume: 48,
+    patch: 4,
+    dim: 96,
+    depth: 4,
+    heads: 3,
+    window: 4,
+    global: [],
+    out: 96,
+  },
+};
+
+/** Where a configuration's modules differ from SPEC's defaults. */
+const sgpmOf: Readonly<Record<string, Partial<SgpmConfig>>> = {
+  // No block is global: the modules are what joins the windows.
+  small: { sites: [1, 3], width: 24 },
 };
 
 /** SPEC's defaults for the modules: after the global blocks, width dim/8, hidden 64, dilations 1 2 3. */
@@ -120,7 +138,7 @@ export function configByName(name: string): ModelConfig {
       `Choose from: ${names.join(', ')}.`,
     );
   }
-  return sgp ? { ...config, sgpm: defaultSgpm(config) } : config;
+  return sgp ? { ...config, sgpm: defaultSgpm(config, sgpmOf[config.name]) } : config;
 }
 
 /** Patches along an edge. */

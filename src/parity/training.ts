@@ -82,7 +82,7 @@ export async function trainingParity(
     const steps = c.has('train.curve') ? c.shape('train.curve')[0] : 1;
     const curve: number[] = [];
     for (let i = 0; i < steps; i++) {
-      const loss = await step.run(sample, 0.5 * (1 + Math.cos((Math.PI * i) / steps)));
+      const { loss } = await step.run(sample, 0.5 * (1 + Math.cos((Math.PI * i) / steps)));
       curve.push(loss.total);
       if (i > 0) continue;
       if (c.has('train.loss'))

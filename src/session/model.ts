@@ -2,7 +2,7 @@
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
 import { ParameterStore } from '../graph/parameters.js';
-import { Program } from '../graph/program.js';
+import { type ParameterLookup, Program } from '../graph/program.js';
 import type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
 import { type Capabilities, capabilitiesOf } from '../kernels/call.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from '../models/config.js';
@@ -79,7 +79,9 @@ export class Model {
   private constructor(
     readonly engine: Engine,
     readonly config: ModelConfig,
-    readonly parameters: ParameterStore,
+    private readonly lookup: ParameterLookup,
+    /** The parameters again, if they are this model's own to dispose of. */
+    private readonly owned: ParameterStore | undefined,
     private readonly encoder: Program,
     private readonly capabilities: Capabilities,
     private readonly options: ModelOptions,
@@ -95,21 +97,53 @@ export class Model {
     const specs = modelParameters(config);
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
     const read = (name: string) => weights.readF32(name);
-    const { progress, signal, trace = [] } = options;
+    const { progress, signal } = options;
     const parameters = await ParameterStore.load(engine, specs, read, { progress, signal });
     try {
-      const capabilities = capabilitiesOf(engine.gpu, options.variants);
-      const graph = encoderGraph(config, { trace });
-      const encoder = await Program.compile(engine, graph, {
-        parameters,
-        capabilities,
-        label: 'image encoder',
-      });
-      return new Model(engine, config, parameters, encoder, capabilities, options);
+      return await Model.compile(engine, config, parameters, parameters, options);
     } catch (error) {
       parameters.dispose();
       throw error;
     }
+  }
+
+  /**
+   * A model on parameters that are on the device already and stay somebody else's: those being trained.
+   * @throws SgpSamError `adapter-limit`
+   */
+  static over(
+    engine: Engine,
+    config: ModelConfig,
+    parameters: ParameterLookup,
+    options: ModelOptions = {},
+  ): Promise<Model> {
+    return Model.compile(engine, config, parameters, undefined, options);
+  }
+
+  private static async compile(
+    engine: Engine,
+    config: ModelConfig,
+    parameters: ParameterLookup,
+    owned: ParameterStore | undefined,
+    options: ModelOptions,
+  ): Promise<Model> {
+    const capabilities = capabilitiesOf(engine.gpu, options.variants);
+    const graph = encoderGraph(config, { trace: options.trace ?? [] });
+    const encoder = await Program.compile(engine, graph, {
+      parameters,
+      capabilities,
+      label: 'image encoder',
+    });
+    return new Model(engine, config, parameters, owned, encoder, capabilities, options);
+  }
+
+  /**
+   * The model's own parameters.
+   * @throws SgpSamError `bad-argument` for a model on somebody else's
+   */
+  get parameters(): ParameterStore {
+    if (this.owned) return this.owned;
+    throw new SgpSamError('bad-argument', 'the parameters of this model are not its own');
   }
 
   /** Multiply-adds (counted as two) of one encode with every gate open. */
@@ -196,7 +230,7 @@ export class Model {
     } else {
       const graph = decoderGraph(this.config, { points, mask, upsample: true, trace });
       program = await Program.compile(this.engine, graph, {
-        parameters: this.parameters,
+        parameters: this.lookup,
         externals: new Map([['embedding', this.encoder.output('embedding')]]),
         capabilities: this.capabilities,
         label: 'mask decoder',
@@ -269,7 +303,7 @@ export class Model {
     for (const program of this.decoders.values()) program.dispose();
     this.decoders.clear();
     this.encoder.dispose();
-    this.parameters.dispose();
+    this.owned?.dispose();
   }
 }
 

@@ -34,8 +34,8 @@ const isBuffer = (name: string): boolean => name.endsWith('positional_encoding_g
 
 /**
  * Inputs `image` (B, S, S, S, 1), `points` (B, P, 4), `mask` (B, 4g, 4g, 4g, 1), `targets` (B, 1, S, S, S) in {0, 1} and per
- * SGPM `sgpm.{j}.noise` (B, dim); outputs `loss` (see `addLoss`), `logits` (B, 1, S, S, S: mask 0 at full resolution) and
- * the gradients.
+ * SGPM `sgpm.{j}.noise` (B, dim); outputs `loss` (see `addLoss`), `low_resolution_logits` (B, 1, 4g, 4g, 4g: mask 0),
+ * `logits` (B, 1, S, S, S: the same at full resolution) and the gradients.
  */
 export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions): TrainingGraph {
   const m = new ModelBuilder(config, [], true);
@@ -47,7 +47,9 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   const low = 4 * gridOf(config);
   const dense = mask ? maskEmbedding(m, g.input('mask', [batch, low, low, low, 1])) : noMaskEmbedding(m);
   const { masks } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse });
-  const logits = g.stage('postprocess', () => g.resize(g.slice(masks, 1, 0, 1), [volume, volume, volume]));
+  const first = g.stage('postprocess', () => g.slice(masks, 1, 0, 1));
+  g.output('low_resolution_logits', first);
+  const logits = g.stage('postprocess', () => g.resize(first, [volume, volume, volume]));
   g.output('logits', logits);
   const { loss, gradient } = addLoss(
     g,

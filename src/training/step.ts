@@ -1,6 +1,8 @@
-/** A training step on the device: forward, backward and update as one program; the host reads back the loss alone. */
+/** A training step on the device: forward, backward and update as one program; the host reads back loss and norm. */
+import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
-import type { Engine } from '../gpu/engine.js';
+import type { BufferSlice, Engine } from '../gpu/engine.js';
+import { Graph } from '../graph/graph.js';
 import { fromEngine } from '../graph/layout.js';
 import { ParameterStore } from '../graph/parameters.js';
 import { type ParameterLookup, Program } from '../graph/program.js';
@@ -9,7 +11,14 @@ import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { trainingGraph } from './graph.js';
 import { LOSS_PARTS, type LossOptions } from './loss.js';
-import { AdamW, type AdamWOptions, adamWDefaults, type ParameterGroup } from './optimizer.js';
+import {
+  AdamW,
+  type AdamWOptions,
+  adamWDefaults,
+  type Moment,
+  type ParameterGroup,
+  REPORT_BYTES,
+} from './optimizer.js';
 
 export interface TrainStepOptions {
   readonly loss: LossOptions;
@@ -17,6 +26,10 @@ export interface TrainStepOptions {
   readonly trainable: (name: string) => boolean;
   readonly groups: readonly ParameterGroup[];
   readonly adamW?: AdamWOptions;
+  /** Micro-steps per update, which takes the mean of their gradients; 1 if not given. */
+  readonly accumulate?: number | undefined;
+  /** The largest global L2 norm of an update's (mean) gradient; larger ones are scaled to it. 0 or not given: any. */
+  readonly clip?: number | undefined;
   readonly variants?: Readonly<Record<string, string>> | undefined;
   /** Splits a step into submits of about this many milliseconds. */
   readonly budgetMs?: number | undefined;
@@ -38,25 +51,49 @@ export interface TrainSample {
 
 export type LossParts = Readonly<Record<(typeof LOSS_PARTS)[number], number>>;
 
+/** What one micro-step gave. */
+export interface StepResult {
+  /** The loss before the update. */
+  readonly loss: LossParts;
+  /** Global L2 norm of the update's mean gradient, before clipping; undefined on a micro-step without an update. */
+  readonly gradNorm?: number;
+  /** Whether parameters were updated: not before the last micro-step, and never by a gradient that is not finite. */
+  readonly updated: boolean;
+}
+
+/** Of the loss tensor of a single sample. */
+const LOSS_BYTES = 4 * (8 + LOSS_PARTS.length);
+
+const allFinite = (values: Float32Array): boolean => values.every(Number.isFinite);
+
 /** The trained parameters apart from the frozen ones, the optimiser, and a program per number of points. */
 export class TrainStep {
   private readonly programs = new Map<number, Program>();
+  /** With accumulation, the update is a program of its own. */
+  private update: Program | undefined;
   private current: Program | undefined;
+  /** Micro-steps whose gradients wait for their update. */
+  private waiting = 0;
+  private lastNorm = 0;
 
   private constructor(
     readonly engine: Engine,
     readonly config: ModelConfig,
-    /** Names of what is trained. */
+    /** Names of what is trained, in the model's order. */
     readonly trained: readonly string[],
+    /** CRC-32 of each frozen parameter's float32 values in PyTorch's layout, by name. */
+    readonly frozen: ReadonlyMap<string, number>,
     private readonly hot: ParameterStore,
     private readonly cold: ParameterStore,
+    /** The optimiser's report and the loss, to be read back in one go. */
+    private readonly results: BufferSlice,
     readonly optimizer: AdamW,
     private readonly options: TrainStepOptions,
   ) {}
 
   /**
    * Uploads the parameters; `read` gives PyTorch's layout.
-   * @throws SgpSamError `bad-argument` when nothing is trained; `adapter-limit`
+   * @throws SgpSamError `bad-argument` when nothing is trained or an option is out of range; `adapter-limit`
    */
   static async create(
     engine: Engine,
@@ -64,6 +101,11 @@ export class TrainStep {
     read: (name: string) => Promise<Float32Array>,
     options: TrainStepOptions,
   ): Promise<TrainStep> {
+    const { accumulate = 1, clip = 0 } = options;
+    if (!Number.isSafeInteger(accumulate) || accumulate < 1)
+      throw new SgpSamError('bad-argument', `accumulate is ${accumulate}, not a positive whole number`);
+    if (!Number.isFinite(clip) || clip < 0)
+      throw new SgpSamError('bad-argument', `clip is ${clip}, not a norm`, 'Use 0 to clip nothing.');
     // What is trained does not depend on how many points there are, as long as there is one.
     const { trained } = trainingGraph(config, { ...options, points: 2, mask: true });
     if (trained.length === 0) {
@@ -71,23 +113,38 @@ export class TrainStep {
     }
     const isTrained = new Set(trained);
     const specs = modelParameters(config);
+    const frozen = new Map<string, number>();
+    const readFrozen = async (name: string) => {
+      const values = await read(name);
+      frozen.set(name, crc32(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)));
+      return values;
+    };
     const stores: ParameterStore[] = [];
     const load = async (hot: boolean) => {
       const store = await ParameterStore.load(
         engine,
         specs.filter((spec) => isTrained.has(spec.name) === hot),
-        read,
+        hot ? read : readFrozen,
       );
       stores.push(store);
       return store;
     };
+    let results: GPUBuffer | undefined;
     try {
       const hot = await load(true);
       const cold = await load(false);
-      const optimizer = new AdamW(engine, hot, trained, options.groups, options.adamW ?? adamWDefaults);
-      return new TrainStep(engine, config, trained, hot, cold, optimizer, options);
+      const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
+      const size = lossOffset(engine) + LOSS_BYTES;
+      results = engine.memory.allocate('step results', size, STORAGE | COPY_DST | COPY_SRC);
+      const optimizer = new AdamW(engine, hot, trained, options.groups, options.adamW ?? adamWDefaults, {
+        accumulate: accumulate > 1,
+        report: { buffer: results, offset: 0, size: REPORT_BYTES },
+      });
+      const slice = { buffer: results, offset: 0, size };
+      return new TrainStep(engine, config, trained, frozen, hot, cold, slice, optimizer, options);
     } catch (error) {
       for (const store of stores) store.dispose();
+      if (results) engine.memory.free(results);
       throw error;
     }
   }
@@ -97,15 +154,26 @@ export class TrainStep {
     return { slice: (name) => (this.hot.has(name) ? this.hot : this.cold).slice(name) };
   }
 
+  /** Micro-steps since the last update: their gradients are on the device alone, and in no checkpoint. */
+  get pending(): number {
+    return this.waiting;
+  }
+
+  private get accumulate(): number {
+    return this.options.accumulate ?? 1;
+  }
+
   private async program(points: number): Promise<Program> {
     let program = this.programs.get(points);
     if (!program) {
       const capabilities = capabilitiesOf(this.engine.gpu, this.options.variants);
       const { graph } = trainingGraph(this.config, { ...this.options, points, mask: true });
+      const { optimizer, results, accumulate } = this;
+      const loss = { buffer: results.buffer, offset: lossOffset(this.engine), size: LOSS_BYTES };
       program = await Program.compile(this.engine, graph, {
         parameters: this.parameters,
-        placements: this.optimizer.placements(),
-        epilogue: this.optimizer.calls(capabilities),
+        placements: new Map([...optimizer.placements(), ['loss', loss]]),
+        epilogue: accumulate > 1 ? optimizer.accumulateCalls(capabilities) : optimizer.calls(capabilities),
         capabilities,
         label: 'training step',
       });
@@ -114,13 +182,29 @@ export class TrainStep {
     return program;
   }
 
+  /** With accumulation: the update alone, which is the same however many points a sample has. */
+  private async updateProgram(): Promise<Program> {
+    const capabilities = capabilitiesOf(this.engine.gpu, this.options.variants);
+    this.update ??= await Program.compile(this.engine, new Graph(), {
+      epilogue: this.optimizer.calls(capabilities),
+      capabilities,
+      label: 'update',
+    });
+    return this.update;
+  }
+
   /**
-   * One step on one sample; returns the loss before it.
-   * @param factor of the schedule, multiplying every group's learning rate
+   * One micro-step on one sample: forward, backward, and the update if it is the last of its `accumulate`. A gradient that
+   * is not finite updates nothing (see `nonFinite`). If this throws, the micro-steps waiting for their update are dropped.
+   * @param factor of the schedule, multiplying every group's learning rate; only the last micro-step's counts
    */
-  async run(sample: TrainSample, factor: number): Promise<LossParts> {
-    const { budgetMs } = this.options;
+  async run(sample: TrainSample, factor: number): Promise<StepResult> {
+    const { budgetMs, clip } = this.options;
     const { sgpm, dim } = this.config;
+    const { accumulate, optimizer, waiting } = this;
+    const limits = budgetMs ? { budgetMs } : {};
+    // What fails below leaves the sum of gradients unknown.
+    this.waiting = 0;
     const rows = [...sample.points.flatMap(({ at, label }) => [...at, label]), 0, 0, 0, -1];
     const program = await this.program(rows.length / 4);
     program.write('image', sample.image);
@@ -130,12 +214,42 @@ export class TrainStep {
     for (const j of (sgpm?.sites ?? []).keys()) {
       program.write(`sgpm.${j}.noise`, sample.noise?.[j] ?? new Float32Array(dim));
     }
-    this.optimizer.prepareStep(factor);
-    await program.run(budgetMs ? { budgetMs } : {});
+    const updates = waiting + 1 === accumulate;
+    if (updates) optimizer.prepareStep(factor, 1 / accumulate, clip);
+    if (accumulate > 1 && waiting === 0) optimizer.clearAccumulated();
+    await program.run(limits);
     this.current = program;
+    if (updates && accumulate > 1) await (await this.updateProgram()).run(limits);
+    const words = await this.engine.read(this.results);
+    const values = new Float32Array(words, lossOffset(this.engine), LOSS_BYTES / 4).slice(-LOSS_PARTS.length);
+    const loss = Object.fromEntries(LOSS_PARTS.map((part, i) => [part, values[i]])) as LossParts;
+    if (!updates) {
+      this.waiting = waiting + 1;
+      return { loss, updated: false };
+    }
+    const { norm, applied } = optimizer.settle(words);
+    this.lastNorm = norm;
+    return { loss, gradNorm: norm, updated: applied };
+  }
+
+  /**
+   * What was not finite in the last step, nearest to the cause: 'logits', else 'loss', else 'grad.NAME', the first in the
+   * order of the backward pass. If only the norm overflowed float32, the gradient with the largest one is named. With
+   * accumulation, gradients are the sum so far. Slow: everything is read back until it is found.
+   */
+  async nonFinite(): Promise<string | undefined> {
+    const program = this.ran();
+    if (!allFinite(await program.read('logits'))) return 'logits';
     const loss = await program.read('loss');
-    const from = loss.length - LOSS_PARTS.length;
-    return Object.fromEntries(LOSS_PARTS.map((part, i) => [part, loss[from + i]])) as LossParts;
+    if (!Number.isFinite(loss[loss.length - LOSS_PARTS.length])) return 'loss';
+    let largest = { name: '', squares: 0 };
+    for (const name of this.trained.toReversed()) {
+      const values = await this.optimizer.gradient(name);
+      if (!allFinite(values)) return `grad.${name}`;
+      const squares = values.reduce((sum, g) => sum + g * g, 0);
+      if (squares > largest.squares) largest = { name, squares };
+    }
+    return this.waiting > 0 || Number.isFinite(this.lastNorm) ? undefined : `grad.${largest.name}`;
   }
 
   private ran(): Program {
@@ -148,6 +262,11 @@ export class TrainStep {
     return this.ran().read('logits');
   }
 
+  /** The last step's logits as the decoder gives them, (4g)³: the mask prompt of a next click. */
+  lowResolutionLogits(): Promise<Float32Array> {
+    return this.ran().read('low_resolution_logits');
+  }
+
   /** The last step's gradient of a trained parameter, in PyTorch's layout. */
   async gradient(name: string): Promise<Float32Array> {
     return fromEngine(this.hot.spec(name), await this.ran().read(`grad.${name}`));
@@ -158,7 +277,38 @@ export class TrainStep {
     return (this.hot.has(name) ? this.hot : this.cold).read(name);
   }
 
-  /** Multiply-adds (counted as two) and dispatches of the last step. */
+  /**
+   * Overwrites a trained parameter; `values` in PyTorch's layout.
+   * @throws SgpSamError `bad-argument` for a frozen or unknown one, `bad-weights` for another number of values
+   */
+  write(name: string, values: Float32Array): void {
+    if (!this.hot.has(name))
+      throw new SgpSamError('bad-argument', `'${name}' is not trained, and cannot be written`);
+    this.hot.write(name, values);
+  }
+
+  /** The optimiser's first or second moment of a trained parameter, in PyTorch's layout. */
+  moment(which: Moment, name: string): Promise<Float32Array> {
+    return this.optimizer.moment(which, name);
+  }
+
+  /** Overwrites a moment; see `moment`. */
+  writeMoment(which: Moment, name: string, values: Float32Array): void {
+    this.optimizer.writeMoment(which, name, values);
+  }
+
+  /** Updates done. */
+  get updates(): number {
+    return this.optimizer.steps;
+  }
+
+  /** Sets the number of updates done (parameters and moments are written apart), and drops what waits for an update. */
+  restoreUpdates(updates: number): void {
+    this.optimizer.restoreSteps(updates);
+    this.waiting = 0;
+  }
+
+  /** Multiply-adds (counted as two) and dispatches of the last micro-step's forward and backward. */
   get cost(): { flops: number; dispatches: number } {
     const { plan } = this.ran();
     return { flops: plan.flops, dispatches: plan.calls.length };
@@ -167,8 +317,16 @@ export class TrainStep {
   dispose(): void {
     for (const program of this.programs.values()) program.dispose();
     this.programs.clear();
+    this.update?.dispose();
+    this.engine.memory.free(this.results.buffer);
     this.optimizer.dispose();
     this.hot.dispose();
     this.cold.dispose();
   }
+}
+
+/** Where the loss lies behind the optimiser's report: bindings start at multiples of the device's alignment. */
+function lossOffset(engine: Engine): number {
+  const align = engine.gpu.limits.minStorageBufferOffsetAlignment;
+  return Math.ceil(REPORT_BYTES / align) * align;
 }

@@ -10,8 +10,9 @@ import {
   type Modality,
   makeTrainingPhantom,
   PHANTOM_VERSION,
+  type TrainingPhantom,
 } from './synthetic/training-phantom.js';
-import type { Vec3, Volume } from './types.js';
+import type { Volume } from './types.js';
 
 /** What a folder of phantoms is made from. */
 export interface PhantomDatasetOptions {
@@ -45,8 +46,8 @@ export interface PhantomDatasetReport {
 const channelNames = { mr: 'MRI', ct: 'CT', random: 'MRI or CT' } as const;
 
 /**
- * Writes a folder in the Medical Segmentation Decathlon's layout: imagesTr, labelsTr (lesions are 1) and dataset.json,
- * which comes last, so that a folder that has one is complete. Validation cases are listed under `validation`, as
+ * Writes a folder in the Medical Segmentation Decathlon's layout: imagesTr, labelsTr (lesions are 1, the cores of those
+ * that are rims 2) and dataset.json, which comes last, so that a folder that has one is complete. Validation cases are listed under `validation`, as
  * MONAI does. Run again with the same options it goes on where it stopped; with more cases it adds these.
  *
  * A case counts as made when both of its files can be read and their `descrip` fields name the generator's version
@@ -113,7 +114,7 @@ export async function writePhantomDataset(
       const phantom = makeTrainingPhantom({ ...shape, seed: own });
       const header = { ...phantom.image.header, description };
       // The label first: a case with an image is one with both.
-      await writeFileAtomic(label, writeVolume(labelVolume(phantom.image, phantom.label, description)));
+      await writeFileAtomic(label, writeVolume(labelVolume(phantom, description)));
       await writeFileAtomic(image, writeVolume({ ...phantom.image, header }));
       report.made++;
       report.lesions += phantom.lesions.length;
@@ -130,7 +131,7 @@ export async function writePhantomDataset(
     licence: 'CC0-1.0',
     tensorImageSize: '3D',
     modality: { '0': channelNames[modality] },
-    labels: { '0': 'background', '1': 'lesion' },
+    labels: { '0': 'background', '1': 'lesion', '2': 'lesion core' },
     generator: { version: PHANTOM_VERSION, seed, size, spacing, modality, lesions },
     numTraining: cases,
     numTest: 0,
@@ -209,9 +210,10 @@ async function wroteIt(path: string): Promise<boolean> {
   return (await readFile(path, 'utf8').catch(() => '')).includes(`"description": "${GENERATED}`);
 }
 
-/** The lesions as 1 on the image's grid. */
-function labelVolume(image: Volume, label: Uint8Array, description: string): Volume {
-  const { dims, affine } = image as { dims: Vec3; affine: Float64Array };
+/** The lesions as 1 and their cores as 2, on the image's grid. */
+function labelVolume({ image, label, core }: TrainingPhantom, description: string): Volume {
+  const { dims, affine } = image;
   const header = newHeader({ dims, affine, datatype: 'uint8', description });
-  return { name: image.name, dims, affine, data: Float32Array.from(label, (v) => Math.min(v, 1)), header };
+  const data = Float32Array.from(label, (v, n) => (v === 0 ? 0 : 1 + core[n]!));
+  return { name: image.name, dims, affine, data, header };
 }

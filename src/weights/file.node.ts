@@ -39,12 +39,15 @@ export async function openWeightFile(path: string): Promise<WeightSource> {
 /**
  * Writes chunks to `path` as they come, through `path.partial` and a rename, so that no half-written file is
  * left under the final name when a chunk fails.
+ * @param options `durable`: the bytes are on the disk before the rename, so that a crash of the machine leaves the old
+ *   file or the new one, never an empty one
  * @returns the bytes written.
  * @throws SgpSamError `bad-file` when the file cannot be written; what the chunks throw is passed on.
  */
 export async function writeFileChunks(
   path: string,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  options: { readonly durable?: boolean } = {},
 ): Promise<number> {
   const partial = `${path}.partial`;
   let written = 0;
@@ -60,6 +63,7 @@ export async function writeFileChunks(
           written += bytesWritten;
         }
       }
+      if (options.durable) await handle.sync();
     } finally {
       await handle.close();
     }

@@ -15,6 +15,12 @@ export interface Ellipsoid {
   readonly bump?: number;
 }
 
+/**
+ * How a head's tissues relate on MR: at random; as on FLAIR, fluid dark and grey above white; or as on T1 with
+ * gadolinium, fluid dark, white above grey and vessels bright.
+ */
+export type Style = 'any' | 'flair' | 't1gd';
+
 const UPRIGHT = [1, 0, 0, 0, 1, 0, 0, 0, 1];
 /** Most tissues of a scene: what a byte can tell apart. */
 const MOST = 255;
@@ -29,12 +35,20 @@ export class Scene {
   readonly z: Float32Array;
   /** A finer field of variance 1 that roughens boundaries. */
   readonly bumps: Float32Array;
+  /** Over how many mm the bumps vary. */
+  readonly bumpLength: number;
   /** Half the grid's extent in mm. */
   readonly half: Vec3;
   /** Its smallest component: what sizes scale with. */
   readonly reach: number;
   /** The largest displacement by the warp, mm. */
   readonly warp: number;
+  /** Everything around the brain was removed: it is exactly 0 once acquired. */
+  stripped = false;
+  /** The looks its tissues were chosen for; lesions follow it. */
+  style: Style = 'any';
+  /** Index of the ventricles' tissue, if there are any. */
+  ventricle: number | undefined;
 
   constructor(
     readonly dims: Vec3,
@@ -52,12 +66,8 @@ export class Scene {
     const field = (n: number) => smoothField(dims, spacing, length, mixSeed(seed, n));
     [this.x, this.y, this.z] = [field(0), field(1), field(2)];
     this.warp = this.place(amplitude);
-    this.bumps = smoothField(
-      dims,
-      spacing,
-      Math.max(this.reach / draws.uniform(9, 17), 2 * Math.max(...spacing)),
-      mixSeed(seed, 3),
-    );
+    this.bumpLength = Math.max(this.reach / draws.uniform(9, 17), 2 * Math.max(...spacing));
+    this.bumps = smoothField(dims, spacing, this.bumpLength, mixSeed(seed, 3));
     this.tissue('air');
   }
 
@@ -80,6 +90,29 @@ export class Scene {
       }
     }
     return Math.sqrt(most);
+  }
+
+  /**
+   * The bumps at a point (mm from the middle), between voxels by lines and beyond the grid mirrored: folds are
+   * stretched by looking elsewhere than where they are.
+   */
+  bumpAt(x: number, y: number, z: number): number {
+    const { dims, spacing, bumps } = this;
+    const u = mirrored(x / spacing[0] + (dims[0] - 1) / 2, dims[0]);
+    const v = mirrored(y / spacing[1] + (dims[1] - 1) / 2, dims[1]);
+    const w = mirrored(z / spacing[2] + (dims[2] - 1) / 2, dims[2]);
+    const [i, j, k] = [Math.floor(u), Math.floor(v), Math.floor(w)];
+    const [a, b, c] = [u - i, v - j, w - k];
+    const down = dims[0];
+    const deep = down * dims[1];
+    const n = i + down * j + deep * k;
+    const low = bumps[n]! + a * (bumps[n + 1]! - bumps[n]!);
+    const high = bumps[n + down]! + a * (bumps[n + down + 1]! - bumps[n + down]!);
+    const m = n + deep;
+    const lower = bumps[m]! + a * (bumps[m + 1]! - bumps[m]!);
+    const higher = bumps[m + down]! + a * (bumps[m + down + 1]! - bumps[m + down]!);
+    const near = low + b * (high - low);
+    return near + c * (lower + b * (higher - lower) - near);
   }
 
   /** Adds a tissue; returns its index. */
@@ -184,4 +217,11 @@ export class Scene {
       at = at.map((c, a) => c + step * heading[a]!) as unknown as Vec3;
     }
   }
+}
+
+/** A position within 0 to n − 1, below the end, by mirroring at both. */
+function mirrored(at: number, n: number): number {
+  const period = 2 * (n - 1);
+  const m = at - period * Math.floor(at / period);
+  return Math.min(m < n - 1 ? m : period - m, n - 1.001);
 }

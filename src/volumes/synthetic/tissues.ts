@@ -9,6 +9,7 @@ export type Role =
   | 'fat'
   | 'bone'
   | 'fluid'
+  | 'sulcus'
   | 'grey'
   | 'white'
   | 'nucleus'
@@ -40,6 +41,8 @@ export const hosts: ReadonlySet<Role> = new Set([
 ]);
 /** What lesions, once begun, grow into: vessels too, but neither bone nor fluid nor air. */
 export const yielding: ReadonlySet<Role> = new Set([...hosts, 'vessel', 'fat']);
+/** What large lesions grow into: they close the sulci between the folds they take. */
+export const closing: ReadonlySet<Role> = new Set([...yielding, 'sulcus']);
 
 /** Means on CT, from and to, in Hounsfield units. */
 const hounsfield: Readonly<Record<Role, readonly [number, number]>> = {
@@ -47,6 +50,7 @@ const hounsfield: Readonly<Record<Role, readonly [number, number]>> = {
   fat: [-120, -85],
   bone: [280, 900],
   fluid: [0, 18],
+  sulcus: [2, 20],
   grey: [36, 43],
   white: [25, 32],
   nucleus: [33, 41],
@@ -67,6 +71,10 @@ const signal: Readonly<Record<Role, readonly (readonly [number, number])[]>> = {
   ],
   bone: [[0.02, 0.15]],
   fluid: [
+    [0.05, 0.2],
+    [0.75, 1.05],
+  ],
+  sulcus: [
     [0.05, 0.2],
     [0.75, 1.05],
   ],
@@ -91,7 +99,8 @@ export const contrastUnit: Readonly<Record<Modality, number>> = { mr: 1, ct: 200
 export function makeTissue(role: Role, modality: Modality, draws: Draws): Tissue {
   const [low, high] = modality === 'ct' ? hounsfield[role] : draws.pick(signal[role]);
   const mean = draws.uniform(low, high);
-  const plain = role === 'air' || role === 'fluid' || role === 'gas' || role === 'vessel';
+  const plain =
+    role === 'air' || role === 'fluid' || role === 'sulcus' || role === 'gas' || role === 'vessel';
   const rough =
     contrastUnit[modality] * (plain ? 0.008 : role === 'bone' ? 0.15 : role === 'lung' ? 0.1 : 0.03);
   // On MR texture scales with signal, or dark tissue would sparkle.

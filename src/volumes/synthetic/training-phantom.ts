@@ -31,17 +31,19 @@ export interface TrainingPhantomOptions {
   readonly lesions?: { readonly min: number; readonly max: number };
   /**
    * Their diameters in mm, from and to, before they are fitted into what is around them. If not given from a few
-   * voxels to 40 mm, or less in a small volume; never below what the simulated resolution shows.
+   * voxels to 60 mm, or less in a small volume; never below what the simulated resolution shows.
    */
   readonly diameters?: readonly [number, number];
 }
 
 /** A labelled lesion. */
 export interface PhantomLesion extends Omit<LesionPlan, 'voxels'> {
-  /** Its voxel nearest to its centre of mass: a click on it. */
+  /** A click on it: its voxel nearest to its centre of mass, or, where it is a rim, nearest of the rim's own. */
   readonly voxel: [number, number, number];
-  /** How many voxels it has. */
+  /** How many voxels it has, its core included. */
   readonly voxels: number;
+  /** How many of these are its core: 0 if it is no rim. */
+  readonly coreVoxels: number;
 }
 
 /** A synthetic volume with its truth. */
@@ -50,17 +52,21 @@ export interface TrainingPhantom {
   readonly image: Volume;
   /** 0, or the lesion's number from 1, per voxel in file order. */
   readonly label: Uint8Array;
+  /** 1 where a voxel belongs to the core of a rim lesion, which a reader would not outline; only where `label` is. */
+  readonly core: Uint8Array;
   /** In the order of their numbers; there may be fewer than the least number asked for where there is no room. */
   readonly lesions: readonly PhantomLesion[];
   readonly spacing: Vec3;
   readonly modality: Modality;
   readonly anatomy: Anatomy;
+  /** A head of which only the brain is left; on MR everything around it is exactly 0. */
+  readonly stripped: boolean;
   /** Edges of the voxels the simulated scanner resolved, mm. */
   readonly resolution: Vec3;
 }
 
 /** Changes whenever the same options begin to make something else. */
-export const PHANTOM_VERSION = 1;
+export const PHANTOM_VERSION = 2;
 
 /**
  * Makes a training phantom.
@@ -78,13 +84,16 @@ export function makeTrainingPhantom(options: TrainingPhantomOptions): TrainingPh
 
   const scene = new Scene(size, spacing, modality, new Draws(mixSeed(seed, 1)));
   paintAnatomy(scene, anatomy);
-  const how = drawAcquisition(modality, size, spacing, new Draws(mixSeed(seed, 2)));
+  const drawn = drawAcquisition(modality, size, spacing, new Draws(mixSeed(seed, 2)));
+  const how = scene.stripped && modality === 'mr' ? { ...drawn, cleared: true } : drawn;
   const tissue = fillTissue(scene, mixSeed(seed, 3));
   const label = new Uint8Array(tissue.length);
+  const core = new Uint8Array(tissue.length);
   const plans = placeLesions(
     scene,
     tissue,
     label,
+    core,
     {
       min,
       max,
@@ -98,10 +107,12 @@ export function makeTrainingPhantom(options: TrainingPhantomOptions): TrainingPh
   return {
     image: asVolume(data, size, spacing, `sgp-sam training phantom, seed ${seed}`),
     label,
-    lesions: plans.map((plan) => lesionOf(plan, size)),
+    core,
+    lesions: plans.map((plan) => lesionOf(plan, core, size)),
     spacing,
     modality,
     anatomy,
+    stripped: scene.stripped,
     resolution: how.resolution,
   };
 }
@@ -139,12 +150,12 @@ export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
   }
 }
 
-/** From what is still seen at the resolution to 40 mm, or a third of the volume. */
+/** From what is still seen at the resolution to 60 mm, or less where the volume is small. */
 function diametersFor(size: Vec3, spacing: Vec3, resolution: Vec3): [number, number] {
   const voxel = Math.cbrt(spacing[0] * spacing[1] * spacing[2]);
   const least = Math.max(2 * voxel, 0.8 * Math.max(...resolution));
   const extent = Math.min(...size.map((n, a) => n * spacing[a]!));
-  return [least, Math.max(least, Math.min(40, extent / 3))];
+  return [least, Math.max(least, Math.min(60, extent / 2.4))];
 }
 
 /** Each voxel's mean intensity with two scales of texture. */
@@ -174,20 +185,32 @@ function asVolume(data: Float32Array, dims: Vec3, spacing: Vec3, description: st
   return { name: 'phantom.nii.gz', dims, affine, data, header };
 }
 
-function lesionOf(plan: LesionPlan, dims: Vec3): PhantomLesion {
+function lesionOf(plan: LesionPlan, core: Uint8Array, dims: Vec3): PhantomLesion {
   const { voxels, centre, ...rest } = plan;
+  const [down, deep] = [dims[0], dims[0] * dims[1]];
+  const own = new Set(plan.rim ? voxels.filter((at) => core[at] === 0) : []);
+  const steps = [1, -1, down, -down, deep, -deep];
+  // People click into the thick of a rim, where it has any.
+  const inner = [...own].filter((at) => steps.every((step) => own.has(at + step)));
+  const candidates = inner.length > 0 ? inner : own.size > 0 ? own : voxels;
   let voxel: [number, number, number] = [0, 0, 0];
   let least = Number.POSITIVE_INFINITY;
-  for (const at of voxels) {
+  for (const at of candidates) {
     const here: [number, number, number] = [
-      at % dims[0],
-      Math.floor(at / dims[0]) % dims[1],
-      Math.floor(at / (dims[0] * dims[1])),
+      at % down,
+      Math.floor(at / down) % dims[1],
+      Math.floor(at / deep),
     ];
     const distance = here.reduce((sum, c, a) => sum + (c - centre[a]!) ** 2, 0);
     if (distance >= least) continue;
     least = distance;
     voxel = here;
   }
-  return { ...rest, centre, voxel, voxels: voxels.length };
+  return {
+    ...rest,
+    centre,
+    voxel,
+    voxels: voxels.length,
+    coreVoxels: plan.rim ? voxels.length - own.size : 0,
+  };
 }

@@ -1,0 +1,95 @@
+/** What a trainer learns from: volumes with numbered lesions, from wherever they come. */
+
+import { voxelSizes } from '../volumes/affine.js';
+import { mixSeed } from '../volumes/synthetic/draws.js';
+import type { Modality, PhantomLesion } from '../volumes/synthetic/training-phantom.js';
+import { makeTrainingPhantom } from '../volumes/synthetic/training-phantom.js';
+import type { Image, Vec3 } from '../volumes/types.js';
+
+/** A volume and its lesions. */
+export interface TrainingCase {
+  readonly id: string;
+  readonly image: Image;
+  /** Per voxel in file order: 0, or the number of the lesion it belongs to, from 1. */
+  readonly lesions: Uint8Array | Int32Array;
+  /** Voxels of each lesion; the first is that of number 1. Those without any are no lesions. */
+  readonly sizes: readonly number[];
+}
+
+/** Cases by number. The same number always gives the same case. */
+export interface CaseSource {
+  readonly ids: readonly string[];
+  load(n: number): Promise<TrainingCase>;
+}
+
+/** Edges of a case's voxels in mm. */
+export const spacingOf = ({ image }: TrainingCase): Vec3 => voxelSizes(image.affine) as unknown as Vec3;
+
+/** Millilitres of one of a case's voxels. */
+export const voxelMillilitres = (one: TrainingCase): number =>
+  spacingOf(one).reduce((a, b) => a * b, 1) / 1000;
+
+export interface PhantomCasesOptions {
+  readonly count: number;
+  readonly seed: number;
+  /** Voxels along each axis, and their edge in mm. */
+  readonly size: number;
+  readonly spacing: number;
+  readonly modality: Modality | 'random';
+}
+
+/** Phantoms made when they are asked for; nothing is written. `part` keeps those to train on from those to validate with. */
+export function phantomCases(options: PhantomCasesOptions, part: 'train' | 'validation'): CaseSource {
+  const { count, seed, size, spacing, modality } = options;
+  const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
+  return {
+    ids,
+    async load(n) {
+      const phantom = makeTrainingPhantom({
+        seed: mixSeed(seed, part === 'train' ? 1 : 2, n),
+        size: [size, size, size],
+        spacing: [spacing, spacing, spacing],
+        modality,
+      });
+      // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.
+      const lesions = phantom.label.map((v, at) => (phantom.core[at] ? 0 : v));
+      return { id: ids[n], image: phantom.image, lesions, sizes: sizesOf(lesions, phantom.lesions) };
+    },
+  };
+}
+
+function sizesOf(labels: Uint8Array, lesions: readonly PhantomLesion[]): number[] {
+  const sizes = lesions.map(() => 0);
+  for (const v of labels) if (v > 0) sizes[v - 1]++;
+  return sizes;
+}
+
+/** Bytes of cases that are kept in memory unless told otherwise. */
+const CACHE_BYTES = 1 << 29;
+
+/** Keeps the cases used last in memory, up to a number of bytes. */
+export function cached(source: CaseSource, bytes = CACHE_BYTES): CaseSource {
+  const held = new Map<number, TrainingCase>();
+  let used = 0;
+  const sizeOf = ({ image, lesions }: TrainingCase) => image.data.byteLength + lesions.byteLength;
+  return {
+    ids: source.ids,
+    async load(n) {
+      const found = held.get(n);
+      if (found) {
+        held.delete(n);
+        held.set(n, found);
+        return found;
+      }
+      const made = await source.load(n);
+      held.set(n, made);
+      used += sizeOf(made);
+      for (const [oldest, one] of held) {
+        if (used <= bytes || oldest === n) break;
+        held.delete(oldest);
+        used -= sizeOf(one);
+      }
+      return made;
+    },
+  };
+}

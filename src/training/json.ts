@@ -1,0 +1,54 @@
+/** Plain data that is kept as JSON, and compared field by field. */
+import { SgpSamError } from '../errors.js';
+
+export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
+export interface JsonObject {
+  readonly [field: string]: Json | undefined;
+}
+
+/** Whether a parsed value is an object with fields. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * JSON of plain data.
+ * @param what names the whole in errors
+ * @throws SgpSamError `bad-argument` naming a number that is NaN or infinite: JSON would make it null without a word
+ */
+export function jsonText(value: unknown, what: string): string {
+  return JSON.stringify(value, (field, item: unknown) => {
+    if (typeof item === 'number' && !Number.isFinite(item))
+      throw new SgpSamError('bad-argument', `${what}: '${field}' is ${item}, which JSON cannot hold`);
+    return item;
+  });
+}
+
+/** What JSON keeps of a value: fields that are undefined are gone. */
+export const plainJson = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+/** Where two values first differ, and what each has there; undefined if they do not. A list is shown as a whole. */
+export function differenceOf(
+  a: unknown,
+  b: unknown,
+  skip: readonly string[] = [],
+  path = '',
+): { path: string; a: string; b: string } | undefined {
+  if (isJsonObject(a) && isJsonObject(b)) {
+    for (const field of new Set([...Object.keys(a), ...Object.keys(b)])) {
+      if (skip.includes(field)) continue;
+      const own = (o: JsonObject) => (Object.hasOwn(o, field) ? o[field] : undefined);
+      const found = differenceOf(own(a), own(b), [], path ? `${path}.${field}` : field);
+      if (found) return found;
+    }
+    return undefined;
+  }
+  if (Array.isArray(a) && Array.isArray(b) && a.length === b.length) {
+    const same = a.every((item, i) => differenceOf(item, b[i]) === undefined);
+    return same ? undefined : { path, a: show(a), b: show(b) };
+  }
+  const [shownA, shownB] = [show(a), show(b)];
+  return shownA === shownB ? undefined : { path, a: shownA, b: shownB };
+}
+
+const show = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value));

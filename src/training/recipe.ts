@@ -1,0 +1,124 @@
+/** What a training run is, apart from its data: plain values, kept in its checkpoints and its model card. */
+import { SgpSamError } from '../errors.js';
+import type { ModelConfig } from '../models/config.js';
+import { type LossOptions, losses } from './loss.js';
+import type { ParameterGroup } from './optimizer.js';
+import type { ClickMode } from './sampler.js';
+import type { Schedule } from './schedule.js';
+
+/** The four arms of the paper's ablation (SPEC B3): plain SAM-Med3D or with SGPMs, Dice or Zoom Loss. */
+export const arms = {
+  'ft-dice': { sgpm: false, loss: 'dice' },
+  'ft-zoom': { sgpm: false, loss: 'zoom' },
+  'sgp-dice': { sgpm: true, loss: 'dice' },
+  'sgp-zoom': { sgpm: true, loss: 'zoom' },
+} as const satisfies Record<string, { sgpm: boolean; loss: keyof typeof losses }>;
+
+export type Arm = keyof typeof arms;
+export type LossName = keyof typeof losses;
+
+export interface GroupRecipe {
+  /** Names it is for: a pattern, or several separated by commas; `*` stands for any characters. */
+  readonly names: string;
+  /** Times the recipe's learning rate. */
+  readonly lr: number;
+  readonly weightDecay: number;
+}
+
+export interface Recipe {
+  readonly arm: Arm;
+  /** The arm's unless another is chosen. */
+  readonly loss: LossName;
+  readonly seed: number;
+  /** How many cubes are drawn in all. Each gives an update per click. */
+  readonly samples: number;
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly schedule: Schedule;
+  /** What is trained, as a group's `names`. */
+  readonly train: string;
+  /** The first that matches a name is its; others have the recipe's own rates. */
+  readonly groups: readonly GroupRecipe[];
+  readonly accumulate: number;
+  /** Largest global norm of a gradient; 0 for any. */
+  readonly clip: number;
+  readonly firstClick: ClickMode;
+  /** Clicks per cube at most: half of the cubes get one, the others 2 to this many, on errors of the prediction. */
+  readonly clicks: number;
+  readonly flips: boolean;
+  /** Logistic noise on the gates (SPEC B1). */
+  readonly gateNoise: boolean;
+  /** Cubes between validations, lesions per case in them, and how many without an improvement end the run (0: none). */
+  readonly validateEvery: number;
+  readonly validateLesions: number;
+  readonly patience: number;
+}
+
+/** Our default: the encoder frozen, SGPMs and mask decoder trained (SPEC B3). */
+export const TRAIN_DEFAULT = 'sgpm.*,mask_decoder.*';
+
+/** Whether names match one of the comma-separated patterns. */
+export function matcher(patterns: string): (name: string) => boolean {
+  const parts = patterns.split(',').map((part) => part.trim());
+  if (parts.some((part) => part === '')) {
+    throw new SgpSamError(
+      'bad-argument',
+      `'${patterns}' has an empty pattern`,
+      'Patterns are parameter names with * for any characters: sgpm.*,mask_decoder.*',
+    );
+  }
+  const escaped = parts.map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*'));
+  const regex = new RegExp(`^(${escaped.join('|')})$`);
+  return (name) => regex.test(name);
+}
+
+/** What the arm makes of a configuration: with SGPMs or without. */
+export function configOfArm(arm: Arm, config: ModelConfig): ModelConfig {
+  const { sgpm, ...plain } = config;
+  if (!arms[arm].sgpm) return plain;
+  if (sgpm) return config;
+  throw new SgpSamError(
+    'bad-argument',
+    `arm ${arm} needs a configuration with SGPMs, and '${config.name}' has none`,
+    `Use sgp-${config.name}.`,
+  );
+}
+
+export const lossOf = ({ loss }: Recipe): LossOptions => losses[loss];
+
+/** The optimiser's groups; the last takes every name. */
+export function groupsOf({ lr, weightDecay, groups }: Recipe): ParameterGroup[] {
+  return [
+    ...groups.map((group) => ({
+      match: matcher(group.names),
+      lr: lr * group.lr,
+      weightDecay: group.weightDecay,
+    })),
+    { match: () => true, lr, weightDecay },
+  ];
+}
+
+/** @throws SgpSamError `bad-argument` naming the setting that is out of range */
+export function checkRecipe(recipe: Recipe): void {
+  const fail = (field: string, what: string): never => {
+    throw new SgpSamError('bad-argument', `${field} is ${what}`);
+  };
+  const whole = (field: keyof Recipe, least: number) => {
+    const value = recipe[field];
+    if (!Number.isSafeInteger(value) || (value as number) < least)
+      fail(field, `${String(value)}, not a whole number from ${least}`);
+  };
+  whole('seed', 0);
+  whole('samples', 1);
+  whole('accumulate', 1);
+  whole('clicks', 1);
+  whole('validateEvery', 0);
+  whole('validateLesions', 1);
+  whole('patience', 0);
+  for (const field of ['lr', 'weightDecay', 'clip'] as const) {
+    if (!(recipe[field] >= 0 && Number.isFinite(recipe[field])))
+      fail(field, `${recipe[field]}, not a number from 0`);
+  }
+  matcher(recipe.train);
+  for (const group of recipe.groups) matcher(group.names);
+}

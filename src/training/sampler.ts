@@ -1,0 +1,147 @@
+/** From a case to what a step learns from: a lesion, a click on it, the cube around the click, flips. */
+import { SgpSamError } from '../errors.js';
+import { preprocess, sampleRoi } from '../volumes/preprocess.js';
+import type { Preset } from '../volumes/presets.js';
+import {
+  centerPoint,
+  type ErrorClick,
+  farthestFromBorder,
+  type Mask,
+  type Prompt,
+  randomErrorClick,
+} from '../volumes/prompts.js';
+import type { Draws } from '../volumes/synthetic/draws.js';
+import type { Vec3 } from '../volumes/types.js';
+import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
+
+/** Where a lesion's first click goes. `mixed` draws one of the others. */
+export const clickModes = ['center', 'farthest', 'random', 'mixed'] as const;
+export type ClickMode = (typeof clickModes)[number];
+
+export interface CubeOptions {
+  /** Voxels along an edge: the model's volume. */
+  readonly size: number;
+  readonly preset: Preset;
+}
+
+/** A lesion in the cube around a click on it. Arrays are the encoder's: axis 0 slowest. */
+export interface LesionCube {
+  readonly caseId: string;
+  /** Number of the lesion within its case. */
+  readonly lesion: number;
+  /** Of the whole lesion, on its own grid. */
+  readonly millilitres: number;
+  readonly values: Float32Array;
+  /** 1 on the lesion, 0 elsewhere. */
+  readonly targets: Float32Array;
+  readonly click: [number, number, number];
+}
+
+/**
+ * The first click on lesion `lesion` of a case.
+ * @param draws for the modes that draw
+ */
+export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, draws: Draws): Prompt {
+  const { image } = one;
+  const mask = maskOf(one, lesion);
+  const how = mode === 'mixed' ? draws.pick(['center', 'farthest', 'random'] as const) : mode;
+  const found =
+    how === 'center'
+      ? centerPoint(mask, image.dims, spacingOf(one))
+      : how === 'farthest'
+        ? farthestFromBorder(mask, image.dims, spacingOf(one))
+        : randomErrorClick(new Uint8Array(mask.length), mask, image.dims, () => draws.unit());
+  if (found) return found;
+  throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
+}
+
+const maskOf = ({ lesions }: TrainingCase, lesion: number): Uint8Array =>
+  Uint8Array.from(lesions, (v: number) => (v === lesion ? 1 : 0));
+
+/** A case's lesions, by number. */
+export const lesionsOf = ({ sizes }: TrainingCase): number[] =>
+  sizes.flatMap((voxels, n) => (voxels > 0 ? [n + 1] : []));
+
+/**
+ * The cube around a click (SPEC A0) with the lesion in it. A lesion that resampling would lose keeps the clicked voxel.
+ * @throws SgpSamError as `preprocess`
+ */
+export function lesionCube(
+  one: TrainingCase,
+  lesion: number,
+  click: Vec3,
+  { size, preset }: CubeOptions,
+): LesionCube {
+  const roi = preprocess(one.image, click, { size, preset });
+  const mask = {
+    name: one.id,
+    dims: one.image.dims,
+    affine: one.image.affine,
+    data: Float32Array.from(one.lesions, (v: number) => (v === lesion ? 1 : 0)),
+  };
+  const share = sampleRoi(mask, { ...roi, preset: { ...preset, clamp: null } });
+  const targets = Float32Array.from(share, (v) => (v >= 0.5 ? 1 : 0));
+  const [a, b, c] = roi.clickVoxel;
+  targets[(a * size + b) * size + c] = 1;
+  return {
+    caseId: one.id,
+    lesion,
+    millilitres: one.sizes[lesion - 1] * voxelMillilitres(one),
+    values: roi.values,
+    targets,
+    click: roi.clickVoxel,
+  };
+}
+
+/** Mirrors a cube along the axes whose flag is set. */
+export function flipCube(cube: LesionCube, size: number, flips: readonly boolean[]): LesionCube {
+  if (!flips.some(Boolean)) return cube;
+  const mirror = (from: Float32Array): Float32Array => {
+    const to = new Float32Array(from.length);
+    let at = 0;
+    for (let a = 0; a < size; a++) {
+      const x = flips[0] ? size - 1 - a : a;
+      for (let b = 0; b < size; b++) {
+        const y = flips[1] ? size - 1 - b : b;
+        const row = (x * size + y) * size;
+        for (let c = 0; c < size; c++) to[at++] = from[row + (flips[2] ? size - 1 - c : c)];
+      }
+    }
+    return to;
+  };
+  const click = cube.click.map((c, axis) => (flips[axis] ? size - 1 - c : c)) as [number, number, number];
+  return { ...cube, values: mirror(cube.values), targets: mirror(cube.targets), click };
+}
+
+/** A random lesion of a case, a click on it, and random flips. */
+export function drawCube(
+  one: TrainingCase,
+  options: CubeOptions & { readonly clicks: ClickMode; readonly flips: boolean },
+  draws: Draws,
+): LesionCube {
+  const lesions = lesionsOf(one);
+  if (lesions.length === 0) throw new SgpSamError('bad-file', `case ${one.id} has no lesion`);
+  const lesion = draws.pick(lesions);
+  const { voxel } = firstClick(one, lesion, options.clicks, draws);
+  const cube = lesionCube(one, lesion, voxel, options);
+  const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
+  return flipCube(cube, options.size, flips);
+}
+
+/** A click where a prediction on a cube is wrong: any such voxel, or the middle of the largest error. */
+export function errorClick(
+  prediction: Mask,
+  targets: Mask,
+  size: number,
+  how: 'random' | 'farthest',
+  draws: Draws,
+): ErrorClick | undefined {
+  // Cubes have their last axis fastest, masks their first.
+  const reversed = (click: ErrorClick | undefined) =>
+    click && { ...click, voxel: click.voxel.toReversed() as [number, number, number] };
+  const dims: Vec3 = [size, size, size];
+  if (how === 'random') return reversed(randomErrorClick(prediction, targets, dims, () => draws.unit()));
+  const wrong = Uint8Array.from(targets, (y: number, n) => (y > 0 !== prediction[n] > 0 ? 1 : 0));
+  const middle = farthestFromBorder(wrong, dims, [1, 1, 1]);
+  return reversed(middle && { ...middle, label: targets[middle.index] > 0 ? 1 : 0 });
+}

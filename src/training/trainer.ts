@@ -1,0 +1,207 @@
+/**
+ * The training loop. Everything random is a function of the seed and the number of the cube, so a run that was stopped
+ * between cubes goes on as if it had not been: what it needs are the step's parameters and moments, and `TrainerProgress`.
+ */
+import { checkAborted, SgpSamError } from '../errors.js';
+import { Model } from '../session/model.js';
+import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
+import type { CaseSource } from './cases.js';
+import type { Recipe } from './recipe.js';
+import { type CubeOptions, drawCube, errorClick, type LesionCube } from './sampler.js';
+import { scheduleFactor } from './schedule.js';
+import type { LossParts, TrainSample, TrainStep } from './step.js';
+import { type LesionScore, meanDice, validate } from './validation.js';
+
+/** Where a run is; plain data. */
+export interface TrainerProgress {
+  /** Cubes done. */
+  readonly samples: number;
+  /** The best validation so far. */
+  readonly best: { readonly dice: number; readonly sample: number } | null;
+  /** Validations since then. */
+  readonly stale: number;
+  /** Why the run is over, if it is. */
+  readonly ended: 'all samples' | 'no improvement' | null;
+}
+
+export const trainerStart: TrainerProgress = { samples: 0, best: null, stale: 0, ended: null };
+
+export type TrainerEvent =
+  | {
+      readonly kind: 'step';
+      readonly sample: number;
+      readonly click: number;
+      readonly clicks: number;
+      readonly caseId: string;
+      readonly millilitres: number;
+      readonly loss: LossParts;
+      readonly gradNorm: number | undefined;
+      readonly lr: number;
+    }
+  | {
+      readonly kind: 'validation';
+      readonly sample: number;
+      /** Mean over lesions, after the one click. */
+      readonly dice: number;
+      /** Share of open channels per SGPM, mean over lesions. */
+      readonly open: readonly number[];
+      readonly scores: readonly LesionScore[];
+      readonly best: boolean;
+    }
+  /** Between cubes, with nothing waiting for an update: a checkpoint can be made. */
+  | { readonly kind: 'boundary'; readonly progress: TrainerProgress };
+
+export interface TrainerOptions {
+  readonly recipe: Recipe;
+  readonly cube: CubeOptions;
+  readonly training: CaseSource;
+  readonly validation?: CaseSource | undefined;
+  /** Where to go on. */
+  readonly from?: TrainerProgress | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly validationProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** Numbers the streams of random draws. */
+const STREAM = { order: 1, cube: 2, validation: 3 } as const;
+
+/** The case of cube `sample`: every case once in each pass, in an order of that pass. */
+export function caseOf(sample: number, cases: number, seed: number): number {
+  const pass = Math.floor(sample / cases);
+  const draws = new Draws(mixSeed(seed, STREAM.order, pass));
+  const order = Array.from({ length: cases }, (_, n) => n);
+  for (let n = cases - 1; n > 0; n--) {
+    const other = draws.whole(0, n);
+    [order[n], order[other]] = [order[other], order[n]];
+  }
+  return order[sample % cases];
+}
+
+interface Drawn {
+  readonly cube: LesionCube;
+  readonly draws: Draws;
+  readonly clicks: number;
+}
+
+async function drawSample(options: TrainerOptions, sample: number): Promise<Drawn> {
+  const { recipe, training, cube } = options;
+  const one = await training.load(caseOf(sample, training.ids.length, recipe.seed));
+  const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
+  const drawn = drawCube(one, { ...cube, clicks: recipe.firstClick, flips: recipe.flips }, draws);
+  const more = recipe.clicks > 1 && draws.chance(0.5);
+  return { cube: drawn, draws, clicks: more ? draws.whole(2, recipe.clicks) : 1 };
+}
+
+/** Logistic noise for every gate: the difference of two Gumbel variables. */
+function gateNoise(step: TrainStep, draws: Draws): Float32Array[] {
+  const { sgpm, dim } = step.config;
+  return (sgpm?.sites ?? []).map(() =>
+    Float32Array.from({ length: dim }, () => {
+      const u = Math.min(1 - 1e-7, Math.max(1e-7, draws.unit()));
+      return Math.log(u / (1 - u));
+    }),
+  );
+}
+
+/**
+ * Trains `step`, telling of everything as it happens. The consumer takes its time: nothing runs between two events but
+ * the preparation of the next cube.
+ * @throws SgpSamError `non-finite` naming the cube and the tensor (parameters are then still those before it);
+ *   `aborted`; what the case sources throw
+ */
+export async function* train(
+  step: TrainStep,
+  options: TrainerOptions,
+): AsyncGenerator<TrainerEvent, void, undefined> {
+  const { recipe, signal } = options;
+  let progress = options.from ?? trainerStart;
+  let validator: Model | undefined;
+  let next: Promise<Drawn> | undefined;
+  try {
+    while (!progress.ended) {
+      checkAborted(signal);
+      const sample = progress.samples;
+      const drawn = await (next ?? drawSample(options, sample));
+      // The host prepares the next cube while the device is at work on this one.
+      next = sample + 1 < recipe.samples ? later(() => drawSample(options, sample + 1)) : undefined;
+      next?.catch(() => {});
+      yield* trainOn(step, recipe, sample, drawn);
+      progress = { ...progress, samples: sample + 1 };
+      const last = progress.samples >= recipe.samples;
+      const { validation } = options;
+      const due = recipe.validateEvery > 0 && progress.samples % recipe.validateEvery === 0;
+      if (validation && (due || last)) {
+        validator ??= await Model.over(step.engine, step.config, step.parameters);
+        const event = await score(validator, validation, options, progress);
+        progress = event.best
+          ? { ...progress, best: { dice: event.dice, sample: progress.samples }, stale: 0 }
+          : { ...progress, stale: progress.stale + 1 };
+        yield event;
+      }
+      const stale = recipe.patience > 0 && progress.stale >= recipe.patience;
+      if (last || stale) progress = { ...progress, ended: last ? 'all samples' : 'no improvement' };
+      if (step.pending === 0) yield { kind: 'boundary', progress };
+    }
+  } finally {
+    validator?.dispose();
+  }
+}
+
+/** Runs `work` once what is going on now has been submitted. */
+const later = <T>(work: () => Promise<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    setTimeout(() => work().then(resolve, reject), 0);
+  });
+
+/** The updates of one cube: a click each, from the second on where the prediction before was wrong. */
+async function* trainOn(
+  step: TrainStep,
+  recipe: Recipe,
+  sample: number,
+  { cube, draws, clicks }: Drawn,
+): AsyncGenerator<TrainerEvent, void, undefined> {
+  const { volume } = step.config;
+  const factor = scheduleFactor(recipe.schedule, sample, recipe.samples);
+  const points: TrainSample['points'][number][] = [{ at: cube.click, label: 1 }];
+  let mask: Float32Array | undefined;
+  for (let click = 1; click <= clicks; click++) {
+    const noise = recipe.gateNoise ? gateNoise(step, draws) : undefined;
+    const { values: image, targets, caseId, millilitres } = cube;
+    const result = await step.run({ image, targets, points, mask, noise }, factor);
+    if (!Number.isFinite(result.loss.total) || (result.gradNorm !== undefined && !result.updated)) {
+      const where = (await step.nonFinite()) ?? 'loss';
+      throw new SgpSamError(
+        'non-finite',
+        `step ${sample + 1} (case ${caseId}, click ${click}): ${where} is not finite`,
+        'Lower the learning rate, clip gradients (--clip 1), or look at that case.',
+      );
+    }
+    const { loss, gradNorm } = result;
+    const lr = recipe.lr * factor;
+    yield { kind: 'step', sample, click, clicks, caseId, millilitres, loss, gradNorm, lr };
+    if (click === clicks) break;
+    const error = errorClick(await step.logits(), targets, volume, 'random', draws);
+    if (!error) break;
+    points.push({ at: error.voxel, label: error.label });
+    mask = await step.lowResolutionLogits();
+  }
+}
+
+async function score(
+  model: Model,
+  cases: CaseSource,
+  { recipe, cube, validationProgress }: TrainerOptions,
+  { samples, best }: TrainerProgress,
+): Promise<Extract<TrainerEvent, { kind: 'validation' }>> {
+  const scores = await validate(model, cases, {
+    cube,
+    first: 'center',
+    clicks: 1,
+    perCase: recipe.validateLesions,
+    seed: mixSeed(recipe.seed, STREAM.validation),
+    progress: validationProgress,
+  });
+  const [dice] = meanDice(scores);
+  const open = scores[0].open.map((_, j) => scores.reduce((sum, s) => sum + s.open[j], 0) / scores.length);
+  return { kind: 'validation', sample: samples, dice, open, scores, best: !best || dice > best.dice };
+}

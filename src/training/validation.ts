@@ -1,0 +1,128 @@
+/** How well a model segments lesions it was not trained on, click by click, and what its gates do. */
+import type { Model, PromptPoint } from '../session/model.js';
+import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
+import type { CaseSource } from './cases.js';
+import {
+  type ClickMode,
+  type CubeOptions,
+  errorClick,
+  firstClick,
+  lesionCube,
+  lesionsOf,
+} from './sampler.js';
+
+export interface ValidationOptions {
+  readonly cube: CubeOptions;
+  /** Where the first click goes. */
+  readonly first: ClickMode;
+  /** How many clicks; those after the first are on random errors of the prediction before. */
+  readonly clicks: number;
+  /** Lesions of a case at most, spread over its numbers. */
+  readonly perCase: number;
+  readonly seed: number;
+  readonly progress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** One lesion's result. */
+export interface LesionScore {
+  readonly caseId: string;
+  readonly lesion: number;
+  readonly millilitres: number;
+  /** Dice in the cube after each click. */
+  readonly dice: readonly number[];
+  /** Per SGPM the share of its channels that were open. */
+  readonly open: readonly number[];
+}
+
+/** 2|A∩B| / (|A| + |B|) of logits above 0 and targets; the targets are not empty. */
+export function diceOf(logits: ArrayLike<number>, targets: ArrayLike<number>): number {
+  let both = 0;
+  let sum = 0;
+  for (let n = 0; n < targets.length; n++) {
+    const a = logits[n] > 0;
+    const b = targets[n] > 0;
+    if (a && b) both++;
+    sum += Number(a) + Number(b);
+  }
+  return sum === 0 ? 1 : (2 * both) / sum;
+}
+
+/**
+ * Segments lesions of every case with simulated clicks. The same options give the same clicks for the same predictions.
+ * @returns a score per lesion, in order
+ */
+export async function validate(
+  model: Model,
+  cases: CaseSource,
+  options: ValidationOptions,
+): Promise<LesionScore[]> {
+  const { cube: cubeOptions, first, clicks, perCase, seed } = options;
+  const scores: LesionScore[] = [];
+  for (const n of cases.ids.keys()) {
+    const one = await cases.load(n);
+    const all = lesionsOf(one);
+    const step = Math.max(1, all.length / perCase);
+    for (let i = 0; Math.floor(i) < all.length; i += step) {
+      const lesion = all[Math.floor(i)];
+      const draws = new Draws(mixSeed(seed, n, lesion));
+      const cube = lesionCube(one, lesion, firstClick(one, lesion, first, draws).voxel, cubeOptions);
+      const { gates, token } = await model.encode(cube.values);
+      const points: PromptPoint[] = [{ at: cube.click, label: 1 }];
+      const dice: number[] = [];
+      let mask = model.emptyMask();
+      for (let click = 1; click <= clicks; click++) {
+        const decoded = await model.decode({ points, mask }, { token });
+        dice.push(diceOf(decoded.logits, cube.targets));
+        mask = model.firstMask(decoded);
+        const next =
+          click < clicks && errorClick(decoded.logits, cube.targets, cubeOptions.size, 'random', draws);
+        if (next) points.push({ at: next.voxel, label: next.label });
+      }
+      scores.push({
+        caseId: one.id,
+        lesion,
+        millilitres: cube.millilitres,
+        dice,
+        open: gates.map(({ openChannels, channels }) => openChannels[0] / channels),
+      });
+    }
+    options.progress?.(n + 1, cases.ids.length);
+  }
+  return scores;
+}
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Mean Dice over lesions after each click. */
+export function meanDice(scores: readonly LesionScore[]): number[] {
+  return (scores[0]?.dice ?? []).map((_, click) => mean(scores.map(({ dice }) => dice[click])));
+}
+
+/** Lesion sizes in millilitres that tables tell apart: up to, not including. */
+export const SIZE_CLASSES: readonly { readonly name: string; readonly below: number }[] = [
+  { name: 'under 0.1 mL', below: 0.1 },
+  { name: '0.1 to 1 mL', below: 1 },
+  { name: '1 to 8 mL', below: 8 },
+  { name: '8 mL and more', below: Number.POSITIVE_INFINITY },
+];
+
+/** A group of lesions' means. */
+export interface SizeSummary {
+  readonly name: string;
+  readonly lesions: number;
+  /** After each click. */
+  readonly dice: readonly number[];
+  /** Per SGPM. */
+  readonly open: readonly number[];
+}
+
+/** Means by lesion size; classes without lesions are left out. */
+export function bySize(scores: readonly LesionScore[]): SizeSummary[] {
+  return SIZE_CLASSES.flatMap(({ name, below }, c) => {
+    const least = c > 0 ? SIZE_CLASSES[c - 1].below : 0;
+    const own = scores.filter(({ millilitres }) => millilitres >= least && millilitres < below);
+    if (own.length === 0) return [];
+    const open = own[0].open.map((_, j) => mean(own.map((score) => score.open[j])));
+    return [{ name, lesions: own.length, dice: meanDice(own), open }];
+  });
+}
