@@ -7,6 +7,9 @@ import { openDevice } from '../gpu/node/open.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
+/** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
+export const INTERRUPTED = 130;
+
 /** Submits of about this length keep progress moving and an interrupt prompt. */
 export const SUBMIT_BUDGET_MS = 400;
 
@@ -18,16 +21,16 @@ export interface DeviceOptions {
   quiet: boolean;
 }
 
-const collect = (value: string, all: string[]): string[] => [...all, value];
+export const collect = (value: string, all: string[]): string[] => [...all, value];
+
+/** The GPU adapter where none is named. */
+export const defaultAdapter = (): AdapterChoice =>
+  (process.env.SGP_SAM_ADAPTER as AdapterChoice | undefined) ?? 'auto';
 
 /** Adds the options of every command that computes on the device. */
 export function deviceOptions(command: Command): Command {
   return command
-    .option(
-      '--adapter <name>',
-      'auto, hardware, software, lavapipe or swiftshader',
-      process.env.SGP_SAM_ADAPTER ?? 'auto',
-    )
+    .option('--adapter <name>', 'auto, hardware, software, lavapipe or swiftshader', defaultAdapter())
     .option(
       '--limits <which>',
       "'default' for WebGPU's default limits, 'raised' for what the adapter grants",
@@ -111,4 +114,18 @@ export function nameWhatWasNotRun(source: WeightSource): void {
   const names = source.placeholders ?? [];
   if (names.length > 0)
     process.stderr.write(`${source.name}: named in the file and not run: ${names.join(', ')}\n`);
+}
+
+/** An option's number. */
+export function numberOf(option: string, text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value)) return value;
+  throw new SgpSamError('bad-argument', `${option} '${text}' is not a number`);
+}
+
+/** An option's value, if it is one of these. */
+export function oneOf<T extends string>(option: string, text: string, all: readonly T[]): T {
+  const found = all.find((one) => one === text);
+  if (found !== undefined) return found;
+  throw new SgpSamError('bad-argument', `${option} '${text}' is none of ${all.join(', ')}`);
 }

@@ -4,11 +4,8 @@ import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { convertWeights } from '../weights/convert.js';
 import { openWeightFile, writeFileChunks } from '../weights/file.node.js';
-import { errorText, nameWhatWasNotRun } from './common.js';
+import { errorText, INTERRUPTED, nameWhatWasNotRun } from './common.js';
 import { ProgressBars } from './progress.js';
-
-/** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
-const INTERRUPTED = 130;
 
 /** The chunks up to an interrupt, which then ends them with an error, so that the half-written file is removed. */
 async function* untilInterrupted<T>(chunks: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {

@@ -6,6 +6,7 @@ import { doctor } from './doctor.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
 import { addSegment } from './segment.js';
+import { addTrain } from './train.js';
 
 function build(): Command {
   const program = new Command('sgp-sam')
@@ -19,6 +20,7 @@ function build(): Command {
   addParity(program);
   addConvert(program);
   addPhantom(program);
+  addTrain(program);
   program
     .command('doctor')
     .description(

@@ -2,12 +2,8 @@
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { writePhantomDataset } from '../volumes/phantom.node.js';
-import type { Modality } from '../volumes/synthetic/training-phantom.js';
-import { errorText } from './common.js';
+import { errorText, INTERRUPTED, numberOf, oneOf } from './common.js';
 import { ProgressBars } from './progress.js';
-
-/** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
-const INTERRUPTED = 130;
 
 interface PhantomCommandOptions {
   cases: string;
@@ -21,12 +17,6 @@ interface PhantomCommandOptions {
   quiet: boolean;
 }
 
-function numberOf(option: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value)) return value;
-  throw new SgpSamError('bad-argument', `${option} '${text}' is not a number`);
-}
-
 function rangeOf(text: string): { min: number; max: number } {
   const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());
   if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
@@ -35,11 +25,6 @@ function rangeOf(text: string): { min: number; max: number } {
     `--lesions '${text}' is not a number or a range`,
     'For instance: --lesions 1-8',
   );
-}
-
-function modalityOf(text: string): Modality | 'random' {
-  if (text === 'mr' || text === 'ct' || text === 'random') return text;
-  throw new SgpSamError('bad-argument', `--modality '${text}' is none of mr, ct, random`);
 }
 
 async function phantom(folder: string, options: PhantomCommandOptions): Promise<void> {
@@ -54,7 +39,7 @@ async function phantom(folder: string, options: PhantomCommandOptions): Promise<
       seed: numberOf('--seed', options.seed),
       size: numberOf('--size', options.size),
       spacing: numberOf('--spacing', options.spacing),
-      modality: modalityOf(options.modality),
+      modality: oneOf('--modality', options.modality, ['mr', 'ct', 'random'] as const),
       lesions: rangeOf(options.lesions),
       force: options.force,
       progress: bars.report,

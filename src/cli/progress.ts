@@ -11,6 +11,8 @@ const NAMES: Record<string, string> = {
   encode: 'encoding',
   convert: 'converting',
   phantoms: 'making phantoms',
+  cases: 'checking cases',
+  train: 'training',
 };
 
 export class ProgressBars {
@@ -22,11 +24,16 @@ export class ProgressBars {
   constructor(private readonly quiet: boolean) {}
 
   /** To be given to whatever takes a `Progress`. */
-  readonly report: Progress = ({ stage, done, total }) => {
+  readonly report = ({
+    stage,
+    done,
+    total,
+    note = '',
+  }: Parameters<Progress>[0] & { note?: string }): void => {
     if (this.quiet) return;
     if (stage !== this.stage) this.start(stage, total);
     const { scale } = UNITS[stage] ?? { scale: 1 };
-    this.bar?.update(Math.round(done / scale));
+    this.bar?.update(Math.round(done / scale), { note: note && `, ${note}` });
     if (done >= total) this.finish();
   };
 
@@ -38,12 +45,20 @@ export class ProgressBars {
     const { label, scale } = UNITS[stage] ?? { label: 'steps', scale: 1 };
     const name = (NAMES[stage] ?? stage).padEnd(16);
     this.bar = new SingleBar({
-      format: `${name} {bar} {value}/{total} ${label}, {eta_formatted} left`,
+      format: `${name} {bar} {value}/{total} ${label}, {eta_formatted} left{note}`,
       stream: process.stderr,
       clearOnComplete: true,
       hideCursor: true,
     });
-    this.bar.start(Math.round(total / scale), 0);
+    this.bar.start(Math.round(total / scale), 0, { note: '' });
+  }
+
+  /** A line between bars: what is worth keeping of a long stage. */
+  line(text: string): void {
+    if (this.quiet) return;
+    // The bar redraws itself below at its next update.
+    if (this.bar) process.stderr.write('\r\x1b[K');
+    process.stderr.write(`${text}\n`);
   }
 
   /** Ends the current stage's bar, saying how long it took if that was over a second. */

@@ -13,9 +13,9 @@ import { readNiftiFile, writeFileAtomic } from '../volumes/nifti.node.js';
 import { writeFloat, writeMask } from '../volumes/nifti-write.js';
 import { presets, resolvePreset } from '../volumes/presets.js';
 import type { Volume } from '../volumes/types.js';
-import { openWeightFile } from '../weights/file.node.js';
 import {
   type DeviceOptions,
+  defaultAdapter,
   deviceOptions,
   nameWhatWasNotRun,
   SUBMIT_BUDGET_MS,
@@ -24,6 +24,7 @@ import {
   withEngine,
 } from './common.js';
 import { ProgressBars } from './progress.js';
+import { openChosenWeights, SHIPPED, weightsName } from './weights.js';
 
 interface SegmentOptions extends DeviceOptions {
   point: string[];
@@ -31,15 +32,12 @@ interface SegmentOptions extends DeviceOptions {
   channel?: string;
   preset: string;
   weights?: string;
+  adapterWeights?: string;
   output: string;
   prob?: string;
   report?: string;
   png?: string;
 }
-
-const NEED_WEIGHTS =
-  'Give a SAM-Med3D or SGP-SAM checkpoint (.pth or .safetensors), or --weights formula:sgp-tiny to try the engine ' +
-  'with weights that were never trained.';
 
 function channelOf({ channel }: SegmentOptions): number | undefined {
   if (channel === undefined || /^\d+$/.test(channel))
@@ -60,9 +58,7 @@ function checkArguments(volume: string, options: SegmentOptions): void {
       'Click in the lesion: --point i,j,k (voxels) or with --mm in millimetres.',
     );
   }
-  if (options.weights === undefined)
-    throw new SgpSamError('bad-argument', 'no --weights were given', NEED_WEIGHTS);
-  if (options.weights.startsWith('formula:')) formulaWeights(options.weights);
+  if (options.weights?.startsWith('formula:')) formulaWeights(options.weights);
   resolvePreset(options.preset);
   channelOf(options);
   variantsOf(options);
@@ -72,7 +68,8 @@ function checkArguments(volume: string, options: SegmentOptions): void {
     ['--report', options.report, /\.json$/, '.json'],
     ['--png', options.png, /\.png$/, '.png'],
   ];
-  const taken = new Set([resolve(volume), resolve(options.weights)]);
+  const inputs = [volume, options.weights, options.adapterWeights].filter((path) => path !== undefined);
+  const taken = new Set(inputs.map((path) => resolve(path)));
   for (const [option, path, ending, name] of outputs) {
     if (path === undefined) continue;
     if (!ending.test(path))
@@ -121,19 +118,22 @@ function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
   return clicks;
 }
 
-async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<Model> {
-  const weights = options.weights as string;
-  const formula = weights.startsWith('formula:') ? formulaWeights(weights) : undefined;
-  const source = formula?.source ?? (await openWeightFile(weights));
+async function openModel(
+  engine: Engine,
+  options: SegmentOptions,
+  bars: ProgressBars,
+): Promise<{ model: Model; trained: boolean }> {
+  const { source, config, trained } = await openChosenWeights(options);
   try {
     nameWhatWasNotRun(source);
-    return await Model.load(engine, source, {
-      config: formula?.config,
+    const model = await Model.load(engine, source, {
+      config,
       regionMode: options.gateMode,
       variants: variantsOf(options),
       budgetMs: SUBMIT_BUDGET_MS,
       progress: bars.report,
     });
+    return { model, trained };
   } finally {
     await source.close();
   }
@@ -144,7 +144,7 @@ function reportOf(
   volume: Volume,
   clicks: readonly Click[],
   results: readonly Segmentation[],
-  model: Model,
+  { model, trained }: { model: Model; trained: boolean },
   times: { readVolumeMs: number; loadModelMs: number },
   options: SegmentOptions,
 ) {
@@ -155,8 +155,8 @@ function reportOf(
     volume: volume.name,
     dims: volume.dims,
     preset: last.roi.preset.name,
-    weights: options.weights,
-    trained: !(options.weights as string).startsWith('formula:'),
+    weights: weightsName(options),
+    trained,
     config,
     clicks: clicks.map(({ at, label }, i) => ({
       voxel: at,
@@ -219,7 +219,14 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
   return `${lines.join('\n')}\n`;
 }
 
-async function segment(path: string, options: SegmentOptions): Promise<void> {
+/** `--adapter` names a GPU adapter; a weights file given there can only mean the other kind. */
+function sortAdapters(options: SegmentOptions): SegmentOptions {
+  if (!options.adapter.endsWith('.safetensors')) return options;
+  return { ...options, adapterWeights: options.adapterWeights ?? options.adapter, adapter: defaultAdapter() };
+}
+
+async function segment(path: string, given: SegmentOptions): Promise<void> {
+  const options = sortAdapters(given);
   checkArguments(path, options);
   const channel = channelOf(options);
   const bars = new ProgressBars(options.quiet);
@@ -227,8 +234,8 @@ async function segment(path: string, options: SegmentOptions): Promise<void> {
     const { result: volume, ms: readVolumeMs } = await timed(() => readNiftiFile(path, { channel }));
     const clicks = clicksOf(volume, options);
     await withEngine(options, async (engine) => {
-      const { result: model, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
-      const session = new LesionSession(model, volume, { preset: options.preset });
+      const { result: opened, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
+      const session = new LesionSession(opened.model, volume, { preset: options.preset });
       const results: Segmentation[] = [];
       for (const [i, click] of clicks.entries()) {
         const probabilities = options.prob !== undefined && i === clicks.length - 1;
@@ -236,7 +243,7 @@ async function segment(path: string, options: SegmentOptions): Promise<void> {
       }
       bars.finish();
       const last = results[results.length - 1];
-      const report = reportOf(volume, clicks, results, model, { readVolumeMs, loadModelMs }, options);
+      const report = reportOf(volume, clicks, results, opened, { readVolumeMs, loadModelMs }, options);
 
       // Everything is computed; only now is anything written.
       const files: [string, Uint8Array][] = [[options.output, writeMask(volume, last.mask, options.output)]];
@@ -273,7 +280,11 @@ export function addSegment(program: Command): void {
     .option('--mm', 'points are world coordinates in millimetres (RAS+)', false)
     .option('--channel <n>', 'which channel of a 4-D volume, from 0')
     .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
-    .option('--weights <file>', 'a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained)')
+    .option(
+      '--weights <file>',
+      `a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained); default: the shipped ${SHIPPED}`,
+    )
+    .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
     .requiredOption('-o, --output <mask.nii.gz>', 'where the mask goes')
     .option('--prob <p.nii.gz>', 'also write probabilities (float32)')
     .option(

@@ -297,6 +297,11 @@ export class TrainStep {
     this.optimizer.writeMoment(which, name, values);
   }
 
+  /** How many numbers are trained. */
+  get trainedValues(): number {
+    return this.trained.reduce((sum, name) => sum + this.hot.slice(name).size / 4, 0);
+  }
+
   /** Updates done. */
   get updates(): number {
     return this.optimizer.steps;

@@ -4,6 +4,7 @@ export * from './convert.js';
 export { DTYPE_SIZE, decodeF32, elementCount, isFloatDType } from './dtype.js';
 export * from './formula.js';
 export * from './half.js';
+export * from './overlay.js';
 export { openPth, type PthSource } from './pth.js';
 export { openSafetensors } from './safetensors.js';
 export * from './safetensors-write.js';

@@ -1,0 +1,221 @@
+/** The options of `sgp-sam train`, from texts to a recipe. */
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import { configByName } from '../models/config.js';
+import { type ExportKind, exportKinds } from '../training/export.js';
+import { losses } from '../training/loss.js';
+import {
+  type Arm,
+  arms,
+  checkRecipe,
+  type GroupRecipe,
+  type LossName,
+  type Recipe,
+  TRAIN_DEFAULT,
+} from '../training/recipe.js';
+import { clickModes } from '../training/sampler.js';
+import { parseSchedule } from '../training/schedule.js';
+import { presets } from '../volumes/presets.js';
+import type { Modality } from '../volumes/synthetic/training-phantom.js';
+import { collect, type DeviceOptions, deviceOptions, numberOf, oneOf } from './common.js';
+
+export interface TrainOptions extends DeviceOptions {
+  output: string;
+  resume: boolean;
+  // data
+  phantoms?: string;
+  valPhantoms: string;
+  phantomSize: string;
+  phantomSpacing: string;
+  phantomModality: string;
+  phantomSeed: string;
+  label: string;
+  channel?: string;
+  target: string;
+  valFraction: string;
+  skipBadCases: boolean;
+  preset: string;
+  // model
+  arm: string;
+  weights?: string;
+  init?: string;
+  config: string;
+  train?: string;
+  export: string;
+  // optimisation
+  loss?: string;
+  samples?: string;
+  epochs: string;
+  lr: string;
+  weightDecay: string;
+  group: string[];
+  schedule: string;
+  warmup: string;
+  accumulate: string;
+  clip: string;
+  seed: string;
+  // sampling
+  firstClick: string;
+  clicks: string;
+  flips: boolean;
+  gateNoise: boolean;
+  // validation
+  validateEvery?: string;
+  validateLesions: string;
+  patience: string;
+  checkpointSeconds: string;
+}
+
+export const trainDescription =
+  'train SGP-SAM or SAM-Med3D on a folder in the Medical Segmentation Decathlon’s layout, or on phantoms; ' +
+  'a run that was stopped goes on with --resume, to the same bits';
+
+/** Adds the options to the command. */
+export function trainOptions(command: Command): Command {
+  command
+    .argument('[folder]', 'the data set (dataset.json, imagesTr, labelsTr); or use --phantoms')
+    .requiredOption('-o, --output <run>', 'the run’s folder: checkpoint, log, report and weights')
+    .option('--resume', 'go on with the run in that folder, if there is one', false)
+    .option('--phantoms <n>', 'train on this many phantoms, made on the fly')
+    .option('--val-phantoms <n>', 'and validate on this many others', '16')
+    .option('--phantom-size <n>', 'their voxels along each axis', '96')
+    .option('--phantom-spacing <mm>', 'edge of their voxels', '1.5')
+    .option('--phantom-modality <name>', 'mr, ct or random', 'random')
+    .option('--phantom-seed <n>', 'other seeds make other phantoms', '1')
+    .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
+    .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
+    .option('--target <what>', 'a click means its connected component, or all of the label', 'component')
+    .option(
+      '--val-fraction <f>',
+      'share of the cases to validate with, where dataset.json lists none for it',
+      '0.2',
+    )
+    .option('--skip-bad-cases', 'name unreadable cases and go on without them', false)
+    .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
+    .option(
+      '--arm <name>',
+      `${Object.keys(arms).join(', ')}: with or without SGPMs, Dice or Zoom Loss`,
+      'sgp-zoom',
+    )
+    .option('--weights <file>', 'base weights (.pth or .safetensors) to fine-tune')
+    .option('--init <seed>', 'begin from random values instead, of this seed')
+    .option('--config <name>', 'the configuration to begin from random values', 'sgp-small')
+    .option(
+      '--train <patterns>',
+      `what is trained, names with * and commas (default: ${TRAIN_DEFAULT}, or everything with --init)`,
+    )
+    .option('--export <what>', 'full weights, or an adapter of what was trained alone', 'full')
+    .option('--loss <name>', `${Object.keys(losses).join(', ')} (default: the arm’s)`)
+    .option('--samples <n>', 'how many cubes are drawn in all (default: epochs times cases)')
+    .option('--epochs <n>', 'passes over the cases', '100')
+    .option('--lr <rate>', 'learning rate', '1e-4')
+    .option('--weight-decay <rate>', 'weight decay', '1e-4')
+    .option(
+      '--group <names:lr=f,wd=w>',
+      'learning rate factor and weight decay of parameters by name (repeatable)',
+      collect,
+      [],
+    )
+    .option('--schedule <s>', 'constant, cosine[:FLOOR] or multi-step:FRACTION,…:GAMMA', 'cosine')
+    .option('--warmup <n>', 'cubes of linear warm-up', '0')
+    .option('--accumulate <n>', 'gradients per update', '1')
+    .option('--clip <norm>', 'largest global norm of a gradient; 0 for any', '0')
+    .option('--seed <n>', 'of sampling and order', '1')
+    .option('--first-click <where>', clickModes.join(', '), 'center')
+    .option(
+      '--clicks <n>',
+      'most clicks per cube; those after the first are on errors of the prediction',
+      '1',
+    )
+    .option('--no-flips', 'no mirroring')
+    .option('--gate-noise', 'logistic noise on the gates', false)
+    .option('--validate-every <n>', 'cubes between validations (default: one pass over the cases)')
+    .option('--validate-lesions <n>', 'lesions per case in them, at most', '3')
+    .option('--patience <n>', 'end after this many validations without an improvement; 0: never', '0')
+    .option('--checkpoint-seconds <s>', 'time between checkpoints', '60');
+  return deviceOptions(command);
+}
+
+function groupOf(text: string): GroupRecipe {
+  const match = /^(.+):((?:lr|wd)=[^,]+(?:,(?:lr|wd)=[^,]+)?)$/.exec(text);
+  if (!match) {
+    throw new SgpSamError(
+      'bad-argument',
+      `--group '${text}' is not names:lr=f,wd=w`,
+      'For instance: --group "sgpm.*:lr=2,wd=0"',
+    );
+  }
+  const settings = new Map(match[2].split(',').map((part) => part.split('=') as [string, string]));
+  return {
+    names: match[1],
+    lr: numberOf('--group lr', settings.get('lr') ?? '1'),
+    weightDecay: numberOf('--group wd', settings.get('wd') ?? '1e-4'),
+  };
+}
+
+export const exportOf = (options: TrainOptions): ExportKind => oneOf('--export', options.export, exportKinds);
+export const armOf = (options: TrainOptions): Arm => oneOf('--arm', options.arm, Object.keys(arms) as Arm[]);
+export const modalityOf = (options: TrainOptions): Modality | 'random' =>
+  oneOf('--phantom-modality', options.phantomModality, ['mr', 'ct', 'random'] as const);
+export const targetOf = (options: TrainOptions): 'component' | 'label' =>
+  oneOf('--target', options.target, ['component', 'label'] as const);
+
+/** What can be found wrong before any data is read. */
+export function checkTrainOptions(folder: string | undefined, options: TrainOptions): void {
+  const { phantoms, weights, init } = options;
+  if ((folder === undefined) === (phantoms === undefined)) {
+    throw new SgpSamError(
+      'bad-argument',
+      folder === undefined ? 'nothing to train on' : `both ${folder} and --phantoms`,
+      'Give a data set’s folder, or --phantoms 200.',
+    );
+  }
+  if ((weights === undefined) === (init === undefined)) {
+    throw new SgpSamError(
+      'bad-argument',
+      weights === undefined ? 'nothing to begin from' : 'both --weights and --init',
+      'Give --weights FILE to fine-tune, or --init 1 to begin from random values.',
+    );
+  }
+  if (init !== undefined) configByName(options.config);
+  exportOf(options);
+  armOf(options);
+  modalityOf(options);
+  targetOf(options);
+  const fraction = numberOf('--val-fraction', options.valFraction);
+  if (!(fraction >= 0 && fraction < 1))
+    throw new SgpSamError('bad-argument', `--val-fraction ${fraction} is not between 0 and 1`);
+}
+
+/** The recipe, once it is known how many cases there are. */
+export function recipeOf(options: TrainOptions, cases: number): Recipe {
+  const arm = armOf(options);
+  const number = (option: string, text: string) => numberOf(`--${option}`, text);
+  const loss = options.loss ?? arms[arm].loss;
+  const recipe: Recipe = {
+    arm,
+    loss: oneOf('--loss', loss, Object.keys(losses) as LossName[]),
+    seed: number('seed', options.seed),
+    samples:
+      options.samples === undefined
+        ? Math.ceil(number('epochs', options.epochs) * cases)
+        : number('samples', options.samples),
+    lr: number('lr', options.lr),
+    weightDecay: number('weight-decay', options.weightDecay),
+    schedule: parseSchedule(options.schedule, number('warmup', options.warmup)),
+    train: options.train ?? (options.init === undefined ? TRAIN_DEFAULT : '*'),
+    groups: options.group.map(groupOf),
+    accumulate: number('accumulate', options.accumulate),
+    clip: number('clip', options.clip),
+    firstClick: oneOf('--first-click', options.firstClick, clickModes),
+    clicks: number('clicks', options.clicks),
+    flips: options.flips,
+    gateNoise: options.gateNoise,
+    validateEvery:
+      options.validateEvery === undefined ? cases : number('validate-every', options.validateEvery),
+    validateLesions: number('validate-lesions', options.validateLesions),
+    patience: number('patience', options.patience),
+  };
+  checkRecipe(recipe);
+  return recipe;
+}

@@ -1,0 +1,75 @@
+/** Which weights a command runs: files, adapters over them, formulas, and those that ship with the package. */
+import { existsSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SgpSamError } from '../errors.js';
+import type { ModelConfig } from '../models/config.js';
+import { formulaWeights } from '../session/model.js';
+import { openWeightFile } from '../weights/file.node.js';
+import { overlayWeights } from '../weights/overlay.js';
+import type { WeightSource } from '../weights/weight-source.js';
+
+/** The weights that ship, in the package's folder `weights`. */
+export const SHIPPED = 'sgp-small.safetensors';
+
+export interface WeightChoice {
+  /** A file, or formula:CONFIG[:seed]; the shipped weights if not given. */
+  readonly weights?: string | undefined;
+  /** What `train --export adapter` wrote, to lay over the weights. */
+  readonly adapterWeights?: string | undefined;
+}
+
+/** Where the shipped weights are; undefined in a copy that lacks them. */
+export function shippedWeights(): string | undefined {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (;;) {
+    const file = join(folder, 'weights', SHIPPED);
+    if (existsSync(file)) return file;
+    const above = dirname(folder);
+    if (above === folder) return undefined;
+    folder = above;
+  }
+}
+
+/** The name by which messages and reports call the weights. */
+export function weightsName({ weights, adapterWeights }: WeightChoice): string {
+  const base = weights ?? `the shipped ${SHIPPED}`;
+  return adapterWeights === undefined ? base : `${basename(adapterWeights)} over ${base}`;
+}
+
+/**
+ * Opens the chosen weights.
+ * @throws SgpSamError `bad-argument` for an impossible formula, or an adapter over one; `bad-weights`, `bad-file`
+ */
+export async function openChosenWeights({
+  weights,
+  adapterWeights,
+}: WeightChoice): Promise<{ source: WeightSource; config?: ModelConfig; trained: boolean }> {
+  if (weights?.startsWith('formula:')) {
+    if (adapterWeights === undefined) return { ...formulaWeights(weights), trained: false };
+    throw new SgpSamError(
+      'bad-argument',
+      `${adapterWeights} cannot be laid over ${weights}`,
+      'Give the weights that it was trained over.',
+    );
+  }
+  const file = weights ?? shippedWeights();
+  if (file === undefined) {
+    throw new SgpSamError(
+      'bad-file',
+      `weights/${SHIPPED}, the weights that ship with this package, is not there`,
+      'Install the package anew, or give --weights.',
+    );
+  }
+  const base = await openWeightFile(file);
+  if (adapterWeights === undefined) return { source: base, trained: true };
+  let adapter: WeightSource | undefined;
+  try {
+    adapter = await openWeightFile(adapterWeights);
+    return { source: overlayWeights(base, adapter), trained: true };
+  } catch (error) {
+    await adapter?.close();
+    await base.close();
+    throw error;
+  }
+}

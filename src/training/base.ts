@@ -1,0 +1,52 @@
+/** What training begins from: base weights, with first values for what they lack. */
+import { SgpSamError } from '../errors.js';
+import { defaultSgpm, type ModelConfig } from '../models/config.js';
+import { inferConfig } from '../models/infer.js';
+import { initialSource } from '../models/initial.js';
+import { modelParameters } from '../models/parameters.js';
+import { checkTensors } from '../weights/check.js';
+import type { WeightSource } from '../weights/weight-source.js';
+import { type Arm, arms, configOfArm } from './recipe.js';
+
+export interface BaseWeights {
+  readonly config: ModelConfig;
+  /** Values in PyTorch's layout. */
+  readonly read: (name: string) => Promise<Float32Array>;
+  /** What they are, for people. */
+  readonly description: string;
+}
+
+/** First values for a whole configuration: training from nothing. */
+export function initialBase(arm: Arm, config: ModelConfig, seed: number): BaseWeights {
+  const own = configOfArm(arm, config);
+  const source = initialSource(own, seed);
+  return { config: own, read: (name) => source.readF32(name), description: source.name };
+}
+
+/**
+ * A checkpoint, as the arm wants it: SGPMs that it lacks are added at SPEC's defaults (they change nothing at first),
+ * SGPMs that the arm has no use for are left out.
+ * @throws SgpSamError `bad-weights` when it is no SAM-Med3D or SGP-SAM checkpoint
+ */
+export function checkpointBase(arm: Arm, source: WeightSource, seed: number): BaseWeights {
+  const found = inferConfig(source.tensors, source.metadata, source.name);
+  const needs = arms[arm].sgpm && !found.sgpm;
+  if (needs && found.global.length === 0) {
+    throw new SgpSamError(
+      'bad-weights',
+      `${source.name}: has no SGPMs, and no global blocks to put them after`,
+      'Give weights with SGPMs, or choose an arm without.',
+    );
+  }
+  const config = configOfArm(arm, needs ? { ...found, sgpm: defaultSgpm(found) } : found);
+  const specs = modelParameters(config);
+  const given = specs.filter(({ name }) => !(needs && name.startsWith('sgpm.')));
+  const used = new Set(specs.map(({ name }) => name));
+  checkTensors(source, new Map(given.map(({ name, shape }) => [name, shape])), {
+    allowLeftOver: (name) => name.startsWith('sgpm.') && !used.has(name),
+  });
+  const added = initialSource(config, seed);
+  const read = (name: string) =>
+    needs && name.startsWith('sgpm.') ? added.readF32(name) : source.readF32(name);
+  return { config, read, description: source.name };
+}

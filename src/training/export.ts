@@ -1,0 +1,49 @@
+/** Trained weights as safetensors: the whole model, or an adapter of what was trained alone. */
+import { modelParameters } from '../models/parameters.js';
+import { ADAPTER_FORMAT } from '../weights/overlay.js';
+import { safetensorsChunks } from '../weights/safetensors-write.js';
+import type { TensorInfo } from '../weights/weight-source.js';
+import type { CheckpointRun } from './checkpoint.js';
+import { type JsonObject, jsonText } from './json.js';
+import type { TrainStep } from './step.js';
+
+export const exportKinds = ['full', 'adapter'] as const;
+export type ExportKind = (typeof exportKinds)[number];
+
+/**
+ * The chunks of a weights file.
+ * @param kind `full`: every parameter. `adapter`: the trained ones, and checksums of the frozen ones, over which
+ *   `overlayWeights` lays them
+ * @param scores how good they are, for the metadata
+ */
+export function weightChunks(
+  step: TrainStep,
+  kind: ExportKind,
+  run: CheckpointRun,
+  scores: JsonObject,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  const { config } = step;
+  const trained = new Set(step.trained);
+  const tensors = modelParameters(config)
+    .filter(({ name }) => kind === 'full' || trained.has(name))
+    .map(({ name, shape }): TensorInfo => ({ name, dtype: 'F32', shape }));
+  const metadata = {
+    format: kind === 'full' ? 'sgp-sam weights' : ADAPTER_FORMAT,
+    config: jsonText(config, 'config'),
+    ...(config.sgpm
+      ? {
+          'sgpm.sites': jsonText(config.sgpm.sites, 'sites'),
+          'sgpm.dilations': jsonText(config.sgpm.dilations, 'dilations'),
+        }
+      : {}),
+    base: run.base,
+    recipe: jsonText(run.recipe, 'recipe'),
+    scores: jsonText(scores, 'scores'),
+    ...(kind === 'adapter' ? { frozen: jsonText(Object.fromEntries(step.frozen), 'frozen') } : {}),
+  };
+  const read = async ({ name }: TensorInfo): Promise<Uint8Array<ArrayBuffer>> => {
+    const values = await step.parameter(name);
+    return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+  };
+  return safetensorsChunks(tensors, read, metadata);
+}

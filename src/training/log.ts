@@ -1,0 +1,201 @@
+/** The training log: one JSON object per line, appended while a run goes on and read for its report and its resumption. */
+import { SgpSamError } from '../errors.js';
+import type { ModelConfig } from '../models/config.js';
+import { isJsonObject, type JsonObject, jsonText } from './json.js';
+import type { Recipe } from './recipe.js';
+import type { LossParts } from './step.js';
+import type { TrainerProgress } from './trainer.js';
+import type { SizeSummary } from './validation.js';
+
+/** A run begins, or goes on after a stop. */
+export interface RunEntry {
+  readonly kind: 'run';
+  readonly config: ModelConfig;
+  readonly recipe: Recipe;
+  /** What was trained on and validated with. */
+  readonly data: JsonObject;
+  /** Which base weights. */
+  readonly base: string;
+  /** Which device computed. */
+  readonly adapter: string;
+  /** Numbers in the trained parameters. */
+  readonly trained: number;
+  /** Of this program. */
+  readonly version: string;
+}
+
+/** One click on one cube. */
+export interface StepEntry {
+  readonly kind: 'step';
+  /** The cube's number, from 0. */
+  readonly sample: number;
+  /** From 1. */
+  readonly click: number;
+  readonly clicks: number;
+  readonly case: string;
+  /** The lesion's volume. */
+  readonly millilitres: number;
+  /** Before the update; the parts without their factors. */
+  readonly loss: LossParts;
+  /** Before clipping; absent where gradients were only accumulated. */
+  readonly gradNorm?: number | undefined;
+  readonly lr: number;
+  readonly ms: number;
+}
+
+/** A validation between cubes. */
+export interface ValidationEntry {
+  readonly kind: 'validation';
+  /** Cubes done. */
+  readonly sample: number;
+  /** Mean over lesions. */
+  readonly dice: number;
+  /** Share of open channels per SGPM. */
+  readonly open: readonly number[];
+  readonly sizes: readonly SizeSummary[];
+  /** Whether it was the best so far. */
+  readonly best: boolean;
+  readonly ms: number;
+}
+
+/** The run is over. */
+export interface EndEntry {
+  readonly kind: 'end';
+  readonly ended: NonNullable<TrainerProgress['ended']>;
+  /** Cubes done. */
+  readonly samples: number;
+  readonly best: TrainerProgress['best'];
+  /** Wall-clock time of the process that came to the end; what ran before it was resumed is not in it. */
+  readonly seconds: number;
+}
+
+export type LogEntry = RunEntry | StepEntry | ValidationEntry | EndEntry;
+
+/**
+ * An entry's line, with its newline.
+ * @throws SgpSamError `bad-argument` naming a number that is NaN or infinite
+ */
+export function logLine(entry: LogEntry): string {
+  return `${jsonText(entry, `log entry '${entry.kind}'`)}\n`;
+}
+
+type Check = (value: unknown) => boolean;
+
+const number: Check = (value) => typeof value === 'number' && Number.isFinite(value);
+const text: Check = (value) => typeof value === 'string';
+const flag: Check = (value) => typeof value === 'boolean';
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+const has =
+  (fields: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    isJsonObject(value) && wrongField(value, fields) === undefined;
+
+function wrongField(value: JsonObject, fields: Readonly<Record<string, Check>>): string | undefined {
+  const own = (field: string) => (Object.hasOwn(value, field) ? value[field] : undefined);
+  return Object.keys(fields).find((field) => !fields[field](own(field)));
+}
+
+/** Of configuration and recipe only what reading a log relies on: a log outlives the program that wrote it. */
+const FIELDS: {
+  readonly [K in LogEntry['kind']]: Readonly<
+    Record<Exclude<keyof Extract<LogEntry, { kind: K }>, 'kind'>, Check>
+  >;
+} = {
+  run: {
+    config: has({ name: text, sgpm: optional(has({ sites: listOf(number) })) }),
+    recipe: has({ arm: text, loss: text, samples: number, clip: number, patience: number }),
+    data: isJsonObject,
+    base: text,
+    adapter: text,
+    trained: number,
+    version: text,
+  },
+  step: {
+    sample: number,
+    click: number,
+    clicks: number,
+    case: text,
+    millilitres: number,
+    loss: has({ total: number, dice: number, focal: number, ce: number }),
+    gradNorm: optional(number),
+    lr: number,
+    ms: number,
+  },
+  validation: {
+    sample: number,
+    dice: number,
+    open: listOf(number),
+    sizes: listOf(has({ name: text, lesions: number, dice: listOf(number), open: listOf(number) })),
+    best: flag,
+    ms: number,
+  },
+  end: {
+    ended: (value) => value === 'all samples' || value === 'no improvement',
+    samples: number,
+    best: (value) => value === null || has({ dice: number, sample: number })(value),
+    seconds: number,
+  },
+};
+
+function entryOf(value: unknown, line: number): LogEntry {
+  const fail = (what: string): never => {
+    throw new SgpSamError('bad-file', `training log, line ${line}: ${what}`);
+  };
+  if (!isJsonObject(value)) return fail('is not an object');
+  const { kind } = value;
+  if (typeof kind !== 'string' || !Object.hasOwn(FIELDS, kind))
+    return fail(`there is no entry of kind ${JSON.stringify(kind) ?? 'undefined'}`);
+  const wrong = wrongField(value, FIELDS[kind as LogEntry['kind']]);
+  if (wrong !== undefined) fail(`'${wrong}' of a '${kind}' entry is missing or not what it should be`);
+  return value as unknown as LogEntry;
+}
+
+/**
+ * The entries of a log. A last line that ends in the middle is left out: its process was killed while it wrote.
+ * @throws SgpSamError `bad-file` naming the number of any other line that is not an entry
+ */
+export function parseLog(text: string): LogEntry[] {
+  const lines = text.split('\n');
+  // What follows the last newline: nothing, or a line without its end.
+  const unended = lines.length;
+  if (lines[unended - 1] === '') lines.pop();
+  const entries: LogEntry[] = [];
+  for (const [i, line] of lines.entries()) {
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch (cause) {
+      // No proper beginning of an object is an object: a line that parses lost its newline at most.
+      if (i + 1 === unended) break;
+      throw new SgpSamError('bad-file', `training log, line ${i + 1}: is not JSON`, undefined, { cause });
+    }
+    entries.push(entryOf(value, i + 1));
+  }
+  return entries;
+}
+
+/**
+ * What a run that goes on after `samples` cubes keeps of its log: the rest it will do again.
+ * @param samples cubes done, as its checkpoint has it
+ */
+export function keepUpTo(entries: readonly LogEntry[], samples: number): LogEntry[] {
+  return entries.filter((entry) => {
+    switch (entry.kind) {
+      case 'run':
+        return true;
+      case 'step':
+        return entry.sample < samples;
+      case 'validation':
+        return entry.sample <= samples;
+      case 'end':
+        return false;
+    }
+  });
+}

@@ -1,0 +1,470 @@
+/** A training log as one HTML document for people: nothing in it comes from elsewhere, so it can be kept and sent. */
+import {
+  CHART_STYLE,
+  type Chart,
+  chartHtml,
+  escapeHtml,
+  numeral,
+  type Point,
+  runningMedian,
+  type Series,
+  thin,
+} from './chart.js';
+import { isJsonObject, type Json } from './json.js';
+import type { EndEntry, LogEntry, RunEntry, StepEntry, ValidationEntry } from './log.js';
+import type { Recipe } from './recipe.js';
+
+/** Points of a curve, and of raw values, at most: more than a chart has room for. */
+const CURVE_POINTS = 300;
+const RAW_POINTS = 800;
+
+const STYLE = `
+:root{color-scheme:light dark;--text:#1b2430;--page:#fff;--card:#f4f6f9}
+@media (prefers-color-scheme:dark){:root{--text:#e3e8ef;--page:#12161c;--card:#1b212a}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:1rem;max-width:76rem;color:var(--text);background:var(--page);font:16px/1.45 system-ui,sans-serif}
+h1{margin:.2rem 0;font-size:1.5rem}
+h2{margin:1.8rem 0 .6rem;font-size:1.15rem}
+h3{margin:1rem 0 .3rem;font-size:1rem}
+.state{margin:0 0 .8rem;font-size:1.05rem}
+.charts{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
+dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.15rem 1rem;margin:0;padding:.7rem .9rem;border-radius:.4rem;background:var(--card)}
+dt{color:var(--axis)}
+dd{margin:0;overflow-wrap:anywhere}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid var(--grid)}
+th:first-child,td:first-child{text-align:left}
+tr:last-child.all td{font-weight:600}
+`;
+
+/** A log sorted by kind, with what holds for the whole. */
+interface Log {
+  readonly runs: readonly RunEntry[];
+  readonly steps: readonly StepEntry[];
+  readonly validations: readonly ValidationEntry[];
+  readonly run: RunEntry | undefined;
+  /** The end, unless the run went on after it. */
+  readonly end: EndEntry | undefined;
+  readonly best: ValidationEntry | undefined;
+}
+
+function sorted(entries: readonly LogEntry[]): Log {
+  const of = <K extends LogEntry['kind']>(kind: K) =>
+    entries.filter((entry): entry is Extract<LogEntry, { kind: K }> => entry.kind === kind);
+  const [runs, validations] = [of('run'), of('validation')];
+  const last = entries.at(-1);
+  return {
+    runs,
+    validations,
+    steps: of('step'),
+    run: runs.at(-1),
+    end: last?.kind === 'end' ? last : undefined,
+    best: validations.findLast(({ best }) => best),
+  };
+}
+
+type Facts = readonly (readonly [name: string, value: string | undefined])[];
+
+/** Facts that are undefined are left out. */
+function factList(facts: Facts): string {
+  const rows = facts.flatMap(([name, value]) =>
+    value === undefined ? [] : [`<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`],
+  );
+  return rows.length === 0 ? '<p>None.</p>' : `<dl>\n${rows.join('\n')}\n</dl>`;
+}
+
+/** The first row's cells name the columns. */
+function table(rows: readonly (readonly string[])[], lastClass = ''): string {
+  const line = (cells: readonly string[], tag: string) =>
+    cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('');
+  const [names, ...body] = rows;
+  const lines = body.map((cells, i) => {
+    const marked = lastClass && i === body.length - 1 ? ` class="${lastClass}"` : '';
+    return `<tr${marked}>${line(cells, 'td')}</tr>`;
+  });
+  return `<div class="wide"><table>\n<thead><tr>${line(names, 'th')}</tr></thead>\n<tbody>\n${lines.join('\n')}\n</tbody>\n</table></div>`;
+}
+
+const section = (title: string, ...parts: readonly string[]): string =>
+  `<section>\n<h2>${escapeHtml(title)}</h2>\n${parts.join('\n')}\n</section>`;
+
+const diceText = (dice: number): string => dice.toFixed(3);
+const shareText = (share: number): string => `${numeral(Math.round(share * 1000) / 10)} %`;
+const plural = (count: number, one: string): string => `${numeral(count)} ${one}${count === 1 ? '' : 's'}`;
+const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
+  items.reduce((total, item) => total + of(item), 0);
+
+/** A time span in the two units that matter. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${numeral(Math.round(ms))} ms`;
+  // Rounded first: 59.96 s are a minute.
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return `${numeral(Math.round(ms / 100) / 10)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.round(ms / 60_000);
+  return `${numeral(Math.floor(minutes / 60))} h ${minutes % 60} min`;
+}
+
+const CUBES = 'cubes done';
+
+/** Where on the charts' axis a click is: the last of a cube is where it is done. */
+const placeOf = ({ sample, click, clicks }: StepEntry): number => sample + click / clicks;
+
+const pointsOf = (steps: readonly StepEntry[], of: (step: StepEntry) => number): Point[] =>
+  steps.map((step) => [placeOf(step), of(step)]);
+
+function modulesOf(log: Log): string[] {
+  const sites = log.run?.config.sgpm?.sites ?? [];
+  const count = log.validations.reduce((most, { open }) => Math.max(most, open.length), sites.length);
+  return Array.from({ length: count }, (_, j) =>
+    j < sites.length ? `sgpm.${j} (block ${sites[j]})` : `sgpm.${j}`,
+  );
+}
+
+function lossChart({ steps, run }: Log): string {
+  const raw = pointsOf(steps, ({ loss }) => loss.total);
+  const window = Math.min(1001, 2 * Math.floor(steps.length / 100) + 9);
+  const parts = (
+    ['dice', 'focal', ...(run?.recipe.loss === 'dice-ce' ? (['ce'] as const) : [])] as const
+  ).map((part, i) => ({
+    name: { dice: 'Dice part', focal: 'focal part', ce: 'cross-entropy part' }[part],
+    colour: i + 1,
+    style: 'dashed' as const,
+    points: runningMedian(
+      pointsOf(steps, ({ loss }) => loss[part]),
+      window,
+      CURVE_POINTS,
+    ),
+  }));
+  const curves: Series[] = [
+    ...parts,
+    { name: 'total', colour: 0, style: 'line', points: runningMedian(raw, window, CURVE_POINTS) },
+  ];
+  // A few spikes would press everything else into a line.
+  const totals = raw.map(([, y]) => y).sort((a, b) => a - b);
+  const usual = totals[Math.floor(0.99 * (totals.length - 1))] ?? 0;
+  const top = Math.max(usual, ...curves.flatMap(({ points }) => points.map(([, y]) => y))) * 1.05;
+  const above = totals.filter((y) => y > top).length;
+  const edge = above > 0 ? ` ${plural(above, 'point')} above ${numeral(top)} at the upper edge.` : '';
+  return chartHtml({
+    title: `Loss (${run?.recipe.loss ?? 'unknown'})`,
+    x: CUBES,
+    y: 'loss',
+    scale: 'linear',
+    range: top > 0 ? [Math.min(0, totals[0] ?? 0), top] : undefined,
+    series: [
+      { name: 'total, each click', colour: 0, style: 'dots', points: thin(raw, RAW_POINTS) },
+      ...curves,
+    ],
+    note: `Curves: median of ${window} clicks; parts without their factors in the total.${edge}`,
+  });
+}
+
+function diceChart({ validations, best }: Log): string {
+  const names = [...new Set(validations.flatMap(({ sizes }) => sizes.map(({ name }) => name)))];
+  const bySize = names.map((name, i): Series => {
+    const points = validations.flatMap(({ sample, sizes }) => {
+      const dice = sizes.find((size) => size.name === name)?.dice[0];
+      return dice === undefined ? [] : [[sample, dice] as const];
+    });
+    return { name, colour: i + 1, style: 'dashed', points: thin(points, CURVE_POINTS) };
+  });
+  const all = validations.map(({ sample, dice }): Point => [sample, dice]);
+  const text = best && `best ${diceText(best.dice)} after ${numeral(best.sample)}`;
+  return chartHtml({
+    title: 'Validation Dice',
+    x: CUBES,
+    y: 'mean Dice after one click',
+    scale: 'linear',
+    range: [0, 1],
+    series: [...bySize, { name: 'all lesions', colour: 0, style: 'line', points: thin(all, CURVE_POINTS) }],
+    marks: best && text ? [{ at: [best.sample, best.dice], text, colour: 0 }] : [],
+  });
+}
+
+function opennessChart(log: Log): string {
+  const series = modulesOf(log).map((name, j): Series => {
+    const points = log.validations.flatMap(({ sample, open }) =>
+      open[j] === undefined ? [] : [[sample, open[j]] as const],
+    );
+    // The palette's colours come round again as dashes.
+    return {
+      name,
+      colour: j,
+      style: Math.floor(j / 6) % 2 === 0 ? 'line' : 'dashed',
+      points: thin(points, CURVE_POINTS),
+    };
+  });
+  return chartHtml({
+    title: 'Gates: open channels per SGPM',
+    x: CUBES,
+    y: 'open channels, mean over validation lesions',
+    scale: 'linear',
+    percent: true,
+    range: [0, 1],
+    series,
+  });
+}
+
+function rateChart({ steps }: Log): string {
+  const points = thin(
+    pointsOf(steps, ({ lr }) => lr),
+    CURVE_POINTS,
+  );
+  const series: Series[] = [{ name: 'learning rate', colour: 0, style: 'line', points }];
+  return chartHtml({ title: 'Learning rate', x: CUBES, y: 'learning rate', scale: 'log', series });
+}
+
+function gradientChart({ steps, run }: Log): string {
+  const raw = steps.flatMap((step): Point[] =>
+    step.gradNorm === undefined ? [] : [[placeOf(step), step.gradNorm]],
+  );
+  const window = Math.min(1001, 2 * Math.floor(raw.length / 100) + 9);
+  const clip = run?.recipe.clip ?? 0;
+  const chart: Chart = {
+    title: 'Gradient norm',
+    x: CUBES,
+    y: 'L2 norm before clipping',
+    scale: 'log',
+    series: [
+      { name: 'each update', colour: 2, style: 'dots', points: thin(raw, RAW_POINTS) },
+      {
+        name: `median of ${window}`,
+        colour: 2,
+        style: 'line',
+        points: runningMedian(raw, window, CURVE_POINTS),
+      },
+    ],
+    levels: clip > 0 ? [{ y: clip, text: `clipped above ${numeral(clip)}` }] : [],
+  };
+  return chartHtml(chart);
+}
+
+function sizeTable(validation: ValidationEntry, modules: readonly string[]): string {
+  const { sizes } = validation;
+  const lesions = sum(sizes, (size) => size.lesions);
+  const clicks = sizes[0]?.dice.length ?? 1;
+  // Classes are means over their lesions, so the whole is their mean with lesions as weights.
+  const whole = (of: (size: (typeof sizes)[number]) => number) =>
+    sum(sizes, (size) => size.lesions * of(size)) / lesions;
+  const dice = Array.from({ length: clicks }, (_, c) => (c === 0 ? 'Dice' : `Dice, click ${c + 1}`));
+  const rows = sizes.map(({ name, lesions, dice, open }) => [
+    name,
+    numeral(lesions),
+    ...dice.map(diceText),
+    ...open.map(shareText),
+  ]);
+  const more = dice.slice(1).map((_, c) => diceText(whole((size) => size.dice[c + 1])));
+  const all = [
+    'all',
+    lesions > 0 ? numeral(lesions) : '–',
+    diceText(validation.dice),
+    ...more,
+    ...validation.open.map(shareText),
+  ];
+  const open = modules.slice(0, validation.open.length).map((name) => `${name} open`);
+  return table([['Lesion size', 'Lesions', ...dice, ...open], ...rows, all], 'all');
+}
+
+function sizeSection(log: Log): string {
+  const last = log.validations.at(-1);
+  if (!last) return section('By lesion size', '<p>No validation yet.</p>');
+  const { best } = log;
+  const modules = modulesOf(log);
+  const after = ({ sample }: ValidationEntry) => `after ${plural(sample, 'cube')}`;
+  const heading = (text: string) => `<h3>${escapeHtml(text)}</h3>`;
+  const same = best === last;
+  const parts = [
+    heading(`Last validation, ${after(last)}${same ? ': the best' : ''}`),
+    sizeTable(last, modules),
+  ];
+  if (best && !same) parts.push(heading(`Best validation, ${after(best)}`), sizeTable(best, modules));
+  return section('By lesion size', ...parts);
+}
+
+/** Of so many clicks, the newest: what was hard at first need not be now. */
+const RECENT = 2000;
+const HARDEST = 6;
+
+/** Where to look first when a run does not learn: a case whose loss stays high may be a bad one. */
+function hardestSection({ steps }: Log): string {
+  const groups = new Map<string, StepEntry[]>();
+  const recent = steps.slice(-RECENT);
+  for (const step of recent) groups.set(step.case, [...(groups.get(step.case) ?? []), step]);
+  if (groups.size === 0) return '';
+  const rows = [...groups].map(([name, own]) => ({
+    name,
+    clicks: own.length,
+    millilitres: sum(own, (step) => step.millilitres) / own.length,
+    loss: sum(own, ({ loss }) => loss.total) / own.length,
+  }));
+  rows.sort((a, b) => b.loss - a.loss);
+  return section(
+    `Cases with the highest loss, last ${plural(recent.length, 'click')}`,
+    table([
+      ['Case', 'Clicks', 'Mean lesion (mL)', 'Mean loss'],
+      ...rows
+        .slice(0, HARDEST)
+        .map(({ name, clicks, millilitres, loss }) => [
+          name,
+          numeral(clicks),
+          numeral(millilitres),
+          numeral(loss),
+        ]),
+    ]),
+  );
+}
+
+/** Names with units for a recipe's fields; the type makes sure that none is forgotten. */
+const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
+  arm: 'arm',
+  loss: 'loss',
+  seed: 'seed',
+  samples: 'cubes in all',
+  lr: 'learning rate',
+  weightDecay: 'weight decay',
+  schedule: 'schedule',
+  train: 'trained parameters',
+  groups: 'parameter groups',
+  accumulate: 'clicks per update',
+  clip: 'gradient norm at most (0: any)',
+  firstClick: 'first click',
+  clicks: 'clicks per cube at most',
+  flips: 'flips',
+  gateNoise: 'noise on gates',
+  validateEvery: 'cubes between validations',
+  validateLesions: 'validation lesions per case',
+  patience: 'validations without improvement (0: any)',
+};
+
+/** Items of a list that are shown: cases can be thousands. */
+const LISTED = 20;
+
+const spaced = (field: string): string =>
+  field.replace(/([a-z])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`);
+
+/** Plain data in a line. Numbers are as they were given, so that they can be given again. */
+function inWords(value: Json): string {
+  if (value === null) return 'none';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number') return String(value);
+  if (isJsonObject(value)) {
+    const fields = Object.entries(value).flatMap(([field, item]) =>
+      item === undefined ? [] : [`${spaced(field)} ${inWords(item)}`],
+    );
+    return fields.join(', ');
+  }
+  const shown = value.slice(0, LISTED).map(inWords);
+  const more = value.length > LISTED ? [`… ${plural(value.length - LISTED, 'more item')}`] : [];
+  return [...shown, ...more].join(value.some(isJsonObject) ? '; ' : ', ') || 'none';
+}
+
+/** A row per field; fields of objects in it have rows of their own. */
+function rowsOf(name: string, value: Json | undefined): Facts {
+  if (value === undefined) return [];
+  if (!isJsonObject(value)) return [[name, inWords(value)]];
+  return Object.entries(value).flatMap(([field, item]) => rowsOf(`${name} ${spaced(field)}`.trim(), item));
+}
+
+function recipeFacts(recipe: Recipe): Facts {
+  return Object.entries(recipe).flatMap(([field, value]): Facts => {
+    const name = Object.hasOwn(RECIPE_NAMES, field) ? RECIPE_NAMES[field as keyof Recipe] : spaced(field);
+    return value === undefined ? [] : [[name, inWords(value as unknown as Json)]];
+  });
+}
+
+function stateOf({ end, run, runs, steps, validations }: Log): string {
+  const planned = run ? ` of ${numeral(run.recipe.samples)}` : '';
+  if (end?.ended === 'all samples') return `Ended: all ${plural(end.samples, 'cube')} done.`;
+  if (end) {
+    const patience = run ? ` in ${plural(run.recipe.patience, 'validation')}` : '';
+    return `Ended after ${numeral(end.samples)}${planned} cubes: no improvement${patience}.`;
+  }
+  const last = steps.at(-1);
+  const begun = Math.max(last ? last.sample + 1 : 0, validations.at(-1)?.sample ?? 0);
+  const resumed = runs.length > 1 ? `, resumed ${plural(runs.length - 1, 'time')}` : '';
+  return begun > 0
+    ? `Running or stopped at cube ${numeral(begun)}${planned}${resumed}: the log has no end.`
+    : 'Running or stopped before the first cube was done.';
+}
+
+function header(log: Log, title: string): string {
+  const { run, runs, best, end, validations } = log;
+  const at = best ?? end?.best;
+  const last = validations.at(-1);
+  const gates = run?.config.sgpm ? plural(run.config.sgpm.sites.length, 'SGPM') : 'no SGPM';
+  const facts: Facts = [
+    ['Best Dice', at ? `${diceText(at.dice)} after ${plural(at.sample, 'cube')}` : 'no validation yet'],
+    ['Last Dice', last && `${diceText(last.dice)} after ${plural(last.sample, 'cube')}`],
+    ['Arm', run && `${run.recipe.arm} (${gates}, ${run.recipe.loss} loss)`],
+    ['Configuration', run?.config.name],
+    ['Base weights', run?.base],
+    ['Trained numbers', run && numeral(run.trained)],
+    // A run may go on elsewhere.
+    ['Device', run && [...new Set(runs.map(({ adapter }) => adapter))].join('; ')],
+    ['Program', run && `sgp-sam ${[...new Set(runs.map(({ version }) => version))].join(', ')}`],
+  ];
+  const state = `<p class="state">${escapeHtml(stateOf(log))}</p>`;
+  return `<header>\n<h1>${escapeHtml(title)}</h1>\n${state}\n${factList(facts)}\n</header>`;
+}
+
+function totalsOf({ steps, validations, runs, end }: Log): Facts {
+  const updates = steps.filter(({ gradNorm }) => gradNorm !== undefined).length;
+  const stepMs = steps.map(({ ms }) => ms).sort((a, b) => a - b);
+  const middle = stepMs[Math.floor(stepMs.length / 2)];
+  return [
+    ['Cubes', numeral(new Set(steps.map(({ sample }) => sample)).size)],
+    ['Clicks', numeral(steps.length)],
+    ['Updates', numeral(updates)],
+    ['Validations', numeral(validations.length)],
+    ['Cases', numeral(new Set(steps.map((step) => step.case)).size)],
+    ['Time per click, median', middle === undefined ? undefined : duration(middle)],
+    ['Time in clicks', duration(sum(steps, ({ ms }) => ms))],
+    ['Time in validations', duration(sum(validations, ({ ms }) => ms))],
+    [
+      runs.length > 1 ? 'Wall-clock time since the last resumption' : 'Wall-clock time',
+      end && duration(end.seconds * 1000),
+    ],
+  ];
+}
+
+/**
+ * The report of a run from its log, at any time of the run: state, curves, results by lesion size, settings, totals. Its
+ * length hardly depends on the log's.
+ */
+export function trainingReport(entries: readonly LogEntry[]): string {
+  const log = sorted(entries);
+  const { run } = log;
+  const title = run ? `Training of ${run.config.name}, ${run.recipe.arm}` : 'Training';
+  const gates = modulesOf(log).length > 0 ? [opennessChart(log)] : [];
+  const charts = [lossChart(log), diceChart(log), ...gates, rateChart(log), gradientChart(log)];
+  const body = [
+    header(log, title),
+    section('Curves', `<div class="charts">\n${charts.join('\n')}\n</div>`),
+    sizeSection(log),
+    hardestSection(log),
+    section('Totals', factList(totalsOf(log))),
+    ...(run
+      ? [
+          section('Recipe', factList(recipeFacts(run.recipe))),
+          section('Data', factList(rowsOf('', run.data))),
+        ]
+      : []),
+  ];
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${STYLE}${CHART_STYLE}</style>
+</head>
+<body>
+${body.filter(Boolean).join('\n')}
+</body>
+</html>
+`;
+}

@@ -1,0 +1,122 @@
+/**
+ * A training run's folder: `checkpoint.safetensors` to go on from, `log.jsonl`, `report.html`, and the weights. Everything
+ * but the log is replaced as a whole; the log is cut to its checkpoint when a run goes on.
+ */
+import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SgpSamError } from '../errors.js';
+import { writeFileAtomic } from '../volumes/nifti.node.js';
+import { writeFileChunks } from '../weights/file.node.js';
+import type { CheckpointRun, JsonObject } from './checkpoint.js';
+import { loadCheckpoint, saveCheckpoint } from './checkpoint.node.js';
+import { type ExportKind, weightChunks } from './export.js';
+import { keepUpTo, type LogEntry, logLine, parseLog } from './log.js';
+import { trainingReport } from './report.js';
+import type { TrainStep } from './step.js';
+import { type TrainerProgress, trainerStart } from './trainer.js';
+
+/** Settings that may be others when a run goes on: they say when it ends, not what a step does. */
+const MAY_DIFFER = ['patience'];
+
+export class RunFolder {
+  readonly checkpoint: string;
+  readonly log: string;
+  readonly report: string;
+  readonly weights: string;
+  private readonly entries: LogEntry[] = [];
+  private unwritten = '';
+
+  constructor(
+    readonly folder: string,
+    readonly kind: ExportKind,
+  ) {
+    this.checkpoint = join(folder, 'checkpoint.safetensors');
+    this.log = join(folder, 'log.jsonl');
+    this.report = join(folder, 'report.html');
+    this.weights = join(folder, kind === 'full' ? 'weights.safetensors' : 'adapter.safetensors');
+  }
+
+  /**
+   * Makes the folder, or finds a run in it.
+   * @param resume go on with a run that is there; without it one that is there is an error
+   * @returns whether there is a checkpoint to go on from
+   * @throws SgpSamError `bad-argument` for a folder with a run and no `resume`; `bad-file` when it cannot be made
+   */
+  open(resume: boolean): boolean {
+    if (existsSync(this.checkpoint)) {
+      if (resume) return true;
+      throw new SgpSamError(
+        'bad-argument',
+        `${this.folder} holds a run already (${this.checkpoint})`,
+        'Go on with it: --resume. Or choose another folder.',
+      );
+    }
+    try {
+      mkdirSync(this.folder, { recursive: true });
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new SgpSamError('bad-file', `Cannot make ${this.folder}: ${why}.`, undefined, { cause });
+    }
+    return false;
+  }
+
+  /**
+   * Restores a run: parameters and moments into `step`, and the log up to the checkpoint.
+   * @throws SgpSamError as `loadCheckpoint`, and `bad-file` for a log that is not one
+   */
+  async restore(step: TrainStep, run: CheckpointRun): Promise<TrainerProgress> {
+    const { progress } = await loadCheckpoint(this.checkpoint, step, run, { mayDiffer: MAY_DIFFER });
+    const from = progress as unknown as TrainerProgress;
+    const old = existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
+    this.entries.push(...keepUpTo(parseLog(old), from.samples));
+    await this.replaceLog();
+    // A run that was over may be given more cubes or patience.
+    return { ...trainerStart, ...from };
+  }
+
+  /** Begins the log of a new run; whatever a run without a checkpoint left is replaced. */
+  async begin(entry: LogEntry): Promise<void> {
+    this.entries.length = 0;
+    this.entries.push(entry);
+    await this.replaceLog();
+  }
+
+  private replaceLog(): Promise<void> {
+    const text = this.entries.map(logLine).join('');
+    return writeFileAtomic(this.log, new TextEncoder().encode(text));
+  }
+
+  /** Adds to the log; on the disk with the next `flush`. */
+  add(entry: LogEntry): void {
+    this.entries.push(entry);
+    this.unwritten += logLine(entry);
+  }
+
+  /** @throws SgpSamError `bad-file` when the log cannot be written */
+  flush(): void {
+    if (this.unwritten === '') return;
+    try {
+      appendFileSync(this.log, this.unwritten);
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new SgpSamError('bad-file', `${this.log}: cannot be written: ${why}`, 'Make room.', { cause });
+    }
+    this.unwritten = '';
+  }
+
+  /** Log, report and checkpoint: what a kill from now on cannot take away. */
+  async save(step: TrainStep, run: CheckpointRun, progress: TrainerProgress): Promise<void> {
+    this.flush();
+    await saveCheckpoint(this.checkpoint, step, run, progress as unknown as JsonObject);
+    await this.writeReport();
+  }
+
+  writeReport(): Promise<void> {
+    return writeFileAtomic(this.report, new TextEncoder().encode(trainingReport(this.entries)));
+  }
+
+  /** The weights as they are now. */
+  async writeWeights(step: TrainStep, run: CheckpointRun, scores: JsonObject): Promise<number> {
+    return writeFileChunks(this.weights, weightChunks(step, this.kind, run, scores), { durable: true });
+  }
+}
