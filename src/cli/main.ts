@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { errorText } from './common.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
+import { addEval } from './eval.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
 import { addSegment } from './segment.js';
@@ -21,6 +22,7 @@ function build(): Command {
   addConvert(program);
   addPhantom(program);
   addTrain(program);
+  addEval(program);
   program
     .command('doctor')
     .description(

@@ -65,7 +65,7 @@ function sizesOf(labels: Uint8Array, lesions: readonly PhantomLesion[]): number[
 }
 
 /** Bytes of cases that are kept in memory unless told otherwise. */
-const CACHE_BYTES = 1 << 29;
+const CACHE_BYTES = 2 ** 30;
 
 /** Keeps the cases used last in memory, up to a number of bytes. */
 export function cached(source: CaseSource, bytes = CACHE_BYTES): CaseSource {

@@ -1,4 +1,6 @@
-/** Line charts as inline SVG, for reports that need nothing but a browser. */
+/** What reports in HTML are made of: line charts as inline SVG, tables, lists. They need nothing but a browser. */
+
+import { isJsonObject, type Json } from './json.js';
 
 export type Point = readonly [x: number, y: number];
 
@@ -19,11 +21,13 @@ export interface Mark {
 
 export interface Chart {
   readonly title: string;
+  /** Where the horizontal axis ends at least, so that charts side by side have the same. */
+  readonly until?: number | undefined;
   /** Names of the axes, with units. */
   readonly x: string;
   readonly y: string;
   readonly scale: 'linear' | 'log';
-  /** Of the vertical axis, instead of what the points need; those outside are drawn at its edge. */
+  /** Of a linear vertical axis, instead of what the points need; those outside are drawn at its edge. */
   readonly range?: Point | undefined;
   /** Ticks of the vertical axis are shares, shown as percentages. */
   readonly percent?: boolean | undefined;
@@ -77,6 +81,80 @@ export function numeral(value: number): string {
   return String(Number(value.toPrecision(4)));
 }
 
+/** How many of what. */
+export const plural = (count: number, one: string): string =>
+  `${numeral(count)} ${one}${count === 1 ? '' : 's'}`;
+
+/** A time span in the two units that matter. */
+export function duration(ms: number): string {
+  if (Math.round(ms) < 1000) return `${numeral(Math.round(ms))} ms`;
+  // Rounded first: 59.96 s are a minute.
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return `${numeral(Math.round(ms / 100) / 10)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  const minutes = Math.round(ms / 60_000);
+  return `${numeral(Math.floor(minutes / 60))} h ${minutes % 60} min`;
+}
+
+/** Names and what they stand for; those that are undefined are left out. */
+export type Facts = readonly (readonly [name: string, value: string | undefined])[];
+
+/** A definition list. */
+export function factList(facts: Facts): string {
+  const rows = facts.flatMap(([name, value]) =>
+    value === undefined ? [] : [`<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`],
+  );
+  return rows.length === 0 ? '<p>None.</p>' : `<dl>\n${rows.join('\n')}\n</dl>`;
+}
+
+/**
+ * A table; the first row's cells name the columns.
+ * @param lastClass of the last row
+ */
+export function table(rows: readonly (readonly string[])[], lastClass = ''): string {
+  const [names, ...body] = rows;
+  const lines = body.map((cells, i) => {
+    const marked = lastClass && i === body.length - 1 ? ` class="${lastClass}"` : '';
+    return `<tr${marked}>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`;
+  });
+  return `<div class="wide"><table>\n<thead><tr>${names.map((name) => `<th scope="col">${escapeHtml(name)}</th>`).join('')}</tr></thead>\n<tbody>\n${lines.join('\n')}\n</tbody>\n</table></div>`;
+}
+
+/** A part of a document with its heading. */
+export const section = (title: string, ...parts: readonly string[]): string =>
+  `<section>\n<h2>${escapeHtml(title)}</h2>\n${parts.join('\n')}\n</section>`;
+
+/** Items of a list that are shown: there can be thousands. */
+const LISTED = 20;
+
+/** A field's name as words. */
+export const spaced = (field: string): string =>
+  field.replace(/([a-z])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`);
+
+/** Plain data in a line. Numbers are as they were given, so that they can be given again. */
+export function inWords(value: Json): string {
+  if (value === null) return 'none';
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'string') return value;
+  if (typeof value === 'number') return String(value);
+  if (isJsonObject(value)) {
+    const fields = Object.entries(value).flatMap(([field, item]) =>
+      item === undefined ? [] : [`${spaced(field)} ${inWords(item)}`],
+    );
+    return fields.join(', ');
+  }
+  const shown = value.slice(0, LISTED).map(inWords);
+  const more = value.length > LISTED ? [`… ${plural(value.length - LISTED, 'more item')}`] : [];
+  return [...shown, ...more].join(value.some(isJsonObject) ? '; ' : ', ') || 'none';
+}
+
+/** A row per field; fields of objects in it have rows of their own. */
+export function rowsOf(name: string, value: Json | undefined): Facts {
+  if (value === undefined) return [];
+  if (!isJsonObject(value)) return [[name, inWords(value)]];
+  return Object.entries(value).flatMap(([field, item]) => rowsOf(`${name} ${spaced(field)}`.trim(), item));
+}
+
 /** 1, 2 or 5 times a power of ten, about `count` of them over the range. */
 export function ticks([low, high]: Point, count: number): number[] {
   const rough = (high - low) / count;
@@ -90,7 +168,7 @@ export function ticks([low, high]: Point, count: number): number[] {
   );
 }
 
-/** Powers of ten within the range, with 2 and 5 times them where these alone are few. */
+/** Powers of ten within the range, and multiples of them where these alone are few. */
 export function logTicks([low, high]: Point): number[] {
   const decades = Math.log10(high / low);
   const factors = decades > 3 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 5];
@@ -104,7 +182,7 @@ export function logTicks([low, high]: Point): number[] {
   return found;
 }
 
-/** At most about `most` of the points: of every stretch the lowest and the highest, so that no spike is lost. */
+/** About `most` of the points: of every stretch the lowest and the highest, so that no spike is lost, and the last. */
 export function thin(points: readonly Point[], most: number): readonly Point[] {
   if (points.length <= most) return points;
   const stretches = Math.max(1, Math.floor(most / 2));
@@ -119,6 +197,7 @@ export function thin(points: readonly Point[], most: number): readonly Point[] {
     }
     for (const i of new Set([Math.min(low, high), Math.max(low, high)])) kept.push(points[i]);
   }
+  if (kept.at(-1) !== points.at(-1)) kept.push(points[points.length - 1]);
   return kept;
 }
 
@@ -128,8 +207,8 @@ export function runningMedian(points: readonly Point[], window: number, most: nu
   return Array.from({ length: count }, (_, k) => {
     const at = count < 2 ? 0 : Math.round((k * (points.length - 1)) / (count - 1));
     const half = Math.floor(window / 2);
-    const near = points.slice(Math.max(0, at - half), at + half + 1).map(([, y]) => y);
-    near.sort((a, b) => a - b);
+    // A typed array: sorting one needs no calls back.
+    const near = Float64Array.from(points.slice(Math.max(0, at - half), at + half + 1), ([, y]) => y).sort();
     const middle = near.length >> 1;
     const y = near.length % 2 === 1 ? near[middle] : (near[middle - 1] + near[middle]) / 2;
     return [points[at][0], y];
@@ -138,18 +217,24 @@ export function runningMedian(points: readonly Point[], window: number, most: nu
 
 /** Decades that a logarithmic axis spans at most. */
 const DECADES = 5;
+/** Beyond it and its inverse, axes' arithmetic would overflow or reach 0. */
+const LARGEST = 1e100;
 
-function rangeOf({ scale, range, levels = [] }: Chart, values: readonly number[]): Point | undefined {
-  if (range) return range;
-  const all = [...values, ...levels.map(({ y }) => y)];
-  const extent = (of: readonly number[]): Point =>
-    of.reduce<Point>(([a, b], y) => [Math.min(a, y), Math.max(b, y)], [Infinity, -Infinity]);
-  if (scale === 'linear') {
-    const [low, high] = extent([0, ...all]);
-    return [low, high > low ? high + (high - low) * 0.05 : low + 1];
-  }
-  const [low, high] = extent(all.filter((y) => y > 0));
-  if (!(high > 0)) return undefined;
+const extent = (values: readonly number[]): Point =>
+  values.reduce<Point>(([low, high], y) => [Math.min(low, y), Math.max(high, y)], [Infinity, -Infinity]);
+
+function linearRange({ range, levels = [] }: Chart, values: readonly number[]): Point {
+  const [low, high] = range ?? extent([0, ...values, ...levels.map(({ y }) => y)]);
+  if (high - low < 1 / LARGEST) return [low, low + 1];
+  const top = range ? high : high + (high - low) * 0.05;
+  return [Math.max(-LARGEST, low), Math.min(LARGEST, top)];
+}
+
+/** Undefined when there is nothing above 0. */
+function logRange({ levels = [] }: Chart, values: readonly number[]): Point | undefined {
+  const fitting = [...values, ...levels.map(({ y }) => y)].filter((y) => y > 1 / LARGEST);
+  if (fitting.length === 0) return undefined;
+  const [low, high] = extent(fitting.map((y) => Math.min(y, LARGEST)));
   // A cosine ends near 0, and a logarithmic axis would show nothing else.
   const bottom = Math.max(low, high / 10 ** DECADES);
   const decades = Math.log10(high / bottom);
@@ -222,13 +307,13 @@ export function chartHtml(chart: Chart): string {
   const caption = `<figcaption>${escapeHtml(chart.title)}</figcaption>`;
   const series = chart.series.filter(({ points }) => points.length > 0);
   const points = series.flatMap((one) => one.points);
-  const range = rangeOf(
+  const range = (chart.scale === 'log' ? logRange : linearRange)(
     chart,
     points.map(([, y]) => y),
   );
   if (points.length === 0 || !range) return `<figure>${caption}<p>Nothing to show yet.</p></figure>`;
 
-  const xMax = points.reduce((most, [x]) => Math.max(most, x), 0) || 1;
+  const xMax = points.reduce((most, [x]) => Math.max(most, x), chart.until ?? 0) || 1;
   const along = chart.scale === 'log' ? Math.log : (value: number) => value;
   const [low, high] = range;
   const scales: Scales = {

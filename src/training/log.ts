@@ -187,15 +187,8 @@ export function parseLog(text: string): LogEntry[] {
  */
 export function keepUpTo(entries: readonly LogEntry[], samples: number): LogEntry[] {
   return entries.filter((entry) => {
-    switch (entry.kind) {
-      case 'run':
-        return true;
-      case 'step':
-        return entry.sample < samples;
-      case 'validation':
-        return entry.sample <= samples;
-      case 'end':
-        return false;
-    }
+    if (entry.kind === 'step') return entry.sample < samples;
+    if (entry.kind === 'validation') return entry.sample <= samples;
+    return entry.kind === 'run';
   });
 }

@@ -3,14 +3,23 @@ import {
   CHART_STYLE,
   type Chart,
   chartHtml,
+  duration,
   escapeHtml,
+  type Facts,
+  factList,
+  inWords,
   numeral,
   type Point,
+  plural,
+  rowsOf,
   runningMedian,
   type Series,
+  section,
+  spaced,
+  table,
   thin,
 } from './chart.js';
-import { isJsonObject, type Json } from './json.js';
+import type { Json } from './json.js';
 import type { EndEntry, LogEntry, RunEntry, StepEntry, ValidationEntry } from './log.js';
 import type { Recipe } from './recipe.js';
 
@@ -35,7 +44,7 @@ dd{margin:0;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid var(--grid)}
 th:first-child,td:first-child{text-align:left}
-tr:last-child.all td{font-weight:600}
+tr.all td{font-weight:600}
 `;
 
 /** A log sorted by kind, with what holds for the whole. */
@@ -64,55 +73,22 @@ function sorted(entries: readonly LogEntry[]): Log {
   };
 }
 
-type Facts = readonly (readonly [name: string, value: string | undefined])[];
-
-/** Facts that are undefined are left out. */
-function factList(facts: Facts): string {
-  const rows = facts.flatMap(([name, value]) =>
-    value === undefined ? [] : [`<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd>`],
-  );
-  return rows.length === 0 ? '<p>None.</p>' : `<dl>\n${rows.join('\n')}\n</dl>`;
-}
-
-/** The first row's cells name the columns. */
-function table(rows: readonly (readonly string[])[], lastClass = ''): string {
-  const line = (cells: readonly string[], tag: string) =>
-    cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('');
-  const [names, ...body] = rows;
-  const lines = body.map((cells, i) => {
-    const marked = lastClass && i === body.length - 1 ? ` class="${lastClass}"` : '';
-    return `<tr${marked}>${line(cells, 'td')}</tr>`;
-  });
-  return `<div class="wide"><table>\n<thead><tr>${line(names, 'th')}</tr></thead>\n<tbody>\n${lines.join('\n')}\n</tbody>\n</table></div>`;
-}
-
-const section = (title: string, ...parts: readonly string[]): string =>
-  `<section>\n<h2>${escapeHtml(title)}</h2>\n${parts.join('\n')}\n</section>`;
-
 const diceText = (dice: number): string => dice.toFixed(3);
 const shareText = (share: number): string => `${numeral(Math.round(share * 1000) / 10)} %`;
-const plural = (count: number, one: string): string => `${numeral(count)} ${one}${count === 1 ? '' : 's'}`;
 const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
   items.reduce((total, item) => total + of(item), 0);
-
-/** A time span in the two units that matter. */
-export function duration(ms: number): string {
-  if (ms < 1000) return `${numeral(Math.round(ms))} ms`;
-  // Rounded first: 59.96 s are a minute.
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 60) return `${numeral(Math.round(ms / 100) / 10)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  const minutes = Math.round(ms / 60_000);
-  return `${numeral(Math.floor(minutes / 60))} h ${minutes % 60} min`;
-}
-
-const CUBES = 'cubes done';
 
 /** Where on the charts' axis a click is: the last of a cube is where it is done. */
 const placeOf = ({ sample, click, clicks }: StepEntry): number => sample + click / clicks;
 
 const pointsOf = (steps: readonly StepEntry[], of: (step: StepEntry) => number): Point[] =>
   steps.map((step) => [placeOf(step), of(step)]);
+
+/** The horizontal axis of every chart. */
+function across({ steps, validations }: Log): Pick<Chart, 'x' | 'until'> {
+  const last = steps.at(-1);
+  return { x: 'cubes done', until: Math.max(last ? placeOf(last) : 0, validations.at(-1)?.sample ?? 0) };
+}
 
 function modulesOf(log: Log): string[] {
   const sites = log.run?.config.sgpm?.sites ?? [];
@@ -122,7 +98,8 @@ function modulesOf(log: Log): string[] {
   );
 }
 
-function lossChart({ steps, run }: Log): string {
+function lossChart(log: Log): string {
+  const { steps, run } = log;
   const raw = pointsOf(steps, ({ loss }) => loss.total);
   const window = Math.min(1001, 2 * Math.floor(steps.length / 100) + 9);
   const parts = (
@@ -149,7 +126,7 @@ function lossChart({ steps, run }: Log): string {
   const edge = above > 0 ? ` ${plural(above, 'point')} above ${numeral(top)} at the upper edge.` : '';
   return chartHtml({
     title: `Loss (${run?.recipe.loss ?? 'unknown'})`,
-    x: CUBES,
+    ...across(log),
     y: 'loss',
     scale: 'linear',
     range: top > 0 ? [Math.min(0, totals[0] ?? 0), top] : undefined,
@@ -161,7 +138,8 @@ function lossChart({ steps, run }: Log): string {
   });
 }
 
-function diceChart({ validations, best }: Log): string {
+function diceChart(log: Log): string {
+  const { validations, best } = log;
   const names = [...new Set(validations.flatMap(({ sizes }) => sizes.map(({ name }) => name)))];
   const bySize = names.map((name, i): Series => {
     const points = validations.flatMap(({ sample, sizes }) => {
@@ -174,7 +152,7 @@ function diceChart({ validations, best }: Log): string {
   const text = best && `best ${diceText(best.dice)} after ${numeral(best.sample)}`;
   return chartHtml({
     title: 'Validation Dice',
-    x: CUBES,
+    ...across(log),
     y: 'mean Dice after one click',
     scale: 'linear',
     range: [0, 1],
@@ -198,7 +176,7 @@ function opennessChart(log: Log): string {
   });
   return chartHtml({
     title: 'Gates: open channels per SGPM',
-    x: CUBES,
+    ...across(log),
     y: 'open channels, mean over validation lesions',
     scale: 'linear',
     percent: true,
@@ -207,16 +185,18 @@ function opennessChart(log: Log): string {
   });
 }
 
-function rateChart({ steps }: Log): string {
+function rateChart(log: Log): string {
+  const { steps } = log;
   const points = thin(
     pointsOf(steps, ({ lr }) => lr),
     CURVE_POINTS,
   );
   const series: Series[] = [{ name: 'learning rate', colour: 0, style: 'line', points }];
-  return chartHtml({ title: 'Learning rate', x: CUBES, y: 'learning rate', scale: 'log', series });
+  return chartHtml({ title: 'Learning rate', ...across(log), y: 'learning rate', scale: 'log', series });
 }
 
-function gradientChart({ steps, run }: Log): string {
+function gradientChart(log: Log): string {
+  const { steps, run } = log;
   const raw = steps.flatMap((step): Point[] =>
     step.gradNorm === undefined ? [] : [[placeOf(step), step.gradNorm]],
   );
@@ -224,7 +204,7 @@ function gradientChart({ steps, run }: Log): string {
   const clip = run?.recipe.clip ?? 0;
   const chart: Chart = {
     title: 'Gradient norm',
-    x: CUBES,
+    ...across(log),
     y: 'L2 norm before clipping',
     scale: 'log',
     series: [
@@ -291,7 +271,11 @@ const HARDEST = 6;
 function hardestSection({ steps }: Log): string {
   const groups = new Map<string, StepEntry[]>();
   const recent = steps.slice(-RECENT);
-  for (const step of recent) groups.set(step.case, [...(groups.get(step.case) ?? []), step]);
+  for (const step of recent) {
+    const own = groups.get(step.case);
+    if (own) own.push(step);
+    else groups.set(step.case, [step]);
+  }
   if (groups.size === 0) return '';
   const rows = [...groups].map(([name, own]) => ({
     name,
@@ -337,36 +321,6 @@ const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   validateLesions: 'validation lesions per case',
   patience: 'validations without improvement (0: any)',
 };
-
-/** Items of a list that are shown: cases can be thousands. */
-const LISTED = 20;
-
-const spaced = (field: string): string =>
-  field.replace(/([a-z])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`);
-
-/** Plain data in a line. Numbers are as they were given, so that they can be given again. */
-function inWords(value: Json): string {
-  if (value === null) return 'none';
-  if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  if (typeof value === 'string') return value;
-  if (typeof value === 'number') return String(value);
-  if (isJsonObject(value)) {
-    const fields = Object.entries(value).flatMap(([field, item]) =>
-      item === undefined ? [] : [`${spaced(field)} ${inWords(item)}`],
-    );
-    return fields.join(', ');
-  }
-  const shown = value.slice(0, LISTED).map(inWords);
-  const more = value.length > LISTED ? [`… ${plural(value.length - LISTED, 'more item')}`] : [];
-  return [...shown, ...more].join(value.some(isJsonObject) ? '; ' : ', ') || 'none';
-}
-
-/** A row per field; fields of objects in it have rows of their own. */
-function rowsOf(name: string, value: Json | undefined): Facts {
-  if (value === undefined) return [];
-  if (!isJsonObject(value)) return [[name, inWords(value)]];
-  return Object.entries(value).flatMap(([field, item]) => rowsOf(`${name} ${spaced(field)}`.trim(), item));
-}
 
 function recipeFacts(recipe: Recipe): Facts {
   return Object.entries(recipe).flatMap(([field, value]): Facts => {

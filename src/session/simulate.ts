@@ -1,0 +1,132 @@
+/** Clicks from truth in place of a person's: how well a model segments lesions on their own grid, click by click. */
+import { SgpSamError } from '../errors.js';
+import { voxelSizes } from '../volumes/affine.js';
+import type { VoxelBox } from '../volumes/paste-back.js';
+import type { Preset, PresetName } from '../volumes/presets.js';
+import { centerPoint, farthestFromBorder, randomErrorClick } from '../volumes/prompts.js';
+import { Draws } from '../volumes/synthetic/draws.js';
+import type { Image, Vec3 } from '../volumes/types.js';
+import type { Model } from './model.js';
+import { type Click, LesionSession } from './segmenter.js';
+
+/** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
+export const firstClicks = ['farthest', 'center', 'random'] as const;
+export type FirstClick = (typeof firstClicks)[number];
+/** Where later ones go: the thickest part of what is wrong, or any wrong voxel. */
+export const corrections = ['farthest', 'random'] as const;
+export type Correction = (typeof corrections)[number];
+
+export interface SimulationOptions {
+  readonly clicks: number;
+  readonly first: FirstClick;
+  readonly correction: Correction;
+  /** Of the random ones. */
+  readonly seed: number;
+  readonly preset?: PresetName | Preset | (string & {}) | undefined;
+}
+
+export interface Simulation {
+  /** Dice on the volume's own grid, all of the volume, after each click. */
+  readonly dice: readonly number[];
+  readonly clicks: readonly Click[];
+  /** The masks after each click. */
+  readonly masks: readonly Uint8Array[];
+  /** Per SGPM the share of open channels. */
+  readonly open: readonly number[];
+  /** Share of the lesion that lies in the cube: no prediction is better than that. */
+  readonly covered: number;
+  /** Milliseconds of the encode, and of all decodes. */
+  readonly milliseconds: { readonly encode: number; readonly decode: number };
+}
+
+/** 2|A∩B| / (|A| + |B|); 1 for two empty masks. */
+export function diceOfMasks(a: Uint8Array, b: Uint8Array): number {
+  let both = 0;
+  let sum = 0;
+  for (let n = 0; n < a.length; n++) {
+    both += a[n] & b[n];
+    sum += a[n] + b[n];
+  }
+  return sum === 0 ? 1 : (2 * both) / sum;
+}
+
+/**
+ * Segments the lesion that `truth` marks (1, else 0, in the image's file order).
+ * Clicks after the first go only where the cube around the first one reaches. A prediction without a wrong voxel there
+ * gets no more clicks, and its Dice counts for the rest.
+ * @throws SgpSamError `bad-argument` for an empty truth or another size than the image's; as `LesionSession`
+ */
+export async function simulateClicks(
+  model: Model,
+  image: Image,
+  truth: Uint8Array,
+  options: SimulationOptions,
+): Promise<Simulation> {
+  const draws = new Draws(options.seed);
+  const spacing = voxelSizes(image.affine) as unknown as Vec3;
+  const { dims } = image;
+  const nothing = new Uint8Array(truth.length);
+  const first = {
+    farthest: () => farthestFromBorder(truth, dims, spacing),
+    center: () => centerPoint(truth, dims, spacing),
+    random: () => randomErrorClick(nothing, truth, dims, () => draws.unit()),
+  }[options.first]();
+  if (!first) throw new SgpSamError('bad-argument', `${image.name}: there is no lesion to click on`);
+  const session = new LesionSession(model, image, { preset: options.preset });
+  const clicks: Click[] = [{ at: first.voxel, label: 1 }];
+  const dice: number[] = [];
+  const masks: Uint8Array[] = [];
+  let open: readonly number[] = [];
+  let covered = 1;
+  const milliseconds = { encode: 0, decode: 0 };
+  for (let n = 0; n < options.clicks; n++) {
+    const result = await session.addClick(clicks[n]);
+    milliseconds.encode += result.timings.encode;
+    milliseconds.decode += result.timings.decode;
+    dice.push(diceOfMasks(result.mask, truth));
+    masks.push(result.mask);
+    if (n === 0) {
+      open = result.gates.map(({ openChannels, channels }) => openChannels[0] / channels);
+      covered = shareInside(truth, dims, result.covered);
+    }
+    if (n + 1 === options.clicks) break;
+    const wrong = wrongInside(result.mask, truth, dims, result.covered);
+    const next =
+      options.correction === 'farthest'
+        ? farthestFromBorder(wrong, dims, spacing)
+        : randomErrorClick(nothing, wrong, dims, () => draws.unit());
+    if (!next) break;
+    clicks.push({ at: next.voxel, label: truth[next.index] === 1 ? 1 : 0 });
+  }
+  while (dice.length < options.clicks) {
+    dice.push(dice[dice.length - 1]);
+    masks.push(masks[masks.length - 1]);
+  }
+  return { dice, clicks, masks, open, covered, milliseconds };
+}
+
+/** Calls `visit` with the offset of every voxel in a box. */
+function inBox([ni, nj]: Vec3, box: VoxelBox | undefined, visit: (at: number) => void): void {
+  if (!box) return;
+  for (let k = box.min[2]; k <= box.max[2]; k++) {
+    for (let j = box.min[1]; j <= box.max[1]; j++) {
+      for (let i = box.min[0]; i <= box.max[0]; i++) visit(i + ni * (j + nj * k));
+    }
+  }
+}
+
+function wrongInside(mask: Uint8Array, truth: Uint8Array, dims: Vec3, box: VoxelBox | undefined): Uint8Array {
+  const wrong = new Uint8Array(mask.length);
+  inBox(dims, box, (at) => {
+    wrong[at] = mask[at] ^ truth[at];
+  });
+  return wrong;
+}
+
+function shareInside(truth: Uint8Array, dims: Vec3, box: VoxelBox | undefined): number {
+  let inside = 0;
+  inBox(dims, box, (at) => {
+    inside += truth[at];
+  });
+  return inside / truth.reduce((sum, v) => sum + v, 0);
+}
