@@ -2,7 +2,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { configByName } from '../../src/models/config.js';
-import { duration, logTicks, numeral, runningMedian, thin, ticks } from '../../src/training/chart.js';
+import {
+  duration,
+  logTicks,
+  numeral,
+  runningMedian,
+  scatter,
+  thin,
+  ticks,
+} from '../../src/training/chart.js';
 import type { JsonObject } from '../../src/training/json.js';
 import {
   type EndEntry,
@@ -333,7 +341,7 @@ describe('report', () => {
     for (const row of [
       '|seed|20240607|',
       '|learning rate|0.00008|',
-      '|schedule|kind cosine, floor 0.01, warmup 25|',
+      '|schedule|cosine, floor 0.01, warmup 25|',
       '|parameter groups|names sgpm.*, lr 10, weight decay 0|',
       '|flips|yes|noise on gates|no|',
       '|training phantoms|24|training modality|flair|validation|none|',
@@ -545,6 +553,18 @@ describe('chart parts', () => {
     expect(kept.map(([x]) => x)).toEqual(kept.map(([x]) => x).sort((a, b) => a - b));
     expect(thin(points.slice(0, 100), 100)).toHaveLength(100);
     expect(thin([], 10)).toEqual([]);
+  });
+
+  it('scattering keeps spikes, the order, and how dense points are', () => {
+    const points = Array.from({ length: 10_000 }, (_, x) => [x, x === 7777 ? 99 : (x * 7) % 10] as const);
+    const kept = scatter(points, 800);
+    expect(kept.length).toBeLessThanOrEqual(800);
+    expect(kept).toContain(points[7777]);
+    expect(kept.map(([x]) => x)).toEqual(kept.map(([x]) => x).sort((a, b) => a - b));
+    const low = kept.filter(([, y]) => y < 5).length / kept.length;
+    expect(low > 0.35 && low < 0.55, `${low}`).toBe(true);
+    expect(scatter(points.slice(0, 800), 800)).toHaveLength(800);
+    expect(scatter([], 800)).toEqual([]);
   });
 
   it('a running median ignores a spike and reaches both ends', () => {

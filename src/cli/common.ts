@@ -129,3 +129,21 @@ export function oneOf<T extends string>(option: string, text: string, all: reado
   if (found !== undefined) return found;
   throw new SgpSamError('bad-argument', `${option} '${text}' is none of ${all.join(', ')}`);
 }
+
+/** Runs `work` with a signal that an interrupt fires; what it then gave up is said, and the exit code is a shell's. */
+export async function interruptible(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const stop = new AbortController();
+  const interrupt = () => stop.abort();
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
+  try {
+    await work(stop.signal);
+  } catch (error) {
+    if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
+    process.stderr.write(errorText(error));
+    process.exitCode = INTERRUPTED;
+  } finally {
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
+  }
+}

@@ -1,5 +1,6 @@
 /** The `sgp-sam` command. */
 import { Command, CommanderError } from 'commander';
+import { addAblate } from './ablate.js';
 import { errorText } from './common.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
@@ -23,6 +24,7 @@ function build(): Command {
   addPhantom(program);
   addTrain(program);
   addEval(program);
+  addAblate(program);
   program
     .command('doctor')
     .description(

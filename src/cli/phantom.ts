@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { writePhantomDataset } from '../volumes/phantom.node.js';
-import { errorText, INTERRUPTED, numberOf, oneOf } from './common.js';
+import { interruptible, numberOf, oneOf } from './common.js';
 import { ProgressBars } from './progress.js';
 
 interface PhantomCommandOptions {
@@ -29,33 +29,26 @@ function rangeOf(text: string): { min: number; max: number } {
 
 async function phantom(folder: string, options: PhantomCommandOptions): Promise<void> {
   const bars = new ProgressBars(options.quiet);
-  const stop = new AbortController();
-  const interrupt = () => stop.abort();
-  process.once('SIGINT', interrupt);
   try {
-    const { made, kept, lesions } = await writePhantomDataset(folder, {
-      cases: numberOf('--cases', options.cases),
-      validation: numberOf('--val', options.val),
-      seed: numberOf('--seed', options.seed),
-      size: numberOf('--size', options.size),
-      spacing: numberOf('--spacing', options.spacing),
-      modality: oneOf('--modality', options.modality, ['mr', 'ct', 'random'] as const),
-      lesions: rangeOf(options.lesions),
-      force: options.force,
-      progress: bars.report,
-      signal: stop.signal,
+    await interruptible(async (signal) => {
+      const { made, kept, lesions } = await writePhantomDataset(folder, {
+        cases: numberOf('--cases', options.cases),
+        validation: numberOf('--val', options.val),
+        seed: numberOf('--seed', options.seed),
+        size: numberOf('--size', options.size),
+        spacing: numberOf('--spacing', options.spacing),
+        modality: oneOf('--modality', options.modality, ['mr', 'ct', 'random'] as const),
+        lesions: rangeOf(options.lesions),
+        force: options.force,
+        progress: bars.report,
+        signal,
+      });
+      bars.finish();
+      const found = kept > 0 ? `, ${kept} were there already` : '';
+      process.stdout.write(`${folder}: ${made} cases made with ${lesions} lesions${found}\n`);
     });
-    bars.finish();
-    const found = kept > 0 ? `, ${kept} were there already` : '';
-    process.stdout.write(`${folder}: ${made} cases made with ${lesions} lesions${found}\n`);
-  } catch (error) {
-    if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
-    bars.finish();
-    process.stderr.write(errorText(error));
-    process.exitCode = INTERRUPTED;
   } finally {
     bars.finish();
-    process.off('SIGINT', interrupt);
   }
 }
 

@@ -1,313 +1,20 @@
 /** `sgp-sam train`: fine-tunes or trains on a data set or on phantoms. */
-import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
-import type { Engine } from '../gpu/engine.js';
-import { configByName } from '../models/config.js';
-import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
-import { type CaseSource, cached, phantomCases } from '../training/cases.js';
-import { checkCases, folderCases } from '../training/cases.node.js';
-import type { CheckpointRun, JsonObject } from '../training/checkpoint.js';
-import { groupsOf, lossOf, matcher, type Recipe } from '../training/recipe.js';
 import { RunFolder } from '../training/run-folder.node.js';
-import { TrainStep } from '../training/step.js';
-import { type TrainerEvent, type TrainerProgress, train, trainerStart } from '../training/trainer.js';
-import { bySize, type LesionScore } from '../training/validation.js';
-import { channelNumber, labelValues } from '../volumes/dataset.js';
-import { readDecathlon } from '../volumes/dataset.node.js';
 import { resolvePreset } from '../volumes/presets.js';
-import { PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
-import { openWeightFile } from '../weights/file.node.js';
-import {
-  errorText,
-  INTERRUPTED,
-  nameWhatWasNotRun,
-  numberOf,
-  SUBMIT_BUDGET_MS,
-  variantsOf,
-  withEngine,
-} from './common.js';
+import { interruptible, withEngine } from './common.js';
 import { ProgressBars } from './progress.js';
 import {
   armOf,
   checkTrainOptions,
   exportOf,
-  modalityOf,
   recipeOf,
   type TrainOptions,
-  targetOf,
   trainDescription,
   trainOptions,
 } from './train-options.js';
-
-interface Data {
-  readonly training: CaseSource;
-  readonly validation: CaseSource | undefined;
-  /** What the result depends on, for the checkpoint and the log. */
-  readonly description: JsonObject;
-}
-
-function phantomData(options: TrainOptions): Data {
-  const shape = {
-    seed: numberOf('--phantom-seed', options.phantomSeed),
-    size: numberOf('--phantom-size', options.phantomSize),
-    spacing: numberOf('--phantom-spacing', options.phantomSpacing),
-    modality: modalityOf(options),
-  };
-  const count = numberOf('--phantoms', options.phantoms as string);
-  const valCount = numberOf('--val-phantoms', options.valPhantoms);
-  for (const [option, n, least] of [
-    ['--phantoms', count, 1],
-    ['--val-phantoms', valCount, 0],
-  ] as const) {
-    if (!Number.isSafeInteger(n) || n < least)
-      throw new SgpSamError('bad-argument', `${option} ${n} is not a whole number from ${least}`);
-  }
-  return {
-    training: cached(phantomCases({ ...shape, count }, 'train')),
-    validation: valCount > 0 ? cached(phantomCases({ ...shape, count: valCount }, 'validation')) : undefined,
-    description: { phantoms: { version: PHANTOM_VERSION, count, validation: valCount, ...shape } },
-  };
-}
-
-async function folderData(
-  folder: string,
-  options: TrainOptions,
-  bars: ProgressBars,
-  signal: AbortSignal,
-): Promise<Data> {
-  const dataset = await readDecathlon(folder);
-  const label = labelValues(dataset, options.label);
-  const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
-  const target = targetOf(options);
-  let { training, validation } = dataset;
-  if (validation.length === 0) {
-    // Every k-th case: the same ones whatever the seed, so that runs can be compared.
-    const fraction = numberOf('--val-fraction', options.valFraction);
-    const every = fraction > 0 ? Math.max(2, Math.round(1 / fraction)) : Number.POSITIVE_INFINITY;
-    validation = training.filter((_, n) => n % every === every - 1);
-    training = training.filter((_, n) => n % every !== every - 1);
-  }
-  const skipped: string[] = [];
-  const check = async (cases: typeof training) =>
-    cases.length === 0
-      ? undefined
-      : checkCases(cached(folderCases(cases, { channel, label, target })), {
-          skip: options.skipBadCases,
-          warn: (id, error) => {
-            skipped.push(id);
-            process.stderr.write(`skipped case ${id}: ${error.message}\n`);
-          },
-          progress: bars.report,
-          signal,
-        });
-  const checked = await check(training);
-  if (!checked) throw new SgpSamError('bad-file', `${folder}: there is no case to train on`);
-  const valid = await check(validation);
-  return {
-    training: checked,
-    validation: valid,
-    description: {
-      dataset: dataset.name || basename(resolve(folder)),
-      label: [...label],
-      channel: channel ?? null,
-      target,
-      training: [...checked.ids],
-      validation: [...(valid?.ids ?? [])],
-      skipped,
-    },
-  };
-}
-
-async function openBase(options: TrainOptions): Promise<BaseWeights & { close: () => Promise<void> }> {
-  const arm = armOf(options);
-  if (options.init !== undefined) {
-    const seed = numberOf('--init', options.init);
-    return { ...initialBase(arm, configByName(options.config), seed), close: async () => {} };
-  }
-  const source = await openWeightFile(options.weights as string);
-  try {
-    nameWhatWasNotRun(source);
-    const base = checkpointBase(arm, source, numberOf('--seed', options.seed));
-    return { ...base, description: basename(base.description), close: () => source.close() };
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
-}
-
-/** A line about where the run is, for the bar and for logs. */
-class Status {
-  private loss: number | undefined;
-  private validation: { dice: number; open: readonly number[] } | undefined;
-
-  take(event: TrainerEvent): void {
-    // An exponential mean: single cubes differ by their lesions more than a run moves in a hundred steps.
-    if (event.kind === 'step')
-      this.loss = this.loss === undefined ? event.loss.total : 0.98 * this.loss + 0.02 * event.loss.total;
-    else if (event.kind === 'validation') this.validation = event;
-  }
-
-  get text(): string {
-    const { loss, validation } = this;
-    const parts = loss === undefined ? [] : [`loss ${loss.toFixed(3)}`];
-    if (validation) {
-      parts.push(`Dice ${validation.dice.toFixed(3)}`);
-      if (validation.open.length > 0)
-        parts.push(`open ${validation.open.map((o) => `${(100 * o).toFixed(0)} %`).join(' ')}`);
-    }
-    return parts.join(', ');
-  }
-}
-
-const scoresOf = (scores: readonly LesionScore[]): JsonObject =>
-  Object.fromEntries(
-    bySize(scores).map(({ name, lesions, dice, open }) => [
-      name,
-      { lesions, dice: [...dice], open: [...open] },
-    ]),
-  );
-
-/** The loop's events into the folder, the bar, and lines. */
-async function follow(
-  step: TrainStep,
-  run: CheckpointRun,
-  folder: RunFolder,
-  from: TrainerProgress,
-  data: Data,
-  recipe: Recipe,
-  options: TrainOptions,
-  bars: ProgressBars,
-  signal: AbortSignal,
-): Promise<TrainerProgress> {
-  const status = new Status();
-  const every = 1000 * numberOf('--checkpoint-seconds', options.checkpointSeconds);
-  const cube = { size: step.config.volume, preset: resolvePreset(options.preset) };
-  let progress = from;
-  let saved = from.samples;
-  let savedAt = performance.now();
-  let stamp = savedAt;
-  const lap = () => {
-    const now = performance.now();
-    const ms = now - stamp;
-    stamp = now;
-    return Math.round(ms);
-  };
-  const { training, validation } = data;
-  try {
-    for await (const event of train(step, { recipe, cube, training, validation, from, signal })) {
-      status.take(event);
-      if (event.kind === 'step') {
-        const { caseId, gradNorm, ...rest } = event;
-        const norm = gradNorm === undefined ? {} : { gradNorm };
-        folder.add({ ...rest, case: caseId, ...norm, ms: lap() });
-      } else if (event.kind === 'validation') {
-        const { sample, dice, open, best, scores } = event;
-        folder.add({
-          kind: 'validation',
-          sample,
-          dice,
-          open: [...open],
-          sizes: bySize(scores),
-          best,
-          ms: lap(),
-        });
-        if (best) await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) });
-        bars.line(`${sample} of ${recipe.samples} cubes: ${status.text}${best ? ' (best)' : ''}`);
-      } else {
-        progress = event.progress;
-        bars.report({ stage: 'train', done: progress.samples, total: recipe.samples, note: status.text });
-        // At the first boundary too: that a folder cannot be written to shows now.
-        const due = performance.now() - savedAt >= every || saved === 0 || progress.ended !== null;
-        if (due) {
-          await folder.save(step, run, progress);
-          saved = progress.samples;
-          savedAt = performance.now();
-        }
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof SgpSamError)) throw error;
-    if (error.code === 'aborted' && progress.samples > saved) {
-      await folder.save(step, run, progress);
-      saved = progress.samples;
-    }
-    if (error.code === 'aborted') {
-      const mend = 'The same command with --resume goes on from there.';
-      throw new SgpSamError('aborted', `stopped after ${progress.samples} of ${recipe.samples} cubes`, mend);
-    }
-    if (error.code !== 'non-finite') throw error;
-    folder.flush();
-    await folder.writeReport();
-    const good = saved > 0 ? `${folder.checkpoint} (after ${saved} cubes)` : 'none was made yet';
-    throw new SgpSamError('non-finite', `${error.message}\n  The last good checkpoint: ${good}`);
-  }
-  return progress;
-}
-
-async function trainOnEngine(
-  engine: Engine,
-  base: BaseWeights,
-  data: Data,
-  recipe: Recipe,
-  folder: RunFolder,
-  found: boolean,
-  options: TrainOptions,
-  bars: ProgressBars,
-  signal: AbortSignal,
-): Promise<void> {
-  const step = await TrainStep.create(engine, base.config, base.read, {
-    loss: lossOf(recipe),
-    trainable: matcher(recipe.train),
-    groups: groupsOf(recipe),
-    accumulate: recipe.accumulate,
-    clip: recipe.clip,
-    variants: variantsOf(options),
-    budgetMs: SUBMIT_BUDGET_MS,
-  });
-  try {
-    const began = performance.now();
-    const run: CheckpointRun = {
-      recipe: { ...recipe, data: data.description, preset: options.preset } as unknown as JsonObject,
-      base: base.description,
-    };
-    let from = trainerStart;
-    if (found) from = await folder.restore(step, run);
-    else
-      await folder.begin({
-        kind: 'run',
-        config: base.config,
-        recipe,
-        data: data.description,
-        base: base.description,
-        adapter: adapterLine(engine.gpu.adapter),
-        trained: step.trainedValues,
-        version: __VERSION__,
-      });
-    if (from.ended) {
-      process.stdout.write(`${folder.folder}: the run is over already (${from.ended})\n`);
-      return;
-    }
-    if (from.samples > 0) process.stderr.write(`going on after ${from.samples} cubes\n`);
-    const progress = await follow(step, run, folder, from, data, recipe, options, bars, signal);
-    bars.finish();
-    if (!data.validation) await folder.writeWeights(step, run, { sample: progress.samples });
-    const seconds = (performance.now() - began) / 1000;
-    const { ended, best, samples } = progress;
-    folder.add({ kind: 'end', ended: ended ?? 'all samples', samples, best, seconds });
-    folder.flush();
-    await folder.writeReport();
-    const dice = best ? `, best Dice ${best.dice.toFixed(4)} after ${best.sample} cubes` : '';
-    process.stdout.write(
-      `${samples} cubes, ${step.updates} updates in ${seconds.toFixed(0)} s (${ended})${dice}\n` +
-        `peak ${(engine.memory.peakBytes / 2 ** 20).toFixed(0)} MiB on ${adapterLine(engine.gpu.adapter)}\n` +
-        `wrote ${folder.weights}\nwrote ${folder.report}\n`,
-    );
-  } finally {
-    step.dispose();
-  }
-}
+import { openBase, runTraining, trainingData } from './training-run.js';
 
 async function trainCommand(path: string | undefined, options: TrainOptions): Promise<void> {
   checkTrainOptions(path, options);
@@ -315,33 +22,35 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
   recipeOf(options, 1);
   resolvePreset(options.preset);
   const bars = new ProgressBars(options.quiet);
-  const stop = new AbortController();
-  const interrupt = () => stop.abort();
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
   try {
-    const folder = new RunFolder(options.output, exportOf(options));
-    const found = folder.open(options.resume);
-    const base = await openBase(options);
-    try {
-      const data =
-        path === undefined ? phantomData(options) : await folderData(path, options, bars, stop.signal);
-      const recipe = recipeOf(options, data.training.ids.length);
-      await withEngine(options, (engine) =>
-        trainOnEngine(engine, base, data, recipe, folder, found, options, bars, stop.signal),
-      );
-    } finally {
-      await base.close();
-    }
-  } catch (error) {
-    if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
-    bars.finish();
-    process.stderr.write(errorText(error));
-    process.exitCode = INTERRUPTED;
+    await interruptible(async (signal) => {
+      const folder = new RunFolder(options.output, exportOf(options));
+      const found = folder.open(options.resume);
+      const base = await openBase(options, armOf(options));
+      try {
+        const data = await trainingData(path, options, bars, signal);
+        const recipe = recipeOf(options, data.training.ids.length);
+        await withEngine(options, async (engine) => {
+          const run = { base, data, recipe, folder, found, options, bars, signal };
+          const { progress, updates, seconds } = await runTraining(engine, run);
+          const { ended, best, samples } = progress;
+          if (seconds === undefined) {
+            process.stdout.write(`${folder.folder}: the run is over already (${ended})\n`);
+            return;
+          }
+          const dice = best ? `, best Dice ${best.dice.toFixed(4)} after ${best.sample} cubes` : '';
+          process.stdout.write(
+            `${samples} cubes, ${updates} updates in ${seconds.toFixed(0)} s (${ended})${dice}\n` +
+              `peak ${(engine.memory.peakBytes / 2 ** 20).toFixed(0)} MiB on ${adapterLine(engine.gpu.adapter)}\n` +
+              `wrote ${folder.weights}\nwrote ${folder.report}\n`,
+          );
+        });
+      } finally {
+        await base.close();
+      }
+    });
   } finally {
     bars.finish();
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
   }
 }
 

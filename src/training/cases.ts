@@ -38,15 +38,17 @@ export interface PhantomCasesOptions {
   readonly modality: Modality | 'random';
 }
 
-/** Phantoms made when they are asked for; nothing is written. `part` keeps those to train on from those to validate with. */
-export function phantomCases(options: PhantomCasesOptions, part: 'train' | 'validation'): CaseSource {
+const STREAMS = { train: 1, validation: 2, test: 3 } as const;
+
+/** Phantoms made when they are asked for; nothing is written. No phantom is in two parts. */
+export function phantomCases(options: PhantomCasesOptions, part: keyof typeof STREAMS): CaseSource {
   const { count, seed, size, spacing, modality } = options;
   const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
   return {
     ids,
     async load(n) {
       const phantom = makeTrainingPhantom({
-        seed: mixSeed(seed, part === 'train' ? 1 : 2, n),
+        seed: mixSeed(seed, STREAMS[part], n),
         size: [size, size, size],
         spacing: [spacing, spacing, spacing],
         modality,

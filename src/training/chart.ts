@@ -40,7 +40,7 @@ export interface Chart {
 
 const COLOURS = 6;
 
-/** What the charts need of a document's style sheet. */
+/** What the charts need of a document's style sheet, which has the colours `--text` and `--page`. */
 export const CHART_STYLE = `
 :root{--grid:#d5dae1;--axis:#5b6572;--c0:#1f5fbf;--c1:#b8480e;--c2:#14764a;--c3:#8335c4;--c4:#b3213c;--c5:#0b6f84}
 @media (prefers-color-scheme:dark){:root{--grid:#343b46;--axis:#9aa5b4;--c0:#79b4ff;--c1:#ffab70;--c2:#6fdc9f;--c3:#cfa6ff;--c4:#ff8fa0;--c5:#63dbe8}}
@@ -56,6 +56,7 @@ svg.chart{display:block;width:100%;height:auto;max-width:44rem;font-size:12px}
 .dots{fill:none;stroke-width:3;stroke-linecap:round;stroke-opacity:.28}
 .dot{fill:none;stroke-width:6;stroke-linecap:round}
 .mark{stroke:none}
+.chart .label{fill:var(--text);stroke:var(--page);stroke-width:4;paint-order:stroke}
 ${Array.from({ length: COLOURS }, (_, c) => `.c${c}{stroke:var(--c${c})}.f${c}{fill:var(--c${c})}`).join('\n')}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1rem;margin:.2rem 0;padding:0;font-size:.85rem}
 .legend svg{width:1.6rem;height:.7rem;margin-right:.35rem}
@@ -139,7 +140,8 @@ export function inWords(value: Json): string {
   if (typeof value === 'number') return String(value);
   if (isJsonObject(value)) {
     const fields = Object.entries(value).flatMap(([field, item]) =>
-      item === undefined ? [] : [`${spaced(field)} ${inWords(item)}`],
+      // What kind a thing is needs no name.
+      item === undefined ? [] : [field === 'kind' ? inWords(item) : `${spaced(field)} ${inWords(item)}`],
     );
     return fields.join(', ');
   }
@@ -199,6 +201,26 @@ export function thin(points: readonly Point[], most: number): readonly Point[] {
   }
   if (kept.at(-1) !== points.at(-1)) kept.push(points[points.length - 1]);
   return kept;
+}
+
+/**
+ * About `most` of the points for a cloud of dots, as dense where the points are: evenly spread ones, and of each of a few
+ * stretches the highest.
+ */
+export function scatter(points: readonly Point[], most: number): readonly Point[] {
+  if (points.length <= most) return points;
+  const stretches = Math.floor(most / 8);
+  const even = most - stretches;
+  // Anywhere in each stretch, not always at its start: passes over cases have periods.
+  const place = (k: number) => Math.floor(((k + ((k * 0.618034) % 1)) * points.length) / even);
+  const kept = new Set(Array.from({ length: even }, (_, k) => place(k)));
+  for (let s = 0; s < stretches; s++) {
+    let high = Math.floor((s * points.length) / stretches);
+    const to = Math.floor(((s + 1) * points.length) / stretches);
+    for (let i = high; i < to; i++) if (points[i][1] > points[high][1]) high = i;
+    kept.add(high);
+  }
+  return [...kept].sort((a, b) => a - b).map((i) => points[i]);
 }
 
 /** The median of `window` points about each of at most `most` evenly spread ones. */
@@ -286,7 +308,7 @@ function markOf({ at, text, colour }: Mark, { x, y }: Scales): string {
   const ty = Number(cy) < TOP + 16 ? Number(cy) + 18 : Number(cy) - 8;
   return (
     `<circle class="mark f${colour % COLOURS}" cx="${cx}" cy="${cy}" r="4"><title>${escapeHtml(text)}</title></circle>` +
-    `<text x="${rounded(Number(cx) + side.dx)}" y="${rounded(ty)}" text-anchor="${side.anchor}">${escapeHtml(text)}</text>`
+    `<text x="${rounded(Number(cx) + side.dx)}" y="${rounded(ty)}" text-anchor="${side.anchor}" class="label">${escapeHtml(text)}</text>`
   );
 }
 

@@ -14,6 +14,7 @@ import {
   rowsOf,
   runningMedian,
   type Series,
+  scatter,
   section,
   spaced,
   table,
@@ -37,13 +38,13 @@ h2{margin:1.8rem 0 .6rem;font-size:1.15rem}
 h3{margin:1rem 0 .3rem;font-size:1rem}
 .state{margin:0 0 .8rem;font-size:1.05rem}
 .charts{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
-dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.15rem 1rem;margin:0;padding:.7rem .9rem;border-radius:.4rem;background:var(--card)}
+dl{display:grid;grid-template-columns:fit-content(45%) minmax(0,1fr);gap:.15rem 1rem;margin:0;padding:.7rem .9rem;border-radius:.4rem;background:var(--card)}
 dt{color:var(--axis)}
 dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid var(--grid)}
-th:first-child,td:first-child{text-align:left}
+th:first-child,td:first-child{text-align:left;white-space:nowrap}
 tr.all td{font-weight:600}
 `;
 
@@ -131,7 +132,7 @@ function lossChart(log: Log): string {
     scale: 'linear',
     range: top > 0 ? [Math.min(0, totals[0] ?? 0), top] : undefined,
     series: [
-      { name: 'total, each click', colour: 0, style: 'dots', points: thin(raw, RAW_POINTS) },
+      { name: 'total, each click', colour: 0, style: 'dots', points: scatter(raw, RAW_POINTS) },
       ...curves,
     ],
     note: `Curves: median of ${window} clicks; parts without their factors in the total.${edge}`,
@@ -208,7 +209,7 @@ function gradientChart(log: Log): string {
     y: 'L2 norm before clipping',
     scale: 'log',
     series: [
-      { name: 'each update', colour: 2, style: 'dots', points: thin(raw, RAW_POINTS) },
+      { name: 'each update', colour: 2, style: 'dots', points: scatter(raw, RAW_POINTS) },
       {
         name: `median of ${window}`,
         colour: 2,

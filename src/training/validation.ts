@@ -61,9 +61,9 @@ export async function validate(
   for (const n of cases.ids.keys()) {
     const one = await cases.load(n);
     const all = lesionsOf(one);
-    const step = Math.max(1, all.length / perCase);
-    for (let i = 0; Math.floor(i) < all.length; i += step) {
-      const lesion = all[Math.floor(i)];
+    const count = Math.min(perCase, all.length);
+    for (let i = 0; i < count; i++) {
+      const lesion = all[Math.floor((i * all.length) / count)];
       const draws = new Draws(mixSeed(seed, n, lesion));
       const cube = lesionCube(one, lesion, firstClick(one, lesion, first, draws).voxel, cubeOptions);
       const { gates, token } = await model.encode(cube.values);

@@ -1,0 +1,168 @@
+/** `sgp-sam ablate`: the paper's four arms under one protocol, several seeds each, in one table. */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import { adapterLine } from '../gpu/device.js';
+import type { Engine } from '../gpu/engine.js';
+import { Model } from '../session/model.js';
+import { type ArmRun, ablationMarkdown } from '../training/ablation.js';
+import { type CaseSource, phantomCases } from '../training/cases.js';
+import { type Arm, arms } from '../training/recipe.js';
+import { RunFolder } from '../training/run-folder.node.js';
+import { type LesionScore, validate } from '../training/validation.js';
+import { writeFileAtomic } from '../volumes/nifti.node.js';
+import { resolvePreset } from '../volumes/presets.js';
+import { openWeightFile } from '../weights/file.node.js';
+import { interruptible, numberOf, withEngine } from './common.js';
+import { ProgressBars } from './progress.js';
+import { checkTrainOptions, modalityOf, recipeOf, type TrainOptions, trainOptions } from './train-options.js';
+import { type Data, openBase, runTraining, trainingData } from './training-run.js';
+
+interface AblateOptions extends TrainOptions {
+  seeds: string;
+  testPhantoms: string;
+  testClicks: string;
+}
+
+/** The scores of a finished run, as its folder keeps them. */
+interface ScoresFile {
+  readonly recipe: string;
+  readonly scores: readonly LesionScore[];
+}
+
+function seedsOf(text: string): number[] {
+  const seeds = text.split(',').map((part) => numberOf('--seeds', part));
+  if (seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && new Set(seeds).size === seeds.length)
+    return seeds;
+  throw new SgpSamError(
+    'bad-argument',
+    `--seeds '${text}' is not a list of different whole numbers`,
+    'For instance: --seeds 1,2,3',
+  );
+}
+
+/** Cases no arm saw in training or chose its best weights by; a folder has none of these but its validation cases. */
+function testCases(options: AblateOptions, data: Data): CaseSource {
+  if (options.phantoms !== undefined) {
+    return phantomCases(
+      {
+        count: numberOf('--test-phantoms', options.testPhantoms),
+        seed: numberOf('--phantom-seed', options.phantomSeed),
+        size: numberOf('--phantom-size', options.phantomSize),
+        spacing: numberOf('--phantom-spacing', options.phantomSpacing),
+        modality: modalityOf(options),
+      },
+      'test',
+    );
+  }
+  if (data.validation) return data.validation;
+  throw new SgpSamError('bad-argument', 'there is no case to test with', 'Use a --val-fraction above 0.');
+}
+
+async function oneArm(
+  engine: Engine,
+  arm: Arm,
+  seed: number,
+  options: AblateOptions,
+  data: Data,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Promise<ArmRun> {
+  const own = {
+    ...options,
+    arm,
+    loss: undefined,
+    seed: String(seed),
+    // From random values each seed has its own.
+    ...(options.init === undefined ? {} : { init: String(seed) }),
+  } as AblateOptions;
+  const folder = new RunFolder(join(options.output, `${arm}-${seed}`), 'full');
+  const found = folder.open(true);
+  const recipe = recipeOf(own, data.training.ids.length);
+  const base = await openBase(own, arm);
+  try {
+    const run = { base, data, recipe, folder, found, options: own, bars, signal };
+    const { progress } = await runTraining(engine, run);
+    const file = join(folder.folder, 'scores.json');
+    const settings = JSON.stringify({
+      recipe,
+      data: data.description,
+      test: options.testPhantoms,
+      clicks: options.testClicks,
+    });
+    let stored: ScoresFile | undefined;
+    if (existsSync(file)) stored = JSON.parse(readFileSync(file, 'utf8')) as ScoresFile;
+    if (stored?.recipe !== settings) {
+      const source = await openWeightFile(folder.weights);
+      try {
+        const model = await Model.load(engine, source, { config: base.config });
+        try {
+          const scores = await validate(model, testCases(options, data), {
+            cube: { size: base.config.volume, preset: resolvePreset(options.preset) },
+            first: 'center',
+            clicks: numberOf('--test-clicks', options.testClicks),
+            perCase: recipe.validateLesions,
+            seed: 0,
+            progress: (done, total) => bars.report({ stage: 'eval', done, total }),
+          });
+          stored = { recipe: settings, scores };
+        } finally {
+          model.dispose();
+        }
+      } finally {
+        await source.close();
+      }
+      await writeFileAtomic(file, new TextEncoder().encode(`${JSON.stringify(stored)}\n`));
+    }
+    return { arm, seed, samples: progress.samples, scores: stored.scores };
+  } finally {
+    await base.close();
+  }
+}
+
+async function ablate(path: string | undefined, options: AblateOptions): Promise<void> {
+  checkTrainOptions(path, options);
+  recipeOf(options, 1);
+  resolvePreset(options.preset);
+  const seeds = seedsOf(options.seeds);
+  const clicks = numberOf('--test-clicks', options.testClicks);
+  if (!Number.isSafeInteger(clicks) || clicks < 1)
+    throw new SgpSamError('bad-argument', `--test-clicks ${clicks} is not a whole number from 1`);
+  const bars = new ProgressBars(options.quiet);
+  try {
+    await interruptible(async (signal) => {
+      mkdirSync(options.output, { recursive: true });
+      const data = await trainingData(path, options, bars, signal);
+      await withEngine(options, async (engine) => {
+        const runs: ArmRun[] = [];
+        for (const seed of seeds) {
+          for (const arm of Object.keys(arms) as Arm[]) {
+            bars.line(`${arm}, seed ${seed}`);
+            runs.push(await oneArm(engine, arm, seed, options, data, bars, signal));
+          }
+        }
+        bars.finish();
+        const markdown = ablationMarkdown(runs);
+        const text = `${markdown}\nOn ${adapterLine(engine.gpu.adapter)}.\n`;
+        await writeFileAtomic(join(options.output, 'ablation.md'), new TextEncoder().encode(text));
+        process.stdout.write(`${text}wrote ${join(options.output, 'ablation.md')}\n`);
+      });
+    });
+  } finally {
+    bars.finish();
+  }
+}
+
+export function addAblate(program: Command): void {
+  const command = program
+    .command('ablate')
+    .description(
+      'train the four arms (SAM-Med3D or SGP-SAM, Dice or Zoom Loss) under one protocol and compare them on cases none of ' +
+        'them saw; goes on where it was stopped',
+    )
+    .option('--seeds <list>', 'a run of every arm for each of these seeds', '1,2,3')
+    .option('--test-phantoms <n>', 'phantoms to compare on', '40')
+    .option('--test-clicks <n>', 'simulated clicks per lesion', '5');
+  trainOptions(command).action(ablate);
+}
