@@ -1,4 +1,6 @@
 /** What the commands share: the device options, opening an engine, parsing, and how errors are shown. */
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import type { AdapterChoice } from '../gpu/device.js';
@@ -145,5 +147,25 @@ export async function interruptible(work: (signal: AbortSignal) => Promise<void>
   } finally {
     process.off('SIGINT', interrupt);
     process.off('SIGTERM', interrupt);
+  }
+}
+
+/** Refuses an output file that could not be written, before any work is done for it. */
+export function requireWritableFolder(option: string, path: string): void {
+  const fail = (what: string, mend: string, cause?: unknown) =>
+    new SgpSamError('bad-argument', `${option} ${path}: ${what}`, mend, { cause });
+  const folder = dirname(resolve(path));
+  if (!existsSync(folder) || !statSync(folder).isDirectory())
+    throw fail(`there is no folder ${folder}`, 'Make the folder first.');
+  if (existsSync(path) && statSync(path).isDirectory())
+    throw fail('this is a folder', 'Give the name of a file.');
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch (cause) {
+    throw fail(
+      `the folder ${folder} cannot be written to`,
+      'Choose another folder, or change its permissions.',
+      cause,
+    );
   }
 }

@@ -23,6 +23,7 @@ import {
   nameWhatWasNotRun,
   numberOf,
   oneOf,
+  requireWritableFolder,
   SUBMIT_BUDGET_MS,
   variantsOf,
   withEngine,
@@ -109,7 +110,7 @@ async function evaluateCase(
 function chosen(cases: readonly DatasetCase[], parts: string | undefined, folder: string): DatasetCase[] {
   if (parts === undefined) return [...cases];
   const wanted = parts.split(',').map((part) => part.trim());
-  const found = cases.filter(({ id }) => wanted.some((part) => id.includes(part)));
+  const found = cases.filter(({ id }) => wanted.some((part) => part !== '' && id.includes(part)));
   if (found.length > 0) return found;
   const names = cases.map(({ id }) => id).join(', ');
   throw new SgpSamError('bad-argument', `--cases ${parts}: ${folder} has none of these`, `It has: ${names}.`);
@@ -147,8 +148,11 @@ async function evaluate(folder: string, options: EvalOptions): Promise<void> {
     seed: numberOf('--seed', options.seed),
     preset: resolvePreset(options.preset),
   };
-  if (options.output !== undefined && !options.output.endsWith('.json'))
-    throw new SgpSamError('bad-argument', `--output ${options.output}: the name must end in .json`);
+  if (options.output !== undefined) {
+    if (!options.output.endsWith('.json'))
+      throw new SgpSamError('bad-argument', `--output ${options.output}: the name must end in .json`);
+    requireWritableFolder('--output', options.output);
+  }
   const dataset = await readDecathlon(folder);
   const label = labelValues(dataset, options.label);
   const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);

@@ -1,6 +1,5 @@
 /** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
@@ -18,6 +17,7 @@ import {
   defaultAdapter,
   deviceOptions,
   nameWhatWasNotRun,
+  requireWritableFolder,
   SUBMIT_BUDGET_MS,
   timed,
   variantsOf,
@@ -74,31 +74,7 @@ function checkArguments(volume: string, options: SegmentOptions): void {
     if (path === undefined) continue;
     if (!ending.test(path))
       throw new SgpSamError('bad-argument', `${option} ${path}: the name must end in ${name}`);
-    const folder = dirname(resolve(path));
-    if (!existsSync(folder) || !statSync(folder).isDirectory()) {
-      throw new SgpSamError(
-        'bad-argument',
-        `${option} ${path}: there is no folder ${folder}`,
-        'Make the folder first.',
-      );
-    }
-    if (existsSync(path) && statSync(path).isDirectory()) {
-      throw new SgpSamError(
-        'bad-argument',
-        `${option} ${path}: this is a folder`,
-        'Give the name of a file.',
-      );
-    }
-    try {
-      accessSync(folder, constants.W_OK);
-    } catch (cause) {
-      throw new SgpSamError(
-        'bad-argument',
-        `${option} ${path}: the folder ${folder} cannot be written to`,
-        'Choose another folder, or change its permissions.',
-        { cause },
-      );
-    }
+    requireWritableFolder(option, path);
     if (taken.has(resolve(path))) {
       throw new SgpSamError(
         'bad-argument',

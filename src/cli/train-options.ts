@@ -52,6 +52,7 @@ export interface TrainOptions extends DeviceOptions {
   schedule: string;
   warmup: string;
   accumulate: string;
+  recompute: boolean;
   clip: string;
   seed: string;
   // sampling
@@ -119,6 +120,11 @@ export function trainOptions(command: Command): Command {
     .option('--schedule <s>', 'constant, cosine[:FLOOR] or multi-step:FRACTION,…:GAMMA', 'cosine')
     .option('--warmup <n>', 'cubes of linear warm-up', '0')
     .option('--accumulate <n>', 'gradients per update', '1')
+    .option(
+      '--recompute',
+      'less memory: compute the encoder’s intermediate values again for its gradients',
+      false,
+    )
     .option('--clip <norm>', 'largest global norm of a gradient; 0 for any', '0')
     .option('--seed <n>', 'of sampling and order', '1')
     .option('--first-click <where>', clickModes.join(', '), 'center')
@@ -185,6 +191,8 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   const fraction = numberOf('--val-fraction', options.valFraction);
   if (!(fraction >= 0 && fraction < 1))
     throw new SgpSamError('bad-argument', `--val-fraction ${fraction} is not between 0 and 1`);
+  const seconds = numberOf('--checkpoint-seconds', options.checkpointSeconds);
+  if (seconds < 0) throw new SgpSamError('bad-argument', `--checkpoint-seconds ${seconds} is below 0`);
 }
 
 /** The recipe, once it is known how many cases there are. */

@@ -22,9 +22,9 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
   recipeOf(options, 1);
   resolvePreset(options.preset);
   const bars = new ProgressBars(options.quiet);
+  const folder = new RunFolder(options.output, exportOf(options));
   try {
     await interruptible(async (signal) => {
-      const folder = new RunFolder(options.output, exportOf(options));
       const found = folder.open(options.resume);
       const base = await openBase(options, armOf(options));
       try {
@@ -51,6 +51,7 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
     });
   } finally {
     bars.finish();
+    folder.leave();
   }
 }
 

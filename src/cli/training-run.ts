@@ -4,19 +4,22 @@ import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import { configByName } from '../models/config.js';
+import { modelParameters } from '../models/parameters.js';
 import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
 import { type CaseSource, cached, phantomCases } from '../training/cases.js';
 import { checkCases, folderCases } from '../training/cases.node.js';
 import type { CheckpointRun, JsonObject } from '../training/checkpoint.js';
+import type { RunEntry } from '../training/log.js';
 import { type Arm, groupsOf, lossOf, matcher, type Recipe } from '../training/recipe.js';
 import type { RunFolder } from '../training/run-folder.node.js';
+import { scheduleFactor } from '../training/schedule.js';
 import { TrainStep } from '../training/step.js';
 import { type TrainerEvent, type TrainerProgress, train, trainerStart } from '../training/trainer.js';
 import { bySize, type LesionScore } from '../training/validation.js';
 import { channelNumber, labelValues } from '../volumes/dataset.js';
 import { readDecathlon } from '../volumes/dataset.node.js';
 import { resolvePreset } from '../volumes/presets.js';
-import { PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
+import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
@@ -46,6 +49,8 @@ function phantomData(options: TrainOptions): Data {
     if (!Number.isSafeInteger(n) || n < least)
       throw new SgpSamError('bad-argument', `${option} ${n} is not a whole number from ${least}`);
   }
+  const { seed, size, spacing, modality } = shape;
+  checkTrainingPhantom({ seed, size: [size, size, size], spacing: [spacing, spacing, spacing], modality });
   return {
     training: cached(phantomCases({ ...shape, count }, 'train')),
     validation: valCount > 0 ? cached(phantomCases({ ...shape, count: valCount }, 'validation')) : undefined,
@@ -65,11 +70,12 @@ async function folderData(
   const target = targetOf(options);
   let { training, validation } = dataset;
   if (validation.length === 0) {
-    // Every k-th case: the same ones whatever the seed, so that runs can be compared.
+    // Spread evenly, and the same ones whatever the seed, so that runs can be compared.
     const fraction = numberOf('--val-fraction', options.valFraction);
-    const every = fraction > 0 ? Math.max(2, Math.round(1 / fraction)) : Number.POSITIVE_INFINITY;
-    validation = training.filter((_, n) => n % every === every - 1);
-    training = training.filter((_, n) => n % every !== every - 1);
+    const upTo = (n: number) => Math.floor(n * fraction + 1e-9);
+    const all = training;
+    validation = all.filter((_, n) => upTo(n + 1) > upTo(n));
+    training = all.filter((_, n) => upTo(n + 1) === upTo(n));
   }
   const skipped: string[] = [];
   const check = async (cases: typeof training) =>
@@ -234,13 +240,14 @@ async function follow(
     }
   } catch (error) {
     if (!(error instanceof SgpSamError)) throw error;
-    if (error.code === 'aborted' && progress.samples > saved) {
+    // Between the micro-steps of an update nothing can be saved; the run goes on from the checkpoint before.
+    if (error.code === 'aborted' && progress.samples > saved && step.pending === 0) {
       await folder.save(step, run, progress);
       saved = progress.samples;
     }
     if (error.code === 'aborted') {
       const mend = 'The same command with --resume goes on from there.';
-      throw new SgpSamError('aborted', `stopped after ${progress.samples} of ${recipe.samples} cubes`, mend);
+      throw new SgpSamError('aborted', `stopped after ${saved} of ${recipe.samples} cubes`, mend);
     }
     if (error.code !== 'non-finite') throw error;
     folder.flush();
@@ -264,12 +271,23 @@ export interface TrainingOutcome {
  */
 export async function runTraining(engine: Engine, training: TrainingRun): Promise<TrainingOutcome> {
   const { base, data, recipe, folder, found, options, bars } = training;
+  const trainable = matcher(recipe.train);
+  if (!modelParameters(base.config).some(({ name }) => trainable(name))) {
+    throw new SgpSamError(
+      'bad-argument',
+      `--train '${recipe.train}': no parameter of '${base.config.name}' has such a name`,
+      'For instance: --train "sgpm.*,mask_decoder.*"',
+    );
+  }
+  // A warm-up that is longer than the run shows now.
+  scheduleFactor(recipe.schedule, 0, recipe.samples);
   const step = await TrainStep.create(engine, base.config, base.read, {
     loss: lossOf(recipe),
-    trainable: matcher(recipe.train),
+    trainable,
     groups: groupsOf(recipe),
     accumulate: recipe.accumulate,
     clip: recipe.clip,
+    recompute: options.recompute,
     variants: variantsOf(options),
     budgetMs: SUBMIT_BUDGET_MS,
   });
@@ -279,20 +297,21 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
       recipe: { ...recipe, data: data.description, preset: options.preset } as unknown as JsonObject,
       base: base.description,
     };
+    const first: RunEntry = {
+      kind: 'run',
+      config: base.config,
+      recipe,
+      data: data.description,
+      base: base.description,
+      adapter: adapterLine(engine.gpu.adapter),
+      trained: step.trainedValues,
+      version: __VERSION__,
+    };
     let from = trainerStart;
-    if (found) from = await folder.restore(step, run);
-    else
-      await folder.begin({
-        kind: 'run',
-        config: base.config,
-        recipe,
-        data: data.description,
-        base: base.description,
-        adapter: adapterLine(engine.gpu.adapter),
-        trained: step.trainedValues,
-        version: __VERSION__,
-      });
-    if (from.ended) return { progress: from, updates: step.updates, seconds: undefined };
+    if (found) from = await folder.restore(step, run, recipe, first);
+    else await folder.begin(first);
+    // A run that was killed between its last checkpoint and its end still has that to write.
+    if (from.ended && folder.complete) return { progress: from, updates: step.updates, seconds: undefined };
     if (from.samples > 0) process.stderr.write(`going on after ${from.samples} cubes\n`);
     const progress = await follow(step, run, from, training);
     bars.finish();

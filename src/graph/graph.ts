@@ -109,6 +109,16 @@ export class Graph {
     return output;
   }
 
+  /** For transforms of the graph: an id that nothing has. */
+  newId(): number {
+    return this.nextId++;
+  }
+
+  /** For transforms of the graph: other nodes in place of these, in an order in which each comes after its operands. */
+  replaceNodes(nodes: readonly Node[]): void {
+    this.nodes.splice(0, this.nodes.length, ...nodes);
+  }
+
   /** A tensor that the caller writes before a run. */
   input(name: string, shape: Shape, dtype: DType = 'f32'): Tensor {
     if (this.inputs.has(name)) this.fail('input', `'${name}' is there already`);

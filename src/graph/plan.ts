@@ -9,9 +9,9 @@ import { bytesOf, type Node, operands, type Tensor } from './ir.js';
 import { type Call, lower } from './lower.js';
 
 export interface Slot {
-  bytes: number;
+  readonly bytes: number;
   /** The name of the largest tensor that lives here: for errors. */
-  tenant: string;
+  readonly tenant: string;
 }
 
 export interface Plan {
@@ -40,21 +40,33 @@ function lastUses(
   return end;
 }
 
-/** Best fit: the free slot whose size is nearest, growing it if need be. */
-function takeSlot(slots: Slot[], free: number[], tensor: Tensor): number {
-  const bytes = bytesOf(tensor);
-  let best = -1;
-  for (let i = 0; i < free.length; i++) {
-    const distance = Math.abs(slots[free[i]].bytes - bytes);
-    if (best < 0 || distance < Math.abs(slots[free[best]].bytes - bytes)) best = i;
+/** A tensor's life: from the node that first writes it to the last that touches it, both included. */
+interface Life {
+  readonly tensor: Tensor;
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Slots for tensors that need memory, the largest first, each in the smallest slot that is free all its life (Pisarchyk
+ * and Lee 2020, "greedy by size"): a slot is then never larger than its first tenant.
+ */
+function assignSlots(lives: readonly Life[]): { slots: Slot[]; slotOf: Map<number, number> } {
+  const slots: (Slot & { readonly tenants: Life[] })[] = [];
+  const slotOf = new Map<number, number>();
+  const order = lives.toSorted((a, b) => bytesOf(b.tensor) - bytesOf(a.tensor) || a.from - b.from);
+  for (const life of order) {
+    const { tensor, from, to } = life;
+    let found = -1;
+    // Slots are in falling order of size, so the last that is free fits best.
+    for (let i = slots.length - 1; i >= 0 && found < 0; i--) {
+      if (slots[i].tenants.every((other) => other.to < from || to < other.from)) found = i;
+    }
+    if (found < 0) found = slots.push({ bytes: bytesOf(tensor), tenant: tensor.name, tenants: [] }) - 1;
+    slots[found].tenants.push(life);
+    slotOf.set(tensor.id, found);
   }
-  if (best < 0) {
-    slots.push({ bytes, tenant: tensor.name });
-    return slots.length - 1;
-  }
-  const [slot] = free.splice(best, 1);
-  if (slots[slot].bytes < bytes) Object.assign(slots[slot], { bytes, tenant: tensor.name });
-  return slot;
+  return { slots: slots.map(({ bytes, tenant }) => ({ bytes, tenant })), slotOf };
 }
 
 /**
@@ -70,24 +82,16 @@ export function planGraph(graph: Graph, caps: Capabilities, placed: Iterable<str
 
   const root = aliases(nodes);
   const end = lastUses(nodes, root, outputs);
-  const slots: Slot[] = [];
-  const slotOf = new Map<number, number>();
-  const free: number[] = [];
   const elsewhere = new Set(
     [...placed].flatMap((name) => graph.outputs.get(name) ?? []).map((t) => root(t).id),
   );
+  const lives = new Map<number, Life>();
   nodes.forEach((node, i) => {
     const tensor = root(node.output);
-    if (tensor.kind === 'value' && !slotOf.has(tensor.id) && !elsewhere.has(tensor.id)) {
-      slotOf.set(tensor.id, takeSlot(slots, free, tensor));
-    }
-    // Free after the node: a kernel never writes over its own operands.
-    const done = new Set([...operands(node), node.output].map(root));
-    for (const t of done) {
-      const slot = slotOf.get(t.id);
-      if (slot !== undefined && end.get(t.id) === i) free.push(slot);
-    }
+    if (tensor.kind !== 'value' || lives.has(tensor.id) || elsewhere.has(tensor.id)) return;
+    lives.set(tensor.id, { tensor, from: i, to: end.get(tensor.id) as number });
   });
+  const { slots, slotOf } = assignSlots([...lives.values()]);
   const calls = lower(nodes, caps);
   return {
     nodes,

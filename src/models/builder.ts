@@ -64,12 +64,22 @@ export class ModelBuilder {
     );
   }
 
+  /** An activation as a part of the stage `name`, though it may end up in the kernel before it. */
+  gelu(name: string, x: Tensor): Tensor {
+    return this.graph.stage(name, () => this.graph.gelu(x));
+  }
+
+  /** See `gelu`. */
+  relu(name: string, x: Tensor): Tensor {
+    return this.graph.stage(name, () => this.graph.relu(x));
+  }
+
   /** `layers.0 … layers.n−1` with ReLU between. */
   mlp(name: string, x: Tensor, layers: number): Tensor {
     let h = x;
     for (let i = 0; i < layers; i++) {
       h = this.linear(`${name}.layers.${i}`, h);
-      if (i < layers - 1) h = this.graph.relu(h);
+      if (i < layers - 1) h = this.relu(name, h);
     }
     return h;
   }

@@ -21,7 +21,7 @@ function block(m: ModelBuilder, i: number, x: Tensor): Tensor {
   );
   const projected = m.trace(attn, m.linear(`${attn}.proj`, attended));
   const y = g.stage(name, () => g.add(x, projected));
-  const hidden = g.gelu(m.linear(`${name}.mlp.lin1`, m.norm(`${name}.norm2`, y, ENCODER_EPS)));
+  const hidden = m.gelu(`${name}.mlp`, m.linear(`${name}.mlp.lin1`, m.norm(`${name}.norm2`, y, ENCODER_EPS)));
   const mlp = m.linear(`${name}.mlp.lin2`, hidden);
   return m.trace(
     name,

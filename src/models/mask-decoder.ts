@@ -45,7 +45,7 @@ function twoWayBlock(m: ModelBuilder, i: number, state: TwoWay, queryPe: Tensor,
   const toImage = attention(m, `${name}.cross_attn_token_to_image`, g.add(queries, queryPe), k, keys);
   queries = norm(2, g.add(queries, toImage));
 
-  const hidden = g.relu(m.linear(`${name}.mlp.lin1`, queries));
+  const hidden = m.relu(`${name}.mlp`, m.linear(`${name}.mlp.lin1`, queries));
   queries = norm(3, g.add(queries, m.linear(`${name}.mlp.lin2`, hidden)));
 
   const toTokens = attention(m, `${name}.cross_attn_image_to_token`, k, g.add(queries, queryPe), queries);
@@ -98,9 +98,9 @@ export function maskDecoder(m: ModelBuilder, inputs: DecoderInputs): { masks: Te
   const u = `${d}.output_upscaling`;
   let up = m.trace(`${u}.0`, m.convTranspose(`${u}.0`, g.reshape(keys, [batch, grid, grid, grid, out])));
   up = m.trace(`${u}.1`, m.norm(`${u}.1`, up, NORM3D_EPS));
-  up = m.trace(`${u}.2`, g.gelu(up));
+  up = m.trace(`${u}.2`, m.gelu(`${u}.2`, up));
   up = m.trace(`${u}.3`, m.convTranspose(`${u}.3`, up));
-  up = m.trace(u, g.gelu(up));
+  up = m.trace(u, m.gelu(u, up));
 
   const token = (i: number) => g.stage(d, () => g.slice(queries, 1, i, 1));
   const hyper = Array.from({ length: MASK_TOKENS }, (_, i) =>

@@ -24,10 +24,9 @@ export function pointEmbeddings(m: ModelBuilder, points: Tensor): Tensor {
 
 /** Mask prompt: logits (B, 4g, 4g, 4g, 1) → dense embedding (B, g, g, g, out). */
 export function maskEmbedding(m: ModelBuilder, mask: Tensor): Tensor {
-  const g = m.graph;
   const p = 'prompt_encoder.mask_downscaling';
-  const half = g.gelu(m.norm(`${p}.1`, m.conv(`${p}.0`, mask, { kernel: 2, stride: 2 }), NORM3D_EPS));
-  const quarter = g.gelu(m.norm(`${p}.4`, m.conv(`${p}.3`, half, { kernel: 2, stride: 2 }), NORM3D_EPS));
+  const half = m.gelu(p, m.norm(`${p}.1`, m.conv(`${p}.0`, mask, { kernel: 2, stride: 2 }), NORM3D_EPS));
+  const quarter = m.gelu(p, m.norm(`${p}.4`, m.conv(`${p}.3`, half, { kernel: 2, stride: 2 }), NORM3D_EPS));
   return m.conv(`${p}.6`, quarter, { kernel: 1 });
 }
 

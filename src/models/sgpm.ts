@@ -15,9 +15,9 @@ function scales(m: ModelBuilder, fusion: string, x: Tensor): Tensor {
   const g = m.graph;
   const { dilations } = m.config.sgpm as SgpmConfig;
   const normed = m.norm(`${fusion}.norm`, x, ENCODER_EPS);
-  const reduced = g.gelu(m.conv(`${fusion}.reduce`, normed, { kernel: 1 }));
+  const reduced = m.gelu(fusion, m.conv(`${fusion}.reduce`, normed, { kernel: 1 }));
   const branches = dilations.map((dilation, k) =>
-    g.gelu(m.conv(`${fusion}.branches.${k}`, reduced, { kernel: 3, padding: dilation, dilation })),
+    m.gelu(fusion, m.conv(`${fusion}.branches.${k}`, reduced, { kernel: 3, padding: dilation, dilation })),
   );
   return g.stage(fusion, () => g.concat(branches, -1));
 }
@@ -59,7 +59,7 @@ function trained(m: ModelBuilder, name: string, x: Tensor): Tensor {
   const { dim } = m.config;
   const fusion = `${name}.fusion`;
   const mean = g.stage(`${name}.gate`, () => g.meanTokens(x));
-  const z = m.linear(`${name}.gate.lin2`, g.relu(m.linear(`${name}.gate.lin1`, mean)));
+  const z = m.linear(`${name}.gate.lin2`, m.relu(`${name}.gate`, m.linear(`${name}.gate.lin1`, mean)));
   m.trace(`${name}.logits`, z);
   const noise = g.input(`${name}.noise`, z.shape);
   const amplitude = g.stage(`${name}.gate`, () =>

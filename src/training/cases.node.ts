@@ -1,6 +1,6 @@
 /** Cases from a data set's folder, in Node. */
 import { type Progress, SgpSamError } from '../errors.js';
-import type { DatasetCase } from '../volumes/dataset.js';
+import { type DatasetCase, some } from '../volumes/dataset.js';
 import { readCase } from '../volumes/dataset.node.js';
 import { components } from '../volumes/prompts.js';
 import type { CaseSource } from './cases.js';
@@ -66,6 +66,9 @@ export async function checkCases(source: CaseSource, options: CheckOptions): Pro
     }
     options.progress?.({ stage: 'cases', done: n + 1, total: source.ids.length });
   }
-  if (good.length === 0) throw new SgpSamError('bad-file', 'no case is left to train on');
+  if (good.length === 0) {
+    const names = some(source.ids);
+    throw new SgpSamError('bad-file', `no case is left: none of ${names} can be used`, 'Mend these cases.');
+  }
   return { ids: good.map((n) => source.ids[n]), load: (n) => source.load(good[n]) };
 }

@@ -84,6 +84,9 @@ export function cached(source: CaseSource, bytes = CACHE_BYTES): CaseSource {
         return found;
       }
       const made = await source.load(n);
+      // Somebody else may have asked for it meanwhile.
+      const other = held.get(n);
+      if (other) return other;
       held.set(n, made);
       used += sizeOf(made);
       for (const [oldest, one] of held) {

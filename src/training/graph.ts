@@ -1,5 +1,6 @@
 /** The graph of one training step: forward, loss, and the gradients of what is trained. */
 import { gradients } from '../autograd/gradients.js';
+import { recompute } from '../autograd/recompute.js';
 import type { Graph } from '../graph/graph.js';
 import { ModelBuilder } from '../models/builder.js';
 import { gridOf, type ModelConfig } from '../models/config.js';
@@ -21,6 +22,8 @@ export interface TrainingGraphOptions {
   readonly mask: boolean;
   readonly loss: LossOptions;
   readonly trainable: (name: string) => boolean;
+  /** Keeps of each encoder block and SGPM only its result, and computes the rest again for its gradient. */
+  readonly recompute?: boolean | undefined;
 }
 
 export interface TrainingGraph {
@@ -59,6 +62,7 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   );
   g.output('loss', loss);
 
+  const forward = g.nodes.length;
   const wanted = [...g.parameters.values()].filter(({ name }) => options.trainable(name) && !isBuffer(name));
   const found = gradients(g, new Map([[logits, gradient]]), wanted);
   const taken = new Set<number>();
@@ -70,6 +74,9 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
     const own = shared ? g.emit('copy', { x: value }, {}, parameter.shape) : value;
     g.output(`grad.${parameter.name}`, own);
     trained.push(parameter.name);
+  }
+  if (options.recompute) {
+    recompute(g, forward, ({ stage }) => /^(image_encoder\.blocks|sgpm)\.\d+/.exec(stage)?.[0]);
   }
   return { graph: g, trained };
 }

@@ -115,10 +115,14 @@ export function checkRecipe(recipe: Recipe): void {
   whole('validateEvery', 0);
   whole('validateLesions', 1);
   whole('patience', 0);
-  for (const field of ['lr', 'weightDecay', 'clip'] as const) {
-    if (!(recipe[field] >= 0 && Number.isFinite(recipe[field])))
-      fail(field, `${recipe[field]}, not a number from 0`);
-  }
+  const fromZero = (field: string, value: number) => {
+    if (!(value >= 0 && Number.isFinite(value))) fail(field, `${value}, not a number from 0`);
+  };
+  for (const field of ['lr', 'weightDecay', 'clip'] as const) fromZero(field, recipe[field]);
   matcher(recipe.train);
-  for (const group of recipe.groups) matcher(group.names);
+  for (const { names, lr, weightDecay } of recipe.groups) {
+    matcher(names);
+    fromZero(`lr of group '${names}'`, lr);
+    fromZero(`weightDecay of group '${names}'`, weightDecay);
+  }
 }

@@ -2,7 +2,15 @@
  * A training run's folder: `checkpoint.safetensors` to go on from, `log.jsonl`, `report.html`, and the weights. Everything
  * but the log is replaced as a whole; the log is cut to its checkpoint when a run goes on.
  */
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import {
+  accessSync,
+  appendFileSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
@@ -10,10 +18,11 @@ import { writeFileChunks } from '../weights/file.node.js';
 import type { CheckpointRun, JsonObject } from './checkpoint.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.node.js';
 import { type ExportKind, weightChunks } from './export.js';
-import { keepUpTo, type LogEntry, logLine, parseLog } from './log.js';
+import { keepUpTo, type LogEntry, logLine, parseLog, type RunEntry } from './log.js';
+import type { Recipe } from './recipe.js';
 import { trainingReport } from './report.js';
 import type { TrainStep } from './step.js';
-import { type TrainerProgress, trainerStart } from './trainer.js';
+import { outOfPatience, type TrainerProgress, trainerStart } from './trainer.js';
 
 /** Settings that may be others when a run goes on: they say when it ends, not what a step does. */
 const MAY_DIFFER = ['patience'];
@@ -25,6 +34,7 @@ export class RunFolder {
   readonly weights: string;
   private readonly entries: LogEntry[] = [];
   private unwritten = '';
+  private made = false;
 
   constructor(
     readonly folder: string,
@@ -52,30 +62,58 @@ export class RunFolder {
       );
     }
     try {
-      mkdirSync(this.folder, { recursive: true });
+      this.made = mkdirSync(this.folder, { recursive: true }) !== undefined;
+      accessSync(this.folder, constants.W_OK);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new SgpSamError('bad-file', `Cannot make ${this.folder}: ${why}.`, undefined, { cause });
+      const what = `${this.folder} cannot be made or written to: ${why}`;
+      throw new SgpSamError('bad-file', what, 'Choose another folder.', { cause });
     }
     return false;
   }
 
+  /** Takes a folder that `open` made away again, if nothing came to be in it. */
+  leave(): void {
+    if (!this.made) return;
+    try {
+      rmdirSync(this.folder);
+    } catch {
+      // There is something in it.
+    }
+  }
+
   /**
-   * Restores a run: parameters and moments into `step`, and the log up to the checkpoint.
+   * Restores a run: parameters and moments into `step`, and the log up to the checkpoint. A run that was over for want of
+   * an improvement goes on if the recipe has more patience now.
+   * @param first begins the log, should that be lost
    * @throws SgpSamError as `loadCheckpoint`, and `bad-file` for a log that is not one
    */
-  async restore(step: TrainStep, run: CheckpointRun): Promise<TrainerProgress> {
+  async restore(
+    step: TrainStep,
+    run: CheckpointRun,
+    recipe: Recipe,
+    first: RunEntry,
+  ): Promise<TrainerProgress> {
     const { progress } = await loadCheckpoint(this.checkpoint, step, run, { mayDiffer: MAY_DIFFER });
-    const from = progress as unknown as TrainerProgress;
     const old = existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
-    this.entries.push(...keepUpTo(parseLog(old), from.samples));
+    let from: TrainerProgress = { ...trainerStart, ...(progress as unknown as TrainerProgress) };
+    if (from.ended === 'no improvement' && !outOfPatience(recipe, from)) from = { ...from, ended: null };
+    const entries = parseLog(old);
+    if (!entries.some(({ kind }) => kind === 'run')) this.entries.push(first);
+    for (const entry of keepUpTo(entries, from.samples)) this.entries.push(entry);
+    const end = entries.findLast(({ kind }) => kind === 'end');
+    if (from.ended && end) this.entries.push(end);
     await this.replaceLog();
-    // A run that was over may be given more cubes or patience.
-    return { ...trainerStart, ...from };
+    return from;
+  }
+
+  /** Whether everything of a run that is over was written. */
+  get complete(): boolean {
+    return this.entries.at(-1)?.kind === 'end';
   }
 
   /** Begins the log of a new run; whatever a run without a checkpoint left is replaced. */
-  async begin(entry: LogEntry): Promise<void> {
+  async begin(entry: RunEntry): Promise<void> {
     this.entries.length = 0;
     this.entries.push(entry);
     await this.replaceLog();

@@ -30,6 +30,8 @@ export interface TrainStepOptions {
   readonly accumulate?: number | undefined;
   /** The largest global L2 norm of an update's (mean) gradient; larger ones are scaled to it. 0 or not given: any. */
   readonly clip?: number | undefined;
+  /** Less memory for more work: see `TrainingGraphOptions`. */
+  readonly recompute?: boolean | undefined;
   readonly variants?: Readonly<Record<string, string>> | undefined;
   /** Splits a step into submits of about this many milliseconds. */
   readonly budgetMs?: number | undefined;

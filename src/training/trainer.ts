@@ -138,14 +138,20 @@ export async function* train(
           : { ...progress, stale: progress.stale + 1 };
         yield event;
       }
-      const stale = recipe.patience > 0 && progress.stale >= recipe.patience;
-      if (last || stale) progress = { ...progress, ended: last ? 'all samples' : 'no improvement' };
+      if (last || outOfPatience(recipe, progress))
+        progress = { ...progress, ended: last ? 'all samples' : 'no improvement' };
+      // Gradients that no update will take.
+      if (progress.ended) step.restoreUpdates(step.updates);
       if (step.pending === 0) yield { kind: 'boundary', progress };
     }
   } finally {
     validator?.dispose();
   }
 }
+
+/** Whether validations have gone without an improvement for too long. */
+export const outOfPatience = ({ patience }: Recipe, { stale }: TrainerProgress): boolean =>
+  patience > 0 && stale >= patience;
 
 /** Runs `work` once what is going on now has been submitted. */
 const later = <T>(work: () => Promise<T>): Promise<T> =>
