@@ -3,5 +3,6 @@ export { openDevice } from './gpu/node/open.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
 export * from './session/index.js';
+export * from './training/index.js';
 export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';

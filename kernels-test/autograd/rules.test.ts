@@ -583,6 +583,17 @@ describe.each(ops)('the gradient of %s', (op) => {
   });
 });
 
+/** The planner takes the fastest variant that a device and a shape have; these hold everywhere, and are every GPU's. */
+describe('the gradient through the variants with shared memory', () => {
+  const force = { attention: 'shared', attention_backward: 'shared', transpose: 'shared' };
+  const some = cases.filter(
+    (c) => c.op === 'window_attention' || (c.op === 'linear' && c.name === 'one row'),
+  );
+  it.each(some)('$op: $name', async (problem) => {
+    await checkProblem({ ...problem, force });
+  });
+});
+
 describe('the table of cases', () => {
   /** Operands that a rule leaves out on purpose: places, noise, buffers (SPEC D). */
   const constants: Partial<Record<OpName, readonly string[]>> = {

@@ -26,6 +26,8 @@ export interface Problem {
   readonly reference: (v: Readonly<Record<string, Tensor64>>) => Tensor64;
   /** Operands up to this size are also checked element by element; 200 unless told. */
   readonly each?: number;
+  /** Kernel family → variant, instead of the planner's choice. */
+  readonly force?: Readonly<Record<string, string>>;
 }
 
 export const input = (shape: readonly number[], seed: number, scale = 1): Operand => ({
@@ -70,24 +72,27 @@ export const seedOf = (shape: readonly number[]): Tensor64 => randomTensor(shape
 export async function differentiate(problem: Problem): Promise<Differentiated> {
   const { operands, build } = problem;
   let bench: Bench | undefined;
-  const { outputs } = await runGraph((b) => {
-    bench = b;
-    const tensors = place(b, operands);
-    const y = build(b.graph, tensors);
-    b.graph.output('y', y);
-    const wanted = Object.keys(operands).filter((name) => !operands[name].fixed);
-    const found = gradients(
-      b.graph,
-      new Map([[y, b.input('seed gradient', seedOf(y.shape))]]),
-      wanted.map((name) => tensors[name]),
-    );
-    for (const name of wanted) {
-      const gradient = found.get(tensors[name]);
-      expect(gradient, `${name} has a gradient`).toBeDefined();
-      expect(gradient?.shape, `shape of the gradient of ${name}`).toEqual(tensors[name].shape);
-      b.graph.output(`grad.${name}`, gradient as Tensor);
-    }
-  });
+  const { outputs } = await runGraph(
+    (b) => {
+      bench = b;
+      const tensors = place(b, operands);
+      const y = build(b.graph, tensors);
+      b.graph.output('y', y);
+      const wanted = Object.keys(operands).filter((name) => !operands[name].fixed);
+      const found = gradients(
+        b.graph,
+        new Map([[y, b.input('seed gradient', seedOf(y.shape))]]),
+        wanted.map((name) => tensors[name]),
+      );
+      for (const name of wanted) {
+        const gradient = found.get(tensors[name]);
+        expect(gradient, `${name} has a gradient`).toBeDefined();
+        expect(gradient?.shape, `shape of the gradient of ${name}`).toEqual(tensors[name].shape);
+        b.graph.output(`grad.${name}`, gradient as Tensor);
+      }
+    },
+    problem.force ? { capabilities: { force: problem.force } } : {},
+  );
   const gradient: Record<string, Float32Array> = {};
   for (const name of Object.keys(operands)) {
     const values = outputs[`grad.${name}`];

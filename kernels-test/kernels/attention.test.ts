@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { windowAttentionVariants } from '../../src/kernels/attention.js';
 import { linear, multiHeadAttention, randomTensor, relativeL2, windowAttention } from '../reference/index.js';
-import { runGraph } from '../support/run.js';
+import { runGraph, testCapabilities } from '../support/run.js';
 
 /** Float32 against float64 through a softmax: SPEC's tolerance at tiny. */
 const TOLERANCE = 2e-5;
@@ -23,8 +24,17 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
     { name: 'head dim not a multiple of 4', batch: 1, grid: [5, 4, 3], window: 3, heads: 2, headDim: 6 },
     { name: 'rows longer than a query tile', batch: 1, grid: [2, 2, 18], window: 18, heads: 1, headDim: 8 },
   ];
-  for (const { name, batch, grid, window, heads, headDim } of cases) {
-    it(name, async () => {
+  // Every variant; where a device or a shape has none of them, the test says so.
+  const runs = cases.flatMap((one) =>
+    (['shared', 'subgroup'] as const).map((variant) => ({ ...one, variant })),
+  );
+  for (const { name, batch, grid, window, heads, headDim, variant } of runs) {
+    it(`${name}: ${variant}`, async ({ skip }) => {
+      const spec = { batch, heads, headDim, grid: grid as [number, number, number], window };
+      if (!windowAttentionVariants(await testCapabilities(), spec).includes(variant)) {
+        console.warn(`skipped: no variant '${variant}' for '${name}' on this adapter`);
+        skip();
+      }
       const c = heads * headDim;
       const edge = window || grid[0];
       const x = randomTensor([batch, ...grid, c], 1);
@@ -39,23 +49,26 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
       };
       const want = windowAttention(x, weights, heads, window).attended;
       const qkv = linear(x, weights.qkvWeight, weights.qkvBias);
-      const { outputs } = await runGraph((b) => {
-        const tables = [
-          b.param('d', weights.relPosD),
-          b.param('h', weights.relPosH),
-          b.param('w', weights.relPosW),
-        ] as const;
-        b.graph.output(
-          'y',
-          b.graph.windowAttention(
-            b.input('qkv', qkv),
-            b.param('bias', weights.qkvBias),
-            tables,
-            heads,
-            window,
-          ),
-        );
-      });
+      const { outputs } = await runGraph(
+        (b) => {
+          const tables = [
+            b.param('d', weights.relPosD),
+            b.param('h', weights.relPosH),
+            b.param('w', weights.relPosW),
+          ] as const;
+          b.graph.output(
+            'y',
+            b.graph.windowAttention(
+              b.input('qkv', qkv),
+              b.param('bias', weights.qkvBias),
+              tables,
+              heads,
+              window,
+            ),
+          );
+        },
+        { capabilities: { force: { attention: variant } } },
+      );
       expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
     });
   }

@@ -30,9 +30,10 @@ const configs = Object.values(samMed3DConfigs);
 const named = configs.map((config) => [config.name, config] as const);
 
 describe('the table', () => {
-  it('is SPEC’s', () => {
-    expect(Object.keys(samMed3DConfigs)).toEqual(Object.keys(referenceConfigs));
+  it('is SPEC’s, and one of our own', () => {
+    expect(Object.keys(samMed3DConfigs)).toEqual([...Object.keys(referenceConfigs), 'small']);
     for (const { name, global, ...rest } of configs) {
+      if (name === 'small') continue;
       const { globalBlocks, ...want } = referenceConfigs[name as keyof typeof referenceConfigs];
       expect(rest).toEqual(want);
       expect(global).toEqual(globalBlocks);
@@ -57,7 +58,9 @@ describe('the table', () => {
   it('is found by name, with and without modules', () => {
     for (const [name, config] of named) {
       expect(configByName(name)).toEqual(config);
-      expect(configByName(`sgp-${name}`)).toEqual({ ...config, sgpm: defaultSgpm(config) });
+      // Without a global block there is no default site.
+      const own = name === 'small' ? { sites: [1, 3], width: 24 } : {};
+      expect(configByName(`sgp-${name}`)).toEqual({ ...config, sgpm: defaultSgpm(config, own) });
     }
     for (const name of ['vit_b_orig', '', 'sgp-', 'toString', 'sgp-sgp-tiny', '__proto__', 'constructor']) {
       expect(() => configByName(name), name).toThrow(

@@ -191,6 +191,22 @@ describe('checking a recipe', () => {
     }
   });
 
+  it.each(['lr', 'weightDecay'])('%s of a group too', async (field) => {
+    for (const value of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      const groups = [
+        { names: '*.bias', lr: 1, weightDecay: 0 },
+        { names: 'sgpm.*', lr: 1, weightDecay: 0, [field]: value },
+      ];
+      await expectError(
+        () => checkRecipe({ ...recipe, groups }),
+        'bad-argument',
+        field,
+        "'sgpm.*'",
+        `${value}`,
+      );
+    }
+  });
+
   it('patterns count too', async () => {
     await expectError(() => checkRecipe({ ...recipe, train: 'sgpm.*,' }), 'bad-argument', "'sgpm.*,'");
     const groups = [{ names: '', lr: 1, weightDecay: 0 }];

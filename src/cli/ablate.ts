@@ -16,7 +16,14 @@ import { resolvePreset } from '../volumes/presets.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { interruptible, numberOf, withEngine } from './common.js';
 import { ProgressBars } from './progress.js';
-import { checkTrainOptions, modalityOf, recipeOf, type TrainOptions, trainOptions } from './train-options.js';
+import {
+  checkTrainOptions,
+  MANY_CASES,
+  modalityOf,
+  recipeOf,
+  type TrainOptions,
+  trainOptions,
+} from './train-options.js';
 import { type Data, openBase, runTraining, trainingData } from './training-run.js';
 
 interface AblateOptions extends TrainOptions {
@@ -123,7 +130,7 @@ async function oneArm(
 
 async function ablate(path: string | undefined, options: AblateOptions): Promise<void> {
   checkTrainOptions(path, options);
-  recipeOf(options, 1);
+  recipeOf(options, MANY_CASES);
   resolvePreset(options.preset);
   const seeds = seedsOf(options.seeds);
   const clicks = numberOf('--test-clicks', options.testClicks);

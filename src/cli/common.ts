@@ -49,7 +49,15 @@ export function deviceOptions(command: Command): Command {
 }
 
 /** The kernels that have variants to choose from. */
-const VARIED = ['matmul', 'conv3d', 'conv_transpose', 'layer_norm'];
+const VARIED = [
+  'matmul',
+  'conv3d',
+  'conv_transpose',
+  'layer_norm',
+  'attention',
+  'attention_backward',
+  'transpose',
+];
 
 /** `kernel=variant` options as a record. */
 export function variantsOf(options: DeviceOptions): Record<string, string> {

@@ -142,7 +142,7 @@ export function trainOptions(command: Command): Command {
   return deviceOptions(command);
 }
 
-function groupOf(text: string): GroupRecipe {
+function groupOf(text: string, weightDecay: number): GroupRecipe {
   const match = /^(.+):((?:lr|wd)=[^,]+(?:,(?:lr|wd)=[^,]+)?)$/.exec(text);
   if (!match) {
     throw new SgpSamError(
@@ -155,7 +155,7 @@ function groupOf(text: string): GroupRecipe {
   return {
     names: match[1],
     lr: numberOf('--group lr', settings.get('lr') ?? '1'),
-    weightDecay: numberOf('--group wd', settings.get('wd') ?? '1e-4'),
+    weightDecay: settings.has('wd') ? numberOf('--group wd', settings.get('wd') as string) : weightDecay,
   };
 }
 
@@ -195,6 +195,9 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   if (seconds < 0) throw new SgpSamError('bad-argument', `--checkpoint-seconds ${seconds} is below 0`);
 }
 
+/** How many cases to check a recipe with before the data are read: enough for every warm-up. */
+export const MANY_CASES = 2 ** 20;
+
 /** The recipe, once it is known how many cases there are. */
 export function recipeOf(options: TrainOptions, cases: number): Recipe {
   const arm = armOf(options);
@@ -212,7 +215,7 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     weightDecay: number('weight-decay', options.weightDecay),
     schedule: parseSchedule(options.schedule, number('warmup', options.warmup)),
     train: options.train ?? (options.init === undefined ? TRAIN_DEFAULT : '*'),
-    groups: options.group.map(groupOf),
+    groups: options.group.map((text) => groupOf(text, number('weight-decay', options.weightDecay))),
     accumulate: number('accumulate', options.accumulate),
     clip: number('clip', options.clip),
     firstClick: oneOf('--first-click', options.firstClick, clickModes),

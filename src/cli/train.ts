@@ -9,6 +9,7 @@ import {
   armOf,
   checkTrainOptions,
   exportOf,
+  MANY_CASES,
   recipeOf,
   type TrainOptions,
   trainDescription,
@@ -19,7 +20,7 @@ import { openBase, runTraining, trainingData } from './training-run.js';
 async function trainCommand(path: string | undefined, options: TrainOptions): Promise<void> {
   checkTrainOptions(path, options);
   // Everything that can be wrong in the settings, before any case is read.
-  recipeOf(options, 1);
+  recipeOf(options, MANY_CASES);
   resolvePreset(options.preset);
   const bars = new ProgressBars(options.quiet);
   const folder = new RunFolder(options.output, exportOf(options));

@@ -18,6 +18,7 @@ export type { Image, PastedMask, Preset, PresetName, Roi, Vec3, Volume } from '.
 export {
   type MontageOptions,
   makePhantom,
+  makeTrainingPhantom,
   montagePng,
   presets,
   readNifti,
@@ -31,6 +32,7 @@ export {
   blobSource,
   memorySource,
   openWeights,
+  overlayWeights,
   type WeightSource,
 } from '../weights/index.js';
 export {
@@ -44,3 +46,4 @@ export {
   type PromptPoint,
 } from './model.js';
 export { type Click, LesionSession, type Segmentation, type Timings } from './segmenter.js';
+export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../models/config.js';
 import { type LossOptions, losses } from './loss.js';
 import type { ParameterGroup } from './optimizer.js';
 import type { ClickMode } from './sampler.js';
-import type { Schedule } from './schedule.js';
+import { type Schedule, scheduleFactor } from './schedule.js';
 
 /** The four arms of the paper's ablation (SPEC B3): plain SAM-Med3D or with SGPMs, Dice or Zoom Loss. */
 export const arms = {
@@ -120,6 +120,8 @@ export function checkRecipe(recipe: Recipe): void {
   };
   for (const field of ['lr', 'weightDecay', 'clip'] as const) fromZero(field, recipe[field]);
   matcher(recipe.train);
+  // Also finds a warm-up that is never over.
+  scheduleFactor(recipe.schedule, 0, recipe.samples);
   for (const { names, lr, weightDecay } of recipe.groups) {
     matcher(names);
     fromZero(`lr of group '${names}'`, lr);

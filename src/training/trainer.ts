@@ -207,6 +207,7 @@ async function score(
     seed: mixSeed(recipe.seed, STREAM.validation),
     progress: validationProgress,
   });
+  if (scores.length === 0) throw new SgpSamError('bad-file', 'no validation case has a lesion');
   const [dice] = meanDice(scores);
   const open = scores[0].open.map((_, j) => scores.reduce((sum, s) => sum + s.open[j], 0) / scores.length);
   return { kind: 'validation', sample: samples, dice, open, scores, best: !best || dice > best.dice };

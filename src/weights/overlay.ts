@@ -32,6 +32,7 @@ function frozenOf({ name, metadata }: WeightSource): ReadonlyMap<string, number>
  */
 export function overlayWeights(base: WeightSource, adapter: WeightSource): WeightSource {
   const frozen = frozenOf(adapter);
+  const { format: _, frozen: __, ...own } = adapter.metadata;
   const otherBase = (what: string) =>
     new SgpSamError(
       'bad-weights',
@@ -48,7 +49,7 @@ export function overlayWeights(base: WeightSource, adapter: WeightSource): Weigh
   return {
     name: `${adapter.name} over ${base.name}`,
     format: adapter.format,
-    metadata: { ...base.metadata, ...adapter.metadata },
+    metadata: { ...base.metadata, ...own },
     tensors,
     async readF32(name) {
       const values = await sourceOf(name).readF32(name);
@@ -57,11 +58,13 @@ export function overlayWeights(base: WeightSource, adapter: WeightSource): Weigh
       if (expected !== undefined && crc32(bytes) !== expected) throw otherBase(`tensor '${name}' differs`);
       return values;
     },
-    readRaw: (name) => sourceOf(name).readRaw(name),
+    async readRaw(name) {
+      if (!adapter.tensors.has(name)) await this.readF32(name); // for its checksum
+      return sourceOf(name).readRaw(name);
+    },
     ...(base.placeholders ? { placeholders: base.placeholders } : {}),
     async close() {
-      await base.close();
-      await adapter.close();
+      await Promise.all([base.close(), adapter.close()]);
     },
   };
 }

@@ -1,0 +1,65 @@
+import { expect, test } from 'vitest';
+import { type ArmRun, ablationMarkdown, spread } from '../../src/training/ablation.js';
+import type { LesionScore } from '../../src/training/validation.js';
+
+const score = (lesion: number, millilitres: number, dice: number[], open: number[]): LesionScore => ({
+  caseId: 'c',
+  lesion,
+  millilitres,
+  dice,
+  open,
+});
+
+const run = (arm: ArmRun['arm'], seed: number, shift: number): ArmRun => ({
+  arm,
+  seed,
+  samples: 50,
+  scores: [
+    score(1, 0.05, [0.2 + shift, 0.25, 0.3 + shift], arm.startsWith('sgp') ? [0.5, 1] : []),
+    score(2, 0.5, [0.6 + shift, 0.65, 0.7 + shift], arm.startsWith('sgp') ? [0.7, 0] : []),
+  ],
+});
+
+test('the spread is the standard deviation over runs', () => {
+  expect(spread([1])).toBe(0);
+  expect(spread([1, 3])).toBeCloseTo(Math.SQRT2, 12);
+  expect(spread([2, 4, 4, 4, 5, 5, 7, 9])).toBeCloseTo(2.13809, 5);
+});
+
+test('tables have every arm, means over lesions, spread over seeds, and the gates by lesion size', () => {
+  const text = ablationMarkdown([
+    run('sgp-zoom', 1, 0),
+    run('sgp-zoom', 2, 0.2),
+    run('ft-dice', 1, 0),
+    run('ft-dice', 2, 0),
+  ]);
+  const rows = text.split('\n').filter((line) => line.startsWith('|'));
+  const cells = (arm: string, from = 0) =>
+    rows
+      .slice(from)
+      .find((line) => line.startsWith(`| ${arm} |`))
+      ?.split('|')
+      .map((cell) => cell.trim())
+      .slice(1, -1);
+  expect(rows[0]).toContain('1 click');
+  expect(rows[0]).toContain('1 click, under 0.1 mL');
+  expect(rows[0]).not.toContain('8 mL');
+  // Means 0.4 and 0.6 at one click, over two seeds.
+  expect(cells('sgp-zoom')).toEqual([
+    'sgp-zoom',
+    '0.500 ± 0.141',
+    '0.600 ± 0.141',
+    '0.300 ± 0.141',
+    '0.700 ± 0.141',
+  ]);
+  expect(cells('ft-dice')?.[1]).toBe('0.400 ± 0.000');
+  // In the order of the arms, whatever the order of the runs.
+  expect(text.indexOf('| ft-dice')).toBeLessThan(text.indexOf('| sgp-zoom'));
+  const gates = rows.filter((line) => /^\| sgp-zoom \| \d \|/.test(line));
+  expect(gates).toEqual([
+    '| sgp-zoom | 0 | 0.50 ± 0.00 | 0.70 ± 0.00 |',
+    '| sgp-zoom | 1 | 1.00 ± 0.00 | 0.00 ± 0.00 |',
+  ]);
+  expect(text).toContain('2 lesions');
+  expect(text).toContain('50 training cubes');
+});

@@ -1,0 +1,151 @@
+/** An adapter over the weights it was trained on, and over others. */
+import { describe, expect, it } from 'vitest';
+import { crc32 } from '../../src/crc32.js';
+import { memorySource } from '../../src/weights/byte-source.js';
+import { ADAPTER_FORMAT, overlayWeights } from '../../src/weights/overlay.js';
+import { writeSafetensors } from '../../src/weights/safetensors-write.js';
+import { openWeights, type WeightSource } from '../../src/weights/weight-source.js';
+import { expectError } from './support/errors.js';
+
+type Values = Readonly<Record<string, readonly number[]>>;
+
+/** A safetensors file of vectors. `closed` has the names of the files that were closed. */
+const closed: string[] = [];
+async function fileOf(name: string, values: Values, metadata: Record<string, string> = {}) {
+  const tensors = Object.entries(values).map(([tensor, data]) => ({
+    name: tensor,
+    dtype: 'F32' as const,
+    shape: [data.length],
+    data: Float32Array.from(data),
+  }));
+  const bytes = memorySource(writeSafetensors(tensors, metadata), name);
+  return openWeights({
+    name,
+    size: bytes.size,
+    read: (offset, length) => bytes.read(offset, length),
+    close: async () => {
+      closed.push(name);
+    },
+  });
+}
+
+const checksum = (values: readonly number[]) => crc32(new Uint8Array(Float32Array.from(values).buffer));
+
+const trunk = { 'encoder.a': [1, 2, 3], 'encoder.b': [-0.5, 1e-30] };
+/** What the adapter's training knew: the trunk, frozen; of the head another start. */
+const frozen = JSON.stringify(
+  Object.fromEntries(Object.entries(trunk).map(([name, values]) => [name, checksum(values)])),
+);
+const metadata = { format: ADAPTER_FORMAT, frozen, base: 'trunk of Tuesday', scores: '{"dice":0.5}' };
+const adapterOf = (more: Record<string, string> = {}) =>
+  fileOf('adapter.safetensors', { head: [7, 8], 'sgpm.0': [9] }, { ...metadata, ...more });
+const baseOf = (values: Values = { ...trunk, head: [0, 0], unused: [4] }, more = {}) =>
+  fileOf('base.safetensors', values, { kind: 'base', scores: 'none', ...more });
+
+const all = async (source: WeightSource) => {
+  const out: Record<string, number[]> = {};
+  for (const name of source.tensors.keys()) out[name] = [...(await source.readF32(name))];
+  return out;
+};
+
+describe('an adapter over its base', () => {
+  it('has its own tensors, and of the base those it was trained with', async () => {
+    const whole = overlayWeights(await baseOf(), await adapterOf());
+    const near = Object.fromEntries(
+      Object.entries(trunk).map(([name, values]) => [name, values.map(Math.fround)]),
+    );
+    expect(await all(whole)).toEqual({ ...near, head: [7, 8], 'sgpm.0': [9] });
+    expect(whole.tensors.get('head')?.shape).toEqual([2]);
+    const raw = await whole.readRaw('head');
+    expect([...new Float32Array(raw.buffer, raw.byteOffset, 2)]).toEqual([7, 8]);
+    expect((await whole.readRaw('encoder.a')).byteLength).toBe(12);
+    expect(whole.name).toMatch(/adapter\.safetensors.*base\.safetensors/);
+  });
+
+  it('has the metadata of both, its own first', async () => {
+    const whole = overlayWeights(await baseOf(), await adapterOf());
+    expect(whole.metadata).toEqual({ kind: 'base', ...metadata });
+  });
+
+  it('closes both', async () => {
+    const whole = overlayWeights(await baseOf(), await adapterOf());
+    closed.length = 0;
+    await whole.close();
+    expect(closed.toSorted()).toEqual(['adapter.safetensors', 'base.safetensors']);
+  });
+
+  it('without a frozen tensor needs nothing of the base', async () => {
+    const whole = overlayWeights(await baseOf(), await adapterOf({ frozen: '{}' }));
+    expect([...whole.tensors.keys()].sort()).toEqual(['head', 'sgpm.0']);
+  });
+});
+
+describe('an adapter over other weights', () => {
+  it.each<[string, number[]]>([
+    ['one value', [-0.5, 1.0001e-30]],
+    ['a sign', [0.5, 1e-30]],
+    ['the order', [1e-30, -0.5]],
+    ['the length', [-0.5, 1e-30, 0]],
+  ])('that differ in %s is found out when that tensor is read', async (_, values) => {
+    const whole = overlayWeights(await baseOf({ ...trunk, 'encoder.b': values }), await adapterOf());
+    // The rest is as it was.
+    expect([...(await whole.readF32('encoder.a'))]).toEqual([1, 2, 3]);
+    expect([...(await whole.readF32('head'))]).toEqual([7, 8]);
+    await expectError(
+      () => whole.readF32('encoder.b'),
+      'bad-weights',
+      "'encoder.b'",
+      'adapter.safetensors',
+      'base.safetensors',
+      'trunk of Tuesday',
+    );
+  });
+
+  it('that lack a tensor is refused at once', async () => {
+    const base = await baseOf({ 'encoder.a': trunk['encoder.a'] });
+    const adapter = await adapterOf();
+    await expectError(
+      () => overlayWeights(base, adapter),
+      'bad-weights',
+      "'encoder.b'",
+      'missing',
+      'base.safetensors',
+    );
+  });
+
+  it('other values of what the adapter brings do not matter', async () => {
+    const whole = overlayWeights(await baseOf({ ...trunk, head: [5, 5, 5] }), await adapterOf());
+    expect((await all(whole)).head).toEqual([7, 8]);
+  });
+});
+
+describe('what is no adapter', () => {
+  it.each<[string, Record<string, string>]>([
+    ['whole weights', { format: 'sgp-sam weights' }],
+    ['another format with checksums', { format: 'something', frozen }],
+    ['an adapter without checksums', { format: ADAPTER_FORMAT }],
+    ['checksums that are no JSON', { format: ADAPTER_FORMAT, frozen: '{"a":' }],
+    ['checksums that are no object', { format: ADAPTER_FORMAT, frozen: '12' }],
+    ['no checksums', { format: ADAPTER_FORMAT, frozen: 'null' }],
+    ['no metadata', {}],
+  ])('%s', async (_, metadata) => {
+    const other = await fileOf('whole.safetensors', { head: [1] }, metadata);
+    const base = await baseOf();
+    await expectError(
+      () => overlayWeights(base, other),
+      'bad-weights',
+      'whole.safetensors',
+      'not an adapter',
+      '--weights',
+    );
+  });
+
+  it('the base and the adapter the wrong way round', async () => {
+    const [base, adapter] = [await baseOf(), await adapterOf()];
+    await expectError(
+      () => overlayWeights(adapter, base),
+      'bad-weights',
+      'base.safetensors: is not an adapter',
+    );
+  });
+});
