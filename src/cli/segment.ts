@@ -24,7 +24,7 @@ import {
   withEngine,
 } from './common.js';
 import { ProgressBars } from './progress.js';
-import { openChosenWeights, SHIPPED, weightsName } from './weights.js';
+import { type ChosenWeights, openChosenWeights, SHIPPED, weightsName } from './weights.js';
 
 interface SegmentOptions extends DeviceOptions {
   point: string[];
@@ -94,12 +94,10 @@ function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
   return clicks;
 }
 
-async function openModel(
-  engine: Engine,
-  options: SegmentOptions,
-  bars: ProgressBars,
-): Promise<{ model: Model; trained: boolean }> {
-  const { source, config, trained } = await openChosenWeights(options);
+type OpenModel = { readonly model: Model } & Pick<ChosenWeights, 'trained' | 'estimatesIou'>;
+
+async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<OpenModel> {
+  const { source, config, trained, estimatesIou } = await openChosenWeights(options);
   try {
     nameWhatWasNotRun(source);
     const model = await Model.load(engine, source, {
@@ -109,7 +107,7 @@ async function openModel(
       budgetMs: SUBMIT_BUDGET_MS,
       progress: bars.report,
     });
-    return { model, trained };
+    return { model, trained, estimatesIou };
   } finally {
     await source.close();
   }
@@ -120,7 +118,7 @@ function reportOf(
   volume: Volume,
   clicks: readonly Click[],
   results: readonly Segmentation[],
-  { model, trained }: { model: Model; trained: boolean },
+  { model, trained, estimatesIou }: OpenModel,
   times: { readVolumeMs: number; loadModelMs: number },
   options: SegmentOptions,
 ) {
@@ -137,12 +135,13 @@ function reportOf(
     clicks: clicks.map(({ at, label }, i) => ({
       voxel: at,
       label,
-      iouEstimate: results[i].iou,
+      iouEstimate: estimatesIou ? results[i].iou : null,
       voxels: results[i].voxels,
     })),
     voxels: last.voxels,
     millilitres: last.millilitres,
-    iouEstimate: last.iou,
+    /** Null where the head that makes it was never trained. */
+    iouEstimate: estimatesIou ? last.iou : null,
     box: last.box ?? null,
     roi: {
       begin: last.roi.begin,
@@ -179,7 +178,10 @@ function reportOf(
 
 function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
   const lines = [
-    `mask: ${report.voxels} voxels, ${report.millilitres.toFixed(3)} mL, estimated IoU ${report.iouEstimate.toFixed(3)}`,
+    `mask: ${report.voxels} voxels, ${report.millilitres.toFixed(3)} mL, ` +
+      (report.iouEstimate === null
+        ? 'no IoU estimate (these weights were trained without it)'
+        : `estimated IoU ${report.iouEstimate.toFixed(3)}`),
     ...report.gates.map(
       (gate) =>
         `${gate.module}: ${gate.openChannels} of ${gate.channels} channels open, ` +

@@ -190,7 +190,7 @@ async function follow(
   step: TrainStep,
   run: CheckpointRun,
   from: TrainerProgress,
-  { data, recipe, folder, options, bars, signal }: TrainingRun,
+  { base, data, recipe, folder, options, bars, signal }: TrainingRun,
 ): Promise<TrainerProgress> {
   const status = new Status();
   const every = 1000 * numberOf('--checkpoint-seconds', options.checkpointSeconds);
@@ -224,7 +224,8 @@ async function follow(
           best,
           ms: lap(),
         });
-        if (best) await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) });
+        if (best)
+          await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base.untrained);
         bars.line(`${sample} of ${recipe.samples} cubes: ${status.text}${best ? ' (best)' : ''}`);
       } else {
         progress = event.progress;
@@ -316,7 +317,7 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
     const progress = await follow(step, run, from, training);
     bars.finish();
     const { ended, best, samples } = progress;
-    if (!data.validation) await folder.writeWeights(step, run, { sample: samples });
+    if (!data.validation) await folder.writeWeights(step, run, { sample: samples }, base.untrained);
     const seconds = (performance.now() - began) / 1000;
     folder.add({ kind: 'end', ended: ended ?? 'all samples', samples, best, seconds });
     folder.flush();

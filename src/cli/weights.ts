@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { SgpSamError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { formulaWeights } from '../session/model.js';
+import { untrainedOf } from '../training/base.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { overlayWeights } from '../weights/overlay.js';
 import type { WeightSource } from '../weights/weight-source.js';
@@ -18,6 +19,19 @@ export interface WeightChoice {
   /** What `train --export adapter` wrote, to lay over the weights. */
   readonly adapterWeights?: string | undefined;
 }
+
+/** Weights that are open, and what is known of them. */
+export interface ChosenWeights {
+  readonly source: WeightSource;
+  readonly config?: ModelConfig | undefined;
+  /** Whether anything in them was. */
+  readonly trained: boolean;
+  /** Whether the head that estimates a mask's IoU was. */
+  readonly estimatesIou: boolean;
+}
+
+const estimatesIou = ({ metadata }: WeightSource): boolean =>
+  !untrainedOf(metadata).some((name) => name.startsWith('mask_decoder.iou_prediction_head.'));
 
 /** Where the shipped weights are; undefined in a copy that lacks them. */
 export function shippedWeights(): string | undefined {
@@ -41,12 +55,10 @@ export function weightsName({ weights, adapterWeights }: WeightChoice): string {
  * Opens the chosen weights.
  * @throws SgpSamError `bad-argument` for an impossible formula, or an adapter over one; `bad-weights`, `bad-file`
  */
-export async function openChosenWeights({
-  weights,
-  adapterWeights,
-}: WeightChoice): Promise<{ source: WeightSource; config?: ModelConfig; trained: boolean }> {
+export async function openChosenWeights({ weights, adapterWeights }: WeightChoice): Promise<ChosenWeights> {
   if (weights?.startsWith('formula:')) {
-    if (adapterWeights === undefined) return { ...formulaWeights(weights), trained: false };
+    if (adapterWeights === undefined)
+      return { ...formulaWeights(weights), trained: false, estimatesIou: true };
     throw new SgpSamError(
       'bad-argument',
       `${adapterWeights} cannot be laid over ${weights}`,
@@ -62,11 +74,12 @@ export async function openChosenWeights({
     );
   }
   const base = await openWeightFile(file);
-  if (adapterWeights === undefined) return { source: base, trained: true };
+  if (adapterWeights === undefined) return { source: base, trained: true, estimatesIou: estimatesIou(base) };
   let adapter: WeightSource | undefined;
   try {
     adapter = await openWeightFile(adapterWeights);
-    return { source: overlayWeights(base, adapter), trained: true };
+    const source = overlayWeights(base, adapter);
+    return { source, trained: true, estimatesIou: estimatesIou(source) };
   } catch (error) {
     await adapter?.close();
     await base.close();

@@ -14,13 +14,26 @@ export interface BaseWeights {
   readonly read: (name: string) => Promise<Float32Array>;
   /** What they are, for people. */
   readonly description: string;
+  /** Names of parameters that no training has touched: first values. */
+  readonly untrained: readonly string[];
 }
 
 /** First values for a whole configuration: training from nothing. */
 export function initialBase(arm: Arm, config: ModelConfig, seed: number): BaseWeights {
   const own = configOfArm(arm, config);
   const source = initialSource(own, seed);
-  return { config: own, read: (name) => source.readF32(name), description: source.name };
+  const untrained = [...source.tensors.keys()];
+  return { config: own, read: (name) => source.readF32(name), description: source.name, untrained };
+}
+
+/** Names that a weights file's metadata lists as never trained. */
+export function untrainedOf(metadata: Readonly<Record<string, string>>): string[] {
+  try {
+    const names: unknown = JSON.parse(metadata.untrained ?? '[]');
+    return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
+  } catch {
+    return []; // somebody else's entry of that name
+  }
 }
 
 /**
@@ -48,5 +61,7 @@ export function checkpointBase(arm: Arm, source: WeightSource, seed: number): Ba
   const added = initialSource(config, seed);
   const read = (name: string) =>
     needs && name.startsWith('sgpm.') ? added.readF32(name) : source.readF32(name);
-  return { config, read, description: source.name };
+  const fresh = specs.flatMap(({ name }) => (needs && name.startsWith('sgpm.') ? [name] : []));
+  const untrained = [...untrainedOf(source.metadata), ...fresh];
+  return { config, read, description: source.name, untrained };
 }

@@ -15,12 +15,14 @@ export type ExportKind = (typeof exportKinds)[number];
  * @param kind `full`: every parameter. `adapter`: the trained ones, and checksums of the frozen ones, over which
  *   `overlayWeights` lays them
  * @param scores how good they are, for the metadata
+ * @param untrained names that were first values before this training; those that still are go into the metadata
  */
 export function weightChunks(
   step: TrainStep,
   kind: ExportKind,
   run: CheckpointRun,
   scores: JsonObject,
+  untrained: readonly string[] = [],
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const { config } = step;
   const trained = new Set(step.trained);
@@ -39,6 +41,10 @@ export function weightChunks(
     base: run.base,
     recipe: jsonText(run.recipe, 'recipe'),
     scores: jsonText(scores, 'scores'),
+    untrained: jsonText(
+      untrained.filter((name) => !trained.has(name)),
+      'untrained',
+    ),
     ...(kind === 'adapter' ? { frozen: jsonText(Object.fromEntries(step.frozen), 'frozen') } : {}),
   };
   const read = async ({ name }: TensorInfo): Promise<Uint8Array<ArrayBuffer>> => {

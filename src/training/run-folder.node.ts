@@ -154,7 +154,13 @@ export class RunFolder {
   }
 
   /** The weights as they are now. */
-  async writeWeights(step: TrainStep, run: CheckpointRun, scores: JsonObject): Promise<number> {
-    return writeFileChunks(this.weights, weightChunks(step, this.kind, run, scores), { durable: true });
+  async writeWeights(
+    step: TrainStep,
+    run: CheckpointRun,
+    scores: JsonObject,
+    untrained: readonly string[] = [],
+  ): Promise<number> {
+    const chunks = weightChunks(step, this.kind, run, scores, untrained);
+    return writeFileChunks(this.weights, chunks, { durable: true });
   }
 }
