@@ -84,6 +84,7 @@ const TRAIN = [
   '--clip',
   '--seed',
   '--first-click',
+  '--lesion-weight',
   '--clicks',
   '--no-flips',
   '--gate-noise',

@@ -11,7 +11,8 @@ import { testAdapter } from '../support/gpu.js';
 export const tiny: readonly string[] = [
   ...['--config', 'sgp-tiny', '--init', '1'],
   ...['--phantom-size', '48', '--phantoms', '4', '--val-phantoms', '2'],
-  ...['--samples', '6', '--clicks', '3', '--validate-every', '3', '--checkpoint-seconds', '0'],
+  ...['--samples', '6', '--clicks', '3', '--validate-every', '3', '--validate-lesions', '1'],
+  ...['--checkpoint-seconds', '0'],
 ];
 
 /** SwiftShader takes some times as long as lavapipe. */

@@ -28,6 +28,7 @@ const recipe: Recipe = {
   accumulate: 1,
   clip: 1,
   firstClick: 'mixed',
+  lesionWeight: 'uniform',
   clicks: 3,
   flips: true,
   gateNoise: false,

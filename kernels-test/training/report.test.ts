@@ -39,6 +39,7 @@ const recipe: Recipe = {
   accumulate: 2,
   clip: 1,
   firstClick: 'center',
+  lesionWeight: 'uniform',
   clicks: 3,
   flips: true,
   gateNoise: false,

@@ -397,7 +397,7 @@ describe('a click on an error', () => {
 });
 
 describe('drawing', () => {
-  const options = { size: 16, preset, clicks: 'random', flips: true } as const;
+  const options = { size: 16, preset, clicks: 'random', flips: true, weight: 'uniform' } as const;
   const two = caseOfLesions([40, 36, 30], upright(1.2, 1.2, 1.5), (i, j, k) =>
     ellipsoid([12, 12, 14], [6, 4, 5])(i, j, k) ? 1 : ellipsoid([28, 24, 16], [4, 7, 4])(i, j, k) ? 3 : 0,
   );

@@ -50,6 +50,8 @@ interface LesionResult {
   readonly lesion: number;
   readonly millilitres: number;
   readonly dice: readonly number[];
+  /** Of the mask after each click. */
+  readonly predictedMillilitres: readonly number[];
   readonly clicks: readonly { readonly voxel: readonly number[]; readonly label: number }[];
   readonly open: readonly number[];
   /** Share of the lesion in the cube around the first click. */
@@ -65,6 +67,7 @@ interface CaseResult {
   readonly unionDice: readonly number[];
 }
 
+const voxelsOf = (mask: Uint8Array): number => mask.reduce((sum, v) => sum + v, 0);
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const means = (lists: readonly (readonly number[])[]): number[] =>
   (lists[0] ?? []).map((_, n) => mean(lists.map((list) => list[n])));
@@ -91,8 +94,9 @@ async function evaluateCase(
     });
     lesions.push({
       lesion,
-      millilitres: voxel * truth.reduce((sum, v) => sum + v, 0),
+      millilitres: voxel * voxelsOf(truth),
       dice: result.dice,
+      predictedMillilitres: result.masks.map((own) => voxel * voxelsOf(own)),
       clicks: result.clicks.map(({ at, label }) => ({ voxel: [...at], label })),
       open: result.open,
       covered: result.covered,
@@ -116,13 +120,16 @@ function chosen(cases: readonly DatasetCase[], parts: string | undefined, folder
   throw new SgpSamError('bad-argument', `--cases ${parts}: ${folder} has none of these`, `It has: ${names}.`);
 }
 
+/** Width of a column of scores. */
+const COLUMN = 11;
+
 const atClicks = (dice: readonly number[], clicks: readonly number[]): string =>
-  clicks.map((n) => dice[n - 1].toFixed(4).padStart(8)).join('');
+  clicks.map((n) => dice[n - 1].toFixed(4).padStart(COLUMN)).join('');
 
 function table(results: readonly CaseResult[], clicks: readonly number[], target: string): string {
   const perLesion = target === 'component';
   const width = Math.max(6, ...results.map(({ id }) => id.length));
-  const head = clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`.padStart(8)).join('');
+  const head = clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`.padStart(COLUMN)).join('');
   const lines = [`${'case'.padEnd(width)}  lesions${head}${perLesion ? `   all together:${head}` : ''}`];
   const line = (id: string, lesions: number, dice: readonly number[], union: readonly number[]) =>
     `${id.padEnd(width)}  ${String(lesions).padStart(7)}${atClicks(dice, clicks)}` +

@@ -13,7 +13,7 @@ import {
   type Recipe,
   TRAIN_DEFAULT,
 } from '../training/recipe.js';
-import { clickModes } from '../training/sampler.js';
+import { clickModes, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
 import type { Modality } from '../volumes/synthetic/training-phantom.js';
@@ -57,6 +57,7 @@ export interface TrainOptions extends DeviceOptions {
   seed: string;
   // sampling
   firstClick: string;
+  lesionWeight: string;
   clicks: string;
   flips: boolean;
   gateNoise: boolean;
@@ -128,6 +129,7 @@ export function trainOptions(command: Command): Command {
     .option('--clip <norm>', 'largest global norm of a gradient; 0 for any', '0')
     .option('--seed <n>', 'of sampling and order', '1')
     .option('--first-click <where>', clickModes.join(', '), 'center')
+    .option('--lesion-weight <how>', `a case’s lesion is drawn ${lesionWeights.join(' or by ')}`, 'uniform')
     .option(
       '--clicks <n>',
       'most clicks per cube; those after the first are on errors of the prediction',
@@ -219,6 +221,7 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     accumulate: number('accumulate', options.accumulate),
     clip: number('clip', options.clip),
     firstClick: oneOf('--first-click', options.firstClick, clickModes),
+    lesionWeight: oneOf('--lesion-weight', options.lesionWeight, lesionWeights),
     clicks: number('clicks', options.clicks),
     flips: options.flips,
     gateNoise: options.gateNoise,

@@ -144,9 +144,12 @@ const FIELDS: {
   },
 };
 
-function entryOf(value: unknown, line: number): LogEntry {
+/** A run needs its checkpoint alone. */
+const MEND = 'Mend that line, or take the log away: a run goes on without it.';
+
+function entryOf(value: unknown, log: string, line: number): LogEntry {
   const fail = (what: string): never => {
-    throw new SgpSamError('bad-file', `training log, line ${line}: ${what}`);
+    throw new SgpSamError('bad-file', `${log}, line ${line}: ${what}`, MEND);
   };
   if (!isJsonObject(value)) return fail('is not an object');
   const { kind } = value;
@@ -159,9 +162,10 @@ function entryOf(value: unknown, line: number): LogEntry {
 
 /**
  * The entries of a log. A last line that ends in the middle is left out: its process was killed while it wrote.
+ * @param name what errors call it
  * @throws SgpSamError `bad-file` naming the number of any other line that is not an entry
  */
-export function parseLog(text: string): LogEntry[] {
+export function parseLog(text: string, name = 'training log'): LogEntry[] {
   const lines = text.split('\n');
   // What follows the last newline: nothing, or a line without its end.
   const unended = lines.length;
@@ -174,9 +178,9 @@ export function parseLog(text: string): LogEntry[] {
     } catch (cause) {
       // No proper beginning of an object is an object: a line that parses lost its newline at most.
       if (i + 1 === unended) break;
-      throw new SgpSamError('bad-file', `training log, line ${i + 1}: is not JSON`, undefined, { cause });
+      throw new SgpSamError('bad-file', `${name}, line ${i + 1}: is not JSON`, MEND, { cause });
     }
-    entries.push(entryOf(value, i + 1));
+    entries.push(entryOf(value, name, i + 1));
   }
   return entries;
 }

@@ -3,7 +3,7 @@ import { SgpSamError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { type LossOptions, losses } from './loss.js';
 import type { ParameterGroup } from './optimizer.js';
-import type { ClickMode } from './sampler.js';
+import type { ClickMode, LesionWeight } from './sampler.js';
 import { type Schedule, scheduleFactor } from './schedule.js';
 
 /** The four arms of the paper's ablation (SPEC B3): plain SAM-Med3D or with SGPMs, Dice or Zoom Loss. */
@@ -43,6 +43,8 @@ export interface Recipe {
   /** Largest global norm of a gradient; 0 for any. */
   readonly clip: number;
   readonly firstClick: ClickMode;
+  /** How a case's lesion is drawn. */
+  readonly lesionWeight: LesionWeight;
   /** Clicks per cube at most: half of the cubes get one, the others 2 to this many, on errors of the prediction. */
   readonly clicks: number;
   readonly flips: boolean;

@@ -98,7 +98,7 @@ export class RunFolder {
     const old = existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
     let from: TrainerProgress = { ...trainerStart, ...(progress as unknown as TrainerProgress) };
     if (from.ended === 'no improvement' && !outOfPatience(recipe, from)) from = { ...from, ended: null };
-    const entries = parseLog(old);
+    const entries = parseLog(old, this.log);
     if (!entries.some(({ kind }) => kind === 'run')) this.entries.push(first);
     for (const entry of keepUpTo(entries, from.samples)) this.entries.push(entry);
     const end = entries.findLast(({ kind }) => kind === 'end');

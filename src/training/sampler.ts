@@ -113,15 +113,34 @@ export function flipCube(cube: LesionCube, size: number, flips: readonly boolean
   return { ...cube, values: mirror(cube.values), targets: mirror(cube.targets), click };
 }
 
+/** How a case's lesion is drawn: every one alike, or in proportion to its diameter. */
+export const lesionWeights = ['uniform', 'diameter'] as const;
+export type LesionWeight = (typeof lesionWeights)[number];
+
+function drawLesion(one: TrainingCase, weight: LesionWeight, draws: Draws): number {
+  const lesions = lesionsOf(one);
+  if (lesions.length === 0) throw new SgpSamError('bad-file', `case ${one.id} has no lesion`);
+  if (weight === 'uniform') return draws.pick(lesions);
+  const diameters = lesions.map((lesion) => Math.cbrt(one.sizes[lesion - 1]));
+  let left = draws.unit() * diameters.reduce((a, b) => a + b, 0);
+  for (const [n, diameter] of diameters.entries()) {
+    left -= diameter;
+    if (left < 0) return lesions[n];
+  }
+  return lesions[lesions.length - 1];
+}
+
 /** A random lesion of a case, a click on it, and random flips. */
 export function drawCube(
   one: TrainingCase,
-  options: CubeOptions & { readonly clicks: ClickMode; readonly flips: boolean },
+  options: CubeOptions & {
+    readonly clicks: ClickMode;
+    readonly flips: boolean;
+    readonly weight: LesionWeight;
+  },
   draws: Draws,
 ): LesionCube {
-  const lesions = lesionsOf(one);
-  if (lesions.length === 0) throw new SgpSamError('bad-file', `case ${one.id} has no lesion`);
-  const lesion = draws.pick(lesions);
+  const lesion = drawLesion(one, options.weight, draws);
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
   const cube = lesionCube(one, lesion, voxel, options);
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));

@@ -87,7 +87,11 @@ async function drawSample(options: TrainerOptions, sample: number): Promise<Draw
   const { recipe, training, cube } = options;
   const one = await training.load(caseOf(sample, training.ids.length, recipe.seed));
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
-  const drawn = drawCube(one, { ...cube, clicks: recipe.firstClick, flips: recipe.flips }, draws);
+  const drawn = drawCube(
+    one,
+    { ...cube, clicks: recipe.firstClick, flips: recipe.flips, weight: recipe.lesionWeight },
+    draws,
+  );
   const more = recipe.clicks > 1 && draws.chance(0.5);
   return { cube: drawn, draws, clicks: more ? draws.whole(2, recipe.clicks) : 1 };
 }
