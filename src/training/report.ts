@@ -315,6 +315,7 @@ const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   accumulate: 'clicks per update',
   clip: 'gradient norm at most (0: any)',
   firstClick: 'first click',
+  lesionWeight: 'lesions drawn',
   clicks: 'clicks per cube at most',
   flips: 'flips',
   gateNoise: 'noise on gates',
