@@ -6,7 +6,7 @@ import { voxelSizes } from '../../src/volumes/affine.js';
 import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
 import { components, distanceInside } from '../../src/volumes/prompts.js';
 import type { Vec3 } from '../../src/volumes/types.js';
-import { type CliResult, runCli } from '../support/cli.js';
+import { type CliResult, runCliFast } from '../support/cli.js';
 import { contents, dice, inflated, ones, scratchFolder } from './support.js';
 import { emptyFolder, phantomFolder, SLOW, tiny, trained } from './train-support.js';
 
@@ -44,7 +44,7 @@ beforeAll(async () => {
 }, SLOW);
 
 const evaluate = (args: readonly string[], data = folder): Promise<CliResult> =>
-  runCli(['eval', data, '--weights', weights, '--clicks', String(CLICKS), ...args], { timeoutMs: SLOW });
+  runCliFast(['eval', data, '--weights', weights, '--clicks', String(CLICKS), ...args], { timeoutMs: SLOW });
 
 /** Evaluates into a report of this name. */
 async function report(name: string, args: readonly string[]): Promise<{ report: Report; stdout: string }> {
@@ -171,7 +171,7 @@ describe('each component a lesion', () => {
       const mask = join(scratch, 'mask.nii');
       const points = clicks.flatMap(({ voxel, label }) => ['-p', `${voxel.join(',')}:${label}`]);
       const args = ['segment', training[0]!.image, '--weights', weights, '-o', mask, ...points];
-      const { code, stderr } = await runCli(args, { timeoutMs: SLOW });
+      const { code, stderr } = await runCliFast(args, { timeoutMs: SLOW });
       expect(code, stderr).toBe(0);
       const own = Uint8Array.from(parts.labels, (v) => (v === lesion ? 1 : 0));
       const found = inflated(mask).subarray(352);

@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, write
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Vec3, Volume } from '../../src/volumes/types.js';
-import { type CliResult, runCli } from '../support/cli.js';
+import { type CliResult, runCliFast } from '../support/cli.js';
 import {
   contents,
   fourDimensional,
@@ -125,7 +125,7 @@ describe('settings', () => {
   });
 
   test('no output', async () => {
-    expectError(await runCli(['train', ...quick]), [/required option '-o, --output <run>'/]);
+    expectError(await runCliFast(['train', ...quick]), [/required option '-o, --output <run>'/]);
   });
 });
 

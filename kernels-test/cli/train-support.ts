@@ -4,8 +4,8 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { openWeightFile } from '../../src/weights/file.node.js';
-import { CLI, type CliOptions, type CliResult, runCli } from '../support/cli.js';
-import { testAdapter } from '../support/gpu.js';
+import { CLI, type CliOptions, type CliResult, runCliFast } from '../support/cli.js';
+import { fastAdapter } from '../support/gpu.js';
 
 /** A run of the tiny model on phantoms, from random values. */
 export const tiny: readonly string[] = [
@@ -23,7 +23,7 @@ export const train = (
   folder: string,
   args: readonly string[],
   options: CliOptions = {},
-): Promise<CliResult> => runCli(['train', '-o', folder, ...args], { timeoutMs: SLOW, ...options });
+): Promise<CliResult> => runCliFast(['train', '-o', folder, ...args], { timeoutMs: SLOW, ...options });
 
 /** The same, which must succeed. */
 export async function trained(
@@ -43,7 +43,7 @@ export async function trained(
 export function killed(folder: string, args: readonly string[], when: () => boolean): Promise<boolean> {
   return new Promise((done, fail) => {
     const child = spawn(process.execPath, [CLI, 'train', '-o', folder, ...args], {
-      env: { ...process.env, SGP_SAM_ADAPTER: testAdapter() },
+      env: { ...process.env, SGP_SAM_ADAPTER: fastAdapter() },
       stdio: 'ignore',
     });
     const timer = setInterval(() => {
@@ -110,7 +110,7 @@ export async function phantomFolder(
   more: readonly string[] = [],
 ): Promise<string> {
   const args = ['--cases', String(cases), '--size', '48', '--lesions', '1-2', ...more];
-  const { code, stderr } = await runCli(['phantom', folder, ...args]);
+  const { code, stderr } = await runCliFast(['phantom', folder, ...args]);
   expect(code, stderr).toBe(0);
   return folder;
 }

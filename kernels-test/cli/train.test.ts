@@ -6,7 +6,7 @@ import { configByName } from '../../src/models/config.js';
 import { modelParameters } from '../../src/models/parameters.js';
 import { matcher, TRAIN_DEFAULT } from '../../src/training/recipe.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
-import { type CliResult, runCli } from '../support/cli.js';
+import { type CliResult, runCliFast } from '../support/cli.js';
 import {
   click,
   contents,
@@ -305,7 +305,7 @@ describe('weights that were fine-tuned', () => {
   async function segment(name: string, args: readonly string[]) {
     const mask = join(scratch, `${name}.nii`);
     const prob = join(scratch, `${name}-prob.nii`);
-    const result = await runCli([
+    const result = await runCliFast([
       'segment',
       volume,
       '-p',

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
-import { testAdapter } from './gpu.js';
+import { fastAdapter, testAdapter } from './gpu.js';
 
 export interface CliOptions {
   /** Added to the environment; undefined takes a variable away. */
@@ -78,3 +78,7 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
     child.stdin.end(input);
   });
 }
+
+/** The same on the fastest software adapter. */
+export const runCliFast = (args: readonly string[], options: CliOptions = {}): Promise<CliResult> =>
+  runCli(args, { ...options, env: { SGP_SAM_ADAPTER: fastAdapter(), ...options.env } });

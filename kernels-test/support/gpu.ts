@@ -3,6 +3,13 @@ import type { AdapterChoice, Gpu } from '../../src/gpu/device.js';
 import { openDevice } from '../../src/gpu/node/open.js';
 import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
 
+/**
+ * The fastest software adapter there is, unless one is chosen: for tests of what is the same on every adapter, such as that
+ * a run resumes, and long on SwiftShader.
+ */
+export const fastAdapter = (): AdapterChoice =>
+  (process.env.SGP_SAM_ADAPTER as AdapterChoice | undefined) || 'software';
+
 let opened: Promise<Gpu> | undefined;
 const errors: string[] = [];
 
