@@ -91,24 +91,25 @@ export const samMed3DConfigs: Readonly<Record<string, SamMed3DConfig>> = {
     global: [1, 3],
     out: 48,
   },
-  // Ours: small enough to be trained on a CPU adapter and to ship; masks as fine as the volume's own voxels.
+  // Ours: small enough to be trained on a CPU adapter and to ship. Every block sees the whole volume: with windows what
+  // is far from the click does not learn in time what was clicked.
   small: {
     name: 'small',
     volume: 48,
-    patch: 4,
-    dim: 96,
-    depth: 4,
-    heads: 3,
-    window: 4,
-    global: [],
+    patch: 6,
+    dim: 128,
+    depth: 6,
+    heads: 4,
+    window: 8,
+    global: [0, 1, 2, 3, 4, 5],
     out: 96,
   },
 };
 
 /** Where a configuration's modules differ from SPEC's defaults. */
 const sgpmOf: Readonly<Record<string, Partial<SgpmConfig>>> = {
-  // No block is global: the modules are what joins the windows.
-  small: { sites: [1, 3], width: 24 },
+  // Not after every block, though every one is global.
+  small: { sites: [2, 5], width: 24 },
 };
 
 /** SPEC's defaults for the modules: after the global blocks, width dim/8, hidden 64, dilations 1 2 3. */
