@@ -128,25 +128,7 @@ fn load_table_w(base: u32, i: u32) -> vec4f {
 //#end
 
 //#if PADDED
-fn logsumexp2(a: f32, b: f32) -> f32 {
-  let m = max(a, b);
-  return m + log(exp(a - m) + exp(b - m));
-}
-// logsumexp of column j of rel_h over d' in [start, stop); LOWEST if the range is empty.
-fn column_h(j: u32, start: u32, stop: u32) -> f32 {
-  var m = LOWEST;
-  for (var i = start; i < stop; i++) { m = max(m, rel_h[i * L + j]); }
-  var sum = 0.0;
-  for (var i = start; i < stop; i++) { sum += exp(rel_h[i * L + j] - m); }
-  return select(LOWEST, m + log(sum), start < stop);
-}
-fn column_w(j: u32, start: u32, stop: u32) -> f32 {
-  var m = LOWEST;
-  for (var i = start; i < stop; i++) { m = max(m, rel_w[i * L + j]); }
-  var sum = 0.0;
-  for (var i = start; i < stop; i++) { sum += exp(rel_w[i * L + j] - m); }
-  return select(LOWEST, m + log(sum), start < stop);
-}
+//#include attention_padding.wgsl
 //#end
 
 @compute @workgroup_size(64)

@@ -48,25 +48,7 @@ var<workgroup> full_h: array<f32, L>;
 var<workgroup> pad_w: array<f32, L>;
 var<workgroup> full_w: array<f32, L>;
 
-fn logsumexp2(a: f32, b: f32) -> f32 {
-  let m = max(a, b);
-  return m + log(exp(a - m) + exp(b - m));
-}
-// logsumexp of column j of rel_h over d' in [start, stop); LOWEST if the range is empty. column_w: of rel_w over h'.
-fn column_h(j: u32, start: u32, stop: u32) -> f32 {
-  var m = LOWEST;
-  for (var i = start; i < stop; i++) { m = max(m, rel_h[i * L + j]); }
-  var sum = 0.0;
-  for (var i = start; i < stop; i++) { sum += exp(rel_h[i * L + j] - m); }
-  return select(LOWEST, m + log(sum), start < stop);
-}
-fn column_w(j: u32, start: u32, stop: u32) -> f32 {
-  var m = LOWEST;
-  for (var i = start; i < stop; i++) { m = max(m, rel_w[i * L + j]); }
-  var sum = 0.0;
-  for (var i = start; i < stop; i++) { sum += exp(rel_w[i * L + j] - m); }
-  return select(LOWEST, m + log(sum), start < stop);
-}
+//#include attention_padding.wgsl
 fn fill_mass(row: Row, lane: u32) {
   for (var j = lane; j < L; j += $SGu) {
     let real_h = column_h(j, 0u, row.r0);

@@ -11,6 +11,7 @@ import attentionBackwardKeysSubgroup from '../../shaders/attention_backward_keys
 import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
 import attentionBackwardRowsSubgroup from '../../shaders/attention_backward_rows_subgroup.wgsl';
 import attentionBackwardTables from '../../shaders/attention_backward_tables.wgsl';
+import attentionPadding from '../../shaders/attention_padding.wgsl';
 import attentionRow from '../../shaders/attention_row.wgsl';
 import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
 import attentionWeights from '../../shaders/attention_weights.wgsl';
@@ -54,6 +55,7 @@ import { type Defines, type Shader, specialise } from './wgsl.js';
 
 const includes = {
   'attention_backward_common.wgsl': attentionBackwardCommon,
+  'attention_padding.wgsl': attentionPadding,
   'attention_row.wgsl': attentionRow,
   'attention_window.wgsl': attentionWindow,
   'loss_common.wgsl': lossCommon,
