@@ -58,6 +58,8 @@ const TRAIN = [
   '--phantom-size',
   '--phantom-spacing',
   '--phantom-modality',
+  '--phantom-anatomy',
+  '--phantom-contrast',
   '--phantom-seed',
   '--label',
   '--channel',

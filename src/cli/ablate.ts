@@ -19,7 +19,7 @@ import { ProgressBars } from './progress.js';
 import {
   checkTrainOptions,
   MANY_CASES,
-  modalityOf,
+  phantomShapeOf,
   recipeOf,
   type TrainOptions,
   trainOptions,
@@ -53,13 +53,7 @@ function seedsOf(text: string): number[] {
 function testCases(options: AblateOptions, data: Data): CaseSource {
   if (options.phantoms !== undefined) {
     return phantomCases(
-      {
-        count: numberOf('--test-phantoms', options.testPhantoms),
-        seed: numberOf('--phantom-seed', options.phantomSeed),
-        size: numberOf('--phantom-size', options.phantomSize),
-        spacing: numberOf('--phantom-spacing', options.phantomSpacing),
-        modality: modalityOf(options),
-      },
+      { ...phantomShapeOf(options), count: numberOf('--test-phantoms', options.testPhantoms) },
       'test',
     );
   }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { configByName } from '../models/config.js';
+import type { PhantomCasesOptions } from '../training/cases.js';
 import { type ExportKind, exportKinds } from '../training/export.js';
 import { losses } from '../training/loss.js';
 import {
@@ -16,7 +17,6 @@ import {
 import { clickModes, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
-import type { Modality } from '../volumes/synthetic/training-phantom.js';
 import { collect, type DeviceOptions, deviceOptions, numberOf, oneOf } from './common.js';
 
 export interface TrainOptions extends DeviceOptions {
@@ -29,6 +29,8 @@ export interface TrainOptions extends DeviceOptions {
   phantomSpacing: string;
   phantomModality: string;
   phantomSeed: string;
+  phantomAnatomy: string;
+  phantomContrast: string;
   label: string;
   channel?: string;
   target: string;
@@ -83,6 +85,8 @@ export function trainOptions(command: Command): Command {
     .option('--phantom-size <n>', 'their voxels along each axis', '96')
     .option('--phantom-spacing <mm>', 'edge of their voxels', '1.5')
     .option('--phantom-modality <name>', 'mr, ct or random', 'random')
+    .option('--phantom-anatomy <name>', 'head, body or random', 'random')
+    .option('--phantom-contrast <which>', 'lesions of any contrast, or bright ones alone', 'any')
     .option('--phantom-seed <n>', 'other seeds make other phantoms', '1')
     .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
     .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
@@ -163,8 +167,15 @@ function groupOf(text: string, weightDecay: number): GroupRecipe {
 
 export const exportOf = (options: TrainOptions): ExportKind => oneOf('--export', options.export, exportKinds);
 export const armOf = (options: TrainOptions): Arm => oneOf('--arm', options.arm, Object.keys(arms) as Arm[]);
-export const modalityOf = (options: TrainOptions): Modality | 'random' =>
-  oneOf('--phantom-modality', options.phantomModality, ['mr', 'ct', 'random'] as const);
+/** What phantoms are made like. */
+export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions, 'count'> => ({
+  seed: numberOf('--phantom-seed', options.phantomSeed),
+  size: numberOf('--phantom-size', options.phantomSize),
+  spacing: numberOf('--phantom-spacing', options.phantomSpacing),
+  modality: oneOf('--phantom-modality', options.phantomModality, ['mr', 'ct', 'random'] as const),
+  anatomy: oneOf('--phantom-anatomy', options.phantomAnatomy, ['head', 'body', 'random'] as const),
+  contrast: oneOf('--phantom-contrast', options.phantomContrast, ['any', 'bright'] as const),
+});
 export const targetOf = (options: TrainOptions): 'component' | 'label' =>
   oneOf('--target', options.target, ['component', 'label'] as const);
 
@@ -188,7 +199,7 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   if (init !== undefined) configByName(options.config);
   exportOf(options);
   armOf(options);
-  modalityOf(options);
+  phantomShapeOf(options);
   targetOf(options);
   const fraction = numberOf('--val-fraction', options.valFraction);
   if (!(fraction >= 0 && fraction < 1))

@@ -23,7 +23,7 @@ import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/trai
 import { openWeightFile } from '../weights/file.node.js';
 import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
-import { modalityOf, type TrainOptions, targetOf } from './train-options.js';
+import { phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';
 
 /** What is trained on and validated with. */
 export interface Data {
@@ -34,12 +34,7 @@ export interface Data {
 }
 
 function phantomData(options: TrainOptions): Data {
-  const shape = {
-    seed: numberOf('--phantom-seed', options.phantomSeed),
-    size: numberOf('--phantom-size', options.phantomSize),
-    spacing: numberOf('--phantom-spacing', options.phantomSpacing),
-    modality: modalityOf(options),
-  };
+  const shape = phantomShapeOf(options);
   const count = numberOf('--phantoms', options.phantoms as string);
   const valCount = numberOf('--val-phantoms', options.valPhantoms);
   for (const [option, n, least] of [
@@ -49,12 +44,14 @@ function phantomData(options: TrainOptions): Data {
     if (!Number.isSafeInteger(n) || n < least)
       throw new SgpSamError('bad-argument', `${option} ${n} is not a whole number from ${least}`);
   }
-  const { seed, size, spacing, modality } = shape;
-  checkTrainingPhantom({ seed, size: [size, size, size], spacing: [spacing, spacing, spacing], modality });
+  const { size, spacing } = shape;
+  checkTrainingPhantom({ ...shape, size: [size, size, size], spacing: [spacing, spacing, spacing] });
   return {
     training: cached(phantomCases({ ...shape, count }, 'train')),
     validation: valCount > 0 ? cached(phantomCases({ ...shape, count: valCount }, 'validation')) : undefined,
-    description: { phantoms: { version: PHANTOM_VERSION, count, validation: valCount, ...shape } },
+    description: {
+      phantoms: { version: PHANTOM_VERSION, count, validation: valCount, ...shape } as unknown as JsonObject,
+    },
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { voxelSizes } from '../volumes/affine.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
-import type { Modality, PhantomLesion } from '../volumes/synthetic/training-phantom.js';
+import type { Anatomy, Contrast, Modality, PhantomLesion } from '../volumes/synthetic/training-phantom.js';
 import { makeTrainingPhantom } from '../volumes/synthetic/training-phantom.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 
@@ -36,13 +36,15 @@ export interface PhantomCasesOptions {
   readonly size: number;
   readonly spacing: number;
   readonly modality: Modality | 'random';
+  readonly anatomy?: Anatomy | 'random' | undefined;
+  readonly contrast?: Contrast | undefined;
 }
 
 const STREAMS = { train: 1, validation: 2, test: 3 } as const;
 
 /** Phantoms made when they are asked for; nothing is written. No phantom is in two parts. */
 export function phantomCases(options: PhantomCasesOptions, part: keyof typeof STREAMS): CaseSource {
-  const { count, seed, size, spacing, modality } = options;
+  const { count, seed, size, spacing, modality, anatomy = 'random', contrast = 'any' } = options;
   const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
   return {
     ids,
@@ -52,6 +54,8 @@ export function phantomCases(options: PhantomCasesOptions, part: keyof typeof ST
         size: [size, size, size],
         spacing: [spacing, spacing, spacing],
         modality,
+        anatomy,
+        contrast,
       });
       // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.
       const lesions = phantom.label.map((v, at) => (phantom.core[at] ? 0 : v));

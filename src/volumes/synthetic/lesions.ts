@@ -31,6 +31,8 @@ export interface LesionOptions {
   readonly max: number;
   /** Diameters from and to, mm. */
   readonly diameters: readonly [number, number];
+  /** Brighter or darker than what is around, or always plainly brighter. */
+  readonly contrast: 'any' | 'bright';
   /** Standard deviation of the noise to come, in the tissue's units. */
   readonly noise: number;
   /** Edges of the voxels the scanner will resolve, mm. */
@@ -530,13 +532,16 @@ function hollow(
  * From barely visible to glaring, in either direction as far as intensities go.
  * @param clearer by how much more than else the faintest is to differ
  */
+/** A lesion that is to be bright stands out by at least this much of a contrast step. */
+const BRIGHT = 0.12;
+
 function drawContrast(
   scene: Scene,
   mean: number,
   sd: number,
   deepest: number,
   clearer: number,
-  { noise, resolution }: LesionOptions,
+  { noise, resolution, contrast }: LesionOptions,
   draws: Draws,
 ): number {
   const unit = contrastUnit[scene.modality];
@@ -549,6 +554,7 @@ function drawContrast(
   const most = Math.max(1.5 * least, unit * 0.6);
   const size = draws.logUniform(Math.min(least, unit * 0.6), most);
   const sign = draws.sign();
+  if (contrast === 'bright') return Math.max(size, BRIGHT * unit);
   if (scene.modality === 'ct') return sign * size;
   // MR signal is never negative, and what is very bright already is better darkened.
   if (sign < 0 && mean - size < 0.03) return size;

@@ -16,6 +16,7 @@ import { Scene } from './scene.js';
 import type { Modality } from './tissues.js';
 
 export type { Anatomy } from './anatomy.js';
+export type Contrast = 'any' | 'bright';
 export type { Modality } from './tissues.js';
 
 /** What to make; the same options make the same phantom. */
@@ -34,6 +35,11 @@ export interface TrainingPhantomOptions {
    * voxels to 60 mm, or less in a small volume; never below what the simulated resolution shows.
    */
   readonly diameters?: readonly [number, number];
+  /**
+   * Lesions of either sign and down to what is barely seen (`any`, if not given), or always plainly brighter than what is
+   * around them, as with contrast agent or on FLAIR.
+   */
+  readonly contrast?: Contrast;
 }
 
 /** A labelled lesion. */
@@ -98,6 +104,7 @@ export function makeTrainingPhantom(options: TrainingPhantomOptions): TrainingPh
       min,
       max,
       diameters: options.diameters ?? diametersFor(size, spacing, how.resolution),
+      contrast: options.contrast ?? 'any',
       noise: how.noise,
       resolution: how.resolution,
     },
@@ -124,7 +131,7 @@ const MOST_VOXELS = 320;
 
 /** Throws what {@link makeTrainingPhantom} would throw for these options, without making anything. */
 export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
-  const { seed, size = SIZE, spacing = SPACING, lesions, diameters, modality, anatomy } = options;
+  const { seed, size = SIZE, spacing = SPACING, lesions, diameters, modality, anatomy, contrast } = options;
   const fail = (what: string, mend: string) => new SgpSamError('bad-argument', what, mend);
   if (!Number.isInteger(seed)) throw fail(`A phantom's seed cannot be ${seed}.`, 'Use a whole number.');
   if (!size.every((n) => Number.isInteger(n) && n >= 16 && n <= MOST_VOXELS)) {
@@ -144,6 +151,9 @@ export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
   }
   if (!['mr', 'ct', 'random', undefined].includes(modality)) {
     throw fail(`There is no modality '${modality}'.`, "Use 'mr', 'ct' or 'random'.");
+  }
+  if (!['any', 'bright', undefined].includes(contrast)) {
+    throw fail(`There is no contrast '${contrast}'.`, "Use 'any' or 'bright'.");
   }
   if (!['head', 'body', 'random', undefined].includes(anatomy)) {
     throw fail(`There is no anatomy '${anatomy}'.`, "Use 'head', 'body' or 'random'.");
