@@ -120,6 +120,19 @@ describe('training phantoms', () => {
     expect(bright).toBeLessThan(0.75);
   });
 
+  test('have bright lesions alone where that is asked for', () => {
+    const bright = [5, 6, 7, 8].map((seed) =>
+      makeTrainingPhantom({ seed, size: dims, modality: 'mr', anatomy: 'head', contrast: 'bright' }),
+    );
+    const lesions = bright.flatMap((phantom) => phantom.lesions.map((lesion) => ({ phantom, lesion })));
+    expect(lesions.length).toBeGreaterThan(8);
+    for (const { lesion } of lesions) expect(lesion.contrast).toBeGreaterThanOrEqual(0.12);
+    const shown = lesions.filter(({ phantom, lesion }) => !lesion.rim && contrastOf(phantom, lesion) > 0);
+    expect(shown.length).toBeGreaterThan(0.9 * lesions.filter(({ lesion }) => !lesion.rim).length);
+    // Without it, some of as many are dark.
+    expect(made.some(({ lesions }) => lesions.some(({ contrast }) => contrast < 0))).toBe(true);
+  });
+
   test('vary in modality, anatomy, resolution, background, rims and halos', () => {
     for (const part of ['modality', 'anatomy'] as const)
       expect(new Set(made.map((p) => p[part])).size).toBe(2);
