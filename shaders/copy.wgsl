@@ -1,9 +1,16 @@
 // Copies blocks: block b, element i goes from x[b·x_stride + x_offset + i] to y[b·y_stride + y_offset + i].
-// Slices, concatenation and broadcasting (x_stride 0) along any axis are all of this form.
+// Slices, concatenation and broadcasting (x_stride 0) along any axis are all of this form. VEC4 moves four elements at a
+// time; counts, strides and offsets are then in vec4.
 struct Params { count: u32, inner: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, grid_x: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<u32>; // moved as bits, whatever the type
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+// Moved as bits, whatever the type.
+//#if VEC4
+alias Element = vec4u;
+//#else
+alias Element = u32;
+//#end
+@group(0) @binding(1) var<storage, read> x: array<Element>;
+@group(0) @binding(2) var<storage, read_write> y: array<Element>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {

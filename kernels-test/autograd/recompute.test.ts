@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../src/graph/plan.js';
 import { configByName, type ModelConfig } from '../../src/models/config.js';
-import { initialSource } from '../../src/models/initial.js';
 import { trainingGraph } from '../../src/training/graph.js';
+import { initialSource } from '../../src/training/initial.js';
 import { losses } from '../../src/training/loss.js';
 import { TrainStep } from '../../src/training/step.js';
 import { testCapabilities, testEngine } from '../support/run.js';

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/crc32.js';
 import type { ModelConfig } from '../../src/models/config.js';
-import { initialSource } from '../../src/models/initial.js';
 import { modelParameters } from '../../src/models/parameters.js';
 import { Model } from '../../src/session/model.js';
 import { checkpointBase } from '../../src/training/base.js';
 import type { CheckpointRun } from '../../src/training/checkpoint.js';
 import { type ExportKind, weightChunks } from '../../src/training/export.js';
+import { initialSource } from '../../src/training/initial.js';
 import { losses } from '../../src/training/loss.js';
 import { matcher } from '../../src/training/recipe.js';
 import { TrainStep } from '../../src/training/step.js';

@@ -473,7 +473,7 @@ describe('what is trained', () => {
     for (const name of trained) expect(name).toMatch(/^mask_decoder\./);
     for (const name of backward(graph)) expect(name).toMatch(/^(mask_decoder|postprocess)|^$/);
     expect([...graph.outputs.keys()].sort()).toEqual(
-      [...trained.map((name) => `grad.${name}`).sort(), 'logits', 'loss'].sort(),
+      [...trained.map((name) => `grad.${name}`).sort(), 'logits', 'loss', 'low_resolution_logits'].sort(),
     );
   });
 

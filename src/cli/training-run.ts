@@ -1,4 +1,5 @@
 /** A training run from the command line's options to its folder: what `train` does once and `ablate` many times. */
+import { freemem } from 'node:os';
 import { basename, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
@@ -33,6 +34,9 @@ export interface Data {
   readonly description: JsonObject;
 }
 
+/** What cases kept in memory may take: making or reading one anew costs as much as a step on a CPU adapter. */
+const cacheBytes = (): number => Math.max(2 ** 29, freemem() / 4);
+
 function phantomData(options: TrainOptions): Data {
   const shape = phantomShapeOf(options);
   const count = numberOf('--phantoms', options.phantoms as string);
@@ -47,7 +51,7 @@ function phantomData(options: TrainOptions): Data {
   const { size, spacing } = shape;
   checkTrainingPhantom({ ...shape, size: [size, size, size], spacing: [spacing, spacing, spacing] });
   return {
-    training: cached(phantomCases({ ...shape, count }, 'train')),
+    training: cached(phantomCases({ ...shape, count }, 'train'), cacheBytes()),
     validation: valCount > 0 ? cached(phantomCases({ ...shape, count: valCount }, 'validation')) : undefined,
     description: {
       phantoms: { version: PHANTOM_VERSION, count, validation: valCount, ...shape } as unknown as JsonObject,
@@ -78,7 +82,7 @@ async function folderData(
   const check = async (cases: typeof training) =>
     cases.length === 0
       ? undefined
-      : checkCases(cached(folderCases(cases, { channel, label, target })), {
+      : checkCases(cached(folderCases(cases, { channel, label, target }), cacheBytes()), {
           skip: options.skipBadCases,
           warn: (id, error) => {
             skipped.push(id);

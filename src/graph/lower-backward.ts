@@ -58,7 +58,7 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
     case 'transpose':
       return [planTranspose(caps, node.attrs, { x: node.inputs.x, y })];
     case 'column_sum':
-      return [planColumnSum(node.attrs, { ...node.inputs, y })];
+      return [planColumnSum(caps, node.attrs, { ...node.inputs, y })];
     case 'unfold': {
       const { x } = node.inputs;
       const { kernel, stride, padding, dilation } = node.attrs;

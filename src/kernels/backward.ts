@@ -1,6 +1,7 @@
 /** Planners of the backward pass's own kernels, but for the encoder attention's (attention-backward.ts) and the loss's. */
 import { type Capabilities, ceilDiv, forcedVariant, gridParams, type KernelCall, spread } from './call.js';
 import type { Activation } from './matmul.js';
+import { variantOf, widthOf } from './pointwise.js';
 import { shader } from './shaders.js';
 
 const THREADS = 64;
@@ -43,19 +44,23 @@ export function planTranspose<T>(
 
 /** Sums over the rows of x (batch, rows, columns), times `other` if given → (batch, columns). */
 export function planColumnSum<T>(
+  caps: Capabilities,
   spec: { readonly batch: number; readonly rows: number; readonly columns: number },
   buffers: { x: T; other?: T; y: T },
 ): KernelCall<T> {
   const { batch, rows, columns } = spec;
   const used: Record<string, T> = { x: buffers.x, y: buffers.y };
   if (buffers.other !== undefined) used.other = buffers.other;
+  const available = columns % 4 === 0 ? (['columns', 'shared'] as const) : (['shared'] as const);
+  const variant = forcedVariant(caps, 'column_sum', available) ?? (caps.software ? available[0] : 'shared');
+  const byColumns = variant === 'columns';
   return {
     kernel: 'column_sum',
-    variant: 'shared',
-    shader: shader('column_sum', { PRODUCT: buffers.other !== undefined }),
+    variant,
+    shader: shader(byColumns ? 'column_sum_columns' : 'column_sum', { PRODUCT: buffers.other !== undefined }),
     buffers: used,
-    params: { rows, columns },
-    workgroups: [ceilDiv(columns, 16), batch, 1],
+    params: { rows, columns: byColumns ? columns / 4 : columns },
+    workgroups: [byColumns ? ceilDiv(columns, 32) : ceilDiv(columns, 16), batch, 1],
     cost: { flops: 2 * batch * rows * columns, bytes: 4 * batch * rows * columns },
   };
 }
@@ -107,13 +112,14 @@ export function planActivationBackward<T>(
   buffers: { x: T; dy: T; dx: T },
 ): KernelCall<T> {
   const { count, activation } = spec;
-  const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
+  const width = widthOf(count);
+  const [x, y, z] = spread(ceilDiv(count / width, THREADS), caps);
   return {
     kernel: 'activation_backward',
-    variant: 'scalar',
-    shader: shader('activation_backward', { GELU: activation === 'gelu' }),
+    variant: variantOf(width),
+    shader: shader('activation_backward', { GELU: activation === 'gelu', VEC4: width === 4 }),
     buffers,
-    params: { count, grid_x: x },
+    params: { count: count / width, grid_x: x },
     workgroups: [x, y, z],
     cost: { flops: 20 * count, bytes: 12 * count },
   };
@@ -128,14 +134,15 @@ export function planLayerNormBackward<T>(
   const { rows, channels, eps } = spec;
   const [x, y, z] = spread(ceilDiv(rows, THREADS), caps);
   const { weight, dy } = buffers;
+  const width = widthOf(channels);
   const used: Record<string, T> = { x: buffers.x, y: buffers.y };
   if (weight !== undefined && dy !== undefined) Object.assign(used, { weight, dy });
   return {
     kernel: 'layer_norm_backward',
     variant: 'row-per-invocation',
-    shader: shader('layer_norm_backward', { NORMALISED: dy === undefined }),
+    shader: shader('layer_norm_backward', { NORMALISED: dy === undefined, VEC4: width === 4 }),
     buffers: used,
-    params: { rows, channels, eps, grid_x: x },
+    params: { rows, channels: channels / width, eps, grid_x: x },
     workgroups: [x, y, z],
     cost: { flops: 16 * rows * channels, bytes: 12 * rows * channels },
   };

@@ -143,13 +143,14 @@ export function planAdamW<T>(
   spec: AdamWSpec,
   buffers: { gradient: T; groups: T; step: T; report: T; parameter: T; m: T; v: T },
 ): KernelCall<T> {
-  const [x, y, z] = spread(ceilDiv(spec.count, 64), caps);
+  // Parameters are padded to 64 elements each.
+  const [x, y, z] = spread(ceilDiv(spec.count, 256), caps);
   return {
     kernel: 'adamw',
-    variant: 'scalar',
+    variant: 'vec4',
     shader: shader('adamw'),
     buffers,
-    params: { ...spec, rest1: 1 - spec.beta1, rest2: 1 - spec.beta2, grid_x: x },
+    params: { ...spec, count: spec.count / 4, rest1: 1 - spec.beta1, rest2: 1 - spec.beta2, grid_x: x },
     workgroups: [x, y, z],
     cost: { flops: 16 * spec.count, bytes: 28 * spec.count },
   };

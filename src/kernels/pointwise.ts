@@ -5,6 +5,10 @@ import { shader } from './shaders.js';
 
 const THREADS = 64;
 
+/** How many elements at a time: four where every one of these numbers is a multiple of four. */
+export const widthOf = (...counts: readonly number[]): 1 | 4 => (counts.every((n) => n % 4 === 0) ? 4 : 1);
+export const variantOf = (width: 1 | 4) => (width === 4 ? 'vec4' : 'scalar');
+
 export interface LayerNormSpec {
   readonly rows: number;
   readonly channels: number;
@@ -54,19 +58,22 @@ export function planElementwise<T>(
   spec: { readonly count: number; readonly period?: number; readonly activation?: Activation },
   buffers: { x: T; other?: T; y: T },
 ): KernelCall<T> {
-  const [x, y, z] = spread(ceilDiv(spec.count, THREADS), caps);
+  const period = spec.period ?? spec.count;
+  const width = widthOf(spec.count, period);
+  const [x, y, z] = spread(ceilDiv(spec.count / width, THREADS), caps);
   const used: Record<string, T> = { x: buffers.x, y: buffers.y };
   if (buffers.other !== undefined) used.other = buffers.other;
   return {
     kernel: 'elementwise',
-    variant: 'scalar',
+    variant: variantOf(width),
     shader: shader('elementwise', {
+      VEC4: width === 4,
       ADD: buffers.other !== undefined,
       GELU: spec.activation === 'gelu',
       RELU: spec.activation === 'relu',
     }),
     buffers: used,
-    params: { count: spec.count, period: spec.period ?? spec.count, grid_x: x },
+    params: { count: spec.count / width, period: period / width, grid_x: x },
     workgroups: [x, y, z],
     cost: { flops: spec.count, bytes: 4 * (2 * spec.count + (spec.period ?? 0)) },
   };
@@ -83,24 +90,28 @@ export interface CopySpec {
 
 /** Copies `blocks` runs of `inner` elements from one stride and offset to another. */
 export function planCopy<T>(caps: Capabilities, spec: CopySpec, buffers: { x: T; y: T }): KernelCall<T> {
-  const count = spec.blocks * spec.inner;
+  const { blocks, inner, xStride, xOffset, yStride, yOffset } = spec;
+  // A stride that nothing is repeated with may be anything.
+  const strides = blocks > 1 ? [xStride, yStride] : [];
+  const width = widthOf(inner, xOffset, yOffset, ...strides);
+  const count = (blocks * inner) / width;
   const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
   return {
     kernel: 'copy',
-    variant: 'scalar',
-    shader: shader('copy'),
+    variant: variantOf(width),
+    shader: shader('copy', { VEC4: width === 4 }),
     buffers,
     params: {
       count,
-      inner: spec.inner,
-      x_stride: spec.xStride,
-      x_offset: spec.xOffset,
-      y_stride: spec.yStride,
-      y_offset: spec.yOffset,
+      inner: inner / width,
+      x_stride: blocks > 1 ? xStride / width : 0,
+      x_offset: xOffset / width,
+      y_stride: blocks > 1 ? yStride / width : 0,
+      y_offset: yOffset / width,
       grid_x: x,
     },
     workgroups: [x, y, z],
-    cost: { flops: 0, bytes: 8 * count },
+    cost: { flops: 0, bytes: 8 * blocks * inner },
   };
 }
 

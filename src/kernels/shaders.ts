@@ -19,6 +19,7 @@ import attentionWeightsRow from '../../shaders/attention_weights_row.wgsl';
 import attentionWindow from '../../shaders/attention_window.wgsl';
 import channelScale from '../../shaders/channel_scale.wgsl';
 import columnSum from '../../shaders/column_sum.wgsl';
+import columnSumColumns from '../../shaders/column_sum_columns.wgsl';
 import copy from '../../shaders/copy.wgsl';
 import countNonfinite from '../../shaders/count_nonfinite.wgsl';
 import elementwise from '../../shaders/elementwise.wgsl';
@@ -81,6 +82,7 @@ const sources = {
   attention_weights_row: attentionWeightsRow,
   channel_scale: channelScale,
   column_sum: columnSum,
+  column_sum_columns: columnSumColumns,
   copy,
   count_nonfinite: countNonfinite,
   elementwise,

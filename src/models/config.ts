@@ -98,10 +98,10 @@ export const samMed3DConfigs: Readonly<Record<string, SamMed3DConfig>> = {
     volume: 48,
     patch: 6,
     dim: 128,
-    depth: 6,
+    depth: 4,
     heads: 4,
     window: 8,
-    global: [0, 1, 2, 3, 4, 5],
+    global: [0, 1, 2, 3],
     out: 96,
   },
 };
@@ -109,7 +109,7 @@ export const samMed3DConfigs: Readonly<Record<string, SamMed3DConfig>> = {
 /** Where a configuration's modules differ from SPEC's defaults. */
 const sgpmOf: Readonly<Record<string, Partial<SgpmConfig>>> = {
   // Not after every block, though every one is global.
-  small: { sites: [2, 5], width: 24 },
+  small: { sites: [1, 3], width: 24 },
 };
 
 /** SPEC's defaults for the modules: after the global blocks, width dim/8, hidden 64, dilations 1 2 3. */

@@ -2,10 +2,10 @@
 import { SgpSamError } from '../errors.js';
 import { defaultSgpm, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
-import { initialSource } from '../models/initial.js';
 import { modelParameters } from '../models/parameters.js';
 import { checkTensors } from '../weights/check.js';
 import type { WeightSource } from '../weights/weight-source.js';
+import { initialSource } from './initial.js';
 import { type Arm, arms, configOfArm } from './recipe.js';
 
 export interface BaseWeights {

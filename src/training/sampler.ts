@@ -43,7 +43,7 @@ export interface LesionCube {
  */
 export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, draws: Draws): Prompt {
   const { image } = one;
-  const mask = maskOf(one, lesion);
+  const mask = maskOf(one, lesion, new Uint8Array(one.lesions.length));
   const how = mode === 'mixed' ? draws.pick(['center', 'farthest', 'random'] as const) : mode;
   const found =
     how === 'center'
@@ -55,8 +55,11 @@ export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, d
   throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
 }
 
-const maskOf = ({ lesions }: TrainingCase, lesion: number): Uint8Array =>
-  Uint8Array.from(lesions, (v: number) => (v === lesion ? 1 : 0));
+/** 1 on a lesion, 0 elsewhere. A plain loop: `from` with a function takes ten times as long, and this is per sample. */
+function maskOf<M extends Uint8Array | Float32Array>({ lesions }: TrainingCase, lesion: number, mask: M): M {
+  for (let n = 0; n < lesions.length; n++) if (lesions[n] === lesion) mask[n] = 1;
+  return mask;
+}
 
 /** A case's lesions, by number. */
 export const lesionsOf = ({ sizes }: TrainingCase): number[] =>
@@ -77,10 +80,11 @@ export function lesionCube(
     name: one.id,
     dims: one.image.dims,
     affine: one.image.affine,
-    data: Float32Array.from(one.lesions, (v: number) => (v === lesion ? 1 : 0)),
+    data: maskOf(one, lesion, new Float32Array(one.lesions.length)),
   };
   const share = sampleRoi(mask, { ...roi, preset: { ...preset, clamp: null } });
-  const targets = Float32Array.from(share, (v) => (v >= 0.5 ? 1 : 0));
+  const targets = new Float32Array(share.length);
+  for (let n = 0; n < share.length; n++) if (share[n] >= 0.5) targets[n] = 1;
   const [a, b, c] = roi.clickVoxel;
   targets[(a * size + b) * size + c] = 1;
   return {
@@ -160,7 +164,8 @@ export function errorClick(
     click && { ...click, voxel: click.voxel.toReversed() as [number, number, number] };
   const dims: Vec3 = [size, size, size];
   if (how === 'random') return reversed(randomErrorClick(prediction, targets, dims, () => draws.unit()));
-  const wrong = Uint8Array.from(targets, (y: number, n) => (y > 0 !== prediction[n] > 0 ? 1 : 0));
+  const wrong = new Uint8Array(targets.length);
+  for (let n = 0; n < wrong.length; n++) if (targets[n] > 0 !== prediction[n] > 0) wrong[n] = 1;
   const middle = farthestFromBorder(wrong, dims, [1, 1, 1]);
   return reversed(middle && { ...middle, label: targets[middle.index] > 0 ? 1 : 0 });
 }

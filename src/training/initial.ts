@@ -1,10 +1,10 @@
 /** Values to begin training from, where there is no checkpoint: PyTorch's initialisation, from a seed. */
 import { SgpSamError } from '../errors.js';
+import type { ModelConfig } from '../models/config.js';
+import { modelParameters } from '../models/parameters.js';
 import { randomSource } from '../volumes/random.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import type { TensorInfo, WeightSource } from '../weights/weight-source.js';
-import type { ModelConfig } from './config.js';
-import { modelParameters } from './parameters.js';
 
 /** Standard deviation of the encoder's position embedding and relative position tables, as ViTs begin. */
 const POSITION_STD = 0.02;
