@@ -112,7 +112,7 @@ const sgpmOf: Readonly<Record<string, Partial<SgpmConfig>>> = {
   small: { sites: [1, 3], width: 24 },
 };
 
-/** SPEC's defaults for the modules: after the global blocks, width dim/8, hidden 64, dilations 1 2 3. */
+/** SPEC's defaults for the modules: after the global blocks, width dim/8, hidden 64, dilations 1 2 3; `small` has its own. */
 export function defaultSgpm(config: SamMed3DConfig, overrides: Partial<SgpmConfig> = {}): SgpmConfig {
   return {
     sites: config.global,
@@ -120,6 +120,7 @@ export function defaultSgpm(config: SamMed3DConfig, overrides: Partial<SgpmConfi
     hidden: 64,
     dilations: [1, 2, 3],
     temperature: 1,
+    ...sgpmOf[config.name],
     ...overrides,
   };
 }
@@ -139,7 +140,7 @@ export function configByName(name: string): ModelConfig {
       `Choose from: ${names.join(', ')}.`,
     );
   }
-  return sgp ? { ...config, sgpm: defaultSgpm(config, sgpmOf[config.name]) } : config;
+  return sgp ? { ...config, sgpm: defaultSgpm(config) } : config;
 }
 
 /** Patches along an edge. */
