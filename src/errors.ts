@@ -2,6 +2,7 @@
 export type ErrorCode =
   | 'bad-argument' // an option or argument of a command or a public function
   | 'bad-file' // a file that cannot be read as what it claims to be
+  | 'no-lesion' // a case whose label volume marks nothing
   | 'unsupported' // a valid input that this program does not handle
   | 'bad-prompt' // a click, box or mask that does not fit the volume
   | 'bad-weights' // missing, left-over or misshaped tensors

@@ -427,6 +427,7 @@ const cases: Case[] = [
   linearCase('one row', [1], 48, 20),
   linearCase('ragged, batch 2, K and N not multiples of 4', [2, 5], 13, 7),
   linearCase('more rows than a run of the column sum', [550], 9, 6),
+  linearCase('more rows than a run of the column sum, four columns at a time', [550], 9, 36),
   linearCase('tiles on every side, no bias', [70], 68, 36, false),
   linearCase('volume operand', [2, 2, 3, 2], 12, 16),
 
@@ -585,10 +586,13 @@ describe.each(ops)('the gradient of %s', (op) => {
 
 /** The planner takes the fastest variant that a device and a shape have; these hold everywhere, and are every GPU's. */
 describe('the gradient through the variants with shared memory', () => {
-  const force = { attention: 'shared', attention_backward: 'shared', transpose: 'shared' };
-  const some = cases.filter(
-    (c) => c.op === 'window_attention' || (c.op === 'linear' && c.name === 'one row'),
-  );
+  const force = {
+    attention: 'shared',
+    attention_backward: 'shared',
+    transpose: 'shared',
+    column_sum: 'shared',
+  };
+  const some = cases.filter((c) => c.op === 'window_attention' || c.op === 'linear' || c.op === 'layer_norm');
   it.each(some)('$op: $name', async (problem) => {
     await checkProblem({ ...problem, force });
   });

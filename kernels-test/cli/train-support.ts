@@ -87,9 +87,9 @@ export const logOf = (folder: string): LogLine[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as LogLine);
 
-/** Without what a clock decides. */
+/** Without what a clock decides, and without the lines that say that a run goes on. */
 export const timeless = (lines: readonly LogLine[]): LogLine[] =>
-  lines.map(({ ms: _, seconds: __, ...rest }) => rest);
+  lines.filter(({ kind }, n) => n === 0 || kind !== 'run').map(({ ms: _, seconds: __, ...rest }) => rest);
 
 /** A weight file's tensors. */
 export async function tensorsOf(path: string): Promise<Map<string, Float32Array>> {

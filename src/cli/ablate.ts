@@ -14,7 +14,7 @@ import { type LesionScore, validate } from '../training/validation.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { interruptible, numberOf, withEngine } from './common.js';
+import { interruptible, numberOf, SUBMIT_BUDGET_MS, variantsOf, withEngine } from './common.js';
 import { ProgressBars } from './progress.js';
 import {
   checkTrainOptions,
@@ -57,6 +57,7 @@ function testCases(options: AblateOptions, data: Data): CaseSource {
       'test',
     );
   }
+  // Nothing else is left: the table's text says so.
   if (data.validation) return data.validation;
   throw new SgpSamError('bad-argument', 'there is no case to test with', 'Use a --val-fraction above 0.');
 }
@@ -97,7 +98,13 @@ async function oneArm(
     if (stored?.recipe !== settings) {
       const source = await openWeightFile(folder.weights);
       try {
-        const model = await Model.load(engine, source, { config: base.config });
+        const model = await Model.load(engine, source, {
+          config: base.config,
+          variants: variantsOf(options),
+          regionMode: options.gateMode,
+          budgetMs: SUBMIT_BUDGET_MS,
+          signal,
+        });
         try {
           const scores = await validate(model, testCases(options, data), {
             cube: { size: base.config.volume, preset: resolvePreset(options.preset) },
@@ -122,7 +129,7 @@ async function oneArm(
   }
 }
 
-async function ablate(path: string | undefined, options: AblateOptions): Promise<void> {
+async function ablate(path: string | undefined, options: AblateOptions, command: Command): Promise<void> {
   checkTrainOptions(path, options);
   recipeOf(options, MANY_CASES);
   resolvePreset(options.preset);
@@ -130,6 +137,17 @@ async function ablate(path: string | undefined, options: AblateOptions): Promise
   const clicks = numberOf('--test-clicks', options.testClicks);
   if (!Number.isSafeInteger(clicks) || clicks < 1)
     throw new SgpSamError('bad-argument', `--test-clicks ${clicks} is not a whole number from 1`);
+  const tests = numberOf('--test-phantoms', options.testPhantoms);
+  if (!Number.isSafeInteger(tests) || tests < 1)
+    throw new SgpSamError('bad-argument', `--test-phantoms ${tests} is not a whole number from 1`);
+  for (const option of ['arm', 'loss', 'seed', 'export', 'resume'] as const) {
+    if (command.getOptionValueSource(option) !== 'cli') continue;
+    throw new SgpSamError(
+      'bad-argument',
+      `--${option} is not ablate's to take: it runs every arm with its own loss, for each of --seeds, and always goes on`,
+      'Leave it out.',
+    );
+  }
   const bars = new ProgressBars(options.quiet);
   try {
     await interruptible(async (signal) => {
@@ -144,7 +162,12 @@ async function ablate(path: string | undefined, options: AblateOptions): Promise
           }
         }
         bars.finish();
-        const markdown = ablationMarkdown(runs);
+        const markdown = ablationMarkdown(
+          runs,
+          options.phantoms === undefined
+            ? 'The validation cases, by which each run chose its best weights.'
+            : undefined,
+        );
         const text = `${markdown}\nOn ${adapterLine(engine.gpu.adapter)}.\n`;
         await writeFileAtomic(join(options.output, 'ablation.md'), new TextEncoder().encode(text));
         process.stdout.write(`${text}wrote ${join(options.output, 'ablation.md')}\n`);
@@ -159,8 +182,8 @@ export function addAblate(program: Command): void {
   const command = program
     .command('ablate')
     .description(
-      'train the four arms (SAM-Med3D or SGP-SAM, Dice or Zoom Loss) under one protocol and compare them on cases none of ' +
-        'them saw; goes on where it was stopped',
+      'train the four arms (SAM-Med3D or SGP-SAM, Dice or Zoom Loss) under one protocol and compare them on phantoms none ' +
+        'of them saw, or on a data set’s validation cases; goes on where it was stopped',
     )
     .option('--seeds <list>', 'a run of every arm for each of these seeds', '1,2,3')
     .option('--test-phantoms <n>', 'phantoms to compare on', '40')

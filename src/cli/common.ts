@@ -57,6 +57,7 @@ const VARIED = [
   'attention',
   'attention_backward',
   'transpose',
+  'column_sum',
 ];
 
 /** `kernel=variant` options as a record. */

@@ -182,11 +182,22 @@ async function evaluate(folder: string, options: EvalOptions): Promise<void> {
         }
       })();
       const results: CaseResult[] = [];
+      const withoutLesion: string[] = [];
       for (const [n, one] of cases.entries()) {
-        results.push(await evaluateCase(model, one, { label, channel }, target, simulation));
+        try {
+          results.push(await evaluateCase(model, one, { label, channel }, target, simulation));
+        } catch (error) {
+          // There is nothing to click on, and nothing is wrong with the case.
+          if (!(error instanceof SgpSamError) || error.code !== 'no-lesion') throw error;
+          withoutLesion.push(one.id);
+          process.stderr.write(`left out ${one.id}: ${error.message}\n`);
+        }
         bars.report({ stage: 'eval', done: n + 1, total: cases.length });
       }
       bars.finish();
+      if (results.length === 0) {
+        throw new SgpSamError('no-lesion', `no case of ${folder} has a lesion`, 'Choose another --label.');
+      }
       const shown = [...new Set([1, 3, 5, clicks])].filter((n) => n <= clicks).sort((a, b) => a - b);
       process.stdout.write(table(results, shown, target));
       if (options.output === undefined) return;
@@ -200,6 +211,7 @@ async function evaluate(folder: string, options: EvalOptions): Promise<void> {
         config: model.config,
         adapter: adapterLine(engine.gpu.adapter),
         cases: results,
+        withoutLesion,
       };
       await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`));
       process.stdout.write(`wrote ${options.output}\n`);

@@ -13,6 +13,7 @@ const NAMES: Record<string, string> = {
   phantoms: 'making phantoms',
   cases: 'checking cases',
   train: 'training',
+  validate: 'validating',
   eval: 'segmenting',
 };
 

@@ -17,7 +17,7 @@ import {
 import { clickModes, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
-import { collect, type DeviceOptions, deviceOptions, numberOf, oneOf } from './common.js';
+import { collect, type DeviceOptions, deviceOptions, numberOf, oneOf, variantsOf } from './common.js';
 
 export interface TrainOptions extends DeviceOptions {
   output: string;
@@ -36,6 +36,7 @@ export interface TrainOptions extends DeviceOptions {
   target: string;
   valFraction: string;
   skipBadCases: boolean;
+  skipCasesWithoutLesion: boolean;
   preset: string;
   // model
   arm: string;
@@ -97,6 +98,11 @@ export function trainOptions(command: Command): Command {
       '0.2',
     )
     .option('--skip-bad-cases', 'name unreadable cases and go on without them', false)
+    .option(
+      '--skip-cases-without-lesion',
+      'name cases in which nothing is labelled and go on without them',
+      false,
+    )
     .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
     .option(
       '--arm <name>',
@@ -197,7 +203,14 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
     );
   }
   if (init !== undefined) configByName(options.config);
-  exportOf(options);
+  if (exportOf(options) === 'adapter' && init !== undefined) {
+    throw new SgpSamError(
+      'bad-argument',
+      '--export adapter with --init: no file holds the values an adapter would be laid over',
+      'Export full weights.',
+    );
+  }
+  variantsOf(options);
   armOf(options);
   phantomShapeOf(options);
   targetOf(options);
@@ -241,6 +254,13 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     validateLesions: number('validate-lesions', options.validateLesions),
     patience: number('patience', options.patience),
   };
+  if (recipe.patience > 0 && recipe.validateEvery === 0) {
+    throw new SgpSamError(
+      'bad-argument',
+      `--patience ${recipe.patience} with --validate-every 0: nothing is there to run out of patience with`,
+      'Validate now and then, or leave --patience out.',
+    );
+  }
   checkRecipe(recipe);
   return recipe;
 }

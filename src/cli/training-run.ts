@@ -4,8 +4,9 @@ import { basename, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
-import { configByName } from '../models/config.js';
+import { configByName, defaultSgpm, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
+import type { ModelOptions } from '../session/model.js';
 import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
 import { type CaseSource, cached, phantomCases } from '../training/cases.js';
 import { checkCases, folderCases } from '../training/cases.node.js';
@@ -75,8 +76,11 @@ async function folderData(
     const fraction = numberOf('--val-fraction', options.valFraction);
     const upTo = (n: number) => Math.floor(n * fraction + 1e-9);
     const all = training;
-    validation = all.filter((_, n) => upTo(n + 1) > upTo(n));
-    training = all.filter((_, n) => upTo(n + 1) === upTo(n));
+    // Of few cases the last one at least, where any are wanted.
+    const few = fraction > 0 && upTo(all.length) === 0 && all.length > 1;
+    const validates = (n: number) => (few ? n + 1 === all.length : upTo(n + 1) > upTo(n));
+    validation = all.filter((_, n) => validates(n));
+    training = all.filter((_, n) => !validates(n));
   }
   const skipped: string[] = [];
   const check = async (cases: typeof training) =>
@@ -84,6 +88,7 @@ async function folderData(
       ? undefined
       : checkCases(cached(folderCases(cases, { channel, label, target }), cacheBytes()), {
           skip: options.skipBadCases,
+          skipWithoutLesion: options.skipCasesWithoutLesion,
           warn: (id, error) => {
             skipped.push(id);
             process.stderr.write(`skipped case ${id}: ${error.message}\n`);
@@ -94,6 +99,16 @@ async function folderData(
   const checked = await check(training);
   if (!checked) throw new SgpSamError('bad-file', `${folder}: there is no case to train on`);
   const valid = await check(validation);
+  if (!valid) {
+    if (Number(options.patience) > 0) {
+      throw new SgpSamError(
+        'bad-argument',
+        `--patience ${options.patience}: there is no case to validate with`,
+        'Use a --val-fraction above 0 and two cases at least, or leave --patience out.',
+      );
+    }
+    process.stderr.write('no case to validate with: the weights will be those of the last update\n');
+  }
   return {
     training: checked,
     validation: valid,
@@ -208,7 +223,16 @@ async function follow(
   };
   const { training, validation } = data;
   try {
-    for await (const event of train(step, { recipe, cube, training, validation, from, signal })) {
+    const inference: ModelOptions = {
+      variants: variantsOf(options),
+      regionMode: options.gateMode,
+      budgetMs: SUBMIT_BUDGET_MS,
+      signal,
+    };
+    const validationProgress = (done: number, total: number) =>
+      bars.report({ stage: 'validate', done, total, note: status.text });
+    const loop = { recipe, cube, training, validation, from, signal, inference, validationProgress };
+    for await (const event of train(step, loop)) {
       status.take(event);
       if (event.kind === 'step') {
         const { caseId, gradNorm, ...rest } = event;
@@ -260,6 +284,29 @@ async function follow(
   return progress;
 }
 
+/**
+ * A pattern that matches nothing is a slip of the pen. What is trained may name SGPMs though the arm has none.
+ * @throws SgpSamError `bad-argument` naming the pattern
+ */
+function checkPatterns(config: ModelConfig, { train, groups }: Recipe): void {
+  const own = modelParameters(config).map(({ name }) => name);
+  const all = modelParameters({ ...config, sgpm: config.sgpm ?? defaultSgpm(config) }).map(
+    ({ name }) => name,
+  );
+  const fail = (option: string, pattern: string): never => {
+    throw new SgpSamError(
+      'bad-argument',
+      `${option} '${pattern}': no parameter of '${config.name}' has such a name`,
+      'For instance: --train "sgpm.*,mask_decoder.*"',
+    );
+  };
+  for (const pattern of train.split(',')) if (!all.some(matcher(pattern))) fail('--train', pattern);
+  if (!own.some(matcher(train))) fail('--train', train);
+  for (const { names } of groups) {
+    for (const pattern of names.split(',')) if (!all.some(matcher(pattern))) fail('--group', pattern);
+  }
+}
+
 /** What a run came to; undefined seconds if it was over before. */
 export interface TrainingOutcome {
   readonly progress: TrainerProgress;
@@ -273,19 +320,12 @@ export interface TrainingOutcome {
  */
 export async function runTraining(engine: Engine, training: TrainingRun): Promise<TrainingOutcome> {
   const { base, data, recipe, folder, found, options, bars } = training;
-  const trainable = matcher(recipe.train);
-  if (!modelParameters(base.config).some(({ name }) => trainable(name))) {
-    throw new SgpSamError(
-      'bad-argument',
-      `--train '${recipe.train}': no parameter of '${base.config.name}' has such a name`,
-      'For instance: --train "sgpm.*,mask_decoder.*"',
-    );
-  }
+  checkPatterns(base.config, recipe);
   // A warm-up that is longer than the run shows now.
   scheduleFactor(recipe.schedule, 0, recipe.samples);
   const step = await TrainStep.create(engine, base.config, base.read, {
     loss: lossOf(recipe),
-    trainable,
+    trainable: matcher(recipe.train),
     groups: groupsOf(recipe),
     accumulate: recipe.accumulate,
     clip: recipe.clip,
@@ -296,7 +336,12 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
   try {
     const began = performance.now();
     const run: CheckpointRun = {
-      recipe: { ...recipe, data: data.description, preset: options.preset } as unknown as JsonObject,
+      recipe: {
+        ...recipe,
+        data: data.description,
+        preset: options.preset,
+        export: folder.kind,
+      } as unknown as JsonObject,
       base: base.description,
     };
     const first: RunEntry = {
@@ -318,6 +363,13 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
     const progress = await follow(step, run, from, training);
     bars.finish();
     const { ended, best, samples } = progress;
+    if (step.updates === 0) {
+      throw new SgpSamError(
+        'bad-argument',
+        `--accumulate ${recipe.accumulate}: all ${samples} cubes together made no update`,
+        'Accumulate fewer gradients, or draw more cubes.',
+      );
+    }
     if (!data.validation) await folder.writeWeights(step, run, { sample: samples }, base.untrained);
     const seconds = (performance.now() - began) / 1000;
     folder.add({ kind: 'end', ended: ended ?? 'all samples', samples, best, seconds });

@@ -53,7 +53,8 @@ export class ParameterStore {
   /** Places parameters one after the other in buffers of at most the binding limit. */
   private allocate(specs: readonly ParameterSpec[]): void {
     const { limits } = this.engine.gpu;
-    const align = limits.minStorageBufferOffsetAlignment;
+    // The optimiser's groups go by runs of 64 floats, whatever alignment an adopted device was asked for.
+    const align = Math.max(256, limits.minStorageBufferOffsetAlignment);
     const limit = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize, 128 * 2 ** 20);
     const places: { spec: ParameterSpec; chunk: number; offset: number; size: number }[] = [];
     const chunks: number[] = [];

@@ -40,8 +40,9 @@ function armsOf(runs: readonly ArmRun[]): [Arm, ArmRun[]][] {
 /**
  * Markdown tables: mean Dice after 1, 3 and 5 clicks and after one click by lesion size, each mean ± standard deviation
  * over the seeds; and the share of the gates' channels that were open, by module and lesion size.
+ * @param note what a reader must know of the test cases
  */
-export function ablationMarkdown(runs: readonly ArmRun[]): string {
+export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string {
   const clicks = shownClicks(runs[0]?.scores[0]?.dice.length ?? 0);
   const lesions = runs[0]?.scores.length ?? 0;
   const seeds = new Set(runs.map(({ seed }) => seed)).size;
@@ -76,9 +77,12 @@ export function ablationMarkdown(runs: readonly ArmRun[]): string {
     ]);
   });
   const counts = sizes.map((name) => `${inClass(runs[0], name)?.lesions ?? 0} ${name}`).join(', ');
+  const samples = runs.map((run) => run.samples);
+  const [least, most] = [Math.min(...samples), Math.max(...samples)];
+  const cubes = least === most ? String(least) : `${least} to ${most}`;
   const parts = [
     `Dice on ${lesions} lesions (${counts}), mean ± standard deviation over ${seeds} seed${seeds > 1 ? 's' : ''}, ` +
-      `after ${runs[0]?.samples ?? 0} training cubes:`,
+      `after ${cubes} training cubes${note === undefined ? ':' : `. ${note}`}`,
     diceTable,
   ];
   if (gates.length > 0) {

@@ -34,6 +34,8 @@ export function folderCases(cases: readonly DatasetCase[], options: FolderCasesO
 export interface CheckOptions {
   /** Leave bad cases out instead of throwing. */
   readonly skip: boolean;
+  /** Leave cases out in which nothing is labelled, and they alone. */
+  readonly skipWithoutLesion?: boolean | undefined;
   /** Told of each case left out, and why. */
   readonly warn: (id: string, error: SgpSamError) => void;
   readonly progress?: Progress | undefined;
@@ -54,11 +56,13 @@ export async function checkCases(source: CaseSource, options: CheckOptions): Pro
       good.push(n);
     } catch (error) {
       if (!(error instanceof SgpSamError)) throw error;
-      if (!options.skip) {
+      const empty = error.code === 'no-lesion';
+      if (!options.skip && !(empty && options.skipWithoutLesion)) {
+        const flag = empty ? '--skip-cases-without-lesion' : '--skip-bad-cases';
         throw new SgpSamError(
           error.code,
           `case ${id}: ${error.message}`,
-          'Mend the case or take it off the list; --skip-bad-cases leaves such cases out.',
+          `Mend the case or take it off the list; ${flag} leaves such cases out.`,
           { cause: error },
         );
       }

@@ -1,5 +1,6 @@
 /** What a trainer learns from: volumes with numbered lesions, from wherever they come. */
 
+import { SgpSamError } from '../errors.js';
 import { voxelSizes } from '../volumes/affine.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import type { Anatomy, Contrast, Modality, PhantomLesion } from '../volumes/synthetic/training-phantom.js';
@@ -40,6 +41,9 @@ export interface PhantomCasesOptions {
   readonly contrast?: Contrast | undefined;
 }
 
+/** Scenes without room for a lesion before a phantom is given up. */
+const ATTEMPTS = 10;
+
 const STREAMS = { train: 1, validation: 2, test: 3 } as const;
 
 /** Phantoms made when they are asked for; nothing is written. No phantom is in two parts. */
@@ -49,17 +53,26 @@ export function phantomCases(options: PhantomCasesOptions, part: keyof typeof ST
   return {
     ids,
     async load(n) {
-      const phantom = makeTrainingPhantom({
-        seed: mixSeed(seed, STREAMS[part], n),
-        size: [size, size, size],
-        spacing: [spacing, spacing, spacing],
-        modality,
-        anatomy,
-        contrast,
-      });
-      // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.
-      const lesions = phantom.label.map((v, at) => (phantom.core[at] ? 0 : v));
-      return { id: ids[n], image: phantom.image, lesions, sizes: sizesOf(lesions, phantom.lesions) };
+      // In a crowded scene there may be no room for a lesion: then another is made.
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const phantom = makeTrainingPhantom({
+          seed: mixSeed(seed, STREAMS[part], n, ...(attempt > 0 ? [attempt] : [])),
+          size: [size, size, size],
+          spacing: [spacing, spacing, spacing],
+          modality,
+          anatomy,
+          contrast,
+        });
+        // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.
+        const lesions = phantom.label.map((v, at) => (phantom.core[at] ? 0 : v));
+        const sizes = sizesOf(lesions, phantom.lesions);
+        if (sizes.some((voxels) => voxels > 0)) return { id: ids[n], image: phantom.image, lesions, sizes };
+      }
+      throw new SgpSamError(
+        'bad-argument',
+        `${ids[n]}: no lesion fits into ${size}³ voxels of ${spacing} mm`,
+        'Make phantoms larger or their voxels finer.',
+      );
     },
   };
 }

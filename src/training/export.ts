@@ -12,8 +12,8 @@ export type ExportKind = (typeof exportKinds)[number];
 
 /**
  * The chunks of a weights file.
- * @param kind `full`: every parameter. `adapter`: the trained ones, and checksums of the frozen ones, over which
- *   `overlayWeights` lays them
+ * @param kind `full`: every parameter. `adapter`: the trained ones and those the base lacked, and checksums of the
+ *   frozen ones, over which `overlayWeights` lays them
  * @param scores how good they are, for the metadata
  * @param untrained names that were first values before this training; those that still are go into the metadata
  */
@@ -26,8 +26,9 @@ export function weightChunks(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const { config } = step;
   const trained = new Set(step.trained);
+  const own = new Set([...trained, ...untrained]);
   const tensors = modelParameters(config)
-    .filter(({ name }) => kind === 'full' || trained.has(name))
+    .filter(({ name }) => kind === 'full' || own.has(name))
     .map(({ name, shape }): TensorInfo => ({ name, dtype: 'F32', shape }));
   const metadata = {
     format: kind === 'full' ? 'sgp-sam weights' : ADAPTER_FORMAT,
@@ -45,7 +46,11 @@ export function weightChunks(
       untrained.filter((name) => !trained.has(name)),
       'untrained',
     ),
-    ...(kind === 'adapter' ? { frozen: jsonText(Object.fromEntries(step.frozen), 'frozen') } : {}),
+    ...(kind === 'adapter'
+      ? {
+          frozen: jsonText(Object.fromEntries([...step.frozen].filter(([name]) => !own.has(name))), 'frozen'),
+        }
+      : {}),
   };
   const read = async ({ name }: TensorInfo): Promise<Uint8Array<ArrayBuffer>> => {
     const values = await step.parameter(name);

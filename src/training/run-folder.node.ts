@@ -85,7 +85,7 @@ export class RunFolder {
   /**
    * Restores a run: parameters and moments into `step`, and the log up to the checkpoint. A run that was over for want of
    * an improvement goes on if the recipe has more patience now.
-   * @param first begins the log, should that be lost
+   * @param first says in the log that the run goes on, and begins the log, should that be lost
    * @throws SgpSamError as `loadCheckpoint`, and `bad-file` for a log that is not one
    */
   async restore(
@@ -99,8 +99,11 @@ export class RunFolder {
     let from: TrainerProgress = { ...trainerStart, ...(progress as unknown as TrainerProgress) };
     if (from.ended === 'no improvement' && !outOfPatience(recipe, from)) from = { ...from, ended: null };
     const entries = parseLog(old, this.log);
-    if (!entries.some(({ kind }) => kind === 'run')) this.entries.push(first);
+    const known = entries.some(({ kind }) => kind === 'run');
+    if (!known) this.entries.push(first);
     for (const entry of keepUpTo(entries, from.samples)) this.entries.push(entry);
+    // Goes on: perhaps on another device, or with another version.
+    if (known && !from.ended) this.entries.push(first);
     const end = entries.findLast(({ kind }) => kind === 'end');
     if (from.ended && end) this.entries.push(end);
     await this.replaceLog();

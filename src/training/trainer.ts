@@ -3,7 +3,7 @@
  * between cubes goes on as if it had not been: what it needs are the step's parameters and moments, and `TrainerProgress`.
  */
 import { checkAborted, SgpSamError } from '../errors.js';
-import { Model } from '../session/model.js';
+import { Model, type ModelOptions } from '../session/model.js';
 import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
 import type { CaseSource } from './cases.js';
 import type { Recipe } from './recipe.js';
@@ -59,6 +59,8 @@ export interface TrainerOptions {
   /** Where to go on. */
   readonly from?: TrainerProgress | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** How validation's model computes: variants, gate mode, budget. */
+  readonly inference?: ModelOptions | undefined;
   readonly validationProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -85,13 +87,18 @@ interface Drawn {
 
 async function drawSample(options: TrainerOptions, sample: number): Promise<Drawn> {
   const { recipe, training, cube } = options;
-  const one = await training.load(caseOf(sample, training.ids.length, recipe.seed));
+  const number = caseOf(sample, training.ids.length, recipe.seed);
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
-  const drawn = drawCube(
-    one,
-    { ...cube, clicks: recipe.firstClick, flips: recipe.flips, weight: recipe.lesionWeight },
-    draws,
-  );
+  const settings = { ...cube, clicks: recipe.firstClick, flips: recipe.flips, weight: recipe.lesionWeight };
+  const drawn = await (async () => {
+    try {
+      return drawCube(await training.load(number), settings, draws);
+    } catch (cause) {
+      if (!(cause instanceof SgpSamError)) throw cause;
+      const what = `cube ${sample + 1}, case ${training.ids[number]}: ${cause.message}`;
+      throw new SgpSamError(cause.code, what, undefined, { cause });
+    }
+  })();
   const more = recipe.clicks > 1 && draws.chance(0.5);
   return { cube: drawn, draws, clicks: more ? draws.whole(2, recipe.clicks) : 1 };
 }
@@ -135,14 +142,15 @@ export async function* train(
       const { validation } = options;
       const due = recipe.validateEvery > 0 && progress.samples % recipe.validateEvery === 0;
       if (validation && (due || last)) {
-        validator ??= await Model.over(step.engine, step.config, step.parameters);
+        validator ??= await Model.over(step.engine, step.config, step.parameters, options.inference);
         const event = await score(validator, validation, options, progress);
         progress = event.best
           ? { ...progress, best: { dice: event.dice, sample: progress.samples }, stale: 0 }
           : { ...progress, stale: progress.stale + 1 };
         yield event;
       }
-      if (last || outOfPatience(recipe, progress))
+      // Not between the micro-steps of an update: whether the run ends there must not depend on where it was resumed.
+      if (last || (step.pending === 0 && outOfPatience(recipe, progress)))
         progress = { ...progress, ended: last ? 'all samples' : 'no improvement' };
       // Gradients that no update will take.
       if (progress.ended) step.restoreUpdates(step.updates);
@@ -180,9 +188,14 @@ async function* trainOn(
     const result = await step.run({ image, targets, points, mask, noise }, factor);
     if (!Number.isFinite(result.loss.total) || (result.gradNorm !== undefined && !result.updated)) {
       const where = (await step.nonFinite()) ?? 'loss';
+      // A gradient shows only in the sum that an update takes.
+      const among =
+        recipe.accumulate > 1 && where.startsWith('grad.')
+          ? `, or one of the ${recipe.accumulate - 1} before it in the same update`
+          : '';
       throw new SgpSamError(
         'non-finite',
-        `step ${sample + 1} (case ${caseId}, click ${click}): ${where} is not finite`,
+        `step ${sample + 1} (case ${caseId}, click ${click}${among}): ${where} is not finite`,
         'Lower the learning rate, clip gradients (--clip 1), or look at that case.',
       );
     }
@@ -203,13 +216,20 @@ async function score(
   { recipe, cube, validationProgress }: TrainerOptions,
   { samples, best }: TrainerProgress,
 ): Promise<Extract<TrainerEvent, { kind: 'validation' }>> {
-  const scores = await validate(model, cases, {
+  const settings = {
     cube,
     first: 'center',
     clicks: 1,
     perCase: recipe.validateLesions,
     seed: mixSeed(recipe.seed, STREAM.validation),
     progress: validationProgress,
+  } as const;
+  const scores = await validate(model, cases, settings).catch((cause: unknown) => {
+    if (!(cause instanceof SgpSamError) || cause.code !== 'non-finite') throw cause;
+    const what = `validation after cube ${samples}: ${cause.message}`;
+    throw new SgpSamError('non-finite', what, 'Lower the learning rate or clip gradients (--clip 1).', {
+      cause,
+    });
   });
   if (scores.length === 0) throw new SgpSamError('bad-file', 'no validation case has a lesion');
   const [dice] = meanDice(scores);

@@ -161,7 +161,7 @@ export interface CaseData {
 /**
  * Reads a case's image and label.
  * @throws SgpSamError as `readNiftiFile`, and `bad-file` when the two do not lie on the same grid, the label volume holds
- *   other than whole numbers, or the label does not occur in it; `bad-argument` for a missing channel
+ *   other than whole numbers; `no-lesion` when the label does not occur in it; `bad-argument` for a missing channel
  */
 export async function readCase(one: DatasetCase, options: ReadCaseOptions): Promise<CaseData> {
   const image = await readImage(one, options.channel);
@@ -187,7 +187,7 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
   const values = [...present].sort((a, b) => a - b);
   if (voxels === 0 && !options.allowEmpty) {
     throw new SgpSamError(
-      'bad-file',
+      'no-lesion',
       values.length === 0
         ? `${label.name} is empty: every voxel is 0.`
         : `${label.name} has no voxel of the value ${[...wanted].join(' or ')}; it holds ${some(values.map(String))}.`,
