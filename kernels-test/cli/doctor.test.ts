@@ -66,6 +66,7 @@ const TRAIN = [
   '--target',
   '--val-fraction',
   '--skip-bad-cases',
+  '--skip-cases-without-lesion',
   '--preset',
   '--arm',
   '--weights',

@@ -97,6 +97,31 @@ describe('settings', () => {
       [...quick, '--group', 'sgpm.*'],
       [/--group 'sgpm\.\*' is not/, /For instance: --group/],
     ],
+    [
+      'names of no parameter among others',
+      [...quick, '--train', 'mask_decoder.*,spgm.*'],
+      [/--train 'spgm\.\*': no parameter of '\S+' has such a name/],
+    ],
+    [
+      'a group of no parameter',
+      [...quick, '--group', 'decoder.*:lr=2'],
+      [/--group 'decoder\.\*': no parameter of '\S+' has such a name/],
+    ],
+    [
+      'an adapter over random values',
+      [...quick, '--export', 'adapter'],
+      [/--export adapter with --init/, /Export full weights/],
+    ],
+    [
+      'patience without validations',
+      [...quick, '--patience', '2', '--validate-every', '0'],
+      [/--patience 2 with --validate-every 0/, /Validate now and then/],
+    ],
+    [
+      'a variant of no kernel',
+      [...quick, '--variant', 'gemm=fast'],
+      [/no kernel 'gemm' has variants/, /column_sum/],
+    ],
     ['no cubes', [...quick, '--samples', '0'], [/samples is 0, not a whole number from 1/]],
     ['half a click', [...quick, '--clicks', '1.5'], [/clicks is 1\.5, not a whole number from 1/]],
     ['a learning rate below 0', [...quick, '--lr', '-1'], [/lr is -1, not a number from 0/]],
@@ -173,7 +198,7 @@ describe('data', () => {
     const label = writeVolume(labels(0), 'label.nii.gz');
     await refused(on(dataset([{ label }])), [
       /case case_a: labelsTr\/case_a\.nii\.gz is empty/,
-      /--skip-bad-cases/,
+      /--skip-cases-without-lesion/,
     ]);
   });
 
@@ -219,6 +244,21 @@ describe('data', () => {
         'case_a',
         'case_a',
       ]);
+    },
+    SLOW,
+  );
+
+  test(
+    'cases without a lesion are named and left out with --skip-cases-without-lesion, bad ones are not',
+    async () => {
+      const empty = writeVolume(labels(0), 'label.nii.gz');
+      const args = ['--skip-cases-without-lesion', '--val-fraction', '0'];
+      const run = join(scratch, 'healthy');
+      const { stderr } = await trained(run, on(dataset([{}, { label: empty }]), ...args));
+      expect(stderr).toMatch(/^skipped case case_b: labelsTr\/case_b\.nii\.gz is empty/m);
+      expect(logOf(run)[0]).toMatchObject({ data: { training: ['case_a'], skipped: ['case_b'] } });
+      const broken = dataset([{}, { label: empty }, { image: cut }]);
+      await refused(on(broken, ...args), [/case case_c: .*cut short/, /--skip-bad-cases/]);
     },
     SLOW,
   );

@@ -235,7 +235,7 @@ describe('a folder', () => {
     const source = folderCases(await cases('b', 'c'), { label: [1], target: 'component' });
     expect(source.ids).toEqual(['b', 'c']);
     expect((await source.load(1)).sizes).toEqual([1]);
-    await expectError(source.load(0), 'bad-file', /labelsTr\/b\.nii is empty/);
+    await expectError(source.load(0), 'no-lesion', /labelsTr\/b\.nii is empty/);
   });
 });
 
@@ -266,7 +266,13 @@ describe('the check', () => {
 
   it('names the first bad case, and how to go on', async () => {
     const work = checkCases(await source('a', 'b', 'c', 'd'), options(false));
-    await expectError(work, 'bad-file', /case b: /, /labelsTr\/b\.nii is empty/, /--skip-bad-cases/);
+    await expectError(
+      work,
+      'no-lesion',
+      /case b: /,
+      /labelsTr\/b\.nii is empty/,
+      /--skip-cases-without-lesion/,
+    );
     await expectError(
       checkCases(await source('a', 'd'), options(false)),
       'bad-file',
@@ -280,12 +286,23 @@ describe('the check', () => {
     const checked = await checkCases(given, options(true));
     expect(checked.ids).toEqual(['a', 'c']);
     expect(warned).toEqual([
-      ['b', 'bad-file'],
+      ['b', 'no-lesion'],
       ['d', 'bad-file'],
     ]);
     // Numbers are the new list's.
     expect((await checked.load(1)).id).toBe('c');
     expect(await checked.load(1)).toEqual(await given.load(2));
+  });
+
+  it('leaves cases without a lesion out, and they alone, if it may do no more', async () => {
+    const checked = await checkCases(await source('a', 'b', 'c'), {
+      ...options(false),
+      skipWithoutLesion: true,
+    });
+    expect(checked.ids).toEqual(['a', 'c']);
+    expect(warned).toEqual([['b', 'no-lesion']]);
+    const work = checkCases(await source('a', 'b', 'd'), { ...options(false), skipWithoutLesion: true });
+    await expectError(work, 'bad-file', /case d: /, /--skip-bad-cases/);
   });
 
   it('of bad cases alone is an error all the same', async () => {

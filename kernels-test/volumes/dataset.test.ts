@@ -349,8 +349,8 @@ describe('a case', () => {
   });
 
   test('without the label says what there is', async () => {
-    await expectError(read(labelled({})), 'bad-file', /labelsTr\/a\.nii is empty/);
-    await expectError(read(labelled({ 3: 2, 5: 4 })), 'bad-file', /no voxel of the value 1; it holds 2, 4/);
+    await expectError(read(labelled({})), 'no-lesion', /labelsTr\/a\.nii is empty/);
+    await expectError(read(labelled({ 3: 2, 5: 4 })), 'no-lesion', /no voxel of the value 1; it holds 2, 4/);
     const { mask, values } = await read(labelled({ 3: 2 }), { allowEmpty: true });
     expect([mask.includes(1), values]).toEqual([false, [2]]);
   });
