@@ -17,6 +17,7 @@ import {
 import { clickModes, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
+import { contrasts } from '../volumes/synthetic/training-phantom.js';
 import { collect, type DeviceOptions, deviceOptions, numberOf, oneOf, variantsOf } from './common.js';
 
 export interface TrainOptions extends DeviceOptions {
@@ -87,7 +88,11 @@ export function trainOptions(command: Command): Command {
     .option('--phantom-spacing <mm>', 'edge of their voxels', '1.5')
     .option('--phantom-modality <name>', 'mr, ct or random', 'random')
     .option('--phantom-anatomy <name>', 'head, body or random', 'random')
-    .option('--phantom-contrast <which>', 'lesions of any contrast, or bright ones alone', 'any')
+    .option(
+      '--phantom-contrast <which>',
+      'lesions of any contrast, bright ones alone, or enhancing: bright, uneven, rims',
+      'any',
+    )
     .option('--phantom-seed <n>', 'other seeds make other phantoms', '1')
     .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
     .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
@@ -180,7 +185,7 @@ export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions,
   spacing: numberOf('--phantom-spacing', options.phantomSpacing),
   modality: oneOf('--phantom-modality', options.phantomModality, ['mr', 'ct', 'random'] as const),
   anatomy: oneOf('--phantom-anatomy', options.phantomAnatomy, ['head', 'body', 'random'] as const),
-  contrast: oneOf('--phantom-contrast', options.phantomContrast, ['any', 'bright'] as const),
+  contrast: oneOf('--phantom-contrast', options.phantomContrast, contrasts),
 });
 export const targetOf = (options: TrainOptions): 'component' | 'label' =>
   oneOf('--target', options.target, ['component', 'label'] as const);

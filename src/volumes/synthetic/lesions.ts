@@ -31,8 +31,11 @@ export interface LesionOptions {
   readonly max: number;
   /** Diameters from and to, mm. */
   readonly diameters: readonly [number, number];
-  /** Brighter or darker than what is around, or always plainly brighter. */
-  readonly contrast: 'any' | 'bright';
+  /**
+   * Brighter or darker than what is around; always plainly brighter; or that, with the large ones uneven and mostly rims, as
+   * contrast agent makes them.
+   */
+  readonly contrast: 'any' | 'bright' | 'enhancing';
   /** Standard deviation of the noise to come, in the tissue's units. */
   readonly noise: number;
   /** Edges of the voxels the scanner will resolve, mm. */
@@ -50,6 +53,10 @@ const LATE = 30;
 const LARGE = 12;
 /** Share of the large lesions that are meant as rims; in a few of them no core fits. */
 const RIMS = 0.4;
+/** And of those with contrast agent. */
+const RIMS_ENHANCING = 0.6;
+/** How faint and how bright parts of an uneven lesion may be, as factors of its contrast. */
+const UNEVEN = [0.35, 2.5] as const;
 /** Fewest voxels of a rim and of a core, and a core's least share of its lesion. */
 const RIM_VOXELS = 8;
 const CORE_SHARE = 0.04;
@@ -406,8 +413,10 @@ function draw(
   let deepest = 0;
   for (let n = 0; n < at.length; n++) if (depth[n]! > deepest) deepest = depth[n]!;
   const large = 2 * shape.radius > LARGE;
-  const meant =
-    deepest > 3.5 && draws.chance(style === 'flair' ? 0.15 : large ? (style === 't1gd' ? 0.6 : RIMS) : 0.15);
+  const enhancing = options.contrast === 'enhancing';
+  const agent = enhancing || style === 't1gd';
+  const rims = !large || (style === 'flair' && !enhancing) ? 0.15 : agent ? RIMS_ENHANCING : RIMS;
+  const meant = deepest > 3.5 && draws.chance(rims);
   const inner = meant ? hollow(canvas, own, around, shape, deepest, options, draws) : undefined;
   const rim = inner !== undefined;
   const usual = drawContrast(scene, mean, sd, deepest, rim ? 1.4 : 1, options, draws);
@@ -428,6 +437,9 @@ function draw(
   const soft = Math.min(rim ? 1.5 : 0.4 * deepest, 0.4 * deepest, draws.logUniform(0.2, 3));
   const rough = Math.abs(contrast) * draws.uniform(0, 0.35);
   const grainy = Math.abs(contrast) * (draws.chance(0.4) ? draws.uniform(0, 0.5) : 0);
+  // A bright knot and a faint wall can be of one lesion.
+  const uneven = enhancing && large && draws.chance(0.6) ? draws.uniform(0.5, 1.8) : 0;
+  const span = 1 / Math.max(6, 0.8 * shape.radius);
   const size = 1 / Math.max(3, 0.5 * deepest);
   const grain = 1 / draws.uniform(2, 4);
   const shift = draws.uniform(0, 32);
@@ -458,8 +470,10 @@ function draw(
     const texture =
       rough * patch + (grainy === 0 ? 0 : grainy * noise(px * grain, py * grain, pz * grain + shift));
     // A tenth of what was there shows through, as white matter does through a glioma.
+    const factor = uneven === 0 ? 1 : Math.exp(uneven * noise(px * span, py * span + shift, pz * span));
+    const strength = contrast * Math.min(UNEVEN[1], Math.max(UNEVEN[0], factor));
     const lesion =
-      0.9 * mean + 0.1 * v + contrast + (middle - contrast) * within + texture * (1 - 0.7 * within);
+      0.9 * mean + 0.1 * v + strength + (middle - strength) * within + texture * (1 - 0.7 * within);
     const mixed = beside + (lesion - beside) * weight;
     tissue[here] = modality === 'mr' && mixed < rest ? rest : mixed;
   }
@@ -554,7 +568,7 @@ function drawContrast(
   const most = Math.max(1.5 * least, unit * 0.6);
   const size = draws.logUniform(Math.min(least, unit * 0.6), most);
   const sign = draws.sign();
-  if (contrast === 'bright') return Math.max(size, BRIGHT * unit);
+  if (contrast !== 'any') return Math.max(size, BRIGHT * unit);
   if (scene.modality === 'ct') return sign * size;
   // MR signal is never negative, and what is very bright already is better darkened.
   if (sign < 0 && mean - size < 0.03) return size;

@@ -16,7 +16,8 @@ import { Scene } from './scene.js';
 import type { Modality } from './tissues.js';
 
 export type { Anatomy } from './anatomy.js';
-export type Contrast = 'any' | 'bright';
+export const contrasts = ['any', 'bright', 'enhancing'] as const;
+export type Contrast = (typeof contrasts)[number];
 export type { Modality } from './tissues.js';
 
 /** What to make; the same options make the same phantom. */
@@ -37,7 +38,7 @@ export interface TrainingPhantomOptions {
   readonly diameters?: readonly [number, number];
   /**
    * Lesions of either sign and down to what is barely seen (`any`, if not given), or always plainly brighter than what is
-   * around them, as with contrast agent or on FLAIR.
+   * around them, as on FLAIR; or so with the large ones uneven and mostly rims (`enhancing`), as contrast agent makes them.
    */
   readonly contrast?: Contrast;
 }
@@ -152,8 +153,8 @@ export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
   if (!['mr', 'ct', 'random', undefined].includes(modality)) {
     throw fail(`There is no modality '${modality}'.`, "Use 'mr', 'ct' or 'random'.");
   }
-  if (!['any', 'bright', undefined].includes(contrast)) {
-    throw fail(`There is no contrast '${contrast}'.`, "Use 'any' or 'bright'.");
+  if (contrast !== undefined && !contrasts.includes(contrast)) {
+    throw fail(`There is no contrast '${contrast}'.`, `Use ${contrasts.join(', ')}.`);
   }
   if (!['head', 'body', 'random', undefined].includes(anatomy)) {
     throw fail(`There is no anatomy '${anatomy}'.`, "Use 'head', 'body' or 'random'.");
