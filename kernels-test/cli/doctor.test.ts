@@ -141,6 +141,8 @@ const HELP: Record<string, string[]> = {
     '--size',
     '--spacing',
     '--modality',
+    '--anatomy',
+    '--contrast',
     '--lesions',
     '--force',
     '--quiet',

@@ -122,6 +122,8 @@ describe('a data set of phantoms', () => {
       { seed: 2 },
       { size: 20 },
       { modality: 'ct' },
+      { anatomy: 'head' },
+      { contrast: 'enhancing' },
       { lesions: { min: 1, max: 2 } },
     ] as const) {
       expect(await writePhantomDataset(folder, { ...small, cases: 1, ...other })).toMatchObject({

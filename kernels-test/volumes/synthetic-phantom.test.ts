@@ -133,6 +133,38 @@ describe('training phantoms', () => {
     expect(made.some(({ lesions }) => lesions.some(({ contrast }) => contrast < 0))).toBe(true);
   });
 
+  test('have large lesions mostly as rims, and uneven ones, where contrast agent is asked for', () => {
+    const large = (contrast: 'bright' | 'enhancing') =>
+      Array.from({ length: 12 }, (_, n) =>
+        makeTrainingPhantom({
+          seed: 40 + n,
+          size: [64, 64, 64],
+          spacing: [2, 2, 2],
+          modality: 'mr',
+          anatomy: 'head',
+          lesions: { min: 2, max: 3 },
+          diameters: [18, 36],
+          contrast,
+        }),
+      ).flatMap((phantom) => phantom.lesions.map((lesion) => ({ phantom, lesion })));
+    /** Spread of a solid lesion's intensities against their mean. */
+    const spread = ({ phantom, lesion }: ReturnType<typeof large>[number]) => {
+      const values = [...phantom.image.data].filter((_, n) => phantom.label[n] === lesion.label);
+      const mean = values.reduce((a, b) => a + b, 0) / values.length;
+      return Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length) / mean;
+    };
+    const [bright, enhancing] = [large('bright'), large('enhancing')];
+    const rims = (all: typeof bright) => all.filter(({ lesion }) => lesion.rim).length / all.length;
+    expect(rims(enhancing)).toBeGreaterThan(0.4);
+    expect(rims(enhancing)).toBeGreaterThan(rims(bright));
+    const median = (all: typeof bright) => {
+      const solid = all.filter(({ lesion }) => !lesion.rim).map(spread);
+      return solid.sort((a, b) => a - b)[solid.length >> 1]!;
+    };
+    expect(median(enhancing)).toBeGreaterThan(1.15 * median(bright));
+    for (const { lesion } of enhancing) expect(lesion.contrast).toBeGreaterThanOrEqual(0.12);
+  });
+
   test('vary in modality, anatomy, resolution, background, rims and halos', () => {
     for (const part of ['modality', 'anatomy'] as const)
       expect(new Set(made.map((p) => p[part])).size).toBe(2);

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { writePhantomDataset } from '../volumes/phantom.node.js';
+import { contrasts } from '../volumes/synthetic/training-phantom.js';
 import { interruptible, numberOf, oneOf } from './common.js';
 import { ProgressBars } from './progress.js';
 
@@ -12,6 +13,8 @@ interface PhantomCommandOptions {
   size: string;
   spacing: string;
   modality: string;
+  anatomy: string;
+  contrast: string;
   lesions: string;
   force: boolean;
   quiet: boolean;
@@ -38,6 +41,8 @@ async function phantom(folder: string, options: PhantomCommandOptions): Promise<
         size: numberOf('--size', options.size),
         spacing: numberOf('--spacing', options.spacing),
         modality: oneOf('--modality', options.modality, ['mr', 'ct', 'random'] as const),
+        anatomy: oneOf('--anatomy', options.anatomy, ['head', 'body', 'random'] as const),
+        contrast: oneOf('--contrast', options.contrast, contrasts),
         lesions: rangeOf(options.lesions),
         force: options.force,
         progress: bars.report,
@@ -66,6 +71,8 @@ export function addPhantom(program: Command): void {
     .option('--size <n>', 'voxels along each axis, 16 to 320', '128')
     .option('--spacing <mm>', 'edge of a voxel', '1.5')
     .option('--modality <name>', 'mr, ct or random', 'random')
+    .option('--anatomy <name>', 'head, body or random', 'random')
+    .option('--contrast <which>', `lesions of contrast ${contrasts.join(', ')}; see docs/training.md`, 'any')
     .option('--lesions <n-m>', 'how many lesions a case has', '1-8')
     .option('--force', 'write into a folder that holds other files', false)
     .option('-q, --quiet', 'no progress', false)

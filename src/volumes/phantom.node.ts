@@ -6,6 +6,8 @@ import { readNiftiFile, writeFileAtomic } from './nifti.node.js';
 import { newHeader, writeVolume } from './nifti-write.js';
 import { mixSeed } from './synthetic/draws.js';
 import {
+  type Anatomy,
+  type Contrast,
   checkTrainingPhantom,
   type Modality,
   makeTrainingPhantom,
@@ -24,6 +26,8 @@ export interface PhantomDatasetOptions {
   readonly size?: number;
   readonly spacing?: number;
   readonly modality?: Modality | 'random';
+  readonly anatomy?: Anatomy | 'random';
+  readonly contrast?: Contrast;
   readonly lesions?: { readonly min: number; readonly max: number };
   /** Write into a folder that holds other things; files of the same names are replaced. */
   readonly force?: boolean;
@@ -66,6 +70,8 @@ export async function writePhantomDataset(
     size = 128,
     spacing = 1.5,
     modality = 'random',
+    anatomy = 'random',
+    contrast = 'any',
     progress,
   } = options;
   const lesions = options.lesions ?? { min: 1, max: 8 };
@@ -80,6 +86,8 @@ export async function writePhantomDataset(
     size: [size, size, size],
     spacing: [spacing, spacing, spacing],
     modality,
+    anatomy,
+    contrast,
     lesions,
   } as const;
   checkTrainingPhantom({ ...shape, seed });
@@ -107,7 +115,8 @@ export async function writePhantomDataset(
     }
     const image = join(folder, 'imagesTr', `${name}.nii.gz`);
     const label = join(folder, 'labelsTr', `${name}.nii.gz`);
-    const recipe = [PHANTOM_VERSION, size, spacing, modality, lesions.min, lesions.max, own].join(' ');
+    const { min, max } = lesions;
+    const recipe = [PHANTOM_VERSION, size, spacing, modality, anatomy, contrast, min, max, own].join(' ');
     const description = `sgp-sam phantom v${PHANTOM_VERSION} seed ${own} recipe ${digest(recipe)}`;
     if ((await holds(image, description)) && (await holds(label, description))) report.kept++;
     else {
@@ -132,7 +141,7 @@ export async function writePhantomDataset(
     tensorImageSize: '3D',
     modality: { '0': channelNames[modality] },
     labels: { '0': 'background', '1': 'lesion', '2': 'lesion core' },
-    generator: { version: PHANTOM_VERSION, seed, size, spacing, modality, lesions },
+    generator: { version: PHANTOM_VERSION, seed, size, spacing, modality, anatomy, contrast, lesions },
     numTraining: cases,
     numTest: 0,
     training: plan.slice(0, cases).map(entry),

@@ -1,0 +1,78 @@
+/** The weights that ship: what README and their card promise of them, with the build that a user gets. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SHIPPED, shippedWeights } from '../../src/cli/weights.js';
+import { Model } from '../../src/session/model.js';
+import { diceOfMasks, type Simulation, simulateClicks } from '../../src/session/simulate.js';
+import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
+import { makePhantom } from '../../src/volumes/phantom.js';
+import { openWeightFile } from '../../src/weights/file.node.js';
+import type { WeightSource } from '../../src/weights/weight-source.js';
+import { testEngine } from '../support/run.js';
+import { sharedFile } from '../volumes/support.js';
+
+const folder = 'weights';
+const brain = sharedFile('data/brain');
+
+let source: WeightSource;
+let model: Model;
+
+beforeAll(async () => {
+  source = await openWeightFile(shippedWeights()!);
+  model = await Model.load(await testEngine(), source);
+});
+afterAll(async () => {
+  model.dispose();
+  await source.close();
+});
+
+/** Clicks as the card's table has them: the thickest part first, then the thickest of what is wrong. */
+const clicked = (image: Parameters<typeof simulateClicks>[1], truth: Uint8Array): Promise<Simulation> =>
+  simulateClicks(model, image, truth, { clicks: 5, first: 'farthest', correction: 'farthest', seed: 1 });
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+describe(`weights/${SHIPPED}`, () => {
+  it('is small, with everything else in the folder', () => {
+    const bytes = readdirSync(folder).map((name) => statSync(join(folder, name)).size);
+    expect(bytes.reduce((a, b) => a + b, 0)).toBeLessThan(10e6);
+  });
+
+  it('says what it is and how it came to be, as its card does', () => {
+    const { config, recipe, scores, base } = source.metadata;
+    expect(JSON.parse(config)).toMatchObject({ name: 'small', sgpm: { sites: [1, 3] } });
+    // Synthetic data alone: no patient's image went into it.
+    expect(Object.keys(JSON.parse(recipe).data)).toEqual(['phantoms']);
+    expect(JSON.parse(scores).dice).toBeGreaterThan(0.3);
+    const card = readFileSync(join(folder, 'README.md'), 'utf8');
+    expect(card).toContain(base);
+    expect(card).toContain(SHIPPED);
+  });
+
+  it('finds the lesion of a phantom at one click', async () => {
+    const dice: number[] = [];
+    for (let seed = 1; seed <= 4; seed++) {
+      const { volume, label } = makePhantom({ seed });
+      const truth = Uint8Array.from(label, (v) => (v === 1 ? 1 : 0));
+      dice.push((await clicked(volume, truth)).dice[0]);
+    }
+    console.log(`phantoms, one click: ${dice.map((d) => d.toFixed(3)).join(' ')}`);
+    expect(mean(dice)).toBeGreaterThan(0.6);
+  });
+
+  it.skipIf(!brain)('finds enhancing tumour in real heads that it has never seen', async () => {
+    const { training } = await readDecathlon(brain!);
+    const all: Simulation[] = [];
+    for (const one of training) {
+      const { image, mask } = await readCase(one, { channel: 1, label: 3 });
+      const result = await clicked(image, mask);
+      expect(result.dice[4]).toBe(diceOfMasks(result.masks[4], mask));
+      all.push(result);
+    }
+    const at = [1, 3, 5].map((n) => mean(all.map(({ dice }) => dice[n - 1])));
+    console.log(`enhancing tumour, mean Dice at 1, 3, 5 clicks: ${at.map((d) => d.toFixed(3)).join(' ')}`);
+    expect(at[0]).toBeGreaterThan(0.6);
+    expect(at[2]).toBeGreaterThan(0.7);
+  });
+});
