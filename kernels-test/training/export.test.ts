@@ -4,7 +4,7 @@ import { crc32 } from '../../src/crc32.js';
 import type { ModelConfig } from '../../src/models/config.js';
 import { modelParameters } from '../../src/models/parameters.js';
 import { Model } from '../../src/session/model.js';
-import { checkpointBase } from '../../src/training/base.js';
+import { checkpointBase, type Origin } from '../../src/training/base.js';
 import type { CheckpointRun } from '../../src/training/checkpoint.js';
 import { type ExportKind, weightChunks } from '../../src/training/export.js';
 import { initialSource } from '../../src/training/initial.js';
@@ -77,9 +77,9 @@ beforeAll(async () => {
 });
 afterAll(() => step.dispose());
 
-async function exported(kind: ExportKind): Promise<WeightSource> {
+async function exported(kind: ExportKind, of = step, origin?: Origin): Promise<WeightSource> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of weightChunks(step, kind, run, scores)) chunks.push(chunk.slice());
+  for await (const chunk of weightChunks(of, kind, run, scores, origin)) chunks.push(chunk.slice());
   const bytes = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
   let end = 0;
   for (const chunk of chunks) {
@@ -177,6 +177,22 @@ describe('an adapter', () => {
     const { sgpm: _, ...plain } = config;
     const whole = overlayWeights(initialSource(plain, 5), await exported('adapter'));
     expect(await load(whole)).toEqual(trained);
+  });
+
+  it('brings modules that its base lacked though they were frozen', async () => {
+    const { sgpm: _, ...plain } = config;
+    const { read, ...origin } = checkpointBase('sgp-zoom', initialSource(plain, 5), 5);
+    const frozen = await TrainStep.create(await testEngine(), origin.config, read, {
+      loss: losses.zoom,
+      trainable: matcher('mask_decoder.output*'),
+      groups: [{ match: () => true, lr: 0.01, weightDecay: 0.1 }],
+    });
+    await frozen.run({ image, targets, points: [click] }, 1);
+    const want = await segment(await Model.over(await testEngine(), origin.config, frozen.parameters));
+    const adapter = await exported('adapter', frozen, origin);
+    frozen.dispose();
+    expect([...adapter.tensors.keys()].some((name) => name.startsWith('sgpm.'))).toBe(true);
+    expect(await load(overlayWeights(initialSource(plain, 5), adapter))).toEqual(want);
   });
 
   it('over another base fails as it is loaded', async () => {

@@ -249,8 +249,7 @@ async function follow(
           best,
           ms: lap(),
         });
-        if (best)
-          await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base.untrained);
+        if (best) await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base);
         bars.line(`${sample} of ${recipe.samples} cubes: ${status.text}${best ? ' (best)' : ''}`);
       } else {
         progress = event.progress;
@@ -370,7 +369,7 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
         'Accumulate fewer gradients, or draw more cubes.',
       );
     }
-    if (!data.validation) await folder.writeWeights(step, run, { sample: samples }, base.untrained);
+    if (!data.validation) await folder.writeWeights(step, run, { sample: samples }, base);
     const seconds = (performance.now() - began) / 1000;
     folder.add({ kind: 'end', ended: ended ?? 'all samples', samples, best, seconds });
     folder.flush();

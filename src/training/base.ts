@@ -16,14 +16,20 @@ export interface BaseWeights {
   readonly description: string;
   /** Names of parameters that no training has touched: first values. */
   readonly untrained: readonly string[];
+  /** Those of them that no file holds. */
+  readonly added: readonly string[];
 }
+
+/** What weights that come of this training must know of what it began from. */
+export type Origin = Pick<BaseWeights, 'untrained' | 'added'>;
 
 /** First values for a whole configuration: training from nothing. */
 export function initialBase(arm: Arm, config: ModelConfig, seed: number): BaseWeights {
   const own = configOfArm(arm, config);
   const source = initialSource(own, seed);
-  const untrained = [...source.tensors.keys()];
-  return { config: own, read: (name) => source.readF32(name), description: source.name, untrained };
+  const added = [...source.tensors.keys()];
+  const read = (name: string) => source.readF32(name);
+  return { config: own, read, description: source.name, untrained: added, added };
 }
 
 /** Names that a weights file's metadata lists as never trained. */
@@ -63,5 +69,5 @@ export function checkpointBase(arm: Arm, source: WeightSource, seed: number): Ba
     needs && name.startsWith('sgpm.') ? added.readF32(name) : source.readF32(name);
   const fresh = specs.flatMap(({ name }) => (needs && name.startsWith('sgpm.') ? [name] : []));
   const untrained = [...untrainedOf(source.metadata), ...fresh];
-  return { config, read, description: source.name, untrained };
+  return { config, read, description: source.name, untrained, added: fresh };
 }

@@ -3,6 +3,7 @@ import { modelParameters } from '../models/parameters.js';
 import { ADAPTER_FORMAT } from '../weights/overlay.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
 import type { TensorInfo } from '../weights/weight-source.js';
+import type { Origin } from './base.js';
 import type { CheckpointRun } from './checkpoint.js';
 import { type JsonObject, jsonText } from './json.js';
 import type { TrainStep } from './step.js';
@@ -15,18 +16,18 @@ export type ExportKind = (typeof exportKinds)[number];
  * @param kind `full`: every parameter. `adapter`: the trained ones and those the base lacked, and checksums of the
  *   frozen ones, over which `overlayWeights` lays them
  * @param scores how good they are, for the metadata
- * @param untrained names that were first values before this training; those that still are go into the metadata
+ * @param origin what this training began from: first values that still are go into the metadata
  */
 export function weightChunks(
   step: TrainStep,
   kind: ExportKind,
   run: CheckpointRun,
   scores: JsonObject,
-  untrained: readonly string[] = [],
+  { untrained, added }: Origin = { untrained: [], added: [] },
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const { config } = step;
   const trained = new Set(step.trained);
-  const own = new Set([...trained, ...untrained]);
+  const own = new Set([...trained, ...added]);
   const tensors = modelParameters(config)
     .filter(({ name }) => kind === 'full' || own.has(name))
     .map(({ name, shape }): TensorInfo => ({ name, dtype: 'F32', shape }));

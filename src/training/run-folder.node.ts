@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { writeFileChunks } from '../weights/file.node.js';
+import type { Origin } from './base.js';
 import type { CheckpointRun, JsonObject } from './checkpoint.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.node.js';
 import { type ExportKind, weightChunks } from './export.js';
@@ -161,9 +162,9 @@ export class RunFolder {
     step: TrainStep,
     run: CheckpointRun,
     scores: JsonObject,
-    untrained: readonly string[] = [],
+    origin?: Origin,
   ): Promise<number> {
-    const chunks = weightChunks(step, this.kind, run, scores, untrained);
+    const chunks = weightChunks(step, this.kind, run, scores, origin);
     return writeFileChunks(this.weights, chunks, { durable: true });
   }
 }
