@@ -11,7 +11,7 @@ common=(--phantom-modality mr --phantom-anatomy head --lesion-weight diameter --
 
 node dist/cli.js train --arm ft-dice --config small --init 1 --phantoms 1000 --phantom-contrast bright \
   --val-phantoms 16 --validate-lesions 2 --validate-every 1100 \
-  --samples 5500 --lr 5e-4 --schedule cosine:0.1 --warmup 200 "${common[@]}" -o "$runs/small"
+  --samples 5500 --stop-after 3300 --lr 5e-4 --schedule cosine:0.1 --warmup 200 "${common[@]}" -o "$runs/small"
 
 node dist/cli.js train --arm sgp-zoom --weights "$runs/small/weights.safetensors" --phantoms 1000 --phantom-seed 2 \
   --phantom-contrast enhancing --val-phantoms 16 --validate-lesions 2 --validate-every 1000 --clicks 3 \

@@ -76,6 +76,7 @@ const TRAIN = [
   '--export',
   '--loss',
   '--samples',
+  '--stop-after',
   '--epochs',
   '--lr',
   '--weight-decay',

@@ -188,6 +188,19 @@ describe('a run that was stopped', () => {
   );
 
   test(
+    'stopped early on purpose ends well, and goes on to the same bits',
+    async () => {
+      const folder = join(scratch, 'early');
+      const { stdout } = await trained(folder, [...tiny, '--stop-after', '2']);
+      expect(stdout).toMatch(/^2 cubes, \d+ updates in \d+ s \(stopped; --resume goes on\)/);
+      expect(logOf(folder).some(({ kind }) => kind === 'end')).toBe(false);
+      await trained(folder, [...tiny, '--resume']);
+      expectWhole(folder);
+    },
+    SLOW,
+  );
+
+  test(
     'interrupted between the gradients of an update ends as quietly',
     async () => {
       const folder = join(scratch, 'accumulating');

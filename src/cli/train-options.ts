@@ -49,6 +49,7 @@ export interface TrainOptions extends DeviceOptions {
   // optimisation
   loss?: string;
   samples?: string;
+  stopAfter?: string;
   epochs: string;
   lr: string;
   weightDecay: string;
@@ -124,6 +125,7 @@ export function trainOptions(command: Command): Command {
     .option('--export <what>', 'full weights, or an adapter of what was trained alone', 'full')
     .option('--loss <name>', `${Object.keys(losses).join(', ')} (default: the arm’s)`)
     .option('--samples <n>', 'how many cubes are drawn in all (default: epochs times cases)')
+    .option('--stop-after <n>', 'stop early, after this many cubes, to go on with --resume')
     .option('--epochs <n>', 'passes over the cases', '100')
     .option('--lr <rate>', 'learning rate', '1e-4')
     .option('--weight-decay <rate>', 'weight decay', '1e-4')
@@ -223,6 +225,11 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   if (!(fraction >= 0 && fraction < 1))
     throw new SgpSamError('bad-argument', `--val-fraction ${fraction} is not between 0 and 1`);
   const seconds = numberOf('--checkpoint-seconds', options.checkpointSeconds);
+  if (options.stopAfter !== undefined) {
+    const cubes = numberOf('--stop-after', options.stopAfter);
+    if (!Number.isSafeInteger(cubes) || cubes < 1)
+      throw new SgpSamError('bad-argument', `--stop-after ${cubes} is not a whole number from 1`);
+  }
   if (seconds < 0) throw new SgpSamError('bad-argument', `--checkpoint-seconds ${seconds} is below 0`);
 }
 

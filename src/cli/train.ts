@@ -1,4 +1,5 @@
 /** `sgp-sam train`: fine-tunes or trains on a data set or on phantoms. */
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { adapterLine } from '../gpu/device.js';
 import { RunFolder } from '../training/run-folder.node.js';
@@ -41,9 +42,10 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
           }
           const dice = best ? `, best Dice ${best.dice.toFixed(4)} after ${best.sample} cubes` : '';
           process.stdout.write(
-            `${samples} cubes, ${updates} updates in ${seconds.toFixed(0)} s (${ended})${dice}\n` +
+            `${samples} cubes, ${updates} updates in ${seconds.toFixed(0)} s (${ended ?? 'stopped; --resume goes on'})${dice}\n` +
               `peak ${(engine.memory.peakBytes / 2 ** 20).toFixed(0)} MiB on ${adapterLine(engine.gpu.adapter)}\n` +
-              `wrote ${folder.weights}\nwrote ${folder.report}\n`,
+              (existsSync(folder.weights) ? `wrote ${folder.weights}\n` : '') +
+              `wrote ${folder.report}\n`,
           );
         });
       } finally {

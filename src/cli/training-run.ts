@@ -209,6 +209,8 @@ async function follow(
   { base, data, recipe, folder, options, bars, signal }: TrainingRun,
 ): Promise<TrainerProgress> {
   const status = new Status();
+  const stopAfter = Number(options.stopAfter ?? Number.POSITIVE_INFINITY);
+  if (from.samples >= stopAfter) return from;
   const every = 1000 * numberOf('--checkpoint-seconds', options.checkpointSeconds);
   const cube = { size: step.config.volume, preset: resolvePreset(options.preset) };
   let progress = from;
@@ -255,12 +257,14 @@ async function follow(
         progress = event.progress;
         bars.report({ stage: 'train', done: progress.samples, total: recipe.samples, note: status.text });
         // At the first boundary too: that a folder cannot be written to shows now.
-        const due = performance.now() - savedAt >= every || saved === 0 || progress.ended !== null;
+        const stops = progress.samples >= stopAfter;
+        const due = performance.now() - savedAt >= every || saved === 0 || stops || progress.ended !== null;
         if (due) {
           await folder.save(step, run, progress);
           saved = progress.samples;
           savedAt = performance.now();
         }
+        if (stops) return progress;
       }
     }
   } catch (error) {
@@ -362,6 +366,10 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
     const progress = await follow(step, run, from, training);
     bars.finish();
     const { ended, best, samples } = progress;
+    if (ended === null) {
+      await folder.writeReport();
+      return { progress, updates: step.updates, seconds: (performance.now() - began) / 1000 };
+    }
     if (step.updates === 0) {
       throw new SgpSamError(
         'bad-argument',
@@ -371,7 +379,7 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
     }
     if (!data.validation) await folder.writeWeights(step, run, { sample: samples }, base);
     const seconds = (performance.now() - began) / 1000;
-    folder.add({ kind: 'end', ended: ended ?? 'all samples', samples, best, seconds });
+    folder.add({ kind: 'end', ended, samples, best, seconds });
     folder.flush();
     await folder.writeReport();
     return { progress, updates: step.updates, seconds };
