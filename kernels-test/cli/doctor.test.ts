@@ -75,6 +75,7 @@ const TRAIN = [
   '--train',
   '--export',
   '--loss',
+  '--loss-term',
   '--samples',
   '--stop-after',
   '--epochs',

@@ -74,6 +74,26 @@ describe('settings', () => {
     ['a schedule without its number', [...quick, '--schedule', 'cosine:x'], [/the floor is 'x'/, /Use/]],
     ['a warm-up longer than the run', [...quick, '--warmup', '5'], [/warmup of 5 updates/, /all 2 are/]],
     ['an unknown loss', [...quick, '--loss', 'iou'], [/--loss 'iou' is none of .*zoom/]],
+    [
+      'an unknown part of the loss',
+      [...quick, '--loss-term', 'iou=1'],
+      [/--loss-term 'iou' is none of dice/],
+    ],
+    [
+      'a part of the loss without its number',
+      [...quick, '--loss-term', 'focal'],
+      [/is not name=value/, /focal=0/],
+    ],
+    [
+      'a balance that is none',
+      [...quick, '--loss-term', 'zeta=2'],
+      [/loss term zeta is 2, not between 0 and 1/],
+    ],
+    [
+      'a loss of nothing',
+      [...quick, '--loss-term', 'dice=0', '--loss-term', 'focal=0'],
+      [/the loss is 0 whatever is predicted/],
+    ],
     ['an unknown export', [...quick, '--export', 'half'], [/--export 'half' is none of full, adapter/]],
     ['an unknown preset', [...quick, '--preset', 'ct'], [/"ct"/, /sam-med3d-ct/]],
     [

@@ -121,6 +121,8 @@ describe('arms', () => {
     expect(lossOf(recipe)).toMatchObject({ dice: 1, focal: 1, ce: 0 });
     expect(lossOf({ ...recipe, loss: 'dice' })).toMatchObject({ dice: 1, focal: 0, ce: 0 });
     expect(lossOf({ ...recipe, loss: 'dice-ce' })).toMatchObject({ dice: 1, focal: 0, ce: 1 });
+    const lossTerms = { focal: 0.15, zeta: 0.5 };
+    expect(lossOf({ ...recipe, lossTerms })).toEqual({ ...lossOf(recipe), focal: 0.15, zeta: 0.5 });
   });
 });
 

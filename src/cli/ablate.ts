@@ -140,11 +140,11 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
   const tests = numberOf('--test-phantoms', options.testPhantoms);
   if (!Number.isSafeInteger(tests) || tests < 1)
     throw new SgpSamError('bad-argument', `--test-phantoms ${tests} is not a whole number from 1`);
-  for (const option of ['arm', 'loss', 'seed', 'export', 'resume', 'stopAfter'] as const) {
+  for (const option of ['arm', 'loss', 'lossTerm', 'seed', 'export', 'resume', 'stopAfter'] as const) {
     if (command.getOptionValueSource(option) !== 'cli') continue;
     throw new SgpSamError(
       'bad-argument',
-      `--${option.replace('A', '-a')} is not ablate's to take: it runs every arm with its own loss, for each of --seeds, and always goes on`,
+      `--${option.replace(/[A-Z]/, (c) => `-${c.toLowerCase()}`)} is not ablate's to take: it runs every arm with its own loss, for each of --seeds, and always goes on`,
       'Leave it out.',
     );
   }

@@ -11,6 +11,8 @@ import {
   checkRecipe,
   type GroupRecipe,
   type LossName,
+  type LossTerm,
+  lossTermNames,
   type Recipe,
   TRAIN_DEFAULT,
 } from '../training/recipe.js';
@@ -48,6 +50,7 @@ export interface TrainOptions extends DeviceOptions {
   export: string;
   // optimisation
   loss?: string;
+  lossTerm: string[];
   samples?: string;
   stopAfter?: string;
   epochs: string;
@@ -124,6 +127,12 @@ export function trainOptions(command: Command): Command {
     )
     .option('--export <what>', 'full weights, or an adapter of what was trained alone', 'full')
     .option('--loss <name>', `${Object.keys(losses).join(', ')} (default: the arm’s)`)
+    .option(
+      '--loss-term <name=value>',
+      `a factor or setting of the loss: ${lossTermNames.join(', ')} (repeatable)`,
+      collect,
+      [],
+    )
     .option('--samples <n>', 'how many cubes are drawn in all (default: epochs times cases)')
     .option('--stop-after <n>', 'stop early, after this many cubes, to go on with --resume')
     .option('--epochs <n>', 'passes over the cases', '100')
@@ -176,6 +185,22 @@ function groupOf(text: string, weightDecay: number): GroupRecipe {
     lr: numberOf('--group lr', settings.get('lr') ?? '1'),
     weightDecay: settings.has('wd') ? numberOf('--group wd', settings.get('wd') as string) : weightDecay,
   };
+}
+
+function lossTermsOf(texts: readonly string[]): Partial<Record<LossTerm, number>> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [name, value, ...rest] = text.split('=');
+      if (value === undefined || rest.length > 0) {
+        throw new SgpSamError(
+          'bad-argument',
+          `--loss-term '${text}' is not name=value`,
+          'For instance: --loss-term focal=0.5',
+        );
+      }
+      return [oneOf('--loss-term', name, lossTermNames), numberOf(`--loss-term ${name}`, value)];
+    }),
+  );
 }
 
 export const exportOf = (options: TrainOptions): ExportKind => oneOf('--export', options.export, exportKinds);
@@ -244,6 +269,7 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
   const recipe: Recipe = {
     arm,
     loss: oneOf('--loss', loss, Object.keys(losses) as LossName[]),
+    ...(options.lossTerm.length > 0 ? { lossTerms: lossTermsOf(options.lossTerm) } : {}),
     seed: number('seed', options.seed),
     samples:
       options.samples === undefined

@@ -17,6 +17,10 @@ export const arms = {
 export type Arm = keyof typeof arms;
 export type LossName = keyof typeof losses;
 
+/** What of a loss can be set: the factors of its terms, and the focal term's balance and exponent. */
+export const lossTermNames = ['dice', 'focal', 'ce', 'zeta', 'gamma'] as const;
+export type LossTerm = (typeof lossTermNames)[number];
+
 export interface GroupRecipe {
   /** Names it is for: a pattern, or several separated by commas; `*` stands for any characters. */
   readonly names: string;
@@ -29,6 +33,8 @@ export interface Recipe {
   readonly arm: Arm;
   /** The arm's unless another is chosen. */
   readonly loss: LossName;
+  /** Its terms' factors and settings (SPEC B2: λ_dice, λ_focal, ζ, γ) where they are not the named loss's own. */
+  readonly lossTerms?: Partial<Readonly<Record<LossTerm, number>>> | undefined;
   readonly seed: number;
   /** How many cubes are drawn in all. Each gives an update per click. */
   readonly samples: number;
@@ -86,7 +92,7 @@ export function configOfArm(arm: Arm, config: ModelConfig): ModelConfig {
   );
 }
 
-export const lossOf = ({ loss }: Recipe): LossOptions => losses[loss];
+export const lossOf = ({ loss, lossTerms }: Recipe): LossOptions => ({ ...losses[loss], ...lossTerms });
 
 /** The optimiser's groups; the last takes every name. */
 export function groupsOf({ lr, weightDecay, groups }: Recipe): ParameterGroup[] {
@@ -121,6 +127,10 @@ export function checkRecipe(recipe: Recipe): void {
     if (!(value >= 0 && Number.isFinite(value))) fail(field, `${value}, not a number from 0`);
   };
   for (const field of ['lr', 'weightDecay', 'clip'] as const) fromZero(field, recipe[field]);
+  for (const [term, value] of Object.entries(recipe.lossTerms ?? {})) fromZero(`loss term ${term}`, value);
+  const { zeta, dice, focal, ce } = lossOf(recipe);
+  if (zeta > 1) fail('loss term zeta', `${zeta}, not between 0 and 1`);
+  if (dice + focal + ce === 0) fail('the loss', '0 whatever is predicted');
   matcher(recipe.train);
   // Also finds a warm-up that is never over.
   scheduleFactor(recipe.schedule, 0, recipe.samples);

@@ -305,6 +305,7 @@ function hardestSection({ steps }: Log): string {
 const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   arm: 'arm',
   loss: 'loss',
+  lossTerms: 'loss terms',
   seed: 'seed',
   samples: 'cubes in all',
   lr: 'learning rate',
