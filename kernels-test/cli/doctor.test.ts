@@ -60,6 +60,7 @@ const TRAIN = [
   '--phantom-modality',
   '--phantom-anatomy',
   '--phantom-contrast',
+  '--phantom-lesions',
   '--phantom-seed',
   '--label',
   '--channel',

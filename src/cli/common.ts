@@ -134,6 +134,17 @@ export function numberOf(option: string, text: string): number {
   throw new SgpSamError('bad-argument', `${option} '${text}' is not a number`);
 }
 
+/** An option's whole number, or a range of them: 3, 1-8. */
+export function rangeOf(option: string, text: string): { min: number; max: number } {
+  const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());
+  if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
+  throw new SgpSamError(
+    'bad-argument',
+    `${option} '${text}' is not a number or a range`,
+    `For instance: ${option} 1-8`,
+  );
+}
+
 /** An option's value, if it is one of these. */
 export function oneOf<T extends string>(option: string, text: string, all: readonly T[]): T {
   const found = all.find((one) => one === text);

@@ -1,9 +1,8 @@
 /** `sgp-sam phantom`: a data set of synthetic volumes with labelled lesions. */
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
 import { writePhantomDataset } from '../volumes/phantom.node.js';
 import { contrasts } from '../volumes/synthetic/training-phantom.js';
-import { interruptible, numberOf, oneOf } from './common.js';
+import { interruptible, numberOf, oneOf, rangeOf } from './common.js';
 import { ProgressBars } from './progress.js';
 
 interface PhantomCommandOptions {
@@ -20,16 +19,6 @@ interface PhantomCommandOptions {
   quiet: boolean;
 }
 
-function rangeOf(text: string): { min: number; max: number } {
-  const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());
-  if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
-  throw new SgpSamError(
-    'bad-argument',
-    `--lesions '${text}' is not a number or a range`,
-    'For instance: --lesions 1-8',
-  );
-}
-
 async function phantom(folder: string, options: PhantomCommandOptions): Promise<void> {
   const bars = new ProgressBars(options.quiet);
   try {
@@ -43,7 +32,7 @@ async function phantom(folder: string, options: PhantomCommandOptions): Promise<
         modality: oneOf('--modality', options.modality, ['mr', 'ct', 'random'] as const),
         anatomy: oneOf('--anatomy', options.anatomy, ['head', 'body', 'random'] as const),
         contrast: oneOf('--contrast', options.contrast, contrasts),
-        lesions: rangeOf(options.lesions),
+        lesions: rangeOf('--lesions', options.lesions),
         force: options.force,
         progress: bars.report,
         signal,

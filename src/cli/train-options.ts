@@ -20,7 +20,15 @@ import { clickModes, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
 import { contrasts } from '../volumes/synthetic/training-phantom.js';
-import { collect, type DeviceOptions, deviceOptions, numberOf, oneOf, variantsOf } from './common.js';
+import {
+  collect,
+  type DeviceOptions,
+  deviceOptions,
+  numberOf,
+  oneOf,
+  rangeOf,
+  variantsOf,
+} from './common.js';
 
 export interface TrainOptions extends DeviceOptions {
   output: string;
@@ -34,6 +42,7 @@ export interface TrainOptions extends DeviceOptions {
   phantomSeed: string;
   phantomAnatomy: string;
   phantomContrast: string;
+  phantomLesions: string;
   label: string;
   channel?: string;
   target: string;
@@ -97,6 +106,7 @@ export function trainOptions(command: Command): Command {
       'lesions of any contrast, bright ones alone, or enhancing: bright, uneven, rims',
       'any',
     )
+    .option('--phantom-lesions <n-m>', 'how many lesions each has', '1-8')
     .option('--phantom-seed <n>', 'other seeds make other phantoms', '1')
     .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
     .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
@@ -213,6 +223,7 @@ export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions,
   modality: oneOf('--phantom-modality', options.phantomModality, ['mr', 'ct', 'random'] as const),
   anatomy: oneOf('--phantom-anatomy', options.phantomAnatomy, ['head', 'body', 'random'] as const),
   contrast: oneOf('--phantom-contrast', options.phantomContrast, contrasts),
+  lesions: rangeOf('--phantom-lesions', options.phantomLesions),
 });
 export const targetOf = (options: TrainOptions): 'component' | 'label' =>
   oneOf('--target', options.target, ['component', 'label'] as const);

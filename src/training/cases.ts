@@ -39,6 +39,8 @@ export interface PhantomCasesOptions {
   readonly modality: Modality | 'random';
   readonly anatomy?: Anatomy | 'random' | undefined;
   readonly contrast?: Contrast | undefined;
+  /** How many lesions each has, from and to; 1 to 8 if not given. */
+  readonly lesions?: { readonly min: number; readonly max: number } | undefined;
 }
 
 /** Scenes without room for a lesion before a phantom is given up. */
@@ -49,6 +51,7 @@ const STREAMS = { train: 1, validation: 2, test: 3 } as const;
 /** Phantoms made when they are asked for; nothing is written. No phantom is in two parts. */
 export function phantomCases(options: PhantomCasesOptions, part: keyof typeof STREAMS): CaseSource {
   const { count, seed, size, spacing, modality, anatomy = 'random', contrast = 'any' } = options;
+  const { lesions: number = { min: 1, max: 8 } } = options;
   const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
   return {
     ids,
@@ -62,6 +65,7 @@ export function phantomCases(options: PhantomCasesOptions, part: keyof typeof ST
           modality,
           anatomy,
           contrast,
+          lesions: number,
         });
         // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.
         const lesions = phantom.label.map((v, at) => (phantom.core[at] ? 0 : v));
