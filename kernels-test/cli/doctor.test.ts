@@ -97,6 +97,7 @@ const TRAIN = [
   '--validate-every',
   '--validate-lesions',
   '--patience',
+  '--keep',
   '--checkpoint-seconds',
   ...DEVICE,
 ];

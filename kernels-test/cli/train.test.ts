@@ -191,7 +191,15 @@ describe('a run that was stopped', () => {
     'stopped early on purpose ends well, and goes on to the same bits',
     async () => {
       const folder = join(scratch, 'early');
-      const { stdout } = await trained(folder, [...tiny, '--stop-after', '2']);
+      const { stdout } = await trained(folder, [...tiny, '--stop-after', '2', '--keep', 'last']);
+      // The weights are those of where it is, whatever the best validation was.
+      const [checkpoint, weights] = await Promise.all(
+        ['checkpoint', 'weights'].map((name) => tensorsOf(join(folder, `${name}.safetensors`))),
+      );
+      for (const [name, values] of weights!) {
+        const own = checkpoint!.get(`parameter.${name}`);
+        if (own) expect(own, name).toEqual(values);
+      }
       expect(stdout).toMatch(/^2 cubes, \d+ updates in \d+ s \(stopped; --resume goes on\)/);
       expect(logOf(folder).some(({ kind }) => kind === 'end')).toBe(false);
       await trained(folder, [...tiny, '--resume']);

@@ -82,6 +82,7 @@ export interface TrainOptions extends DeviceOptions {
   validateEvery?: string;
   validateLesions: string;
   patience: string;
+  keep: string;
   checkpointSeconds: string;
 }
 
@@ -176,6 +177,11 @@ export function trainOptions(command: Command): Command {
     .option('--validate-every <n>', 'cubes between validations (default: one pass over the cases)')
     .option('--validate-lesions <n>', 'lesions per case in them, at most', '3')
     .option('--patience <n>', 'end after this many validations without an improvement; 0: never', '0')
+    .option(
+      '--keep <which>',
+      'the weights of the best validation, or of the last one, or where the run stops',
+      'best',
+    )
     .option('--checkpoint-seconds <s>', 'time between checkpoints', '60');
   return deviceOptions(command);
 }
@@ -214,6 +220,8 @@ function lossTermsOf(texts: readonly string[]): Partial<Record<LossTerm, number>
 }
 
 export const exportOf = (options: TrainOptions): ExportKind => oneOf('--export', options.export, exportKinds);
+export const keepOf = (options: TrainOptions): 'best' | 'last' =>
+  oneOf('--keep', options.keep, ['best', 'last'] as const);
 export const armOf = (options: TrainOptions): Arm => oneOf('--arm', options.arm, Object.keys(arms) as Arm[]);
 /** What phantoms are made like. */
 export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions, 'count'> => ({
@@ -255,6 +263,7 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   }
   variantsOf(options);
   armOf(options);
+  keepOf(options);
   phantomShapeOf(options);
   targetOf(options);
   const fraction = numberOf('--val-fraction', options.valFraction);

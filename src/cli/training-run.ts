@@ -25,7 +25,7 @@ import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/trai
 import { openWeightFile } from '../weights/file.node.js';
 import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
-import { phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';
+import { keepOf, phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';
 
 /** What is trained on and validated with. */
 export interface Data {
@@ -251,7 +251,8 @@ async function follow(
           best,
           ms: lap(),
         });
-        if (best) await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base);
+        if (best || keepOf(options) === 'last')
+          await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base);
         bars.line(`${sample} of ${recipe.samples} cubes: ${status.text}${best ? ' (best)' : ''}`);
       } else {
         progress = event.progress;
@@ -264,7 +265,10 @@ async function follow(
           saved = progress.samples;
           savedAt = performance.now();
         }
-        if (stops) return progress;
+        if (stops) {
+          if (keepOf(options) === 'last') await folder.writeWeights(step, run, { sample: saved }, base);
+          return progress;
+        }
       }
     }
   } catch (error) {
