@@ -61,6 +61,7 @@ const TRAIN = [
   '--phantom-anatomy',
   '--phantom-contrast',
   '--phantom-lesions',
+  '--phantom-diameters',
   '--phantom-seed',
   '--label',
   '--channel',

@@ -43,6 +43,7 @@ export interface TrainOptions extends DeviceOptions {
   phantomAnatomy: string;
   phantomContrast: string;
   phantomLesions: string;
+  phantomDiameters?: string;
   label: string;
   channel?: string;
   target: string;
@@ -108,6 +109,10 @@ export function trainOptions(command: Command): Command {
       'any',
     )
     .option('--phantom-lesions <n-m>', 'how many lesions each has', '1-8')
+    .option(
+      '--phantom-diameters <a-b>',
+      'their diameters in mm, from and to (default: a few voxels to 60 mm)',
+    )
     .option('--phantom-seed <n>', 'other seeds make other phantoms', '1')
     .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
     .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
@@ -223,6 +228,11 @@ export const exportOf = (options: TrainOptions): ExportKind => oneOf('--export',
 export const keepOf = (options: TrainOptions): 'best' | 'last' =>
   oneOf('--keep', options.keep, ['best', 'last'] as const);
 export const armOf = (options: TrainOptions): Arm => oneOf('--arm', options.arm, Object.keys(arms) as Arm[]);
+function diametersOf(text: string): [number, number] {
+  const { min, max } = rangeOf('--phantom-diameters', text);
+  return [min, max];
+}
+
 /** What phantoms are made like. */
 export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions, 'count'> => ({
   seed: numberOf('--phantom-seed', options.phantomSeed),
@@ -232,6 +242,7 @@ export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions,
   anatomy: oneOf('--phantom-anatomy', options.phantomAnatomy, ['head', 'body', 'random'] as const),
   contrast: oneOf('--phantom-contrast', options.phantomContrast, contrasts),
   lesions: rangeOf('--phantom-lesions', options.phantomLesions),
+  ...(options.phantomDiameters === undefined ? {} : { diameters: diametersOf(options.phantomDiameters) }),
 });
 export const targetOf = (options: TrainOptions): 'component' | 'label' =>
   oneOf('--target', options.target, ['component', 'label'] as const);

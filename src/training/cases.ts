@@ -39,7 +39,8 @@ export interface PhantomCasesOptions {
   readonly modality: Modality | 'random';
   readonly anatomy?: Anatomy | 'random' | undefined;
   readonly contrast?: Contrast | undefined;
-  /** How many lesions each has, from and to; 1 to 8 if not given. */
+  /** The lesions' diameters in mm, from and to, and how many there are; a few voxels to 60 mm, and 1 to 8, if not given. */
+  readonly diameters?: readonly [number, number] | undefined;
   readonly lesions?: { readonly min: number; readonly max: number } | undefined;
 }
 
@@ -66,6 +67,7 @@ export function phantomCases(options: PhantomCasesOptions, part: keyof typeof ST
           anatomy,
           contrast,
           lesions: number,
+          ...(options.diameters ? { diameters: options.diameters } : {}),
         });
         // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.
         const lesions = phantom.label.map((v, at) => (phantom.core[at] ? 0 : v));
