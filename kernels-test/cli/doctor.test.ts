@@ -93,6 +93,7 @@ const TRAIN = [
   '--first-click',
   '--lesion-weight',
   '--clicks',
+  '--correction',
   '--no-flips',
   '--gate-noise',
   '--validate-every',

@@ -26,6 +26,7 @@ const recipe: here.Recipe = {
   firstClick: 'center',
   lesionWeight: 'uniform',
   clicks: 2,
+  correction: 'random',
   flips: true,
   gateNoise: true,
   validateEvery: 0,

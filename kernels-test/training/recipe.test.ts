@@ -30,6 +30,7 @@ const recipe: Recipe = {
   firstClick: 'mixed',
   lesionWeight: 'uniform',
   clicks: 3,
+  correction: 'random',
   flips: true,
   gateNoise: false,
   validateEvery: 50,

@@ -41,6 +41,7 @@ const recipe: Recipe = {
   firstClick: 'center',
   lesionWeight: 'uniform',
   clicks: 3,
+  correction: 'random',
   flips: true,
   gateNoise: false,
   validateEvery: 100,

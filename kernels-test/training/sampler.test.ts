@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { cached, phantomCases, type TrainingCase } from '../../src/training/cases.js';
 import {
   type ClickMode,
+  type Correction,
   clickModes,
+  corrections,
   drawCube,
   errorClick,
   firstClick,
@@ -327,11 +329,24 @@ describe('a first click', () => {
 describe('a click on an error', () => {
   const size = 9;
   const empty = () => new Float32Array(size ** 3);
-  const modes = ['random', 'farthest'] as const;
-  const find = (prediction: Float32Array, targets: Float32Array, how: (typeof modes)[number], seed = 0) =>
+  const find = (prediction: Float32Array, targets: Float32Array, how: Correction, seed = 0) =>
     errorClick(prediction, targets, size, how, new Draws(seed));
 
-  it.each(modes)('%s: one wrong voxel is found, its axes in the cube’s order', (how) => {
+  it('mixed: any wrong voxel and the thickest part of what is wrong, as often', () => {
+    const targets = empty();
+    for (let a = 1; a < 8; a++)
+      for (let b = 1; b < 8; b++) for (let c = 1; c < 8; c++) targets[(a * size + b) * size + c] = 1;
+    const middle = '4,4,4';
+    const found = Array.from({ length: 200 }, (_, seed) =>
+      find(empty(), targets, 'mixed', seed)!.voxel.join(),
+    );
+    const thickest = found.filter((voxel) => voxel === middle).length;
+    expect(thickest).toBeGreaterThan(70);
+    expect(thickest).toBeLessThan(130);
+    expect(new Set(found).size).toBeGreaterThan(60);
+  });
+
+  it.each(corrections)('%s: one wrong voxel is found, its axes in the cube’s order', (how) => {
     for (const voxel of [
       [1, 2, 5],
       [8, 0, 3],

@@ -16,7 +16,7 @@ import {
   type Recipe,
   TRAIN_DEFAULT,
 } from '../training/recipe.js';
-import { clickModes, lesionWeights } from '../training/sampler.js';
+import { clickModes, corrections, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
 import { contrasts } from '../volumes/synthetic/training-phantom.js';
@@ -77,6 +77,7 @@ export interface TrainOptions extends DeviceOptions {
   firstClick: string;
   lesionWeight: string;
   clicks: string;
+  correction: string;
   flips: boolean;
   gateNoise: boolean;
   // validation
@@ -177,6 +178,7 @@ export function trainOptions(command: Command): Command {
       'most clicks per cube; those after the first are on errors of the prediction',
       '1',
     )
+    .option('--correction <where>', `where on the error: ${corrections.join(', ')}`, 'random')
     .option('--no-flips', 'no mirroring')
     .option('--gate-noise', 'logistic noise on the gates', false)
     .option('--validate-every <n>', 'cubes between validations (default: one pass over the cases)')
@@ -316,6 +318,7 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     firstClick: oneOf('--first-click', options.firstClick, clickModes),
     lesionWeight: oneOf('--lesion-weight', options.lesionWeight, lesionWeights),
     clicks: number('clicks', options.clicks),
+    correction: oneOf('--correction', options.correction, corrections),
     flips: options.flips,
     gateNoise: options.gateNoise,
     validateEvery:

@@ -3,7 +3,7 @@ import { SgpSamError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { type LossOptions, losses } from './loss.js';
 import type { ParameterGroup } from './optimizer.js';
-import type { ClickMode, LesionWeight } from './sampler.js';
+import type { ClickMode, Correction, LesionWeight } from './sampler.js';
 import { type Schedule, scheduleFactor } from './schedule.js';
 
 /** The four arms of the paper's ablation (SPEC B3): plain SAM-Med3D or with SGPMs, Dice or Zoom Loss. */
@@ -53,6 +53,8 @@ export interface Recipe {
   readonly lesionWeight: LesionWeight;
   /** Clicks per cube at most: half of the cubes get one, the others 2 to this many, on errors of the prediction. */
   readonly clicks: number;
+  /** Where on the error: any wrong voxel, the thickest part of what is wrong, or either. */
+  readonly correction: Correction;
   readonly flips: boolean;
   /** Logistic noise on the gates (SPEC B1). */
   readonly gateNoise: boolean;

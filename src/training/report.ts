@@ -318,6 +318,7 @@ const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   firstClick: 'first click',
   lesionWeight: 'lesions drawn',
   clicks: 'clicks per cube at most',
+  correction: 'where corrections go',
   flips: 'flips',
   gateNoise: 'noise on gates',
   validateEvery: 'cubes between validations',

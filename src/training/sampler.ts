@@ -151,14 +151,19 @@ export function drawCube(
   return flipCube(cube, options.size, flips);
 }
 
+/** Where clicks after the first go; `mixed` draws one of the others. */
+export const corrections = ['random', 'farthest', 'mixed'] as const;
+export type Correction = (typeof corrections)[number];
+
 /** A click where a prediction on a cube is wrong: any such voxel, or the middle of the largest error. */
 export function errorClick(
   prediction: Mask,
   targets: Mask,
   size: number,
-  how: 'random' | 'farthest',
+  correction: Correction,
   draws: Draws,
 ): ErrorClick | undefined {
+  const how = correction === 'mixed' ? draws.pick(['random', 'farthest'] as const) : correction;
   // Cubes have their last axis fastest, masks their first.
   const reversed = (click: ErrorClick | undefined) =>
     click && { ...click, voxel: click.voxel.toReversed() as [number, number, number] };

@@ -203,7 +203,7 @@ async function* trainOn(
     const lr = recipe.lr * factor;
     yield { kind: 'step', sample, click, clicks, caseId, millilitres, loss, gradNorm, lr };
     if (click === clicks) break;
-    const error = errorClick(await step.logits(), targets, volume, 'random', draws);
+    const error = errorClick(await step.logits(), targets, volume, recipe.correction, draws);
     if (!error) break;
     points.push({ at: error.voxel, label: error.label });
     mask = await step.lowResolutionLogits();
