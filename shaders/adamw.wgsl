@@ -1,10 +1,10 @@
 // One AdamW step (decoupled weight decay, as torch.optim.AdamW) on every trainable parameter of a buffer at once:
 //   p ← p·(1 − lr·wd);  m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr·(m/c₁)/(√(v/c₂) + ε)
-// Parameters are padded to 64 elements, taken four at a time, and each run of 64 has its group's (lr, wd). `step` holds what changes
-// from step to step: c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, then what gradient_norm.wgsl makes `report` of: a factor on the
+// Parameters are padded to 64 elements, and each run of 64 has its group's (lr, wd). `step` holds what changes from step
+// to step: c₁ = 1 − β₁ᵗ, c₂ = 1 − β₂ᵗ, then what gradient_norm.wgsl makes `report` of: a factor on the
 // gradients (accumulation) and the largest norm. Where that norm is not finite, nothing is changed.
 // rest1 and rest2 are 1 − β: in float32, 1 − 0.999 would be off by 1e-5.
-// `count` is in vec4.
+// Elements are taken four at a time; `count` is in vec4.
 struct Params { count: u32, beta1: f32, beta2: f32, rest1: f32, rest2: f32, eps: f32, grid_x: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<vec4f>;

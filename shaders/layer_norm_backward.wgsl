@@ -1,6 +1,7 @@
 // LayerNorm's gradient for its input, one invocation a row:
 //   dx = (g − mean(g) − x̂·mean(g·x̂)) / σ,  g = dy·weight, x̂ = (x − mean)/σ
-// VEC4 takes four channels at a time; `channels` is then in vec4. NORMALISED writes x̂ instead: the weight's gradient is the column sum of dy·x̂.
+// NORMALISED writes x̂ instead: the weight's gradient is the column sum of dy·x̂. VEC4 takes four channels at a time;
+// `channels` is then in vec4.
 struct Params { rows: u32, channels: u32, eps: f32, grid_x: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#if VEC4

@@ -138,6 +138,11 @@ describe('settings', () => {
       [/--patience 2 with --validate-every 0/, /Validate now and then/],
     ],
     [
+      'patience without phantoms to validate with',
+      [...quick, '--patience', '2'],
+      [/--patience 2: there is no case to validate with/, /--val-phantoms/],
+    ],
+    [
       'a variant of no kernel',
       [...quick, '--variant', 'gemm=fast'],
       [/no kernel 'gemm' has variants/, /column_sum/],

@@ -45,6 +45,23 @@ describe(`weights/${SHIPPED}`, () => {
     // Synthetic data alone: no patient's image went into it.
     expect(Object.keys(JSON.parse(recipe).data)).toEqual(['phantoms']);
     expect(JSON.parse(scores).dice).toBeGreaterThan(0.3);
+    // The script that the card names has this stage as it was run.
+    const { samples, lr, clicks, correction, data } = JSON.parse(recipe);
+    const { count, seed } = data.phantoms;
+    const script = readFileSync('tools/train-weights.sh', 'utf8').replaceAll('\\\n', ' ');
+    const stage = script
+      .split('\n')
+      .filter((line) => line.startsWith('stage '))
+      .at(-1);
+    for (const option of [
+      `--samples ${samples}`,
+      `--lr ${lr}`,
+      `--clicks ${clicks}`,
+      `--correction ${correction}`,
+      `--phantoms ${count}`,
+      `--phantom-seed ${seed}`,
+    ])
+      expect(`${stage} `.replace('2.5e-4', '0.00025').replace(/ +/g, ' ')).toContain(`${option} `);
     const card = readFileSync(join(folder, 'README.md'), 'utf8');
     expect(card).toContain(base);
     expect(card).toContain(SHIPPED);

@@ -14,7 +14,7 @@ import { type LesionScore, validate } from '../training/validation.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { interruptible, numberOf, SUBMIT_BUDGET_MS, variantsOf, withEngine } from './common.js';
+import { interruptible, numberOf, SUBMIT_BUDGET_MS, variantsOf, wholeOf, withEngine } from './common.js';
 import { ProgressBars } from './progress.js';
 import {
   checkTrainOptions,
@@ -134,12 +134,8 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
   recipeOf(options, MANY_CASES);
   resolvePreset(options.preset);
   const seeds = seedsOf(options.seeds);
-  const clicks = numberOf('--test-clicks', options.testClicks);
-  if (!Number.isSafeInteger(clicks) || clicks < 1)
-    throw new SgpSamError('bad-argument', `--test-clicks ${clicks} is not a whole number from 1`);
-  const tests = numberOf('--test-phantoms', options.testPhantoms);
-  if (!Number.isSafeInteger(tests) || tests < 1)
-    throw new SgpSamError('bad-argument', `--test-phantoms ${tests} is not a whole number from 1`);
+  wholeOf('--test-clicks', options.testClicks);
+  wholeOf('--test-phantoms', options.testPhantoms);
   for (const option of ['arm', 'loss', 'lossTerm', 'seed', 'export', 'resume', 'stopAfter'] as const) {
     if (command.getOptionValueSource(option) !== 'cli') continue;
     throw new SgpSamError(

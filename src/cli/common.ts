@@ -134,6 +134,13 @@ export function numberOf(option: string, text: string): number {
   throw new SgpSamError('bad-argument', `${option} '${text}' is not a number`);
 }
 
+/** An option's whole number. */
+export function wholeOf(option: string, text: string, least = 1): number {
+  const value = numberOf(option, text);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new SgpSamError('bad-argument', `${option} ${text} is not a whole number from ${least}`);
+}
+
 /** An option's whole number, or a range of them: 3, 1-8. */
 export function rangeOf(option: string, text: string): { min: number; max: number } {
   const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());

@@ -26,6 +26,7 @@ import {
   requireWritableFolder,
   SUBMIT_BUDGET_MS,
   variantsOf,
+  wholeOf,
   withEngine,
 } from './common.js';
 import { ProgressBars } from './progress.js';
@@ -145,9 +146,7 @@ function table(results: readonly CaseResult[], clicks: readonly number[], target
 
 async function evaluate(folder: string, options: EvalOptions): Promise<void> {
   const target = oneOf('--target', options.target, ['component', 'label'] as const);
-  const clicks = numberOf('--clicks', options.clicks);
-  if (!Number.isSafeInteger(clicks) || clicks < 1)
-    throw new SgpSamError('bad-argument', `--clicks ${options.clicks} is not a whole number from 1`);
+  const clicks = wholeOf('--clicks', options.clicks);
   const simulation: SimulationOptions = {
     clicks,
     first: oneOf('--first-click', options.firstClick, firstClicks),

@@ -28,6 +28,7 @@ import {
   oneOf,
   rangeOf,
   variantsOf,
+  wholeOf,
 } from './common.js';
 
 export interface TrainOptions extends DeviceOptions {
@@ -230,6 +231,7 @@ export const exportOf = (options: TrainOptions): ExportKind => oneOf('--export',
 export const keepOf = (options: TrainOptions): 'best' | 'last' =>
   oneOf('--keep', options.keep, ['best', 'last'] as const);
 export const armOf = (options: TrainOptions): Arm => oneOf('--arm', options.arm, Object.keys(arms) as Arm[]);
+
 function diametersOf(text: string): [number, number] {
   const { min, max } = rangeOf('--phantom-diameters', text);
   return [min, max];
@@ -283,12 +285,8 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   if (!(fraction >= 0 && fraction < 1))
     throw new SgpSamError('bad-argument', `--val-fraction ${fraction} is not between 0 and 1`);
   const seconds = numberOf('--checkpoint-seconds', options.checkpointSeconds);
-  if (options.stopAfter !== undefined) {
-    const cubes = numberOf('--stop-after', options.stopAfter);
-    if (!Number.isSafeInteger(cubes) || cubes < 1)
-      throw new SgpSamError('bad-argument', `--stop-after ${cubes} is not a whole number from 1`);
-  }
   if (seconds < 0) throw new SgpSamError('bad-argument', `--checkpoint-seconds ${seconds} is below 0`);
+  if (options.stopAfter !== undefined) wholeOf('--stop-after', options.stopAfter);
 }
 
 /** How many cases to check a recipe with before the data are read: enough for every warm-up. */

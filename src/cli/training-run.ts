@@ -23,7 +23,7 @@ import { readDecathlon } from '../volumes/dataset.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
+import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf, wholeOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { keepOf, phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';
 
@@ -40,15 +40,8 @@ const cacheBytes = (): number => Math.max(2 ** 29, freemem() / 4);
 
 function phantomData(options: TrainOptions): Data {
   const shape = phantomShapeOf(options);
-  const count = numberOf('--phantoms', options.phantoms as string);
-  const valCount = numberOf('--val-phantoms', options.valPhantoms);
-  for (const [option, n, least] of [
-    ['--phantoms', count, 1],
-    ['--val-phantoms', valCount, 0],
-  ] as const) {
-    if (!Number.isSafeInteger(n) || n < least)
-      throw new SgpSamError('bad-argument', `${option} ${n} is not a whole number from ${least}`);
-  }
+  const count = wholeOf('--phantoms', options.phantoms as string);
+  const valCount = wholeOf('--val-phantoms', options.valPhantoms, 0);
   const { size, spacing } = shape;
   checkTrainingPhantom({ ...shape, size: [size, size, size], spacing: [spacing, spacing, spacing] });
   return {
@@ -99,16 +92,6 @@ async function folderData(
   const checked = await check(training);
   if (!checked) throw new SgpSamError('bad-file', `${folder}: there is no case to train on`);
   const valid = await check(validation);
-  if (!valid) {
-    if (Number(options.patience) > 0) {
-      throw new SgpSamError(
-        'bad-argument',
-        `--patience ${options.patience}: there is no case to validate with`,
-        'Use a --val-fraction above 0 and two cases at least, or leave --patience out.',
-      );
-    }
-    process.stderr.write('no case to validate with: the weights will be those of the last update\n');
-  }
   return {
     training: checked,
     validation: valid,
@@ -124,16 +107,27 @@ async function folderData(
   };
 }
 
-/** The data that the options name. */
-export function trainingData(
+/**
+ * The data that the options name.
+ * @throws SgpSamError `bad-argument` for patience with nothing to validate with; as the cases' sources
+ */
+export async function trainingData(
   folder: string | undefined,
   options: TrainOptions,
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<Data> {
-  return folder === undefined
-    ? Promise.resolve(phantomData(options))
-    : folderData(folder, options, bars, signal);
+  const data = folder === undefined ? phantomData(options) : await folderData(folder, options, bars, signal);
+  if (data.validation) return data;
+  if (Number(options.patience) > 0) {
+    throw new SgpSamError(
+      'bad-argument',
+      `--patience ${options.patience}: there is no case to validate with`,
+      'Use a --val-fraction above 0 and two cases at least (or --val-phantoms), or leave --patience out.',
+    );
+  }
+  process.stderr.write('no case to validate with: the weights will be those of the last update\n');
+  return data;
 }
 
 /** The weights to begin from, as an arm wants them; to be closed once they are on the device. */
@@ -215,6 +209,8 @@ async function follow(
   const cube = { size: step.config.volume, preset: resolvePreset(options.preset) };
   let progress = from;
   let saved = from.samples;
+  /** Cubes done when the weights were last written. */
+  let kept = -1;
   let savedAt = performance.now();
   let stamp = savedAt;
   const lap = () => {
@@ -251,8 +247,10 @@ async function follow(
           best,
           ms: lap(),
         });
-        if (best || keepOf(options) === 'last')
+        if (best || keepOf(options) === 'last') {
           await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base);
+          kept = sample;
+        }
         bars.line(`${sample} of ${recipe.samples} cubes: ${status.text}${best ? ' (best)' : ''}`);
       } else {
         progress = event.progress;
@@ -266,7 +264,9 @@ async function follow(
           savedAt = performance.now();
         }
         if (stops) {
-          if (keepOf(options) === 'last') await folder.writeWeights(step, run, { sample: saved }, base);
+          // Unless a validation just wrote them, with its scores.
+          if (keepOf(options) === 'last' && kept !== saved)
+            await folder.writeWeights(step, run, { sample: saved }, base);
           return progress;
         }
       }
@@ -371,7 +371,6 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
     bars.finish();
     const { ended, best, samples } = progress;
     if (ended === null) {
-      await folder.writeReport();
       return { progress, updates: step.updates, seconds: (performance.now() - began) / 1000 };
     }
     if (step.updates === 0) {

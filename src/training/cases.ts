@@ -39,9 +39,9 @@ export interface PhantomCasesOptions {
   readonly modality: Modality | 'random';
   readonly anatomy?: Anatomy | 'random' | undefined;
   readonly contrast?: Contrast | undefined;
-  /** The lesions' diameters in mm, from and to, and how many there are; a few voxels to 60 mm, and 1 to 8, if not given. */
-  readonly diameters?: readonly [number, number] | undefined;
+  /** How many lesions, and their diameters in mm; as `TrainingPhantomOptions` has them if not given. */
   readonly lesions?: { readonly min: number; readonly max: number } | undefined;
+  readonly diameters?: readonly [number, number] | undefined;
 }
 
 /** Scenes without room for a lesion before a phantom is given up. */
@@ -52,7 +52,6 @@ const STREAMS = { train: 1, validation: 2, test: 3 } as const;
 /** Phantoms made when they are asked for; nothing is written. No phantom is in two parts. */
 export function phantomCases(options: PhantomCasesOptions, part: keyof typeof STREAMS): CaseSource {
   const { count, seed, size, spacing, modality, anatomy = 'random', contrast = 'any' } = options;
-  const { lesions: number = { min: 1, max: 8 } } = options;
   const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
   return {
     ids,
@@ -66,7 +65,7 @@ export function phantomCases(options: PhantomCasesOptions, part: keyof typeof ST
           modality,
           anatomy,
           contrast,
-          lesions: number,
+          ...(options.lesions ? { lesions: options.lesions } : {}),
           ...(options.diameters ? { diameters: options.diameters } : {}),
         });
         // A rim with a dead core: the rim is the lesion, as readers outline enhancing tumour.

@@ -90,15 +90,14 @@ async function drawSample(options: TrainerOptions, sample: number): Promise<Draw
   const number = caseOf(sample, training.ids.length, recipe.seed);
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
   const settings = { ...cube, clicks: recipe.firstClick, flips: recipe.flips, weight: recipe.lesionWeight };
-  const drawn = await (async () => {
-    try {
-      return drawCube(await training.load(number), settings, draws);
-    } catch (cause) {
+  const drawn = await training
+    .load(number)
+    .then((one) => drawCube(one, settings, draws))
+    .catch((cause: unknown) => {
       if (!(cause instanceof SgpSamError)) throw cause;
       const what = `cube ${sample + 1}, case ${training.ids[number]}: ${cause.message}`;
       throw new SgpSamError(cause.code, what, undefined, { cause });
-    }
-  })();
+    });
   const more = recipe.clicks > 1 && draws.chance(0.5);
   return { cube: drawn, draws, clicks: more ? draws.whole(2, recipe.clicks) : 1 };
 }

@@ -8,6 +8,13 @@ import { latticeNoise } from './fields.js';
 import type { Scene } from './scene.js';
 import { closing, contrastUnit, hosts, yielding } from './tissues.js';
 
+/**
+ * Brighter or darker than what is around; always plainly brighter; or that, with the large ones uneven and mostly rims, as
+ * contrast agent makes them.
+ */
+export const contrasts = ['any', 'bright', 'enhancing'] as const;
+export type Contrast = (typeof contrasts)[number];
+
 /** A lesion as it was meant; what noise and resolution leave of it is another matter. */
 export interface LesionPlan {
   /** Its voxels' value in the label volume, from 1. */
@@ -31,11 +38,7 @@ export interface LesionOptions {
   readonly max: number;
   /** Diameters from and to, mm. */
   readonly diameters: readonly [number, number];
-  /**
-   * Brighter or darker than what is around; always plainly brighter; or that, with the large ones uneven and mostly rims, as
-   * contrast agent makes them.
-   */
-  readonly contrast: 'any' | 'bright' | 'enhancing';
+  readonly contrast: Contrast;
   /** Standard deviation of the noise to come, in the tissue's units. */
   readonly noise: number;
   /** Edges of the voxels the scanner will resolve, mm. */

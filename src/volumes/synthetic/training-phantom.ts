@@ -11,13 +11,12 @@ import { acquire, drawAcquisition } from './acquisition.js';
 import { type Anatomy, paintAnatomy } from './anatomy.js';
 import { Draws, mixSeed } from './draws.js';
 import { smoothField } from './fields.js';
-import { type LesionPlan, placeLesions } from './lesions.js';
+import { type Contrast, contrasts, type LesionPlan, placeLesions } from './lesions.js';
 import { Scene } from './scene.js';
 import type { Modality } from './tissues.js';
 
 export type { Anatomy } from './anatomy.js';
-export const contrasts = ['any', 'bright', 'enhancing'] as const;
-export type Contrast = (typeof contrasts)[number];
+export { type Contrast, contrasts } from './lesions.js';
 export type { Modality } from './tissues.js';
 
 /** What to make; the same options make the same phantom. */
