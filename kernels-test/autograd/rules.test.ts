@@ -181,11 +181,11 @@ function attentionCase(
   };
 }
 
-function activationCase(activation: 'gelu' | 'relu', scale: number): Case {
-  const x = randomTensor([3, 5, 7], 1, scale);
+function activationCase(activation: 'gelu' | 'relu', scale: number, shape = [3, 5, 7]): Case {
+  const x = randomTensor(shape, 1, scale);
   return {
     op: 'activation',
-    name: `${activation} on ±${scale}`,
+    name: `${activation} on ±${scale}, ${shape.join(' × ')}`,
     operands: { x: { value: activation === 'relu' ? awayFromZero(x) : x } },
     build: (g, t) => g.activation(t.x, activation),
     reference: (v) => map(v.x, activation === 'gelu' ? gelu : relu),
@@ -488,6 +488,8 @@ const cases: Case[] = [
   activationCase('gelu', 1),
   activationCase('gelu', 6),
   activationCase('relu', 2),
+  activationCase('relu', 2, [3, 5, 8]),
+  activationCase('gelu', 2, [3, 5, 8]),
 
   addCase('of one shape', [2, 3, 4], [2, 3, 4]),
   addCase('broadcast over the batch', [3, 5, 6], [5, 6]),
