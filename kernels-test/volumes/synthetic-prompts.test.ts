@@ -120,6 +120,11 @@ describe('distances inside a mask', () => {
   });
 
   test('are each component’s own', () => {
+    const apart = {
+      dims: [7, 2, 4] as [number, number, number],
+      spacing: [0.3000000000000004, 0.3000000000000004, 0.30000000000000043] as [number, number, number],
+      mask: Uint8Array.from({ length: 56 }, (_, n) => Number(n === 1 || n === 52)),
+    };
     fc.assert(
       fc.property(place, ({ dims, spacing, mask }) => {
         const { labels, sizes } = components(mask, dims);
@@ -130,7 +135,8 @@ describe('distances inside a mask', () => {
           expect(one).toMatchObject(farthestFromBorder(alone, dims, spacing)!);
         });
       }),
-      { numRuns: 40 },
+      // Edges that differ in their last bit: rounding must not depend on where in the box a part lies.
+      { numRuns: 40, examples: [[apart]] },
     );
   });
 });

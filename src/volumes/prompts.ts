@@ -104,7 +104,7 @@ function distanceBox(mask: Mask, dims: Vec3, spacing: Vec3): DistanceBox | undef
         for (let n = 0; n < length; n++) line[n] = squared[begin + n * stride]!;
         envelope(line, length, unit, vertex, border);
         for (let n = 0, part = 0; n < length; n++) {
-          while (border[part + 1]! < n) part++;
+          while (border[part + 1]! < n - vertex[part + 1]!) part++;
           const v = vertex[part]!;
           squared[begin + n * stride] = unit * (n - v) ** 2 + line[v]!;
         }
@@ -115,8 +115,9 @@ function distanceBox(mask: Mask, dims: Vec3, spacing: Vec3): DistanceBox | undef
 }
 
 /**
- * The lower envelope of the parabolas unit·(n − v)² + line[v]: the vertices of its parts in `vertex`, where they begin
- * in `border`. A line begins and ends outside the mask, so not all of it is infinite.
+ * The lower envelope of the parabolas unit·(n − v)² + line[v]: the vertices of its parts in `vertex`, where they begin, seen
+ * from their vertices, in `border`. No position enters but as a difference, so rounding is the same wherever in a box a
+ * mask lies. A line begins and ends outside the mask, so not all of it is infinite.
  */
 function envelope(
   line: Float64Array,
@@ -133,8 +134,9 @@ function envelope(
     if (line[n] === Number.POSITIVE_INFINITY) continue;
     for (;;) {
       const v = vertex[last]!;
-      const cross = (line[n]! - line[v]!) / (2 * unit * (n - v)) + (n + v) / 2;
-      if (cross > border[last]!) {
+      // Where the two cross, seen from n.
+      const cross = (line[n]! - line[v]!) / (2 * unit * (n - v)) - (n - v) / 2;
+      if (cross + (n - v) > border[last]!) {
         last++;
         vertex[last] = n;
         border[last] = cross;
