@@ -12,9 +12,12 @@ struct Row {
 }
 
 fn row_of(x: u32, batch: u32) -> Row {
-  let w0 = (x % p.windows_w) * L;
-  let h_abs = (x / p.windows_w) % p.grid_h;
-  let d_abs = x / (p.windows_w * p.grid_h);
+  return row_at(x % p.windows_w, (x / p.windows_w) % p.grid_h, x / (p.windows_w * p.grid_h), batch);
+}
+
+// The row at (d_abs, h_abs) of the grid, in window w_window of those along w.
+fn row_at(w_window: u32, h_abs: u32, d_abs: u32, batch: u32) -> Row {
+  let w0 = w_window * L;
   let d = d_abs % L;
   let h = h_abs % L;
   let window_token = ((batch * p.grid_d + d_abs - d) * p.grid_h + h_abs - h) * p.grid_w + w0;

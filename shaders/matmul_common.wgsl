@@ -14,7 +14,7 @@ struct Params {
   in_d: u32, in_h: u32, in_w: u32, in_stride: u32,
   out_d: u32, out_h: u32, out_w: u32, channels: u32,
   kernel_h: u32, kernel_w: u32, stride: u32, padding: u32,
-  dilation: u32, counter: u32,
+  dilation: u32, counter: u32, panel: u32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#if A_SCALAR
@@ -47,6 +47,18 @@ struct Params {
 //#include region.wgsl
 //#end
 //#include math.wgsl
+
+// The tile (column, row) of a workgroup, for tiles of this many rows and columns. Not row by row: p.panel rows of tiles are
+// gone through column by column, so that their part of A stays in a cache while B passes once.
+fn tile_of(group: vec3u, rows: u32, cols: u32) -> vec2u {
+  let across = (p.n + cols - 1u) / cols;
+  let down = (p.rows + rows - 1u) / rows;
+  let id = group.y * across + group.x;
+  let above = (id / (p.panel * across)) * p.panel;
+  let high = min(p.panel, down - above);
+  let within = id - above * across;
+  return vec2u(within / high, above + within % high);
+}
 
 // Where row's operand for this tap starts in `a`, in elements; −1 where the tap falls into the padding.
 fn a_base(row: u32, tap: u32) -> i32 {

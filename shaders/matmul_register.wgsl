@@ -12,8 +12,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   //#else
   let first = 0u;
   //#end
-  let row0 = (group.y * $WGYu + local.y) * $TMu;
-  let col = (group.x * $WGXu + local.x) * 4u;
+  let tile = tile_of(group, $WGYu * $TMu, $WGXu * 4u);
+  let row0 = (tile.y * $WGYu + local.y) * $TMu;
+  let col = (tile.x * $WGXu + local.x) * 4u;
   if (row0 >= p.rows || col >= p.n) { return; }
   //#unroll r TM
   let row_${r} = first + min(row0 + ${r}u, p.rows - 1u);

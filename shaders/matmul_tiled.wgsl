@@ -16,8 +16,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
   //#end
   let tx = index % 16u;
   let ty = index / 16u;
-  let row0 = group.y * 64u;
-  let col0 = group.x * 64u;
+  let tile = tile_of(group, 64u, 64u);
+  let row0 = tile.y * 64u;
+  let col0 = tile.x * 64u;
   //#unroll r 8
   var acc_${r} = vec4f(0.0);
   //#end

@@ -1,7 +1,13 @@
 /** `sgp-sam` in Node: the browser's API, files, and adapters found through Dawn. */
 export { openDevice } from './gpu/node/open.js';
+/** What models are made of: for benches and for kernels of one's own. */
+export { Graph } from './graph/graph.js';
+export { ParameterStore } from './graph/parameters.js';
+export { Program } from './graph/program.js';
+export { capabilitiesOf } from './kernels/call.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
+export * from './profiling/index.js';
 export * from './session/index.js';
 export * from './training/index.js';
 export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';

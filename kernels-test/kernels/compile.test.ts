@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../src/graph/plan.js';
 import { planAttention, planWindowAttention } from '../../src/kernels/attention.js';
 import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
+import { planFma } from '../../src/kernels/ceilings.js';
 import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
 import {
   planCopy,
@@ -247,6 +248,12 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
       planMaskProduct(caps, { batch: 1, masks, voxels: 9, channels: 5 }, { hyper: x, voxels: w, masks: y }),
     );
   }
+  for (const { chains, vec4 } of [
+    { chains: 16, vec4: false },
+    { chains: 8, vec4: true },
+  ]) {
+    calls.push(planFma({ chains, vec4, rounds: 8, invocations: 256 }, y));
+  }
   return calls;
 }
 
@@ -295,7 +302,7 @@ function check(call: AnyCall, caps: Capabilities): void {
     ).toBe(true);
   }
   expect(call.cost.flops, where).toBeGreaterThanOrEqual(0);
-  expect(call.cost.bytes, where).toBeGreaterThan(0);
+  expect(call.cost.bytes + call.cost.flops, where).toBeGreaterThan(0);
 }
 
 const texts = new Map<string, string>();

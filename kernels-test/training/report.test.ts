@@ -1,17 +1,9 @@
 /** The training log, line by line, and the report that is made of it. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { duration, logTicks, numeral, runningMedian, scatter, thin, ticks } from '../../src/html/chart.js';
+import type { JsonObject } from '../../src/json.js';
 import { configByName } from '../../src/models/config.js';
-import {
-  duration,
-  logTicks,
-  numeral,
-  runningMedian,
-  scatter,
-  thin,
-  ticks,
-} from '../../src/training/chart.js';
-import type { JsonObject } from '../../src/training/json.js';
 import {
   type EndEntry,
   keepUpTo,

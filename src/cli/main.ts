@@ -7,6 +7,7 @@ import { doctor } from './doctor.js';
 import { addEval } from './eval.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
+import { addProfile } from './profile.js';
 import { addSegment } from './segment.js';
 import { addTrain } from './train.js';
 
@@ -25,6 +26,7 @@ function build(): Command {
   addTrain(program);
   addEval(program);
   addAblate(program);
+  addProfile(program);
   program
     .command('doctor')
     .description(

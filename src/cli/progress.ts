@@ -15,6 +15,7 @@ const NAMES: Record<string, string> = {
   train: 'training',
   validate: 'validating',
   eval: 'segmenting',
+  profile: 'profiling',
 };
 
 export class ProgressBars {

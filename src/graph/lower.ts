@@ -29,6 +29,8 @@ export type Operand = Tensor | Auxiliary;
 
 export interface Call extends KernelCall<Operand> {
   readonly stage: string;
+  /** Index of the node it serves. */
+  readonly node: number;
   readonly region?: Region;
 }
 
@@ -339,11 +341,12 @@ export function lower(nodes: readonly Node[], caps: Capabilities): Call[] {
     perRegion.set(node.region.id, (perRegion.get(node.region.id) ?? 0) + count);
   }
   const calls: Call[] = [];
-  for (const node of nodes) {
+  nodes.forEach((node, index) => {
     const lowered = lowerNode(node, caps, calls.length, (r) => perRegion.get(r.id) ?? 0);
     for (const call of lowered) {
-      calls.push({ ...call, stage: node.stage, ...(node.region ? { region: node.region } : {}) });
+      const region = node.region ? { region: node.region } : {};
+      calls.push({ ...call, stage: node.stage, node: index, ...region });
     }
-  }
+  });
   return calls;
 }

@@ -24,6 +24,8 @@ export interface Plan {
   readonly root: (tensor: Tensor) => Tensor;
   readonly flops: number;
   readonly bytes: number;
+  /** Bytes of tensors alive while each dispatch runs: what the slots hold, not what they take. */
+  readonly liveBytes: readonly number[];
 }
 
 /** Position of the last node that reads or writes each root; outputs live for ever. */
@@ -69,6 +71,20 @@ function assignSlots(lives: readonly Life[]): { slots: Slot[]; slotOf: Map<numbe
   return { slots: slots.map(({ bytes, tenant }) => ({ bytes, tenant })), slotOf };
 }
 
+/** Bytes alive at each of `count` nodes. */
+function bytesAlive(lives: readonly Life[], count: number): number[] {
+  const change = new Array<number>(count + 1).fill(0);
+  for (const { tensor, from, to } of lives) {
+    change[from] += bytesOf(tensor);
+    change[Math.min(to + 1, count)] -= bytesOf(tensor);
+  }
+  let alive = 0;
+  return change.slice(0, count).map((by) => {
+    alive += by;
+    return alive;
+  });
+}
+
 /**
  * Plans `graph` for its outputs. Pure: no device is touched.
  * @param placed names of outputs that the caller has memory for: they get no slot
@@ -93,6 +109,7 @@ export function planGraph(graph: Graph, caps: Capabilities, placed: Iterable<str
   });
   const { slots, slotOf } = assignSlots([...lives.values()]);
   const calls = lower(nodes, caps);
+  const alive = bytesAlive([...lives.values()], nodes.length);
   return {
     nodes,
     calls,
@@ -101,5 +118,6 @@ export function planGraph(graph: Graph, caps: Capabilities, placed: Iterable<str
     root,
     flops: calls.reduce((sum, call) => sum + call.cost.flops, 0),
     bytes: calls.reduce((sum, call) => sum + call.cost.bytes, 0),
+    liveBytes: calls.map(({ node }) => alive[node]),
   };
 }

@@ -4,6 +4,7 @@
  */
 import { checkAborted, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
+import { type PassTimeOptions, type PassTimes, timePasses } from '../gpu/pass-timer.js';
 import type { Pipeline } from '../gpu/pipelines.js';
 import { type Capabilities, capabilitiesOf, type KernelCall, type Workgroups } from '../kernels/call.js';
 import { controlOffset, controlWords } from '../kernels/sgpm.js';
@@ -50,10 +51,12 @@ export interface RunReport {
   readonly submits: number;
   /** Dispatches given to the device. */
   readonly encoded: number;
+  /** What the host spent on encoding and submitting them, without any waiting, ms. */
+  readonly hostMs: number;
 }
 
 /** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
-type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
+export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
 
 interface Prepared {
   readonly pipeline: GPUComputePipeline;
@@ -63,6 +66,19 @@ interface Prepared {
   readonly region: RegionState | undefined;
   /** Place among the region's dispatches. */
   readonly index: number;
+}
+
+export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
+  readonly mode?: RegionMode;
+}
+
+/** Encodes one dispatch, of `size` workgroups unless the gate's own count decides. */
+function encodeOne(pass: GPUComputePassEncoder, one: Prepared, mode: RegionMode, size: Workgroups): void {
+  pass.setPipeline(one.pipeline);
+  pass.setBindGroup(0, one.bindGroup);
+  if (one.region && mode === 'indirect') {
+    pass.dispatchWorkgroupsIndirect(one.region.decision.buffer, 16 * one.index);
+  } else pass.dispatchWorkgroups(size[0], size[1], size[2]);
 }
 
 const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
@@ -334,6 +350,7 @@ export class Program {
       pass ??= encoder.beginComputePass();
       return pass;
     };
+    let waited = 0;
     const submit = () => {
       if (!encoder) return;
       pass?.end();
@@ -341,35 +358,39 @@ export class Program {
       encoder = pass = undefined;
       submits++;
     };
+    const entered = performance.now();
+    const waiting = async <R>(work: Promise<R>): Promise<R> => {
+      const begun = performance.now();
+      const result = await work;
+      waited += performance.now() - begun;
+      return result;
+    };
     /** In readback mode, the dispatch counts that the host read for a region. */
     const counts = new Map<RegionState, Uint32Array>();
     for (let i = 0; i < this.prepared.length; i++) {
-      const { pipeline, bindGroup, workgroups, region, index, flops: cost } = this.prepared[i];
-      let size = workgroups;
+      const one = this.prepared[i];
+      const { region, index, flops: cost } = one;
+      let size = one.workgroups;
       if (region && mode === 'readback') {
         let read = counts.get(region);
         if (!read) {
           submit();
           const { buffer } = region.decision;
           read = new Uint32Array(
-            await this.engine.read({ buffer, offset: 0, size: 16 * region.calls.length }),
+            await waiting(this.engine.read({ buffer, offset: 0, size: 16 * region.calls.length })),
           );
           counts.set(region, read);
         }
         size = [read[4 * index], read[4 * index + 1], read[4 * index + 2]];
         if (workgroupCount(size) === 0) continue;
       }
-      const at = start();
-      at.setPipeline(pipeline);
-      at.setBindGroup(0, bindGroup);
-      if (region && mode === 'indirect') at.dispatchWorkgroupsIndirect(region.decision.buffer, 16 * index);
-      else at.dispatchWorkgroups(size[0], size[1], size[2]);
+      encodeOne(start(), one, mode, size);
       encoded++;
       flops += cost;
       if (budgetMs !== undefined && flops >= this.rate * 1e6 * budgetMs) {
         const begun = performance.now();
         submit();
-        await this.engine.idle();
+        await waiting(this.engine.idle());
         this.rate = Math.max(0.05, flops / 1e6 / Math.max(0.1, performance.now() - begun));
         flops = 0;
         checkAborted(signal);
@@ -377,7 +398,37 @@ export class Program {
       }
     }
     submit();
-    return { submits, encoded };
+    return { submits, encoded, hostMs: performance.now() - entered - waited };
+  }
+
+  /**
+   * Times every dispatch in a pass of its own, in order ({@link timePasses}). Unless `repeatShort` is false, outputs are
+   * worthless afterwards: kernels that add to what is there have then run several times.
+   * @throws SgpSamError `bad-argument` for `readback`, which needs the host between dispatches
+   */
+  async profile({ mode = 'predicated', ...options }: ProfileOptions = {}): Promise<PassTimes> {
+    if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
+    if (mode === 'readback') {
+      throw new SgpSamError(
+        'bad-argument',
+        'dispatches cannot be timed one by one in gate mode readback',
+        'Choose predicated or indirect.',
+      );
+    }
+    const passes = this.prepared.map((one) => (pass: GPUComputePassEncoder) => {
+      encodeOne(pass, one, mode, one.workgroups);
+    });
+    const prepare = (encoder: GPUCommandEncoder) => {
+      if (this.counters) encoder.clearBuffer(this.counters.buffer);
+    };
+    return this.engine.guarded(`timing ${this.options.label ?? 'a program'}`, () =>
+      timePasses(this.engine, passes, { ...options, prepare }),
+    );
+  }
+
+  /** Every dispatch, in order, as it was planned: the graph's, then the epilogue's. */
+  get dispatches(): readonly AnyCall[] {
+    return this.calls;
   }
 
   /** What each region decided and did in the last run, from the GPU's own counters. */

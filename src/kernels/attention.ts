@@ -159,11 +159,35 @@ export function chooseWindowAttention(
   return forcedVariant(caps, kernel, available) ?? (caps.software ? available[0] : 'shared');
 }
 
-/** What kernels that take a row of a window per workgroup have in common (attention_window.wgsl). */
-export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec) {
+/** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
+const rowBytes = (edge: number, headDim: number, lanes: number): number =>
+  4 * (edge * headDim + 3 * edge * edge + 5 * edge + lanes) + 8 * 16;
+
+/** vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load. */
+const ROW_REGISTERS = 32;
+
+/** Rows that a subgroup of the forward variant takes: as many as registers, workgroup memory and the window allow. */
+function rowsPerSubgroup(caps: Capabilities, spec: WindowAttentionSpec): number {
+  const edge = edgeOf(spec);
+  const most = Math.min(edge, spec.grid[1]);
+  let rows = Math.max(1, Math.floor(ROW_REGISTERS / (spec.headDim / 4)));
+  rows = 2 ** Math.floor(Math.log2(Math.min(rows, 4, most)));
+  while (rows > 1 && rows * rowBytes(edge, spec.headDim, caps.subgroupSize) > caps.maxWorkgroupStorage)
+    rows /= 2;
+  return rows;
+}
+
+/**
+ * What kernels that take rows of a window per workgroup have in common (attention_window.wgsl).
+ * @param rows how many rows (d, h), (d, h + 1), … of one window a workgroup takes
+ */
+export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 1) {
   const { batch, heads, headDim, grid } = spec;
   const edge = edgeOf(spec);
   const windows = ceilDiv(grid[2], edge);
+  const groupsInWindow = ceilDiv(Math.min(edge, grid[1]), rows);
+  // A last window that is cut off has as many groups as the others, some of them without rows.
+  const groups = rows === 1 ? grid[1] : ceilDiv(grid[1], edge) * groupsInWindow;
   return {
     edge,
     defines: {
@@ -177,6 +201,14 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec) {
       RAGGED: grid[2] > edge && grid[2] % edge !== 0,
       KEYS: Math.min(edge, grid[2]),
       SG: caps.subgroupSize,
+      PART: [4, 2, 1].find((part) => (headDim / 4) % part === 0) ?? 1,
+      ROWS: rows,
+      ROWS_L: rows * edge,
+      ROWS_SG: rows * caps.subgroupSize,
+      ROWS_L_L: rows * edge * edge,
+      ROWS_L_HD4: (rows * edge * headDim) / 4,
+      H_GROUPS: groups,
+      GROUPS_IN_WINDOW: groupsInWindow,
     },
     params: {
       heads,
@@ -187,7 +219,7 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec) {
       windows_w: windows,
       batch,
     },
-    workgroups: [grid[0] * grid[1] * windows, heads, batch] as Workgroups,
+    workgroups: [grid[0] * groups * windows, heads, batch] as Workgroups,
   };
 }
 
@@ -207,11 +239,12 @@ export function planWindowAttention<T>(
     bytes: 4 * batch * width * 4 * grid[0] * grid[1] * grid[2],
   };
   if (chooseWindowAttention(caps, spec, 'attention') === 'subgroup') {
-    const { defines, params, workgroups } = rowKernel(caps, spec);
+    const rows = rowsPerSubgroup(caps, spec);
+    const { defines, params, workgroups } = rowKernel(caps, spec, rows);
     const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
     return {
       kernel: 'attention',
-      variant: 'subgroup',
+      variant: `subgroup, ${rows} rows`,
       shader: shader('attention_subgroup', defines),
       buffers: { qkv, qkv_bias: qkvBias, table_d: tableD, table_h: tableH, table_w: tableW, out },
       params,

@@ -58,8 +58,10 @@ export interface MatmulBuffers<T> {
   readonly counters?: T;
 }
 
-/** Length of the partial sums that keep rounding short; a multiple of 4. */
+/** Length of the partial sums that keep rounding short, multiples of 4; longer where ending one is dearer. */
 const CHUNK = 64;
+const SUBGROUP_CHUNK = 256;
+const PANEL_BYTES = 2 ** 19;
 
 /** Taps of a convolution and the contiguous length at each: channels, or kw for one input channel. */
 function gather(conv: ConvGeometry): { taps: number; inner: number; kernelW: number } {
@@ -70,8 +72,22 @@ function gather(conv: ConvGeometry): { taps: number; inner: number; kernelW: num
 }
 
 export function matmulVariants(caps: Capabilities): MatmulVariant[] {
-  const sizes = [4, 8, 16, 32, 64];
+  // A row per lane: wider subgroups would take more registers and workgroup memory than there are.
+  const sizes = [4, 8, 16, 32];
   return sizes.includes(caps.subgroupSize) ? ['subgroup', 'register', 'tiled'] : ['register', 'tiled'];
+}
+
+/**
+ * Rows per lane and vec4 columns per lane of the subgroup variant. Measured on 512×768×3072 (bench/README.md): lavapipe is
+ * fastest with 32 rows and one vec4 (more spill), SwiftShader, whose loads are dearest, with 32 rows and two.
+ */
+function subgroupTile(size: number, rows: number, n: number): { perLane: number; columns: number } {
+  const most = size <= 8 ? 32 : Math.max(16, size);
+  // No more rows than there are, in powers of two of the subgroup.
+  let perLane = Math.max(1, most / size);
+  while (perLane > 1 && (perLane / 2) * size >= rows) perLane /= 2;
+  const columns = size <= 4 && perLane * size >= 16 && n >= 2 * 4 * size ? 2 : 1;
+  return { perLane, columns };
 }
 
 /** GPUs want shared-memory tiles; CPU adapters, where barriers and loads are dear, want neither. */
@@ -120,10 +136,17 @@ export function planMatmul<T>(
   let tile: [number, number];
   if (variant === 'subgroup') {
     const size = caps.subgroupSize;
-    // 16 rows, or one per lane on wide subgroups; fewer where there are fewer.
-    const perLane = rows <= size ? 1 : Math.max(1, 16 / size);
-    Object.assign(defines, { SG: size, PER_LANE: perLane, TM: perLane * size });
-    tile = [size * 4, perLane * size];
+    const { perLane, columns } = subgroupTile(size, rows, n);
+    Object.assign(defines, {
+      SG: size,
+      PER_LANE: perLane,
+      TM: perLane * size,
+      COLS: columns,
+      CHUNK: SUBGROUP_CHUNK,
+      LONG: spec.k > SUBGROUP_CHUNK,
+      PARTIAL: perLane * size * columns * size,
+    });
+    tile = [size * 4 * columns, perLane * size];
   } else if (variant === 'register') {
     const tm = rows >= 64 ? 8 : 4;
     const [x, y] = [8, 8];
@@ -172,6 +195,8 @@ export function planMatmul<T>(
       padding: conv?.padding ?? 0,
       dilation: conv?.dilation ?? 1,
       counter: region?.counter ?? 0,
+      // Rows of tiles whose part of A is half a megabyte: it stays in an L2 cache.
+      panel: Math.max(1, Math.floor(PANEL_BYTES / (4 * tile[1] * (conv ? conv.channels : spec.k)))),
     },
     workgroups: [ceilDiv(n, tile[0]), ceilDiv(rows, tile[1]), samples],
     cost,

@@ -17,6 +17,7 @@ import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
 import attentionWeights from '../../shaders/attention_weights.wgsl';
 import attentionWeightsRow from '../../shaders/attention_weights_row.wgsl';
 import attentionWindow from '../../shaders/attention_window.wgsl';
+import ceilingFma from '../../shaders/ceiling_fma.wgsl';
 import channelScale from '../../shaders/channel_scale.wgsl';
 import columnSum from '../../shaders/column_sum.wgsl';
 import columnSumColumns from '../../shaders/column_sum_columns.wgsl';
@@ -80,6 +81,7 @@ const sources = {
   attention_subgroup: attentionSubgroup,
   attention_weights: attentionWeights,
   attention_weights_row: attentionWeightsRow,
+  ceiling_fma: ceilingFma,
   channel_scale: channelScale,
   column_sum: columnSum,
   column_sum_columns: columnSumColumns,

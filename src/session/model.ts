@@ -146,6 +146,17 @@ export class Model {
     throw new SgpSamError('bad-argument', 'the parameters of this model are not its own');
   }
 
+  /** The image encoder's program, for profiling: its input is `image`. What else is run on it ends the last encode. */
+  get encoderProgram(): Program {
+    this.current = 0;
+    return this.encoder;
+  }
+
+  /** A decoder's program, for profiling: inputs `points` (rows of x, y, z, label; with SAM's not-a-point) and `mask`. */
+  decoderProgram(points: number, mask: boolean): Promise<Program> {
+    return this.decoder(points, mask, []);
+  }
+
   /** Multiply-adds (counted as two) of one encode with every gate open. */
   get encoderFlops(): number {
     return this.encoder.plan.flops;

@@ -4,15 +4,15 @@
  * the metadata. Frozen parameters are the base weights': only their checksums are here.
  */
 import { SgpSamError } from '../errors.js';
+import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { checkTensors } from '../weights/check.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
 import type { TensorInfo, WeightSource } from '../weights/weight-source.js';
-import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson } from './json.js';
 import type { TrainStep } from './step.js';
 
-export type { Json, JsonObject } from './json.js';
+export type { Json, JsonObject } from '../json.js';
 
 /** What of a `TrainStep` a checkpoint is made of and restored into. */
 export type TrainState = Pick<

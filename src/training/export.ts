@@ -1,11 +1,12 @@
 /** Trained weights as safetensors: the whole model, or an adapter of what was trained alone. */
+
+import { type JsonObject, jsonText } from '../json.js';
 import { modelParameters } from '../models/parameters.js';
 import { ADAPTER_FORMAT } from '../weights/overlay.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
 import type { TensorInfo } from '../weights/weight-source.js';
 import type { Origin } from './base.js';
 import type { CheckpointRun } from './checkpoint.js';
-import { type JsonObject, jsonText } from './json.js';
 import type { TrainStep } from './step.js';
 
 export const exportKinds = ['full', 'adapter'] as const;

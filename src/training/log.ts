@@ -1,7 +1,7 @@
 /** The training log: one JSON object per line, appended while a run goes on and read for its report and its resumption. */
 import { SgpSamError } from '../errors.js';
+import { isJsonObject, type JsonObject, jsonText } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
-import { isJsonObject, type JsonObject, jsonText } from './json.js';
 import type { Recipe } from './recipe.js';
 import type { LossParts } from './step.js';
 import type { TrainerProgress } from './trainer.js';

@@ -254,6 +254,11 @@ export class TrainStep {
     return this.waiting > 0 || Number.isFinite(this.lastNorm) ? undefined : `grad.${largest.name}`;
   }
 
+  /** The last step's program, for profiling: running it again is another step on the same sample. */
+  get lastProgram(): Program {
+    return this.ran();
+  }
+
   private ran(): Program {
     if (!this.current) throw new SgpSamError('bad-argument', 'no step has been run yet');
     return this.current;

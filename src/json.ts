@@ -1,5 +1,5 @@
 /** Plain data that is kept as JSON, and compared field by field. */
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from './errors.js';
 
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
 export interface JsonObject {

@@ -1,6 +1,6 @@
 /** What reports in HTML are made of: line charts as inline SVG, tables, lists. They need nothing but a browser. */
 
-import { isJsonObject, type Json } from './json.js';
+import { isJsonObject, type Json } from '../json.js';
 
 export type Point = readonly [x: number, y: number];
 

@@ -1,0 +1,95 @@
+/** What got faster between two profiles. */
+import { SgpSamError } from '../errors.js';
+import { isJsonObject } from '../json.js';
+import { type DispatchRow, groupBy, kernelOf, type Profile, stageOf } from './profile.js';
+import { columns } from './text.js';
+
+/**
+ * Reads a profile back from its JSON.
+ * @param name of the file, for errors
+ * @throws SgpSamError `bad-file`
+ */
+export function parseProfile(text: string, name: string): Profile {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new SgpSamError('bad-file', `${name} is not JSON`, 'Give what profile --json wrote.', { cause });
+  }
+  const fail = (field: string, what: string) =>
+    new SgpSamError('bad-file', `${name}: ${field} ${what}`, 'Give what profile --json wrote.');
+  if (!isJsonObject(value) || value.format !== 'sgp-sam profile 1') throw fail('format', 'is not a profile');
+  const { dispatches, ceilings, adapter } = value;
+  if (!isJsonObject(ceilings)) throw fail('ceilings', 'is missing');
+  if (!isJsonObject(adapter)) throw fail('adapter', 'is missing');
+  if (!Array.isArray(dispatches) || dispatches.length === 0) throw fail('dispatches', 'is missing or empty');
+  for (const [i, row] of dispatches.entries()) {
+    for (const field of ['stage', 'kernel', 'variant'] as const) {
+      if (!isJsonObject(row) || typeof row[field] !== 'string')
+        throw fail(`dispatches[${i}].${field}`, 'is no text');
+    }
+    for (const field of ['ms', 'flops', 'bytes'] as const) {
+      if (typeof row[field] !== 'number') throw fail(`dispatches[${i}].${field}`, 'is no number');
+    }
+  }
+  for (const field of ['wallMs', 'encodeUsPerDispatch'] as const) {
+    if (typeof value[field] !== 'number') throw fail(field, 'is no number');
+  }
+  return value as unknown as Profile;
+}
+
+export interface Difference {
+  readonly name: string;
+  /** Milliseconds in the first and the second; undefined where it is not there. */
+  readonly before: number | undefined;
+  readonly after: number | undefined;
+}
+
+/** Groups of two profiles side by side, the largest change in ms first. */
+export function differences(a: Profile, b: Profile, name: (row: DispatchRow) => string): Difference[] {
+  const of = (profile: Profile) => new Map(groupBy(profile.dispatches, name).map((g) => [g.name, g.ms]));
+  const [before, after] = [of(a), of(b)];
+  const change = (d: Difference) => Math.abs((d.after ?? 0) - (d.before ?? 0));
+  return [...new Set([...before.keys(), ...after.keys()])]
+    .map((key) => ({ name: key, before: before.get(key), after: after.get(key) }))
+    .sort((x, y) => change(y) - change(x));
+}
+
+const ms = (value: number | undefined): string => (value === undefined ? '-' : value.toFixed(2));
+
+function row({ name, before, after }: Difference): string[] {
+  const ratio = before !== undefined && after !== undefined && after > 0 ? before / after : undefined;
+  return [
+    name,
+    ms(before),
+    ms(after),
+    ((after ?? 0) - (before ?? 0)).toFixed(2),
+    ratio === undefined ? '-' : `${ratio.toFixed(2)}×`,
+  ];
+}
+
+/** Tables of the whole, the kernel families, their variants, and the stages. */
+export function compareText(a: Profile, b: Profile): string {
+  const total = (profile: Profile) => profile.dispatches.reduce((sum, d) => sum + d.ms, 0);
+  const head = ['before, ms', 'after, ms', 'change, ms', 'faster'];
+  const whole: Difference[] = [
+    { name: 'from call to result', before: a.wallMs, after: b.wallMs },
+    { name: 'dispatches, each alone', before: total(a), after: total(b) },
+  ];
+  const lines = [
+    ...(a.what !== b.what || a.model !== b.model
+      ? [`note: these are of different work: ${a.what} of ${a.model}, ${b.what} of ${b.model}`]
+      : []),
+    ...(a.adapter.description !== b.adapter.description
+      ? [`note: these are of different adapters: ${a.adapter.description}, ${b.adapter.description}`]
+      : []),
+    columns([['whole', ...head], ...whole.map(row)]),
+    '',
+    columns([['kernel', ...head], ...differences(a, b, (d) => d.kernel).map(row)]),
+    '',
+    columns([['variant', ...head], ...differences(a, b, kernelOf).map(row)]),
+    '',
+    columns([['stage', ...head], ...differences(a, b, stageOf).map(row)]),
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,15 @@
+/** Profiling, as an embedder sees it: in Node and in a page alike. */
+export { type Ceilings, measureCeilings } from './ceilings.js';
+export { compareText, parseProfile } from './compare.js';
+export { profileHtml } from './html.js';
+export {
+  type DispatchRow,
+  groupBy,
+  type Profile,
+  type ProfileSettings,
+  profileProgram,
+  type ShaderText,
+  shadersOf,
+} from './profile.js';
+export { profileText } from './text.js';
+export { markDevTools, traceOf } from './trace.js';
