@@ -1,8 +1,8 @@
 // An encoder block's attention, subgroup variant: one subgroup per $ROWS rows (d, h), (d, h + 1), … of a window and head, a
-// lane per query of each. Keys and values are loaded a lane per key and broadcast, so the softmax needs no exchange between
-// lanes at all, and what is broadcast serves every row: that is what more than one is for. On CPU adapters, where shared
-// memory and barriers are dear, several times the speed of attention.wgsl; a row must not have more positions than the
-// subgroup has lanes.
+// lane per query, $PARTS of them where a row is longer than the subgroup. Keys and values are loaded a lane per key and
+// broadcast, so the softmax needs no exchange between lanes at all, and what is broadcast serves every row and part: that
+// is what more than one row is for. On CPU adapters, where shared memory and barriers are dear, many times the speed of
+// attention.wgsl. Names: r a row, u a part of a row's queries, t a part of a row of keys, j a key in it, x a vec4 of the head.
 enable subgroups;
 //#include attention_window.wgsl
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;      // (B, D, H, W, 3·C)
@@ -14,7 +14,7 @@ enable subgroups;
 //#include attention_row.wgsl
 
 //#if PADDED
-var<workgroup> pad_top: array<f32, $ROWS_SG>; // pad_mass by row and lane
+var<workgroup> pad_top: array<f32, $ROWS_L>; // pad_mass by row and query
 //#end
 
 @compute @workgroup_size($SG)
@@ -34,103 +34,134 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     fill_tables(r, one, one.token * 3u * c4 + head, 3u * c4, head, lane);
     //#if PADDED
     fill_mass(r, one, lane);
-    pad_top[r * $SGu + lane] = pad_mass(r, min(lane, one.r2 - 1u));
+    for (var i = lane; i < one.r2; i += $SGu) { pad_top[r * L + i] = pad_mass(r, i); }
     //#end
   }
   workgroupBarrier();
   let row = row_at(w_window, h_first, d_abs, group.z); // for what all of them share: the window
 
-  let query = min(lane, row.r2 - 1u);
+  //#unroll u PARTS
+  let query_${u} = min(${u}u * $SGu + lane, row.r2 - 1u);
   //#unroll r ROWS
   //#unroll x HD4
-  let q_${r}_${x} = q_row[(${r}u * L + query) * HD4 + ${x}u];
+  let q_${r}_${u}_${x} = q_row[(${r}u * L + query_${u}) * HD4 + ${x}u];
   //#end
   //#if PADDED
-  var qk_${r} = 0.0;
+  var qk_${r}_${u} = 0.0;
   //#unroll x HD4
-  qk_${r} = dot4(q_${r}_${x}, qkv_bias[c4 + head + ${x}u], qk_${r});
-  var acc_${r}_${x} = qkv_bias[2u * c4 + head + ${x}u];
+  qk_${r}_${u} = dot4(q_${r}_${u}_${x}, qkv_bias[c4 + head + ${x}u], qk_${r}_${u});
+  var acc_${r}_${u}_${x} = qkv_bias[2u * c4 + head + ${x}u];
   //#end
-  var top_${r} = fma(p.scale, qk_${r}, pad_top[${r}u * $SGu + lane]);
-  var sum_${r} = 1.0;
+  var top_${r}_${u} = fma(p.scale, qk_${r}_${u}, pad_top[${r}u * L + query_${u}]);
+  var sum_${r}_${u} = 1.0;
   //#else
-  var top_${r} = LOWEST;
-  var sum_${r} = 0.0;
+  var top_${r}_${u} = LOWEST;
+  var sum_${r}_${u} = 0.0;
   //#unroll x HD4
-  var acc_${r}_${x} = vec4f(0.0);
+  var acc_${r}_${u}_${x} = vec4f(0.0);
   //#end
   //#end
-  //#unroll j KEYS
-  let d_${r}_${j} = rel_d[(${r}u * L + query) * L + ${j}u];
+  //#unroll t PARTS
+  //#unroll j LANES
+  let d_${r}_${u}_${t}_${j} = rel_d[(${r}u * L + query_${u}) * L + min(${t}u * $SGu + ${j}u, L - 1u)];
   //#end
   //#end
-  let column = min(lane, L - 1u);
+  //#end
+  //#end
+  //#unroll t PARTS
+  let column_${t} = min(${t}u * $SGu + lane, L - 1u);
+  //#end
   for (var kd = 0u; kd < row.r0; kd++) {
     //#unroll r ROWS
-    let h_${r} = rel_h[(${r}u * L + kd) * L + column];
+    //#unroll t PARTS
+    let h_${r}_${t} = rel_h[(${r}u * L + kd) * L + column_${t}];
+    //#end
     //#end
     for (var kh = 0u; kh < row.r1; kh++) {
-      let k_at = (row.window_token + (kd * p.grid_h + kh) * p.grid_w + query) * 3u * c4 + c4 + head;
+      let keys = row.window_token + (kd * p.grid_h + kh) * p.grid_w;
+      //#unroll t PARTS
+      let k_at_${t} = (keys + query_${t}) * 3u * c4 + c4 + head;
       //#unroll r ROWS
-      //#unroll j KEYS
-      var s_${r}_${j} = 0.0;
+      //#unroll u PARTS
+      //#unroll j LANES
+      var s_${r}_${u}_${t}_${j} = 0.0;
+      //#end
       //#end
       //#end
       //#unroll x HD4
       {
-        let k = qkv[k_at + ${x}u];
-        //#unroll j KEYS
+        let k = qkv[k_at_${t} + ${x}u];
+        //#unroll j LANES
         {
           let one = subgroupBroadcast(k, ${j}u);
           //#unroll r ROWS
-          s_${r}_${j} = dot4(q_${r}_${x}, one, s_${r}_${j});
+          //#unroll u PARTS
+          s_${r}_${u}_${t}_${j} = dot4(q_${r}_${u}_${x}, one, s_${r}_${u}_${t}_${j});
+          //#end
           //#end
         }
         //#end
       }
       //#end
+      //#end
       //#unroll r ROWS
-      let hw_${r} = h_${r} + rel_w[(${r}u * L + kh) * L + column];
-      var higher_${r} = top_${r};
-      //#unroll j KEYS
-      s_${r}_${j} = fma(p.scale, s_${r}_${j}, d_${r}_${j} + subgroupBroadcast(hw_${r}, ${j}u));
+      //#unroll t PARTS
+      let hw_${r}_${t} = h_${r}_${t} + rel_w[(${r}u * L + kh) * L + column_${t}];
+      //#end
+      //#unroll u PARTS
+      var higher_${r}_${u} = top_${r}_${u};
+      //#unroll t PARTS
+      //#unroll j LANES
+      s_${r}_${u}_${t}_${j} = fma(p.scale, s_${r}_${u}_${t}_${j}, d_${r}_${u}_${t}_${j} + subgroupBroadcast(hw_${r}_${t}, ${j}u));
       //#if RAGGED
-      s_${r}_${j} = select(LOWEST, s_${r}_${j}, ${j}u < row.r2);
+      s_${r}_${u}_${t}_${j} = select(LOWEST, s_${r}_${u}_${t}_${j}, ${t}u * $SGu + ${j}u < row.r2);
       //#end
-      higher_${r} = max(higher_${r}, s_${r}_${j});
+      higher_${r}_${u} = max(higher_${r}_${u}, s_${r}_${u}_${t}_${j});
       //#end
-      let factor_${r} = exp(top_${r} - higher_${r});
-      top_${r} = higher_${r};
-      sum_${r} *= factor_${r};
-      //#unroll j KEYS
-      let p_${r}_${j} = exp(s_${r}_${j} - top_${r});
-      sum_${r} += p_${r}_${j};
+      //#end
+      let factor_${r}_${u} = exp(top_${r}_${u} - higher_${r}_${u});
+      top_${r}_${u} = higher_${r}_${u};
+      sum_${r}_${u} *= factor_${r}_${u};
+      //#unroll t PARTS
+      //#unroll j LANES
+      let p_${r}_${u}_${t}_${j} = exp(s_${r}_${u}_${t}_${j} - top_${r}_${u});
+      sum_${r}_${u} += p_${r}_${u}_${t}_${j};
+      //#end
+      //#end
       //#end
       //#end
       //#unroll x HD4
+      //#unroll r ROWS
+      //#unroll u PARTS
+      acc_${r}_${u}_${x} *= factor_${r}_${u};
+      //#end
+      //#end
+      //#unroll t PARTS
       {
-        let v = qkv[k_at + c4 + ${x}u];
-        //#unroll r ROWS
-        acc_${r}_${x} *= factor_${r};
-        //#end
-        //#unroll j KEYS
+        let v = qkv[k_at_${t} + c4 + ${x}u];
+        //#unroll j LANES
         {
           let one = subgroupBroadcast(v, ${j}u);
           //#unroll r ROWS
-          acc_${r}_${x} = fma(vec4f(p_${r}_${j}), one, acc_${r}_${x});
+          //#unroll u PARTS
+          acc_${r}_${u}_${x} = fma(vec4f(p_${r}_${u}_${t}_${j}), one, acc_${r}_${u}_${x});
+          //#end
           //#end
         }
         //#end
       }
+      //#end
       //#end
     }
   }
   //#unroll r ROWS
-  if (lane < row.r2 && h_first + ${r}u < h_end) {
-    let at = (row.token + ${r}u * p.grid_w + lane) * c4 + head;
+  //#unroll u PARTS
+  if (${u}u * $SGu + lane < row.r2 && h_first + ${r}u < h_end) {
+    let at = (row.token + ${r}u * p.grid_w + ${u}u * $SGu + lane) * c4 + head;
     //#unroll x HD4
-    out[at + ${x}u] = acc_${r}_${x} / sum_${r};
+    out[at + ${x}u] = acc_${r}_${u}_${x} / sum_${r}_${u};
     //#end
   }
+  //#end
   //#end
 }

@@ -22,6 +22,8 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
     { name: 'a window larger than the grid', batch: 1, grid: [8, 8, 8], window: 14, heads: 2, headDim: 64 },
     { name: 'a different padding on each axis', batch: 1, grid: [4, 5, 7], window: 4, heads: 1, headDim: 12 },
     { name: 'head dim not a multiple of 4', batch: 1, grid: [5, 4, 3], window: 3, heads: 2, headDim: 6 },
+    { name: 'rows of 7', batch: 1, grid: [3, 3, 7], window: 7, heads: 1, headDim: 8 },
+    { name: 'rows of 13', batch: 1, grid: [2, 3, 13], window: 13, heads: 1, headDim: 8 },
     { name: 'rows longer than a query tile', batch: 1, grid: [2, 2, 18], window: 18, heads: 1, headDim: 8 },
   ];
   // Every variant; where a device or a shape has none of them, the test says so.

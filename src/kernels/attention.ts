@@ -126,6 +126,7 @@ function pairs(grid: readonly [number, number, number], edge: number): { scores:
   return { scores, rows };
 }
 
+export type AttentionKernel = 'attention' | 'attention_backward';
 export type WindowAttentionVariant = 'subgroup' | 'shared';
 
 /** Window edge, or the grid's in a global block. */
@@ -135,17 +136,24 @@ export const edgeOf = (spec: WindowAttentionSpec): number =>
 /** Head dims beyond this need more registers than the subgroup variants' unrolled code should have. */
 const WIDEST_HEAD = 128;
 
+/** Subgroups that a row of the forward variant may be longer than one by: its code grows with the square. */
+const MOST_PARTS = 2;
+
+/** Positions of a row of keys that are real somewhere. */
+const rowLength = (spec: WindowAttentionSpec): number => Math.min(edgeOf(spec), spec.grid[2]);
+
 /**
- * What there is for an encoder block's attention, forward and backward. `subgroup` gives a lane to each position of a
- * row, so a row must fit.
+ * What there is for an encoder block's attention, forward (`attention`) and backward (`attention_backward`). `subgroup` gives
+ * a lane to each position of a row: backward a row must fit, forward it may take two subgroups' worth.
  */
 export function windowAttentionVariants(
   caps: Capabilities,
   spec: WindowAttentionSpec,
+  kernel: AttentionKernel = 'attention',
 ): WindowAttentionVariant[] {
-  const { headDim, grid } = spec;
-  const row = Math.min(edgeOf(spec), grid[2]);
-  const fits = caps.subgroupSize > 0 && row <= caps.subgroupSize;
+  const { headDim } = spec;
+  const parts = kernel === 'attention' ? MOST_PARTS : 1;
+  const fits = caps.subgroupSize > 0 && rowLength(spec) <= parts * caps.subgroupSize;
   return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
 }
 
@@ -153,15 +161,15 @@ export function windowAttentionVariants(
 export function chooseWindowAttention(
   caps: Capabilities,
   spec: WindowAttentionSpec,
-  kernel: string,
+  kernel: AttentionKernel,
 ): WindowAttentionVariant {
-  const available = windowAttentionVariants(caps, spec);
+  const available = windowAttentionVariants(caps, spec, kernel);
   return forcedVariant(caps, kernel, available) ?? (caps.software ? available[0] : 'shared');
 }
 
 /** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
-const rowBytes = (edge: number, headDim: number, lanes: number): number =>
-  4 * (edge * headDim + 3 * edge * edge + 5 * edge + lanes) + 8 * 16;
+const rowBytes = (edge: number, headDim: number): number =>
+  4 * (edge * headDim + 3 * edge * edge + 6 * edge) + 8 * 16;
 
 /** vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load. */
 const ROW_REGISTERS = 32;
@@ -170,10 +178,10 @@ const ROW_REGISTERS = 32;
 function rowsPerSubgroup(caps: Capabilities, spec: WindowAttentionSpec): number {
   const edge = edgeOf(spec);
   const most = Math.min(edge, spec.grid[1]);
-  let rows = Math.max(1, Math.floor(ROW_REGISTERS / (spec.headDim / 4)));
+  const parts = ceilDiv(rowLength(spec), caps.subgroupSize);
+  let rows = Math.max(1, Math.floor(ROW_REGISTERS / (parts * (spec.headDim / 4))));
   rows = 2 ** Math.floor(Math.log2(Math.min(rows, 4, most)));
-  while (rows > 1 && rows * rowBytes(edge, spec.headDim, caps.subgroupSize) > caps.maxWorkgroupStorage)
-    rows /= 2;
+  while (rows > 1 && rows * rowBytes(edge, spec.headDim) > caps.maxWorkgroupStorage) rows /= 2;
   return rows;
 }
 
@@ -199,12 +207,11 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 
       L_L: edge * edge,
       PADDED: grid.some((n) => n % edge !== 0),
       RAGGED: grid[2] > edge && grid[2] % edge !== 0,
-      KEYS: Math.min(edge, grid[2]),
+      KEYS: rowLength(spec),
       SG: caps.subgroupSize,
       PART: [4, 2, 1].find((part) => (headDim / 4) % part === 0) ?? 1,
       ROWS: rows,
       ROWS_L: rows * edge,
-      ROWS_SG: rows * caps.subgroupSize,
       ROWS_L_L: rows * edge * edge,
       ROWS_L_HD4: (rows * edge * headDim) / 4,
       H_GROUPS: groups,
@@ -240,12 +247,19 @@ export function planWindowAttention<T>(
   };
   if (chooseWindowAttention(caps, spec, 'attention') === 'subgroup') {
     const rows = rowsPerSubgroup(caps, spec);
+    const row = rowLength(spec);
+    const parts = ceilDiv(row, caps.subgroupSize);
     const { defines, params, workgroups } = rowKernel(caps, spec, rows);
     const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
     return {
       kernel: 'attention',
       variant: `subgroup, ${rows} rows`,
-      shader: shader('attention_subgroup', defines),
+      shader: shader('attention_subgroup', {
+        ...defines,
+        PARTS: parts,
+        LANES: Math.min(row, caps.subgroupSize),
+        RAGGED: defines.RAGGED || (parts > 1 && row % caps.subgroupSize !== 0),
+      }),
       buffers: { qkv, qkv_bias: qkvBias, table_d: tableD, table_h: tableH, table_w: tableW, out },
       params,
       workgroups,
