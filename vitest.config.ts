@@ -12,6 +12,8 @@ const wgslAsText = {
 
 export default defineConfig({
   plugins: [wgslAsText],
+  // As tools/build.mjs does.
+  define: { __VERSION__: JSON.stringify(JSON.parse(readFileSync('package.json', 'utf8')).version) },
   test: {
     include: ['kernels-test/**/*.test.ts', 'src/**/*.test.ts'],
     // One GPU test file at a time: a software adapter uses every core already.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { matmulVariants } from '../../src/kernels/matmul.js';
+import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
 import {
   add,
   conv3d,
@@ -18,7 +18,8 @@ import { runGraph, testCapabilities } from '../support/run.js';
 
 /** Float32 sums against float64. */
 const TOLERANCE = 2e-6;
-const variants = matmulVariants(await testCapabilities());
+const caps = await testCapabilities();
+const variants = matmulVariants(caps);
 
 const force = (variant: string) => ({ force: { matmul: variant, conv3d: variant, conv_transpose: variant } });
 
@@ -175,6 +176,47 @@ describe.each(variants)('matmul, variant %s', (variant) => {
       });
     });
     expect(relativeL2(outputs.y, want)).toBeLessThan(TOLERANCE);
+  });
+});
+
+describe('every tile of every variant', () => {
+  // Fewer rows than a tile, ragged on both sides, and sums longer than a chunk.
+  const shapes = [
+    [5, 64, 40],
+    [33, 36, 20],
+    [70, 600, 132],
+    [130, 1030, 68],
+  ];
+  for (const [rows, k, n] of shapes) {
+    const { tunable } = planMatmul(caps, { rows, k, n }, { a: 'a', b: 'b', c: 'c' });
+    it.each(tunable?.candidates ?? [])(`${rows} × ${k} → ${n}: %s`, async (variant) => {
+      const x = randomTensor([rows, k], 1);
+      const w = randomTensor([n, k], 2);
+      const bias = randomTensor([n], 3);
+      const { outputs, program } = await runGraph(
+        (b) => {
+          const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+          b.graph.output('y', y);
+        },
+        { capabilities: { force: { matmul: variant } } },
+      );
+      expect(program.plan.calls.map((call) => call.variant)).toEqual([variant]);
+      expect(relativeL2(outputs.y, linear(x, w, bias).data)).toBeLessThan(TOLERANCE);
+    });
+  }
+
+  it('is reached by what was measured for the shape, and by nothing else', () => {
+    const spec = { rows: 64, k: 32, n: 64 };
+    const buffers = { a: 'a', b: 'b', c: 'c' };
+    const { tunable, variant } = planMatmul(caps, spec, buffers);
+    const other = tunable?.candidates.find((name) => name !== variant) as string;
+    const tuned = { [tunable?.key as string]: other };
+    expect(planMatmul({ ...caps, tuned }, spec, buffers).variant).toBe(other);
+    expect(planMatmul({ ...caps, tuned }, { ...spec, rows: 65 }, buffers).variant).toBe(variant);
+    const unknown = { [tunable?.key as string]: 'of another version' };
+    expect(planMatmul({ ...caps, tuned: unknown }, spec, buffers).variant).toBe(variant);
+    // What is forced counts more than what was measured.
+    expect(planMatmul({ ...caps, tuned, force: { matmul: variant } }, spec, buffers).variant).toBe(variant);
   });
 });
 

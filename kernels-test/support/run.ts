@@ -20,7 +20,7 @@ export async function testEngine(): Promise<Engine> {
 
 /** The device's capabilities, with variants forced or a feature withheld. */
 export async function testCapabilities(overrides: Partial<Capabilities> = {}): Promise<Capabilities> {
-  return { ...capabilitiesOf(await testGpu()), ...overrides };
+  return { ...capabilitiesOf({ gpu: await testGpu() }), ...overrides };
 }
 
 /** What a test's graph is built with: values become inputs and parameters as they are used. */

@@ -3,10 +3,12 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
-import type { AdapterChoice } from '../gpu/device.js';
+import type { AdapterChoice, AdapterReport } from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import { openDevice } from '../gpu/node/open.js';
+import { readTunedFile, tunedFile } from '../gpu/node/tuned.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
+import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 /** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
@@ -20,6 +22,8 @@ export interface DeviceOptions {
   limits: 'default' | 'raised';
   gateMode: RegionMode;
   variant: string[];
+  /** False: as the planner chooses, whatever was measured. */
+  tuned: boolean;
   quiet: boolean;
 }
 
@@ -45,6 +49,7 @@ export function deviceOptions(command: Command): Command {
       collect,
       [],
     )
+    .option('--no-tuned', 'ignore what tune measured on this adapter')
     .option('-q, --quiet', 'no progress', false);
 }
 
@@ -61,7 +66,7 @@ const VARIED = [
 ];
 
 /** `kernel=variant` options as a record. */
-export function variantsOf(options: DeviceOptions): Record<string, string> {
+export function variantsOf(options: Pick<DeviceOptions, 'variant'>): Record<string, string> {
   return Object.fromEntries(
     options.variant.map((text) => {
       const [kernel, variant, ...rest] = text.split('=');
@@ -84,6 +89,20 @@ export function variantsOf(options: DeviceOptions): Record<string, string> {
   );
 }
 
+/** What `tune` kept for this adapter; a table that is broken is said and passed over: it only makes things faster. */
+function keptChoices(adapter: AdapterReport): Record<string, string> | undefined {
+  const file = tunedFile(adapter, __VERSION__);
+  const text = file === undefined ? undefined : readTunedFile(file);
+  if (file === undefined || text === undefined) return undefined;
+  try {
+    const table = parseTunedTable(text, file);
+    return tableFits(table, adapter) ? choicesOf(table) : undefined;
+  } catch (error) {
+    process.stderr.write(`not used: ${error instanceof Error ? error.message : error}\n`);
+    return undefined;
+  }
+}
+
 /** Checks the device options and runs `work` on an engine that is disposed of afterwards. */
 export async function withEngine<R>(
   options: DeviceOptions,
@@ -98,7 +117,8 @@ export async function withEngine<R>(
   if (options.limits !== 'default' && options.limits !== 'raised') {
     throw new SgpSamError('bad-argument', `--limits '${options.limits}' is neither 'default' nor 'raised'`);
   }
-  const engine = new Engine(await openDevice({ adapter: options.adapter, limits: options.limits }));
+  const gpu = await openDevice({ adapter: options.adapter, limits: options.limits });
+  const engine = new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter));
   try {
     return await work(engine);
   } finally {

@@ -10,6 +10,7 @@ import { addPhantom } from './phantom.js';
 import { addProfile } from './profile.js';
 import { addSegment } from './segment.js';
 import { addTrain } from './train.js';
+import { addTune } from './tune.js';
 
 function build(): Command {
   const program = new Command('sgp-sam')
@@ -27,6 +28,7 @@ function build(): Command {
   addEval(program);
   addAblate(program);
   addProfile(program);
+  addTune(program);
   program
     .command('doctor')
     .description(

@@ -4,10 +4,8 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
-import type { Engine } from '../gpu/engine.js';
-import type { Program } from '../graph/program.js';
 import type { GateSetting } from '../graph/regions.js';
-import { configByName, type ModelConfig } from '../models/config.js';
+import { configByName } from '../models/config.js';
 import {
   compareText,
   measureCeilings,
@@ -20,8 +18,6 @@ import {
   shadersOf,
   traceOf,
 } from '../profiling/index.js';
-import { Model } from '../session/model.js';
-import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import {
   type DeviceOptions,
@@ -34,16 +30,12 @@ import {
   withEngine,
 } from './common.js';
 import { ProgressBars } from './progress.js';
-import { openChosenWeights, SHIPPED, weightsName } from './weights.js';
+import { SHIPPED } from './weights.js';
+import { prepareWork, WORK, type WorkOptions } from './work.js';
 
-const WORK = ['encode', 'decode', 'train'] as const;
-type Work = (typeof WORK)[number];
 const GATES: readonly GateSetting[] = ['auto', 'closed', 'open'];
 
-interface ProfileOptions extends DeviceOptions {
-  config?: string;
-  weights?: string;
-  train: string;
+interface ProfileOptions extends DeviceOptions, WorkOptions {
   gates: string;
   runs: string;
   top: string;
@@ -52,56 +44,6 @@ interface ProfileOptions extends DeviceOptions {
   html?: string;
   dumpWgsl?: string;
   compare?: string[];
-}
-
-/** A program ready to be profiled, and what to free afterwards. */
-interface Prepared {
-  readonly program: Program;
-  readonly model: string;
-  dispose(): void;
-}
-
-/** Values that are neither constant nor random: kernels must not be faster for zeros. */
-const waves = (count: number): Float32Array =>
-  Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.37));
-
-async function inference(engine: Engine, work: Work, options: ProfileOptions): Promise<Prepared> {
-  const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
-  const { source, config } = await openChosenWeights(choice);
-  let model: Model;
-  try {
-    model = await Model.load(engine, source, { config, variants: variantsOf(options) });
-  } finally {
-    await source.close();
-  }
-  for (const site of (model.config.sgpm?.sites ?? []).keys()) {
-    model.setGate(site, options.gates as GateSetting);
-  }
-  const { volume } = model.config;
-  await model.encode(waves(volume ** 3));
-  const name = options.config ?? `${weightsName(options)} (${model.config.name})`;
-  const dispose = () => model.dispose();
-  if (work === 'encode') return { program: model.encoderProgram, model: name, dispose };
-  const program = await model.decoderProgram(2, true);
-  const middle = volume / 2;
-  program.write('points', new Float32Array([middle, middle, middle, 1, 0, 0, 0, -1]));
-  program.write('mask', model.emptyMask());
-  return { program, model: name, dispose };
-}
-
-async function training(engine: Engine, config: ModelConfig, options: ProfileOptions): Promise<Prepared> {
-  const base = initialBase(config.sgpm ? 'sgp-zoom' : 'ft-zoom', config, 1);
-  const step = await TrainStep.create(engine, base.config, base.read, {
-    loss: losses.zoom,
-    trainable: matcher(options.train),
-    groups: [{ match: () => true, lr: 1e-4, weightDecay: 1e-4 }],
-    variants: variantsOf(options),
-  });
-  const { volume } = base.config;
-  const targets = Float32Array.from({ length: volume ** 3 }, (_, i) => Number(i % 97 < 3));
-  const at = [volume / 2, volume / 2, volume / 2] as const;
-  await step.run({ image: waves(volume ** 3), targets, points: [{ at, label: 1 }] }, 1);
-  return { program: step.lastProgram, model: config.name, dispose: () => step.dispose() };
 }
 
 /** One file per shader, numbered in the order of first use, with where it is used. */
@@ -152,15 +94,12 @@ async function profile(workText: string | undefined, options: ProfileOptions): P
     ['--html', options.html],
   ];
   for (const [option, path] of outputs) if (path !== undefined) requireWritableFolder(option, path);
-  const config = options.config === undefined ? undefined : configByName(options.config);
+  if (options.config !== undefined) configByName(options.config);
   variantsOf(options);
   const bars = new ProgressBars(options.quiet);
   await interruptible(async (signal) => {
     await withEngine(options, async (engine) => {
-      const prepared =
-        work === 'train'
-          ? await training(engine, config ?? configByName('sgp-small'), options)
-          : await inference(engine, work, options);
+      const prepared = await prepareWork(engine, work, options);
       try {
         const ceilings = await measureCeilings(engine);
         const result = await profileProgram(engine, prepared.program, {

@@ -16,6 +16,9 @@ const NAMES: Record<string, string> = {
   validate: 'validating',
   eval: 'segmenting',
   profile: 'profiling',
+  'tune encode': 'tuning encode',
+  'tune decode': 'tuning decode',
+  'tune train': 'tuning train',
 };
 
 export class ProgressBars {

@@ -22,7 +22,17 @@ export class Engine {
   /** Whoever waits, to be told of a loss. */
   private readonly waiting = new Set<() => void>();
 
-  constructor(readonly gpu: Gpu) {
+  /**
+   * Shape → kernel variant, as measured on this device (`src/profiling/tune.ts`): what planners read when a program is
+   * compiled. Nothing: they choose by rule.
+   */
+  tuned: Readonly<Record<string, string>> | undefined;
+
+  constructor(
+    readonly gpu: Gpu,
+    tuned?: Readonly<Record<string, string>>,
+  ) {
+    this.tuned = tuned;
     this.device = gpu.device;
     this.memory = new DeviceMemory(gpu.device);
     this.pipelines = new PipelineCache(gpu.device);

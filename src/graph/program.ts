@@ -114,11 +114,7 @@ export class Program {
    * @throws SgpSamError `adapter-limit` naming the tensor or shader that is too much for the device
    */
   static async compile(engine: Engine, graph: Graph, options: CompileOptions = {}): Promise<Program> {
-    const plan = planGraph(
-      graph,
-      options.capabilities ?? capabilitiesOf(engine.gpu),
-      options.placements?.keys(),
-    );
+    const plan = planGraph(graph, options.capabilities ?? capabilitiesOf(engine), options.placements?.keys());
     const program = new Program(engine, graph, plan, options);
     try {
       await engine.guarded(`preparing ${options.label ?? 'a program'}`, () => program.prepare());

@@ -1,6 +1,6 @@
 /** Planners of the encoder attention's backward passes (attention_backward_*.wgsl). */
 import { SgpSamError } from '../errors.js';
-import { chooseWindowAttention, edgeOf, rowKernel, type WindowAttentionSpec } from './attention.js';
+import { chooseBackward, edgeOf, rowKernel, type WindowAttentionSpec } from './attention.js';
 import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
 import { shader } from './shaders.js';
 
@@ -46,7 +46,7 @@ export function planAttentionRows<T>(
   buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; attended: T; dout: T; record: T },
 ): KernelCall<T> {
   const { edge, defines, params, workgroups } = rowKernel(caps, spec);
-  const variant = chooseWindowAttention(caps, spec, 'attention_backward');
+  const variant = chooseBackward(caps, spec);
   const floats =
     variant === 'subgroup'
       ? 2 * edge * spec.headDim + 6 * edge * edge + 9 * edge
@@ -83,7 +83,7 @@ export function planAttentionKeys<T>(
   buffers: { qkv: T; dout: T; record: T; dqkv: T },
 ): KernelCall<T> {
   const { edge, defines, params, workgroups } = rowKernel(caps, spec);
-  const variant = chooseWindowAttention(caps, spec, 'attention_backward');
+  const variant = chooseBackward(caps, spec);
   if (variant === 'shared') checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
   return {
     kernel: 'attention_backward',

@@ -1,6 +1,13 @@
 /** Planner of attention.wgsl: plain multi-head attention, and an encoder block's windowed or global one. */
 import { SgpSamError } from '../errors.js';
-import { type Capabilities, ceilDiv, forcedVariant, type KernelCall, type Workgroups } from './call.js';
+import {
+  type Capabilities,
+  ceilDiv,
+  chosenVariant,
+  forcedVariant,
+  type KernelCall,
+  type Workgroups,
+} from './call.js';
 import { shader } from './shaders.js';
 
 export interface AttentionSpec {
@@ -157,14 +164,10 @@ export function windowAttentionVariants(
   return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
 }
 
-/** CPU adapters have fast broadcasts and slow barriers; GPUs the opposite, and wider subgroups than rows. */
-export function chooseWindowAttention(
-  caps: Capabilities,
-  spec: WindowAttentionSpec,
-  kernel: AttentionKernel,
-): WindowAttentionVariant {
-  const available = windowAttentionVariants(caps, spec, kernel);
-  return forcedVariant(caps, kernel, available) ?? (caps.software ? available[0] : 'shared');
+/** The backward passes' variant: for the same reasons as forward. */
+export function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): WindowAttentionVariant {
+  const available = windowAttentionVariants(caps, spec, 'attention_backward');
+  return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? available[0] : 'shared');
 }
 
 /** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
@@ -174,15 +177,22 @@ const rowBytes = (edge: number, headDim: number): number =>
 /** vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load. */
 const ROW_REGISTERS = 32;
 
-/** Rows that a subgroup of the forward variant takes: as many as registers, workgroup memory and the window allow. */
-function rowsPerSubgroup(caps: Capabilities, spec: WindowAttentionSpec): number {
+/** Rows that a subgroup of the forward variant can take: workgroup memory and the window allow them. */
+function rowChoices(caps: Capabilities, spec: WindowAttentionSpec): number[] {
   const edge = edgeOf(spec);
   const most = Math.min(edge, spec.grid[1]);
+  return [1, 2, 4].filter(
+    (rows) => rows === 1 || (rows <= most && rows * rowBytes(edge, spec.headDim) <= caps.maxWorkgroupStorage),
+  );
+}
+
+/** And how many it takes untuned: as many as registers allow. */
+function usualRows(caps: Capabilities, spec: WindowAttentionSpec): number {
   const parts = ceilDiv(rowLength(spec), caps.subgroupSize);
-  let rows = Math.max(1, Math.floor(ROW_REGISTERS / (parts * (spec.headDim / 4))));
-  rows = 2 ** Math.floor(Math.log2(Math.min(rows, 4, most)));
-  while (rows > 1 && rows * rowBytes(edge, spec.headDim) > caps.maxWorkgroupStorage) rows /= 2;
-  return rows;
+  const most = ROW_REGISTERS / (parts * (spec.headDim / 4));
+  return rowChoices(caps, spec)
+    .filter((rows) => rows === 1 || rows <= most)
+    .at(-1) as number;
 }
 
 /**
@@ -230,6 +240,15 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 
   };
 }
 
+/** The forward variants for a shape by their full names: `subgroup-2` takes two rows. */
+export function windowAttentionCandidates(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+): (`subgroup-${number}` | 'shared')[] {
+  if (!windowAttentionVariants(caps, spec).includes('subgroup')) return ['shared'];
+  return [...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), 'shared'];
+}
+
 /** An encoder block's attention on qkv (B, D, H, W, 3·C), relative position and padding included; out (B, D, H, W, C). */
 export function planWindowAttention<T>(
   caps: Capabilities,
@@ -245,15 +264,29 @@ export function planWindowAttention<T>(
     flops: batch * heads * headDim * (4 * work.scores + 6 * work.rows * edge * edge),
     bytes: 4 * batch * width * 4 * grid[0] * grid[1] * grid[2],
   };
-  if (chooseWindowAttention(caps, spec, 'attention') === 'subgroup') {
-    const rows = rowsPerSubgroup(caps, spec);
+  const tunable = {
+    key: `attention ${batch}x${grid.join('x')} heads ${heads}x${headDim} window ${spec.window}`,
+    candidates: windowAttentionCandidates(caps, spec),
+  };
+  const forced = caps.force?.attention;
+  // CPU adapters have fast broadcasts and slow barriers; GPUs the opposite, and wider subgroups than rows.
+  const subgroups = tunable.candidates.length > 1;
+  const wanted = subgroups && (forced === 'subgroup' || caps.software);
+  const variant = chosenVariant(
+    caps,
+    'attention',
+    tunable,
+    wanted ? `subgroup-${usualRows(caps, spec)}` : 'shared',
+  );
+  if (variant !== 'shared') {
+    const rows = Number(variant.split('-')[1]);
     const row = rowLength(spec);
     const parts = ceilDiv(row, caps.subgroupSize);
     const { defines, params, workgroups } = rowKernel(caps, spec, rows);
     const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
     return {
       kernel: 'attention',
-      variant: `subgroup, ${rows} rows`,
+      variant,
       shader: shader('attention_subgroup', {
         ...defines,
         PARTS: parts,
@@ -264,6 +297,7 @@ export function planWindowAttention<T>(
       params,
       workgroups,
       cost,
+      tunable,
     };
   }
   const padded = grid.some((n) => n % edge !== 0);

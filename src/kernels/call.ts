@@ -14,6 +14,8 @@ export interface Capabilities {
   readonly maxWorkgroups: number;
   /** Kernel family → variant name, to overrule the planner. */
   readonly force?: Readonly<Record<string, string>>;
+  /** Shape ({@link Tunable.key}) → variant name, as measured on this device; a planner's own choice where there is none. */
+  readonly tuned?: Readonly<Record<string, string>>;
 }
 
 export interface Cost {
@@ -37,8 +39,18 @@ export interface KernelCall<T> {
   readonly params: Readonly<Record<string, number>>;
   readonly workgroups: Workgroups;
   readonly cost: Cost;
+  /** What else it could have been, for the tuner. */
+  readonly tunable?: Tunable;
   /** In a conditional region: how the gate scales this dispatch by what is open (SPEC B1). */
   readonly scaling?: RegionScaling;
+}
+
+/** A choice between variants that depends on the shape and the device. */
+export interface Tunable {
+  /** Kernel and shape, for instance `matmul 512x768x3072`. */
+  readonly key: string;
+  /** Names of the variants that serve the shape on this device. */
+  readonly candidates: readonly string[];
 }
 
 /**
@@ -70,8 +82,11 @@ export function spread(count: number, caps: Capabilities): Workgroups {
   return [ceilDiv(count, y), y, 1];
 }
 
-/** What planners may know of an open device. */
-export function capabilitiesOf(gpu: Gpu, force: Readonly<Record<string, string>> = {}): Capabilities {
+/** What planners may know of an open device, and of what was measured on it. */
+export function capabilitiesOf(
+  { gpu, tuned }: { readonly gpu: Gpu; readonly tuned?: Readonly<Record<string, string>> | undefined },
+  force: Readonly<Record<string, string>> = {},
+): Capabilities {
   const { subgroups, subgroupMinSize, subgroupMaxSize } = gpu.tier;
   return {
     software: gpu.adapter.kind === 'software',
@@ -80,25 +95,48 @@ export function capabilitiesOf(gpu: Gpu, force: Readonly<Record<string, string>>
     maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroups: gpu.limits.maxComputeWorkgroupsPerDimension,
     force,
+    ...(tuned ? { tuned } : {}),
   };
 }
 
+/** The family of a variant's name: `subgroup` of `subgroup-32x1`. */
+export const familyOf = (variant: string): string => variant.split('-', 1)[0] as string;
+
 /**
- * The variant that the caller forces for `kernel`, if any.
+ * The variant that the caller forces for `kernel`, if any: by its full name, or by its family's, which is then served by
+ * `usual` if that is of it, else by the first candidate.
  * @throws SgpSamError `bad-argument` listing what there is on this device
  */
 export function forcedVariant<V extends string>(
   caps: Capabilities,
   kernel: string,
   available: readonly V[],
+  usual?: V,
 ): V | undefined {
   const forced = caps.force?.[kernel];
   if (forced === undefined) return undefined;
-  const variant = available.find((v) => v === forced);
+  const variant =
+    available.find((v) => v === forced) ??
+    (usual !== undefined && familyOf(usual) === forced
+      ? usual
+      : available.find((v) => familyOf(v) === forced));
   if (variant) return variant;
   throw new SgpSamError(
     'bad-argument',
     `${kernel} has no variant '${forced}' on this device`,
-    `Available: ${available.join(', ')}.`,
+    `Available: ${[...new Set([...available.map(familyOf), ...available])].join(', ')}.`,
   );
+}
+
+/** The variant for a shape: forced, else as measured on this device, else `usual`. */
+export function chosenVariant<V extends string>(
+  caps: Capabilities,
+  kernel: string,
+  { key, candidates }: { readonly key: string; readonly candidates: readonly V[] },
+  usual: V,
+): V {
+  const forced = forcedVariant(caps, kernel, candidates, usual);
+  if (forced !== undefined) return forced;
+  const measured = caps.tuned?.[key];
+  return candidates.find((v) => v === measured) ?? usual;
 }

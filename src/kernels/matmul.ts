@@ -7,7 +7,7 @@ import {
   type Capabilities,
   type Cost,
   ceilDiv,
-  forcedVariant,
+  chosenVariant,
   gridParams,
   type KernelCall,
   type RegionScaling,
@@ -15,7 +15,9 @@ import {
 import { shader } from './shaders.js';
 
 export type Activation = 'none' | 'gelu' | 'relu';
-export type MatmulVariant = 'subgroup' | 'register' | 'tiled';
+/** Families; exact names add the tile: `subgroup-32x1` (rows, vec4 columns a lane), `register-8` (rows an invocation). */
+export type MatmulFamily = 'subgroup' | 'register' | 'tiled';
+export type MatmulVariant = `subgroup-${number}x${number}` | `register-${number}` | 'tiled';
 
 /** A gathered from a channels-last volume. Lengths in voxels; `inner` is what is contiguous at one tap. */
 export interface ConvGeometry {
@@ -71,33 +73,63 @@ function gather(conv: ConvGeometry): { taps: number; inner: number; kernelW: num
   return { taps: kernel ** 3, inner: channels, kernelW: kernel };
 }
 
-export function matmulVariants(caps: Capabilities): MatmulVariant[] {
+/** The families this device has. */
+export function matmulVariants(caps: Capabilities): MatmulFamily[] {
   // A row per lane: wider subgroups would take more registers and workgroup memory than there are.
   const sizes = [4, 8, 16, 32];
   return sizes.includes(caps.subgroupSize) ? ['subgroup', 'register', 'tiled'] : ['register', 'tiled'];
 }
 
 /**
- * Rows per lane and vec4 columns per lane of the subgroup variant. Measured on 512×768×3072 (bench/README.md): lavapipe is
- * fastest with 32 rows and one vec4 (more spill), SwiftShader, whose loads are dearest, with 32 rows and two.
+ * The subgroup variant's tile untuned. Measured on 512×768×3072 (bench/README.md): lavapipe is fastest with 32 rows and one
+ * vec4 of columns a lane (more spill), SwiftShader, whose loads are dearest, with 32 rows and two.
  */
-function subgroupTile(size: number, rows: number, n: number): { perLane: number; columns: number } {
-  const most = size <= 8 ? 32 : Math.max(16, size);
+function subgroupTile(size: number, rows: number, n: number): MatmulVariant {
+  let tm = size <= 8 ? 32 : Math.max(16, size);
   // No more rows than there are, in powers of two of the subgroup.
-  let perLane = Math.max(1, most / size);
-  while (perLane > 1 && (perLane / 2) * size >= rows) perLane /= 2;
-  const columns = size <= 4 && perLane * size >= 16 && n >= 2 * 4 * size ? 2 : 1;
-  return { perLane, columns };
+  while (tm > size && tm / 2 >= rows) tm /= 2;
+  const columns = size <= 4 && tm >= 16 && n >= 2 * 4 * size ? 2 : 1;
+  return `subgroup-${tm}x${columns}`;
+}
+
+/** Variants for a shape, those that waste most of a tile left out. */
+function candidatesFor({ rows, n }: MatmulSpec, caps: Capabilities): MatmulVariant[] {
+  const size = caps.subgroupSize;
+  const candidates: MatmulVariant[] = [];
+  if (matmulVariants(caps).includes('subgroup')) {
+    for (const tm of [size, 2 * size, 4 * size, 8 * size]) {
+      if (tm > 32 || (tm > size && tm / 2 >= rows)) continue;
+      candidates.push(`subgroup-${tm}x1`);
+      if (tm * 2 * size * 16 <= caps.maxWorkgroupStorage && n >= 2 * 4 * size)
+        candidates.push(`subgroup-${tm}x2`);
+    }
+  }
+  return [...candidates, 'register-4', 'register-8', 'tiled'];
 }
 
 /** GPUs want shared-memory tiles; CPU adapters, where barriers and loads are dear, want neither. */
-function chooseVariant(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
-  const available = matmulVariants(caps);
-  const forced = forcedVariant(caps, spec.kernel ?? 'matmul', available);
-  if (forced) return forced;
-  if (caps.software) return available[0];
+function usualVariant({ rows, n }: MatmulSpec, caps: Capabilities): MatmulVariant {
+  const register: MatmulVariant = rows >= 64 ? 'register-8' : 'register-4';
+  if (caps.software) {
+    const subgroups = matmulVariants(caps).includes('subgroup');
+    return subgroups ? subgroupTile(caps.subgroupSize, rows, n) : register;
+  }
   // A tile of 64 × 64 is wasted on a few rows (the decoder's tokens).
-  return spec.rows >= 32 && spec.n >= 32 ? 'tiled' : 'register';
+  return rows >= 32 && n >= 32 ? 'tiled' : register;
+}
+
+/** A family forced by name is served by the tile it would have untuned. */
+function usualOf(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
+  const family = caps.force?.[spec.kernel ?? 'matmul'];
+  if (family === 'subgroup') return subgroupTile(caps.subgroupSize, spec.rows, spec.n);
+  if (family === 'register') return spec.rows >= 64 ? 'register-8' : 'register-4';
+  return usualVariant(spec, caps);
+}
+
+function keyOf({ kernel = 'matmul', rows, n, k, conv, scatter }: MatmulSpec): string {
+  const shape = `${kernel} ${rows}x${k}x${n}`;
+  if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
+  return scatter ? `${shape} scattered` : shape;
 }
 
 /**
@@ -119,7 +151,9 @@ export function planMatmul<T>(
   const rowStride = conv ? (kernelW === 1 ? conv.input[2] : conv.channels) : inner;
   const aScalar = inner % 4 !== 0 || rowStride % 4 !== 0 || (kernelW === 1 && conv && conv.stride % 4 !== 0);
   const nScalar = n % 4 !== 0 || ldc % 4 !== 0 || cOffset % 4 !== 0 || biasSize % 4 !== 0;
-  const variant = chooseVariant(spec, caps);
+  const tunable = { key: keyOf(spec), candidates: candidatesFor(spec, caps) };
+  const variant = chosenVariant(caps, spec.kernel ?? 'matmul', tunable, usualOf(spec, caps));
+  const [family, tileText = ''] = variant.split('-') as [MatmulFamily, string?];
 
   const defines: Record<string, number | boolean> = {
     A_SCALAR: Boolean(aScalar),
@@ -134,21 +168,21 @@ export function planMatmul<T>(
     CHUNK,
   };
   let tile: [number, number];
-  if (variant === 'subgroup') {
+  if (family === 'subgroup') {
     const size = caps.subgroupSize;
-    const { perLane, columns } = subgroupTile(size, rows, n);
+    const [tm, columns] = tileText.split('x').map(Number) as [number, number];
     Object.assign(defines, {
       SG: size,
-      PER_LANE: perLane,
-      TM: perLane * size,
+      PER_LANE: tm / size,
+      TM: tm,
       COLS: columns,
       CHUNK: SUBGROUP_CHUNK,
       LONG: spec.k > SUBGROUP_CHUNK,
-      PARTIAL: perLane * size * columns * size,
+      PARTIAL: tm * columns * size,
     });
-    tile = [size * 4 * columns, perLane * size];
-  } else if (variant === 'register') {
-    const tm = rows >= 64 ? 8 : 4;
+    tile = [size * 4 * columns, tm];
+  } else if (family === 'register') {
+    const tm = Number(tileText);
     const [x, y] = [8, 8];
     Object.assign(defines, { WGX: x, WGY: y, TM: tm });
     tile = [x * 4, y * tm];
@@ -175,7 +209,7 @@ export function planMatmul<T>(
   return {
     kernel: spec.kernel ?? 'matmul',
     variant,
-    shader: shader(`matmul_${variant}`, defines),
+    shader: shader(`matmul_${family}`, defines),
     buffers: used,
     params: {
       rows,
@@ -200,6 +234,7 @@ export function planMatmul<T>(
     },
     workgroups: [ceilDiv(n, tile[0]), ceilDiv(rows, tile[1]), samples],
     cost,
+    tunable,
     ...scaling,
   };
 }

@@ -1,5 +1,5 @@
 /** Planners of the memory-bound kernels: LayerNorm, elementwise, copies, means, the NaN count. */
-import { type Capabilities, ceilDiv, forcedVariant, type KernelCall, spread } from './call.js';
+import { type Capabilities, ceilDiv, chosenVariant, type KernelCall, spread } from './call.js';
 import type { Activation } from './matmul.js';
 import { shader } from './shaders.js';
 
@@ -25,8 +25,9 @@ export function planLayerNorm<T>(
 ): KernelCall<T> {
   const { rows, channels, region } = spec;
   const variants = ['row-per-invocation', 'row-per-workgroup'] as const;
-  const variant =
-    forcedVariant(caps, 'layer_norm', variants) ?? variants[caps.software || channels <= 64 ? 0 : 1];
+  const tunable = { key: `layer_norm ${rows}x${channels}`, candidates: variants };
+  const usual = variants[caps.software || channels <= 64 ? 0 : 1];
+  const variant = chosenVariant(caps, 'layer_norm', tunable, usual);
   const perInvocation = variant === variants[0];
   const [x, y] = spread(perInvocation ? ceilDiv(rows, THREADS) : rows, caps);
   const samples = region?.samples ?? 1;
@@ -48,6 +49,7 @@ export function planLayerNorm<T>(
     params: { rows, channels, eps: spec.eps, grid_x: x, counter: region?.counter ?? 0 },
     workgroups: [x, y, samples],
     cost: { flops: 8 * samples * rows * channels, bytes: 8 * samples * rows * channels },
+    tunable,
     ...(region ? { scaling: {} } : {}),
   };
 }

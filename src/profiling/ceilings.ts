@@ -68,7 +68,7 @@ async function copyCeiling(engine: Engine): Promise<number> {
   const buffers = ['from', 'to'].map((name) => engine.memory.allocate(name, size, GPUBufferUsage.STORAGE));
   try {
     const [x, y] = buffers.map((buffer) => ({ buffer, offset: 0, size })) as [BufferSlice, BufferSlice];
-    const call = planStream(capabilitiesOf(engine.gpu), size / 4, { x, y });
+    const call = planStream(capabilitiesOf(engine), size / 4, { x, y });
     return call.cost.bytes / 1e6 / (await timeCall(engine, call, 5));
   } finally {
     for (const buffer of buffers) engine.memory.free(buffer);

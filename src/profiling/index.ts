@@ -13,3 +13,15 @@ export {
 } from './profile.js';
 export { profileText } from './text.js';
 export { markDevTools, traceOf } from './trace.js';
+export {
+  type CompileWith,
+  choicesOf,
+  parseTunedTable,
+  type TunedEntries,
+  type TunedEntry,
+  type TunedTable,
+  type TuneOptions,
+  tableFits,
+  tunedTable,
+  tuneProgram,
+} from './tune.js';

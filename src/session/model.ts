@@ -127,7 +127,7 @@ export class Model {
     owned: ParameterStore | undefined,
     options: ModelOptions,
   ): Promise<Model> {
-    const capabilities = capabilitiesOf(engine.gpu, options.variants);
+    const capabilities = capabilitiesOf(engine, options.variants);
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
     const encoder = await Program.compile(engine, graph, {
       parameters,

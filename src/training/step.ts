@@ -168,7 +168,7 @@ export class TrainStep {
   private async program(points: number): Promise<Program> {
     let program = this.programs.get(points);
     if (!program) {
-      const capabilities = capabilitiesOf(this.engine.gpu, this.options.variants);
+      const capabilities = capabilitiesOf(this.engine, this.options.variants);
       const { graph } = trainingGraph(this.config, { ...this.options, points, mask: true });
       const { optimizer, results, accumulate } = this;
       const loss = { buffer: results.buffer, offset: lossOffset(this.engine), size: LOSS_BYTES };
@@ -186,7 +186,7 @@ export class TrainStep {
 
   /** With accumulation: the update alone, which is the same however many points a sample has. */
   private async updateProgram(): Promise<Program> {
-    const capabilities = capabilitiesOf(this.engine.gpu, this.options.variants);
+    const capabilities = capabilitiesOf(this.engine, this.options.variants);
     this.update ??= await Program.compile(this.engine, new Graph(), {
       epilogue: this.optimizer.calls(capabilities),
       capabilities,

@@ -1,0 +1,115 @@
+/** `tune`: measures which kernel variant serves each shape best on this adapter, and keeps that for later commands. */
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import { adapterLine } from '../gpu/device.js';
+import { tunedFile, writeTunedFile } from '../gpu/node/tuned.js';
+import { configByName } from '../models/config.js';
+import {
+  measureCeilings,
+  type TunedEntries,
+  type TunedEntry,
+  tunedTable,
+  tuneProgram,
+} from '../profiling/index.js';
+import { columns } from '../profiling/text.js';
+import { writeFileAtomic } from '../volumes/nifti.node.js';
+import {
+  type DeviceOptions,
+  deviceOptions,
+  interruptible,
+  oneOf,
+  requireWritableFolder,
+  wholeOf,
+  withEngine,
+} from './common.js';
+import { ProgressBars } from './progress.js';
+import { type PreparedWork, prepareWork, WORK, type WorkOptions } from './work.js';
+
+interface TuneOptions extends DeviceOptions, WorkOptions {
+  runs: string;
+  work: string;
+  output?: string;
+}
+
+const faster = ({ ms, usualMs }: TunedEntry): number => (ms > 0 ? usualMs / ms : 1);
+
+function tableText(entries: TunedEntries): string {
+  const rows = Object.entries(entries).sort(([, a], [, b]) => faster(b) - faster(a));
+  return columns([
+    ['shape', 'untuned', 'ms', 'tuned', 'ms', 'faster'],
+    ...rows.map(([key, entry]) => [
+      key,
+      entry.usual,
+      entry.usualMs.toFixed(3),
+      entry.variant,
+      entry.ms.toFixed(3),
+      `${faster(entry).toFixed(2)}×`,
+    ]),
+  ]);
+}
+
+async function tune(options: TuneOptions): Promise<void> {
+  const runs = wholeOf('--runs', options.runs);
+  const works = options.work.split(',').map((text) => oneOf('--work', text.trim(), WORK));
+  if (options.variant.length > 0)
+    throw new SgpSamError('bad-argument', 'tune measures variants: --variant has no place here');
+  if (options.config !== undefined) configByName(options.config);
+  if (options.output !== undefined) requireWritableFolder('--output', options.output);
+  const bars = new ProgressBars(options.quiet);
+  await interruptible(async (signal) => {
+    await withEngine({ ...options, tuned: false }, async (engine) => {
+      let entries: TunedEntries = {};
+      const ceilings = await measureCeilings(engine);
+      for (const work of works) {
+        let prepared: PreparedWork | undefined;
+        try {
+          const measured = await tuneProgram(
+            async (tuned) => {
+              prepared?.dispose();
+              engine.tuned = tuned;
+              prepared = await prepareWork(engine, work, options);
+              return prepared.program;
+            },
+            {
+              runs,
+              ceilings,
+              signal,
+              progress: (done, total) => bars.report({ stage: `tune ${work}`, done, total }),
+            },
+          );
+          entries = { ...entries, ...measured };
+        } finally {
+          bars.finish();
+          prepared?.dispose();
+        }
+      }
+      const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
+      const file = options.output ?? tunedFile(engine.gpu.adapter, __VERSION__);
+      process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
+      if (file === undefined) {
+        process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
+        return;
+      }
+      if (options.output === undefined) writeTunedFile(file, text);
+      else await writeFileAtomic(file, new TextEncoder().encode(text));
+      process.stdout.write(`wrote ${file}\n`);
+    });
+  });
+}
+
+export function addTune(program: Command): void {
+  const command = program
+    .command('tune')
+    .description(
+      'measure which kernel variant serves each shape best on this adapter, and keep it for later commands on it',
+    )
+    .option(
+      '--config <name>',
+      'the configuration whose shapes are measured; default: that of the shipped weights',
+    )
+    .option('--work <list>', `of what: ${WORK.join(', ')}, separated by commas`, 'encode,decode')
+    .option('--train <patterns>', 'of train: what is trained', 'sgpm.*,mask_decoder.*')
+    .option('--runs <n>', 'timed runs of a candidate that is not given up at once', '3')
+    .option('-o, --output <t.json>', 'write the table there instead of to where later commands look');
+  deviceOptions(command).action(tune);
+}

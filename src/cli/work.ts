@@ -1,0 +1,85 @@
+/** What `profile` and `tune` run: an encode, a decode or a training step, ready to go. */
+import type { Engine } from '../gpu/engine.js';
+import type { Program } from '../graph/program.js';
+import type { GateSetting } from '../graph/regions.js';
+import { configByName, type ModelConfig } from '../models/config.js';
+import { Model } from '../session/model.js';
+import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
+import { type DeviceOptions, variantsOf } from './common.js';
+import { openChosenWeights, weightsName } from './weights.js';
+
+export const WORK = ['encode', 'decode', 'train'] as const;
+export type Work = (typeof WORK)[number];
+
+export interface WorkOptions {
+  /** A configuration, with formula weights. */
+  config?: string;
+  /** Or a file; the shipped weights if neither is given. */
+  weights?: string;
+  /** What a training step trains: names with * and commas. */
+  train: string;
+  gates?: string;
+}
+
+type PreparedOptions = WorkOptions & Pick<DeviceOptions, 'variant'>;
+
+/** A program ready to be profiled, and what to free afterwards. */
+export interface PreparedWork {
+  readonly program: Program;
+  readonly model: string;
+  dispose(): void;
+}
+
+/** Values that are neither constant nor random: kernels must not be faster for zeros. */
+const waves = (count: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.37));
+
+async function inference(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
+  const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
+  const { source, config } = await openChosenWeights(choice);
+  let model: Model;
+  try {
+    model = await Model.load(engine, source, { config, variants: variantsOf(options) });
+  } finally {
+    await source.close();
+  }
+  for (const site of (model.config.sgpm?.sites ?? []).keys()) {
+    model.setGate(site, (options.gates ?? 'auto') as GateSetting);
+  }
+  const { volume } = model.config;
+  await model.encode(waves(volume ** 3));
+  const name = options.config ?? `${weightsName(options)} (${model.config.name})`;
+  const dispose = () => model.dispose();
+  if (work === 'encode') return { program: model.encoderProgram, model: name, dispose };
+  const program = await model.decoderProgram(2, true);
+  const middle = volume / 2;
+  program.write('points', new Float32Array([middle, middle, middle, 1, 0, 0, 0, -1]));
+  program.write('mask', model.emptyMask());
+  return { program, model: name, dispose };
+}
+
+async function training(
+  engine: Engine,
+  config: ModelConfig,
+  options: PreparedOptions,
+): Promise<PreparedWork> {
+  const base = initialBase(config.sgpm ? 'sgp-zoom' : 'ft-zoom', config, 1);
+  const step = await TrainStep.create(engine, base.config, base.read, {
+    loss: losses.zoom,
+    trainable: matcher(options.train),
+    groups: [{ match: () => true, lr: 1e-4, weightDecay: 1e-4 }],
+    variants: variantsOf(options),
+  });
+  const { volume } = base.config;
+  const targets = Float32Array.from({ length: volume ** 3 }, (_, i) => Number(i % 97 < 3));
+  const at = [volume / 2, volume / 2, volume / 2] as const;
+  await step.run({ image: waves(volume ** 3), targets, points: [{ at, label: 1 }] }, 1);
+  return { program: step.lastProgram, model: config.name, dispose: () => step.dispose() };
+}
+
+/** Loads or makes the model, runs what comes before, and writes the program's inputs. */
+export function prepareWork(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
+  return work === 'train'
+    ? training(engine, configByName(options.config ?? 'sgp-small'), options)
+    : inference(engine, work, options);
+}

@@ -1,0 +1,40 @@
+/** Where tuned tables are kept between processes: a file per adapter, driver and engine version. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { AdapterReport } from '../device.js';
+
+/** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
+function folder(): string | undefined {
+  const chosen = process.env.SGP_SAM_TUNED;
+  if (chosen === 'off') return undefined;
+  return chosen || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sgp-sam', 'tuned');
+}
+
+/** The file for an adapter and this version; undefined where none is to be kept. */
+export function tunedFile(adapter: AdapterReport, version: string): string | undefined {
+  const at = folder();
+  if (at === undefined) return undefined;
+  const { vendor, architecture, device, description } = adapter;
+  const text = [vendor, architecture, device, description, version].join('\n');
+  const name = (description || device || 'adapter').replace(/[^\w.]+/g, '-').slice(0, 40);
+  return join(at, `${name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.json`);
+}
+
+/** Its text; undefined where there is none. */
+export function readTunedFile(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
+/** Writes it beside and renames it: no reader sees half of it. */
+export function writeTunedFile(file: string, text: string): void {
+  mkdirSync(join(file, '..'), { recursive: true });
+  const beside = `${file}.${process.pid}.part`;
+  try {
+    writeFileSync(beside, text);
+    renameSync(beside, file);
+  } finally {
+    rmSync(beside, { force: true });
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * Tuning: which variant serves each shape best on this device, by measuring them in the programs that use them.
+ *
+ * In a sweep every shape that can choose takes its next candidate, all at once: the whole program is compiled and timed
+ * dispatch by dispatch, so as many sweeps as the shape with most candidates has measure everything, with the caches and
+ * neighbours that kernels have in real runs.
+ */
+import { checkAborted, SgpSamError } from '../errors.js';
+import type { AdapterReport } from '../gpu/device.js';
+import type { Engine } from '../gpu/engine.js';
+import type { Program } from '../graph/program.js';
+import { isJsonObject } from '../json.js';
+import type { Ceilings } from './ceilings.js';
+
+/** What was measured of one shape. */
+export interface TunedEntry {
+  /** The best. */
+  readonly variant: string;
+  readonly ms: number;
+  /** What the planner would have taken, and its time. */
+  readonly usual: string;
+  readonly usualMs: number;
+  /** Times of all that were measured; those given up early have that of their only run. */
+  readonly measured: Readonly<Record<string, number>>;
+}
+
+/** Shape (`Tunable.key`) → what was measured of it. */
+export type TunedEntries = Readonly<Record<string, TunedEntry>>;
+
+/** A table as it is kept: only for the adapter, driver and engine version that it was measured with. */
+export interface TunedTable {
+  readonly format: 'sgp-sam tuned 1';
+  readonly adapter: Pick<AdapterReport, 'vendor' | 'architecture' | 'device' | 'description'>;
+  readonly engineVersion: string;
+  /** ISO 8601. */
+  readonly date: string;
+  readonly entries: TunedEntries;
+}
+
+export interface TuneOptions {
+  /** Timed runs of each candidate that survives its first, default 3. */
+  readonly runs?: number;
+  readonly ceilings: Ceilings;
+  /** Told of sweeps. */
+  readonly progress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A candidate this much slower than the best in its first runs is not measured again. */
+const GIVEN_UP = 1.7;
+/** At this share of its roof a shape is settled: what is left to gain is not worth the measuring. */
+const SETTLED = 0.8;
+/** The planner's own choice is kept unless another is faster by more than noise. */
+const WORTHWHILE = 0.95;
+
+/** A program compiled with these choices, its inputs written. */
+export type CompileWith = (tuned: Readonly<Record<string, string>>) => Promise<Program>;
+
+interface Shape {
+  readonly candidates: readonly string[];
+  readonly usual: string;
+  /** The fastest so far, ms per call. */
+  readonly times: Map<string, number>;
+  settled: boolean;
+}
+
+/** Dispatch times by key, the sum over the dispatches that share one. */
+async function timesByKey(program: Program, runs: number, signal: AbortSignal | undefined) {
+  const { passes } = await program.profile({ runs, signal });
+  const sums = new Map<
+    string,
+    { ms: number; calls: number; flops: number; bytes: number; variant: string }
+  >();
+  program.dispatches.forEach(({ tunable, variant, cost }, i) => {
+    if (!tunable) return;
+    const sum = sums.get(tunable.key) ?? { ms: 0, calls: 0, flops: 0, bytes: 0, variant };
+    // The fastest: what else the machine does only makes it slower.
+    sum.ms += Math.min(...(passes[i]?.samples ?? [Number.NaN]));
+    sum.calls++;
+    sum.flops += cost.flops;
+    sum.bytes += cost.bytes;
+    sums.set(tunable.key, sum);
+  });
+  return sums;
+}
+
+/**
+ * Measures every shape of a program that has a choice.
+ * @param compile makes the program anew for each sweep; it is disposed of here
+ * @returns one entry per shape
+ */
+export async function tuneProgram(compile: CompileWith, options: TuneOptions): Promise<TunedEntries> {
+  const { runs = 3, ceilings, progress, signal } = options;
+  const shapes = new Map<string, Shape>();
+  const first = await compile({});
+  try {
+    for (const { tunable, variant } of first.dispatches) {
+      if (!tunable || tunable.candidates.length < 2) continue;
+      const { key, candidates } = tunable;
+      // The usual one first: it is the one to beat.
+      const order = [variant, ...candidates.filter((c) => c !== variant)];
+      shapes.set(key, { candidates: order, usual: variant, times: new Map(), settled: false });
+    }
+  } finally {
+    first.dispose();
+  }
+  const most = Math.max(0, ...[...shapes.values()].map(({ candidates }) => candidates.length));
+  const total = 2 * most;
+  const bestOf = ({ times, usual }: Shape): string =>
+    [...times].reduce((best, [name, ms]) => (ms < (times.get(best) ?? Infinity) ? name : best), usual);
+
+  for (let sweep = 0; sweep < total; sweep++) {
+    checkAborted(signal);
+    const again = sweep >= most;
+    const tuned: Record<string, string> = {};
+    let work = false;
+    for (const [key, shape] of shapes) {
+      const candidate = shape.candidates[sweep % most];
+      const best = bestOf(shape);
+      const wanted =
+        candidate !== undefined &&
+        !shape.settled &&
+        (!again ||
+          // Always measured again: all others are compared with it, and its first run came when nothing was warm.
+          candidate === shape.usual ||
+          (shape.times.get(candidate) ?? Infinity) <= GIVEN_UP * (shape.times.get(best) ?? 0));
+      tuned[key] = wanted ? candidate : best;
+      work ||= wanted;
+    }
+    progress?.(sweep, total);
+    if (!work) continue;
+    const program = await compile(tuned);
+    try {
+      // Drivers that compile late do it in a run that does not count.
+      await program.run();
+      for (const [key, sum] of await timesByKey(program, again ? runs : 2, signal)) {
+        const shape = shapes.get(key);
+        if (!shape || sum.variant !== shape.candidates[sweep % most]) continue;
+        const before = shape.times.get(sum.variant) ?? Infinity;
+        shape.times.set(sum.variant, Math.min(before, sum.ms / sum.calls));
+        const roof = Math.max(
+          sum.flops / 1e6 / sum.ms / ceilings.fmaGflops,
+          sum.bytes / 1e6 / sum.ms / ceilings.copyGBs,
+        );
+        if (roof >= SETTLED) shape.settled = true;
+      }
+    } finally {
+      program.dispose();
+    }
+  }
+  progress?.(total, total);
+  return Object.fromEntries(
+    [...shapes].map(([key, shape]) => {
+      const best = bestOf(shape);
+      const [ms, usualMs] = [shape.times.get(best) ?? 0, shape.times.get(shape.usual) ?? 0];
+      const variant = ms < WORTHWHILE * usualMs ? best : shape.usual;
+      const entry: TunedEntry = {
+        variant,
+        ms: variant === best ? ms : usualMs,
+        usual: shape.usual,
+        usualMs,
+        measured: Object.fromEntries(shape.times),
+      };
+      return [key, entry];
+    }),
+  );
+}
+
+/** The table to keep of what was measured on an engine's device. */
+export function tunedTable(engine: Engine, entries: TunedEntries): TunedTable {
+  const { vendor, architecture, device, description } = engine.gpu.adapter;
+  return {
+    format: 'sgp-sam tuned 1',
+    adapter: { vendor, architecture, device, description },
+    engineVersion: __VERSION__,
+    date: new Date().toISOString(),
+    entries,
+  };
+}
+
+/** What an `Engine` takes: shape → variant. */
+export const choicesOf = ({ entries }: TunedTable): Record<string, string> =>
+  Object.fromEntries(Object.entries(entries).map(([key, { variant }]) => [key, variant]));
+
+/** Whether a table was measured on this adapter, with this driver and this engine. */
+export function tableFits(table: TunedTable, adapter: AdapterReport): boolean {
+  const fields = ['vendor', 'architecture', 'device', 'description'] as const;
+  return table.engineVersion === __VERSION__ && fields.every((f) => table.adapter[f] === adapter[f]);
+}
+
+/**
+ * Reads a table back from its JSON.
+ * @param name of the file, for errors
+ * @throws SgpSamError `bad-file` naming the field
+ */
+export function parseTunedTable(text: string, name: string): TunedTable {
+  const mend = 'Measure anew: sgp-sam tune.';
+  const fail = (what: string) => new SgpSamError('bad-file', `${name}: ${what}`, mend);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new SgpSamError('bad-file', `${name} is not JSON`, mend, { cause });
+  }
+  if (!isJsonObject(value) || value.format !== 'sgp-sam tuned 1') throw fail('format is not a tuned table');
+  const { adapter, engineVersion, entries } = value;
+  if (typeof engineVersion !== 'string') throw fail('engineVersion is missing');
+  if (!isJsonObject(adapter)) throw fail('adapter is missing');
+  for (const field of ['vendor', 'architecture', 'device', 'description'] as const)
+    if (typeof adapter[field] !== 'string') throw fail(`adapter.${field} is missing`);
+  if (!isJsonObject(entries)) throw fail('entries is missing');
+  for (const [key, entry] of Object.entries(entries)) {
+    if (!isJsonObject(entry) || typeof entry.variant !== 'string')
+      throw fail(`entries['${key}'].variant is missing`);
+  }
+  return value as unknown as TunedTable;
+}
