@@ -82,7 +82,7 @@ function memoryChart({ dispatches }: Profile): string {
 }
 
 const single = (row: DispatchRow): GroupRow => ({
-  name: row.stage || '(optimiser)',
+  name: row.stage || '(no module)',
   calls: 1,
   ms: row.ms,
   flops: row.flops,
@@ -122,7 +122,7 @@ export function profileHtml(profile: Profile): string {
       table([
         ['stage', 'kernel (variant)', ...NAMES.slice(1), 'executions per timed pass'],
         ...costliest.map((row) => [
-          row.stage || '(optimiser)',
+          row.stage || '(no module)',
           kernelOf(row),
           ...cells(single(row), total, profile).slice(1),
           row.resolved ? String(row.inRow) : `${row.inRow}, below the clock`,

@@ -9,7 +9,7 @@ import type { Ceilings } from './ceilings.js';
 /** One dispatch. Times are medians over the runs, in ms. */
 export interface DispatchRow {
   readonly index: number;
-  /** The part of the model it belongs to, by the checkpoint's module names; empty for an optimiser's. */
+  /** The part of the model it belongs to, by the checkpoint's module names; empty for what belongs to none, such as an optimiser's. */
   readonly stage: string;
   readonly kernel: string;
   readonly variant: string;
@@ -202,7 +202,7 @@ export const kernelOf = (row: DispatchRow): string => `${row.kernel} (${row.vari
 export const stageOf = ({ stage }: DispatchRow): string => {
   const parts = stage.split('.');
   const depth = parts[1] === 'blocks' ? 3 : 2;
-  return parts.slice(0, depth).join('.') || '(optimiser)';
+  return parts.slice(0, depth).join('.') || '(no module)';
 };
 
 /** Where a row stands under the roofline. */

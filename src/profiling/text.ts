@@ -78,7 +78,7 @@ export function profileText(profile: Profile, top = 15): string {
     columns([
       [`costliest ${costliest.length}`, 'kernel', ...HEAD.slice(1), ''],
       ...costliest.map((row) => [
-        row.stage || '(optimiser)',
+        row.stage || '(no module)',
         kernelOf(row),
         ...cells(
           { name: '', calls: 1, ms: row.ms, flops: row.flops, bytes: row.bytes },
@@ -89,7 +89,7 @@ export function profileText(profile: Profile, top = 15): string {
       ]),
     ]),
     '',
-    `memory: ${(memory.programBytes / MiB).toFixed(1)} MiB of the program, at most ${(peak.liveBytes / MiB).toFixed(1)} MiB alive (in ${peak.stage || 'the optimiser'}); ${(memory.deviceBytes / MiB).toFixed(1)} MiB on the device with weights, peak ${(memory.peakBytes / MiB).toFixed(1)} MiB`,
+    `memory: ${(memory.programBytes / MiB).toFixed(1)} MiB of the program, at most ${(peak.liveBytes / MiB).toFixed(1)} MiB alive (in ${peak.stage || 'no module'}); ${(memory.deviceBytes / MiB).toFixed(1)} MiB on the device with weights, peak ${(memory.peakBytes / MiB).toFixed(1)} MiB`,
     ...(unresolved > 0 ? [`${unresolved} dispatches are too short for the clock even repeated`] : []),
   ];
   return `${lines.join('\n')}\n`;
