@@ -42,5 +42,5 @@ export function chart(title, groups, series, value) {
       `<line x1="${x(10 ** p)}" x2="${x(10 ** p)}" y1="60" y2="${y}" stroke="#bbb" stroke-width=".5"/><text x="${x(10 ** p)}" y="${y + 12}" text-anchor="middle">${10 ** p} ms</text>`,
     );
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 60} ${y + 24}" font-family="sans-serif" font-size="11"><style>.small{font-size:9px}</style><rect width="100%" height="100%" fill="#fff"/><text x="20" y="18" font-size="13" font-weight="bold">${escapeXml(title)}</text>${parts.join('')}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + width + 60} ${y + 24}" font-family="sans-serif" font-size="11"><title>${escapeXml(title)}</title><style>.small{font-size:9px}</style><rect width="100%" height="100%" fill="#fff"/><text x="20" y="18" font-size="13" font-weight="bold">${escapeXml(title)}</text>${parts.join('')}</svg>\n`;
 }

@@ -58,9 +58,10 @@ function lines(command, args) {
 }
 
 const results = [];
-for (const peer of PEERS) {
-  // A process per case: one that hangs takes only its own row.
-  for (const name of names) {
+// One operation after the other, so that a peer's neighbours in time are its rivals; a process for each, so that one that hangs
+// takes only its own cell.
+for (const name of names) {
+  for (const peer of PEERS) {
     process.stderr.write(`${peer}: ${name}\n`);
     const { found, signal } = await lines(process.execPath, [
       fileURLToPath(new URL('peers/run.mjs', import.meta.url)),
@@ -84,9 +85,16 @@ for (const peer of PEERS) {
 const python = process.env.PYTHON ?? '/usr/bin/python3';
 let torch = '';
 try {
-  torch = execFileSync(python, ['-c', 'import torch; print(torch.__version__, torch.get_num_threads())'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  torch = execFileSync(
+    python,
+    [
+      '-c',
+      'import os, torch; torch.set_num_threads(os.cpu_count()); print(torch.__version__, torch.get_num_threads())',
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  )
     .toString()
     .trim();
 } catch {

@@ -2,12 +2,13 @@
 
     python3 torch_ops.py SECONDS          prints a line of JSON for each
 """
-import json, math, sys, time
+import json, math, os, sys, time
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 seconds = float(sys.argv[1])
+torch.set_num_threads(os.cpu_count())
 torch.set_grad_enabled(False)
 waves = lambda count, step, scale: torch.from_numpy((np.sin(np.arange(count) * step) * scale).astype(np.float32))
 

@@ -57,10 +57,13 @@ interface Report {
   milliseconds: {
     readVolume: number;
     loadModel: number;
+    loadWeights: number;
+    compile: number;
     preprocess: number;
     encode: number;
     decode: number[];
     pasteBack: number;
+    firstMask: number;
   };
   encoderGflop: number;
   peakGpuBytes: number;
@@ -205,7 +208,13 @@ describe('what a run writes', () => {
       expect(gate.skippedDispatches).toBe(0);
       expect(gate.dispatches).toHaveLength(gate.executedDispatches);
     }
-    const { decode, ...stages } = milliseconds;
+    const { decode, loadWeights, compile, firstMask, ...stages } = milliseconds;
+    expect(loadWeights).toBeGreaterThan(0);
+    expect(compile).toBeGreaterThanOrEqual(0);
+    expect(loadWeights + compile).toBeLessThanOrEqual(stages.loadModel);
+    // Everything up to the first mask, Node's own start included.
+    expect(firstMask).toBeGreaterThan(stages.loadModel + stages.encode + decode[0]!);
+    expect(firstMask).toBeLessThan(plain.result.ms);
     for (const ms of [...Object.values(stages), ...decode]) expect(ms).toBeGreaterThan(0);
     expect(decode).toHaveLength(1);
     expect(Object.values(stages).reduce((a, b) => a + b, decode[0]!)).toBeLessThan(plain.result.ms);

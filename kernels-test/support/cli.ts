@@ -41,7 +41,8 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
   const began = performance.now();
   return new Promise((done, fail) => {
     const child = spawn(process.execPath, [...node, CLI, ...args], {
-      env: { ...process.env, SGP_SAM_ADAPTER: testAdapter(), ...env },
+      // What somebody tuned on this machine is not what is tested.
+      env: { ...process.env, SGP_SAM_ADAPTER: testAdapter(), SGP_SAM_TUNED: 'off', ...env },
       ...(uid === undefined ? {} : { uid, gid: uid }),
     });
     let stdout = '';

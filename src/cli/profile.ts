@@ -8,7 +8,6 @@ import type { GateSetting } from '../graph/regions.js';
 import { configByName } from '../models/config.js';
 import {
   compareText,
-  measureCeilings,
   type Profile,
   parseProfile,
   profileHtml,
@@ -101,13 +100,11 @@ async function profile(workText: string | undefined, options: ProfileOptions): P
     await withEngine(options, async (engine) => {
       const prepared = await prepareWork(engine, work, options);
       try {
-        const ceilings = await measureCeilings(engine);
         const result = await profileProgram(engine, prepared.program, {
           what: work,
           model: prepared.model,
           runs,
           mode: options.gateMode,
-          ceilings,
           signal,
           progress: (done, total) => bars.report({ stage: 'profile', done, total }),
         });

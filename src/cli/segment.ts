@@ -119,7 +119,7 @@ function reportOf(
   clicks: readonly Click[],
   results: readonly Segmentation[],
   { model, trained, estimatesIou }: OpenModel,
-  times: { readVolumeMs: number; loadModelMs: number },
+  times: { readVolumeMs: number; loadModelMs: number; firstMaskMs: number },
   options: SegmentOptions,
 ) {
   const last = results[results.length - 1];
@@ -164,10 +164,15 @@ function reportOf(
     milliseconds: {
       readVolume: times.readVolumeMs,
       loadModel: times.loadModelMs,
+      /** Of that: until the weights were there, and what compiling took longer. */
+      loadWeights: model.loadTimes.weights,
+      compile: model.loadTimes.compile,
       preprocess: sum((s) => s.timings.preprocess),
       encode: sum((s) => s.timings.encode),
       decode: results.map((s) => s.timings.decode),
       pasteBack: sum((s) => s.timings.pasteBack),
+      /** From the process's start to the first click's mask on the volume's grid. */
+      firstMask: times.firstMaskMs,
     },
     encoderGflop: model.encoderFlops / 1e9,
     peakGpuBytes: engine.memory.peakBytes,
@@ -215,13 +220,23 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
       const { result: opened, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
       const session = new LesionSession(opened.model, volume, { preset: options.preset });
       const results: Segmentation[] = [];
+      let firstMaskMs = 0;
       for (const [i, click] of clicks.entries()) {
         const probabilities = options.prob !== undefined && i === clicks.length - 1;
         results.push(await session.addClick(click, { probabilities }));
+        // `performance.now()` counts from the process's start.
+        if (i === 0) firstMaskMs = performance.now();
       }
       bars.finish();
       const last = results[results.length - 1];
-      const report = reportOf(volume, clicks, results, opened, { readVolumeMs, loadModelMs }, options);
+      const report = reportOf(
+        volume,
+        clicks,
+        results,
+        opened,
+        { readVolumeMs, loadModelMs, firstMaskMs },
+        options,
+      );
 
       // Everything is computed; only now is anything written.
       const files: [string, Uint8Array][] = [[options.output, writeMask(volume, last.mask, options.output)]];

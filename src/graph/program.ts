@@ -125,6 +125,15 @@ export class Program {
     }
   }
 
+  /**
+   * Compiles a graph's pipelines and nothing else: `compile` then finds them done. For the time in which its parameters
+   * still arrive.
+   */
+  static async warm(engine: Engine, graph: Graph, capabilities = capabilitiesOf(engine)): Promise<void> {
+    const { calls } = planGraph(graph, capabilities);
+    await Promise.all(calls.map(({ shader }) => engine.pipelines.get(shader)));
+  }
+
   private allocate(label: string, bytes: number, usage = STORAGE()): BufferSlice {
     const buffer = this.engine.memory.allocate(label, bytes, usage);
     this.owned.push(buffer);

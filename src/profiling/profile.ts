@@ -4,7 +4,7 @@ import type { Engine } from '../gpu/engine.js';
 import { median } from '../gpu/pass-timer.js';
 import type { Program } from '../graph/program.js';
 import type { RegionMode } from '../graph/regions.js';
-import type { Ceilings } from './ceilings.js';
+import { type Ceilings, measureCeilings } from './ceilings.js';
 
 /** One dispatch. Times are medians over the runs, in ms. */
 export interface DispatchRow {
@@ -94,7 +94,8 @@ export interface ProfileSettings {
   readonly model: string;
   readonly runs?: number;
   readonly mode?: RegionMode;
-  readonly ceilings: Ceilings;
+  /** Measured after the program if not given. */
+  readonly ceilings?: Ceilings;
   readonly progress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -158,6 +159,12 @@ export async function profileProgram(
       liveBytes: program.plan.liveBytes[index] ?? 0,
     };
   });
+  // Before the ceilings are measured: their buffers are not the program's.
+  const memory = {
+    programBytes: program.bytes,
+    deviceBytes: engine.memory.bytes,
+    peakBytes: engine.memory.peakBytes,
+  };
   return {
     format: 'sgp-sam profile 1',
     what,
@@ -169,15 +176,11 @@ export async function profileProgram(
     runs,
     clock: times.clock,
     clockStepMs: times.stepMs,
-    ceilings,
+    ceilings: ceilings ?? (await measureCeilings(engine)),
     wallMs: median(walls),
     encodeUsPerDispatch: (1000 * median(hosts)) / Math.max(1, dispatches.length),
     dispatches,
-    memory: {
-      programBytes: program.bytes,
-      deviceBytes: engine.memory.bytes,
-      peakBytes: engine.memory.peakBytes,
-    },
+    memory,
   };
 }
 

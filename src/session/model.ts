@@ -75,6 +75,11 @@ export class Model {
   private current = 0;
   private encodes = 0;
   private working: Promise<unknown> = Promise.resolve();
+  /**
+   * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
+   * same time. Zero for a model on somebody else's parameters.
+   */
+  loadTimes: { readonly weights: number; readonly compile: number } = { weights: 0, compile: 0 };
 
   private constructor(
     readonly engine: Engine,
@@ -98,9 +103,18 @@ export class Model {
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
     const read = (name: string) => weights.readF32(name);
     const { progress, signal } = options;
+    const begun = performance.now();
+    // Side by side: weights come from a disk or network, pipelines from the driver. A pipeline that fails is told of below.
+    const graph = encoderGraph(config, { trace: options.trace ?? [] });
+    const capabilities = capabilitiesOf(engine, options.variants);
+    const warming = Program.warm(engine, graph, capabilities).catch(() => {});
     const parameters = await ParameterStore.load(engine, specs, read, { progress, signal });
+    const arrived = performance.now() - begun;
     try {
-      return await Model.compile(engine, config, parameters, parameters, options);
+      await warming;
+      const model = await Model.compile(engine, config, parameters, parameters, options);
+      model.loadTimes = { weights: arrived, compile: performance.now() - begun - arrived };
+      return model;
     } catch (error) {
       parameters.dispose();
       throw error;
