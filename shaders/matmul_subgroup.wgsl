@@ -7,9 +7,7 @@
 enable subgroups;
 //#include matmul_common.wgsl
 
-//#if LONG
 var<workgroup> partial: array<vec4f, $PARTIAL>; // [row][group of columns][lane]
-//#end
 
 @compute @workgroup_size($SG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
@@ -77,16 +75,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       }
     }
   }
+  // The epilogue once, in a loop: unrolled over the tile it would be most of the code, and of the time that drivers take for it.
   //#unroll j PER_LANE
   //#unroll l SG
-  if (row0 + ${j}u * $SGu + ${l}u < p.rows) {
-    //#unroll c COLS
-    //#if LONG
-    sum_${j}_${l}_${c} += partial[((${j}u * $SGu + ${l}u) * $COLSu + ${c}u) * $SGu + lane];
-    //#end
-    finish(first + row0 + ${j}u * $SGu + ${l}u, col + ${c}u * $SGu * 4u, sum_${j}_${l}_${c});
-    //#end
+  //#unroll c COLS
+  //#if LONG
+  partial[((${j}u * $SGu + ${l}u) * $COLSu + ${c}u) * $SGu + lane] += sum_${j}_${l}_${c};
+  //#else
+  partial[((${j}u * $SGu + ${l}u) * $COLSu + ${c}u) * $SGu + lane] = sum_${j}_${l}_${c};
+  //#end
+  //#end
+  //#end
+  //#end
+  let rows = min($TMu, p.rows - row0);
+  for (var r = 0u; r < rows; r++) {
+    for (var c = 0u; c < $COLSu; c++) {
+      finish(first + row0 + r, col + c * $SGu * 4u, partial[(r * $COLSu + c) * $SGu + lane]);
+    }
   }
-  //#end
-  //#end
 }

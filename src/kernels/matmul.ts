@@ -81,15 +81,15 @@ export function matmulVariants(caps: Capabilities): MatmulFamily[] {
 }
 
 /**
- * The subgroup variant's tile untuned. Measured on 512×768×3072 (bench/README.md): lavapipe is fastest with 32 rows and one
- * vec4 of columns a lane (more spill), SwiftShader, whose loads are dearest, with 32 rows and two.
+ * The subgroup variant's tile untuned. On 512×768×3072 lavapipe is fastest with 32 rows and one vec4 of columns a lane (more
+ * spill); SwiftShader gains a third from 32 rows and two (bench/README.md), but takes four times as long to compile it, in
+ * every process anew: 16 rows there.
  */
-function subgroupTile(size: number, rows: number, n: number): MatmulVariant {
-  let tm = size <= 8 ? 32 : Math.max(16, size);
+function subgroupTile(size: number, rows: number): MatmulVariant {
+  let tm = size <= 4 ? 16 : size <= 8 ? 32 : Math.max(16, size);
   // No more rows than there are, in powers of two of the subgroup.
   while (tm > size && tm / 2 >= rows) tm /= 2;
-  const columns = size <= 4 && tm >= 16 && n >= 2 * 4 * size ? 2 : 1;
-  return `subgroup-${tm}x${columns}`;
+  return `subgroup-${tm}x1`;
 }
 
 /** Variants for a shape, those that waste most of a tile left out. */
@@ -112,7 +112,7 @@ function usualVariant({ rows, n }: MatmulSpec, caps: Capabilities): MatmulVarian
   const register: MatmulVariant = rows >= 64 ? 'register-8' : 'register-4';
   if (caps.software) {
     const subgroups = matmulVariants(caps).includes('subgroup');
-    return subgroups ? subgroupTile(caps.subgroupSize, rows, n) : register;
+    return subgroups ? subgroupTile(caps.subgroupSize, rows) : register;
   }
   // A tile of 64 × 64 is wasted on a few rows (the decoder's tokens).
   return rows >= 32 && n >= 32 ? 'tiled' : register;
@@ -121,7 +121,7 @@ function usualVariant({ rows, n }: MatmulSpec, caps: Capabilities): MatmulVarian
 /** A family forced by name is served by the tile it would have untuned. */
 function usualOf(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
   const family = caps.force?.[spec.kernel ?? 'matmul'];
-  if (family === 'subgroup') return subgroupTile(caps.subgroupSize, spec.rows, spec.n);
+  if (family === 'subgroup') return subgroupTile(caps.subgroupSize, spec.rows);
   if (family === 'register') return spec.rows >= 64 ? 'register-8' : 'register-4';
   return usualVariant(spec, caps);
 }

@@ -42,7 +42,7 @@ function roofline(profile: Profile): string {
     (group) => group.flops > 0 && group.bytes > 0 && group.ms > 0,
   );
   const at = (group: GroupRow) => Math.log2(group.flops / group.bytes);
-  const [low, high] = [-4, Math.max(8, ...kernels.map(at))];
+  const [low, high] = [0, Math.max(8, ...kernels.map(at))];
   const ridge = Math.log2(ceilings.fmaGflops / ceilings.copyGBs);
   const roof = [low, Math.min(Math.max(ridge, low), high), high].map(
     (x) => [x, Math.min(ceilings.fmaGflops, 2 ** x * ceilings.copyGBs)] as const,
@@ -60,7 +60,7 @@ function roofline(profile: Profile): string {
         text: group.name,
         colour: 1 + (i % 5),
       })),
-    note: 'Bytes are compulsory traffic, each operand once: caches can lift a kernel above the slope.',
+    note: 'Bytes are compulsory traffic, each operand once: caches can lift a kernel above the slope. Kernels below one FLOP per byte are left out.',
   };
   return chartHtml(chart);
 }
