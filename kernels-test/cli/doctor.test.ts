@@ -48,7 +48,7 @@ test.skipIf(process.platform !== 'linux')(
   },
 );
 
-const DEVICE = ['--adapter', '--limits', '--gate-mode', '--variant', '--quiet', '--help'];
+const DEVICE = ['--adapter', '--limits', '--gate-mode', '--variant', '--no-tuned', '--quiet', '--help'];
 const TRAIN = [
   '[folder]',
   '--output',
@@ -137,6 +137,22 @@ const HELP: Record<string, string[]> = {
     ...DEVICE,
   ],
   parity: ['<fixture>', '--json', ...DEVICE],
+  profile: [
+    'work',
+    '--config',
+    '--weights',
+    '--train',
+    '--gates',
+    '--runs',
+    '--top',
+    '--json',
+    '--trace',
+    '--html',
+    '--dump-wgsl',
+    '--compare',
+    ...DEVICE,
+  ],
+  tune: ['--config', '--work', '--train', '--runs', '--output', ...DEVICE],
   convert: ['<in>', '<out>', '--f16', '--quiet', '--help'],
   doctor: ['--json', '--help'],
   phantom: [

@@ -86,7 +86,7 @@ describe('sgp-sam tune', () => {
   it('keeps a table that later commands use, unless told not to', async () => {
     const ran = await runCli(['tune', '--config', 'tiny', '--work', 'encode', '--runs', '1', '-q'], {
       env,
-      timeoutMs: 110_000,
+      timeoutMs: 240_000,
     });
     expect(ran.code, ran.stderr).toBe(0);
     const file = /wrote (.*\.json)/.exec(ran.stdout)?.[1] as string;
@@ -118,5 +118,5 @@ describe('sgp-sam tune', () => {
     const broken = await runCli(['profile', '--config', 'tiny', '--runs', '1', '-q'], { env });
     expect(broken.code).toBe(0);
     expect(broken.stderr).toMatch(/not used: .* is not JSON/);
-  });
+  }, 300_000);
 });
