@@ -1,4 +1,4 @@
-// Matmul, subgroup variant: one subgroup per workgroup, no shared memory, no barriers. Lane l owns $COLS groups of 4 columns
+// Matmul, subgroup variant: one subgroup per workgroup, nothing shared between lanes but by broadcasts, no barriers. Lane l owns $COLS groups of 4 columns
 // and all $TM rows; A is loaded one row per lane ($PER_LANE vec4 each) and broadcast. On CPU adapters a load costs many
 // times a broadcast, so tiles are as large as the registers' spilling allows: see `subgroupTile` in matmul.ts.
 //

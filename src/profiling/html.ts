@@ -4,35 +4,23 @@ import { type Chart, chartHtml, escapeHtml, factList, numeral, section, table } 
 import { htmlDocument } from '../html/document.js';
 import {
   type DispatchRow,
+  FIGURES,
+  figuresOf,
   type GroupRow,
   groupBy,
   kernelOf,
   type Profile,
-  roofOf,
   stageOf,
 } from './profile.js';
 
 const MiB = 2 ** 20;
 const percent = (share: number): string => `${numeral(Math.round(1000 * share) / 10)} %`;
 
-const NAMES = ['calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of FMA', 'of copying', 'nearer ceiling'];
-
-function cells(group: GroupRow, total: number, profile: Profile): string[] {
-  const roof = roofOf(group, profile.ceilings);
-  return [
-    numeral(group.calls),
-    group.ms.toFixed(2),
-    percent(group.ms / total),
-    roof.gflops.toFixed(1),
-    roof.gbs.toFixed(1),
-    percent(roof.ofFma),
-    percent(roof.ofCopy),
-    roof.bound,
-  ];
-}
+const cells = (group: GroupRow, total: number, { ceilings }: Profile): string[] =>
+  figuresOf(group, total, ceilings, percent);
 
 function groups(title: string, rows: readonly GroupRow[], total: number, profile: Profile): string {
-  return table([[title, ...NAMES], ...rows.map((row) => [row.name, ...cells(row, total, profile)])]);
+  return table([[title, ...FIGURES], ...rows.map((row) => [row.name, ...cells(row, total, profile)])]);
 }
 
 /** Kernels under the device's two ceilings; both axes logarithmic, the horizontal one in powers of two. */
@@ -120,7 +108,7 @@ export function profileHtml(profile: Profile): string {
     section(
       'Costliest dispatches',
       table([
-        ['stage', 'kernel (variant)', ...NAMES.slice(1), 'executions per timed pass'],
+        ['stage', 'kernel (variant)', ...FIGURES.slice(1), 'executions per timed pass'],
         ...costliest.map((row) => [
           row.stage || '(no module)',
           kernelOf(row),

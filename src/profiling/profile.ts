@@ -228,3 +228,30 @@ export function roofOf(row: Pick<GroupRow, 'ms' | 'flops' | 'bytes'>, ceilings: 
   const bound = ofFma >= ofCopy ? 'compute' : 'memory';
   return { gflops, gbs, ofFma, ofCopy, bound, ofRoof: Math.max(ofFma, ofCopy) };
 }
+
+/** What a table of groups has beside their names; see {@link figuresOf}. */
+export const FIGURES = ['calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of FMA', 'of copy', 'nearer ceiling'];
+
+/**
+ * A group's cells under {@link FIGURES}.
+ * @param totalMs what shares are of
+ * @param percent how a share is written
+ */
+export function figuresOf(
+  group: GroupRow,
+  totalMs: number,
+  ceilings: Ceilings,
+  percent: (share: number) => string,
+): string[] {
+  const roof = roofOf(group, ceilings);
+  return [
+    String(group.calls),
+    group.ms.toFixed(2),
+    percent(group.ms / totalMs),
+    roof.gflops.toFixed(1),
+    roof.gbs.toFixed(1),
+    percent(roof.ofFma),
+    percent(roof.ofCopy),
+    roof.bound,
+  ];
+}

@@ -2,11 +2,12 @@
 import { adapterLine } from '../gpu/device.js';
 import {
   type DispatchRow,
+  FIGURES,
+  figuresOf,
   type GroupRow,
   groupBy,
   kernelOf,
   type Profile,
-  roofOf,
   stageOf,
 } from './profile.js';
 
@@ -26,24 +27,14 @@ export function columns(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
-const HEAD = ['calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of FMA', 'of copy', 'bound'];
-
-function cells(group: GroupRow, total: number, profile: Profile): string[] {
-  const roof = roofOf(group, profile.ceilings);
-  return [
-    String(group.calls),
-    group.ms.toFixed(2),
-    percent(group.ms / total),
-    roof.gflops.toFixed(1),
-    roof.gbs.toFixed(1),
-    percent(roof.ofFma),
-    percent(roof.ofCopy),
-    roof.bound,
-  ];
-}
+const cells = (group: GroupRow, total: number, { ceilings }: Profile): string[] =>
+  figuresOf(group, total, ceilings, percent);
 
 function groupTable(title: string, groups: readonly GroupRow[], profile: Profile, total: number): string {
-  return columns([[title, ...HEAD], ...groups.map((group) => [group.name, ...cells(group, total, profile)])]);
+  return columns([
+    [title, ...FIGURES],
+    ...groups.map((group) => [group.name, ...cells(group, total, profile)]),
+  ]);
 }
 
 /** What stands beside a time that is not simply a median of runs. */
@@ -76,7 +67,7 @@ export function profileText(profile: Profile, top = 15): string {
     groupTable('stage', groupBy(dispatches, stageOf), profile, total),
     '',
     columns([
-      [`costliest ${costliest.length}`, 'kernel', ...HEAD.slice(1), ''],
+      [`costliest ${costliest.length}`, 'kernel', ...FIGURES.slice(1), ''],
       ...costliest.map((row) => [
         row.stage || '(no module)',
         kernelOf(row),
