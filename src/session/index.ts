@@ -35,6 +35,8 @@ export {
   overlayWeights,
   type WeightSource,
 } from '../weights/index.js';
+export { type CallOptions, LesionSession, type LesionSessionOptions } from './lesion-session.js';
+export type { Action, Click, LesionState, RoiPlace, Segmentation, Timings } from './lesion-state.js';
 export {
   type Decoded,
   type Encoded,
@@ -45,5 +47,4 @@ export {
   type Prompt,
   type PromptPoint,
 } from './model.js';
-export { type Click, LesionSession, type Segmentation, type Timings } from './segmenter.js';
 export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';

@@ -31,6 +31,24 @@ export interface ModelOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Of one encode or decode, beside the model's own options. */
+export interface WorkOptions {
+  readonly progress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EncodeOptions extends WorkOptions {
+  /** Overrules the gates of the SGPMs, one after the other (`auto` where there are fewer), as {@link Model.setGate}. */
+  readonly gates?: readonly GateSetting[] | undefined;
+}
+
+export interface DecodeOptions extends WorkOptions {
+  /** Decoder stages to return as well, by the checkpoint's module names. */
+  readonly trace?: Iterable<string> | 'all';
+  /** Fail unless the embedding is that encode's. */
+  readonly token?: number;
+}
+
 /** A point in the model's volume, in voxels of its cube; label 1 lesion, 0 not, −1 no point. */
 export interface PromptPoint {
   readonly at: readonly [number, number, number];
@@ -171,6 +189,11 @@ export class Model {
     return this.decoder(points, mask, []);
   }
 
+  /** The encoder blocks that an SGPM follows. */
+  get sites(): readonly number[] {
+    return this.config.sgpm?.sites ?? [];
+  }
+
   /** Multiply-adds (counted as two) of one encode with every gate open. */
   get encoderFlops(): number {
     return this.encoder.plan.flops;
@@ -181,9 +204,13 @@ export class Model {
     return 4 * gridOf(this.config);
   }
 
-  private get runOptions() {
-    const { regionMode, budgetMs, signal } = this.options;
-    return { ...(regionMode ? { mode: regionMode } : {}), ...(budgetMs ? { budgetMs } : {}), signal };
+  private runOptions({ signal }: WorkOptions) {
+    const { regionMode, budgetMs, signal: always } = this.options;
+    return {
+      ...(regionMode ? { mode: regionMode } : {}),
+      ...(budgetMs ? { budgetMs } : {}),
+      signal: signal && always ? AbortSignal.any([signal, always]) : (signal ?? always),
+    };
   }
 
   /** Whether the embedding on the device is still the one that `encode` returned this token for. */
@@ -197,8 +224,8 @@ export class Model {
    * @returns what each gate decided, and a token for `holds` and `decode`
    * @throws SgpSamError `non-finite` when NaN or Inf comes out
    */
-  encode(image: Float32Array): Promise<Encoded> {
-    return this.inTurn(() => this.encodeNow(image));
+  encode(image: Float32Array, options: EncodeOptions = {}): Promise<Encoded> {
+    return this.inTurn(() => this.encodeNow(image, options));
   }
 
   /** Encodes and decodes share buffers, so one is through before the next begins. */
@@ -208,12 +235,14 @@ export class Model {
     return result;
   }
 
-  private async encodeNow(image: Float32Array): Promise<Encoded> {
-    const { progress } = this.options;
+  private async encodeNow(image: Float32Array, options: EncodeOptions): Promise<Encoded> {
+    const progress = options.progress ?? this.options.progress;
+    const { gates: settings } = options;
     this.current = 0;
+    for (const j of settings ? this.sites.keys() : []) this.setGate(j, settings?.[j] ?? 'auto');
     this.encoder.write('image', image);
     await this.encoder.run({
-      ...this.runOptions,
+      ...this.runOptions(options),
       progress: progress && ((done, total) => progress({ stage: 'encode', done, total })),
     });
     const [count, first] = await this.encoder.readU32('embedding.nonfinite');
@@ -225,7 +254,7 @@ export class Model {
       );
     }
     this.current = ++this.encodes;
-    const sites = this.config.sgpm?.sites ?? [];
+    const { sites } = this;
     const reports = await this.encoder.regionReports();
     const gates = await Promise.all(
       reports.map(async (report, j) => ({
@@ -273,17 +302,13 @@ export class Model {
   /**
    * Masks for the encoded volume (batch 1).
    * With no box given, SAM appends a not-a-point to the points; without points and with a mask there is none.
-   * @param options.trace decoder stages to return as well, by the checkpoint's module names
-   * @param options.token fail unless the embedding is that encode's
    */
-  decode(
-    prompt: Prompt,
-    options: { readonly trace?: Iterable<string> | 'all'; readonly token?: number } = {},
-  ): Promise<Decoded> {
-    return this.inTurn(() => this.decodeNow(prompt, options.trace ?? [], options.token ?? this.current));
+  decode(prompt: Prompt, options: DecodeOptions = {}): Promise<Decoded> {
+    return this.inTurn(() => this.decodeNow(prompt, options));
   }
 
-  private async decodeNow(prompt: Prompt, trace: Iterable<string> | 'all', token: number): Promise<Decoded> {
+  private async decodeNow(prompt: Prompt, options: DecodeOptions): Promise<Decoded> {
+    const { trace = [], token = this.current } = options;
     if (!this.holds(token)) {
       const why = this.current === 0 ? 'no volume is encoded' : 'another volume was encoded since';
       throw new SgpSamError('bad-argument', `decode: ${why}`, 'Encode the volume first.');
@@ -294,7 +319,7 @@ export class Model {
     if (rows.length > 0)
       program.write('points', new Float32Array(rows.flatMap(({ at, label }) => [...at, label])));
     if (mask) program.write('mask', mask);
-    await program.run(this.runOptions);
+    await program.run(this.runOptions(options));
     const masks = await program.read('masks');
     const iou = await program.read('iou_pred');
     const logits = await program.read('upsampled_logits');

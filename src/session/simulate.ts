@@ -6,8 +6,9 @@ import type { Preset, PresetName } from '../volumes/presets.js';
 import { centerPoint, farthestFromBorder, randomErrorClick } from '../volumes/prompts.js';
 import { Draws } from '../volumes/synthetic/draws.js';
 import type { Image, Vec3 } from '../volumes/types.js';
+import { LesionSession } from './lesion-session.js';
+import type { Click } from './lesion-state.js';
 import type { Model } from './model.js';
-import { type Click, LesionSession } from './segmenter.js';
 
 /** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
 export const firstClicks = ['farthest', 'center', 'random'] as const;

@@ -1,7 +1,7 @@
 /** What a host may do with models and sessions: several at once, clicks without waiting, failures in between. */
 import { describe, expect, it } from 'vitest';
+import { LesionSession } from '../../src/session/lesion-session.js';
 import { formulaWeights, Model } from '../../src/session/model.js';
-import { LesionSession } from '../../src/session/segmenter.js';
 import { makePhantom } from '../../src/volumes/phantom.js';
 import { testEngine } from '../support/run.js';
 

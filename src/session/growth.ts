@@ -1,0 +1,228 @@
+/**
+ * Lesions larger than the cube. When a mask runs into the cube's faces, the cube grows with coarser voxels around what was
+ * found, and the result is then refined in cubes of the usual voxels that cover it: the scheme of nnInteractive (Isensee et
+ * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `lesion-session.ts` runs the model.
+ */
+import { voxelSizes } from '../volumes/affine.js';
+import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../volumes/crop.js';
+import { type LogitField, sampleLogits } from '../volumes/paste-back.js';
+import type { Preset } from '../volumes/presets.js';
+import { farthestFromBorder } from '../volumes/prompts.js';
+import type { RoiFrame } from '../volumes/roi-frame.js';
+import type { Image, Vec3 } from '../volumes/types.js';
+
+/** How much coarser each attempt is, and the coarsest. */
+const FACTORS = [1, 1.5, 2.25, 3.375, 4];
+/** Share of a face's voxels that must be lesion: less than that is noise. */
+const FACE_SHARE = 0.01;
+/** Of the cube's edge: what neighbouring cubes share, and the space left around what a cube is to hold. */
+const OVERLAP = 0.25;
+const MARGIN = 0.1;
+/** More cubes than that are not worth their time: the coarse mask stands. */
+const MOST_TILES = 27;
+/** Added to a share and to its complement: the mask prompt's logits stay within ±4.6, as if 99 % sure. */
+const UNSURE = 0.01;
+
+/** A cube to run the model in: around a point (source voxels), with a preset of some spacing. */
+export interface Placement {
+  readonly centre: Vec3;
+  readonly preset: Preset;
+}
+
+/** Whether the mask (logits above 0, size³) runs into a face of the cube beyond which the volume goes on. */
+export function touchesBorder({ size, axes }: RoiFrame, logits: Float32Array): boolean {
+  const strides = [size * size, size, 1];
+  return axes.some(({ begin, resampled }, a) => {
+    const [p, q] = [0, 1, 2].filter((other) => other !== a).map((other) => strides[other]);
+    const onFace = (at: number): boolean => {
+      let count = 0;
+      for (let u = 0; u < size; u++)
+        for (let v = 0; v < size; v++) if (logits[at * strides[a] + u * p + v * q] > 0) count++;
+      return count > FACE_SHARE * size * size;
+    };
+    return (begin > 0 && onFace(0)) || (begin + size < resampled && onFace(size - 1));
+  });
+}
+
+const middle = ({ min, max }: VoxelBox): Vec3 => [
+  (min[0] + max[0]) / 2,
+  (min[1] + max[1]) / 2,
+  (min[2] + max[2]) / 2,
+];
+
+/** The box of voxels that holds points. */
+export function boxOfPoints(points: readonly Vec3[]): VoxelBox | undefined {
+  return points.reduce<VoxelBox | undefined>((box, p) => unionBox(box, { min: p, max: p }), undefined);
+}
+
+/**
+ * The cube with the finest voxels, no finer than `preset`'s times `least`, that holds a box (source voxels) with a margin.
+ * @returns undefined when even the coarsest does not
+ */
+export function placeAround(
+  image: Image,
+  box: VoxelBox,
+  size: number,
+  preset: Preset,
+  least = 1,
+): Placement | undefined {
+  const zooms = voxelSizes(image.affine);
+  const edge = Math.max(...boxSizes(box).map((n, a) => n * zooms[a]));
+  const factor = FACTORS.find(
+    (f) => f >= least && edge <= size * preset.spacing * f * (1 - 2 * MARGIN) + 1e-9,
+  );
+  if (factor === undefined) return undefined;
+  return { centre: middle(box), preset: { ...preset, spacing: preset.spacing * factor } };
+}
+
+/** The next coarser cube around a box, or the coarsest, even where it does not hold all; undefined after that. */
+export function placeLarger(
+  image: Image,
+  box: VoxelBox,
+  size: number,
+  preset: Preset,
+  now: number,
+): Placement | undefined {
+  const next = FACTORS.find((f) => preset.spacing * f > now + 1e-9);
+  if (next === undefined) return undefined;
+  const last = FACTORS[FACTORS.length - 1];
+  return (
+    placeAround(image, box, size, preset, next) ?? {
+      centre: middle(box),
+      preset: { ...preset, spacing: preset.spacing * last },
+    }
+  );
+}
+
+/** Cubes of the preset's own voxels that cover a mask; empty when there would be too many. */
+export function placeTiles(image: Image, mask: CroppedMask, size: number, preset: Preset): Placement[] {
+  const { box } = mask;
+  if (!box) return [];
+  const zooms = voxelSizes(image.affine);
+  const edge = size * preset.spacing;
+  const centres = [0, 1, 2].map((a) => {
+    const first = box.min[a] - (MARGIN * edge) / zooms[a];
+    const length = (box.max[a] + 1 - box.min[a]) * zooms[a] + 2 * MARGIN * edge;
+    const count = Math.max(1, Math.ceil((length - OVERLAP * edge) / ((1 - OVERLAP) * edge)));
+    const step = count > 1 ? (length - edge) / (count - 1) : 0;
+    const begin = count > 1 ? edge / 2 : length / 2;
+    // A cube's centre is a voxel of the volume.
+    return Array.from({ length: count }, (_, n) =>
+      Math.min(image.dims[a] - 1, Math.max(0, first + (begin + n * step) / zooms[a])),
+    );
+  });
+  if (centres[0].length * centres[1].length * centres[2].length > MOST_TILES) return [];
+  return centres[0].flatMap((i) =>
+    centres[1].flatMap((j) => centres[2].map((k) => ({ centre: [i, j, k] as const, preset }))),
+  );
+}
+
+/** The thickest part (a source voxel) of what a mask has within a box; undefined where it has nothing. */
+export function thickestWithin(mask: CroppedMask, within: VoxelBox, image: Image): Vec3 | undefined {
+  const { box, values } = mask;
+  if (!box) return undefined;
+  const sizes = boxSizes(box);
+  const own = values.map((v, at) => {
+    const voxel = [
+      box.min[0] + (at % sizes[0]),
+      box.min[1] + (Math.floor(at / sizes[0]) % sizes[1]),
+      box.min[2] + Math.floor(at / (sizes[0] * sizes[1])),
+    ];
+    return v === 1 && voxel.every((c, a) => c >= within.min[a] && c <= within.max[a]) ? 1 : 0;
+  });
+  const found = farthestFromBorder(own, sizes, voxelSizes(image.affine));
+  return found && [found.voxel[0] + box.min[0], found.voxel[1] + box.min[1], found.voxel[2] + box.min[2]];
+}
+
+/**
+ * A mask as the mask prompt of a decode in another cube: logits of the share of each low-resolution voxel that it fills
+ * (eight samples).
+ * @param low edge of the low-resolution cube
+ * @returns low³ logits, axis 0 slowest
+ */
+export function maskPrompt(
+  { size, axes, sourceToRoi }: RoiFrame,
+  mask: CroppedMask,
+  low: number,
+): Float32Array {
+  const samples = 2;
+  // Source voxel of each sample, along each of the cube's axes.
+  const along = axes.map(({ source }, a) => {
+    const slope = sourceToRoi[4 * a + source];
+    const shift = sourceToRoi[4 * a + 3];
+    return Int32Array.from({ length: samples * low }, (_, n) =>
+      Math.round((((n + 0.5) * size) / (samples * low) - 0.5 - shift) / slope),
+    );
+  });
+  const counts = new Float32Array(low ** 3);
+  const voxel: [number, number, number] = [0, 0, 0];
+  for (let x = 0; x < samples * low; x++) {
+    voxel[axes[0].source] = along[0][x];
+    for (let y = 0; y < samples * low; y++) {
+      voxel[axes[1].source] = along[1][y];
+      const row = ((x >> 1) * low + (y >> 1)) * low;
+      for (let z = 0; z < samples * low; z++) {
+        voxel[axes[2].source] = along[2][z];
+        if (inCrop(mask, voxel[0], voxel[1], voxel[2])) counts[row + (z >> 1)]++;
+      }
+    }
+  }
+  return counts.map((count) => {
+    const share = count / samples ** 3;
+    return Math.log((share + UNSURE) / (1 - share + UNSURE));
+  });
+}
+
+/** What one cube says, and where. */
+export interface Tile {
+  readonly frame: RoiFrame;
+  /** size³. */
+  readonly logits: Float32Array;
+}
+
+/**
+ * The coarse cube's logits with those of finer cubes in their places: where several overlap their mean, weighted by the
+ * distance to each one's nearest face.
+ */
+export function mergeTiles(coarse: LogitField | undefined, tiles: readonly Tile[]): LogitField | undefined {
+  const fields = tiles.flatMap(({ frame, logits }) => {
+    const field = sampleLogits(frame, logits, 'covered');
+    return field ? [{ ...field, frame }] : [];
+  });
+  const box = fields.reduce<VoxelBox | undefined>((all, field) => unionBox(all, field.box), coarse?.box);
+  if (!box) return undefined;
+  const sizes = boxSizes(box);
+  const values = new Float32Array(sizes[0] * sizes[1] * sizes[2]).fill(Number.NEGATIVE_INFINITY);
+  const weights = new Float32Array(values.length);
+  const place = (own: VoxelBox, visit: (to: number, from: number, voxel: readonly number[]) => void) => {
+    let from = 0;
+    const voxel = [0, 0, 0];
+    for (voxel[2] = own.min[2]; voxel[2] <= own.max[2]; voxel[2]++) {
+      for (voxel[1] = own.min[1]; voxel[1] <= own.max[1]; voxel[1]++) {
+        const row = sizes[0] * (voxel[1] - box.min[1] + sizes[1] * (voxel[2] - box.min[2])) - box.min[0];
+        for (voxel[0] = own.min[0]; voxel[0] <= own.max[0]; voxel[0]++) visit(row + voxel[0], from++, voxel);
+      }
+    }
+  };
+  if (coarse) {
+    place(coarse.box, (to, from) => {
+      values[to] = coarse.values[from];
+    });
+  }
+  for (const { frame, box: own, values: logits } of fields) {
+    const depth = [0, 1, 2].map((source) => {
+      const a = frame.axes.findIndex((axis) => axis.source === source);
+      return (n: number) => {
+        const c = frame.sourceToRoi[4 * a + source] * n + frame.sourceToRoi[4 * a + 3];
+        return Math.min(c, frame.size - 1 - c) + 1;
+      };
+    });
+    place(own, (to, from, voxel) => {
+      const weight = Math.min(depth[0](voxel[0]), depth[1](voxel[1]), depth[2](voxel[2]));
+      const sum = weights[to] > 0 ? values[to] * weights[to] : 0;
+      weights[to] += weight;
+      values[to] = (sum + weight * logits[from]) / weights[to];
+    });
+  }
+  return { box, values };
+}

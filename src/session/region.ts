@@ -1,0 +1,75 @@
+/** A cube in the volume, and what the device still holds of it. */
+import { SgpSamError } from '../errors.js';
+import { preprocess, type Roi } from '../volumes/preprocess.js';
+import { clickInRoi } from '../volumes/roi-frame.js';
+import type { Image, Vec3 } from '../volumes/types.js';
+import type { Placement } from './growth.js';
+import type { Click, RoiPlace, Timings } from './lesion-state.js';
+import type { Encoded, EncodeOptions, Model, PromptPoint } from './model.js';
+
+/** What a step has cost so far. */
+export type Spent = { -readonly [K in keyof Timings]: number } & { encodes: number };
+
+export class Region {
+  readonly roi: RoiPlace;
+  /** The cube's values until they are encoded; made again should they be needed again. */
+  private values: Float32Array | undefined;
+  private encoded: { readonly by: Model; readonly gates: string; readonly what: Encoded } | undefined;
+
+  /** @throws as `preprocess` */
+  constructor(
+    private readonly image: Image,
+    private readonly place: Placement,
+    size: number,
+    spent: Spent,
+  ) {
+    const begin = performance.now();
+    const { values, ...roi } = this.cut(size);
+    this.roi = roi;
+    this.values = values;
+    spent.preprocess += performance.now() - begin;
+  }
+
+  /** Edge of its voxels, mm. */
+  get spacing(): number {
+    return this.place.preset.spacing;
+  }
+
+  /** Whether a click (source voxels) falls into the cube. */
+  holds(at: Vec3): boolean {
+    try {
+      clickInRoi(this.roi, at);
+      return true;
+    } catch (error) {
+      if (error instanceof SgpSamError && error.code === 'bad-prompt') return false;
+      throw error;
+    }
+  }
+
+  /** @throws SgpSamError `bad-prompt` for a click outside the cube */
+  point({ at, label }: Click): PromptPoint {
+    return { at: clickInRoi(this.roi, at).voxel, label };
+  }
+
+  private cut(size: number): Roi {
+    return preprocess(this.image, this.place.centre, { size, preset: this.place.preset });
+  }
+
+  /** The embedding on the device: the one it holds, if that is this cube's with the same gates, or made now. */
+  async embedding(model: Model, options: EncodeOptions, spent: Spent): Promise<Encoded> {
+    const gates = options.gates?.join() ?? '';
+    const { encoded } = this;
+    if (encoded && encoded.by === model && encoded.gates === gates && model.holds(encoded.what.token))
+      return encoded.what;
+    const begin = performance.now();
+    const values = this.values ?? this.cut(model.config.volume).values;
+    const middle = performance.now();
+    const what = await model.encode(values, options);
+    this.values = undefined;
+    this.encoded = { by: model, gates, what };
+    spent.preprocess += middle - begin;
+    spent.encode += performance.now() - middle;
+    spent.encodes++;
+    return what;
+  }
+}
