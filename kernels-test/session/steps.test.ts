@@ -1,0 +1,226 @@
+/** A lesion's steps: undone, done again, taken from a mask or a box, stopped, and followed beyond the cube. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { touchesBorder } from '../../src/session/growth.js';
+import { History } from '../../src/session/history.js';
+import { LesionSession } from '../../src/session/lesion-session.js';
+import { formulaWeights, Model } from '../../src/session/model.js';
+import { changedBox, cropMask, gridOfCrop } from '../../src/volumes/crop.js';
+import { makePhantom } from '../../src/volumes/phantom.js';
+import { roiFrame } from '../../src/volumes/roi-frame.js';
+import type { Vec3 } from '../../src/volumes/types.js';
+import { testEngine } from '../support/run.js';
+
+const head = makePhantom({ seed: 3, dims: [48, 56, 40], spacing: [3, 3, 3] });
+const at = head.lesions[0].voxel;
+const near: Vec3 = [at[0] + 2, at[1], at[2]];
+
+async function withSession<R>(
+  work: (session: LesionSession, model: Model) => Promise<R>,
+  options: ConstructorParameters<typeof LesionSession>[2] = {},
+): Promise<R> {
+  const { source, config } = formulaWeights('formula:sgp-tiny');
+  const model = await Model.load(await testEngine(), source, { config, budgetMs: 1 });
+  try {
+    return await work(new LesionSession(model, head.volume, options), model);
+  } finally {
+    model.dispose();
+  }
+}
+
+describe('masks cropped to what they hold', () => {
+  const masks = fc
+    .tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 5 }))
+    .chain((dims) => {
+      const mask = fc.array(fc.constantFrom(0, 0, 0, 1), {
+        minLength: dims[0] * dims[1] * dims[2],
+        maxLength: dims[0] * dims[1] * dims[2],
+      });
+      return fc.record({ dims: fc.constant(dims), a: mask, b: mask });
+    });
+
+  it('there and back is the same, and the changed box is where two differ', () => {
+    fc.assert(
+      fc.property(masks, ({ dims, a, b }) => {
+        const [x, y] = [cropMask(a, dims), cropMask(b, dims)];
+        expect([...gridOfCrop(x)]).toEqual(a);
+        const box = changedBox(x, y);
+        const differing = a.flatMap((v, n) => (v === b[n] ? [] : [n]));
+        const of = (n: number) => [
+          n % dims[0],
+          Math.floor(n / dims[0]) % dims[1],
+          Math.floor(n / (dims[0] * dims[1])),
+        ];
+        if (differing.length === 0) {
+          expect(box).toBeUndefined();
+          return;
+        }
+        for (const axis of [0, 1, 2]) {
+          const own = differing.map((n) => of(n)[axis]!);
+          expect(box!.min[axis]).toBe(Math.min(...own));
+          expect(box!.max[axis]).toBe(Math.max(...own));
+        }
+      }),
+    );
+  });
+
+  it('a mask of another size is refused', () => {
+    expect(() => cropMask(new Uint8Array(7), [2, 2, 2])).toThrow(/7 voxels does not fit 2 × 2 × 2/);
+  });
+});
+
+it('history: undo, redo, and a new step forgets what was undone', () => {
+  const history = new History<number>();
+  expect([history.undo(), history.redo(), history.current]).toEqual([false, false, undefined]);
+  history.push(1);
+  history.push(2);
+  expect([history.undo(), history.current, history.canRedo]).toEqual([true, 1, true]);
+  expect([history.redo(), history.current, history.redo()]).toEqual([true, 2, false]);
+  history.undo();
+  history.push(3);
+  expect([history.done, history.canRedo]).toEqual([[1, 3], false]);
+});
+
+describe('steps', () => {
+  it('undo and redo bring back masks, and a click after an undo is as if the other had not been', async () => {
+    await withSession(async (session) => {
+      const first = await session.addClick({ at, label: 1 });
+      const second = await session.addClick({ at: near, label: 0 });
+      expect(second.changed).toEqual(changedBox(first.crop, second.crop));
+      const back = await session.undo();
+      expect(back.mask).toEqual(first.mask);
+      expect([back.canUndo, back.canRedo, back.clicks.length]).toEqual([true, true, 1]);
+      expect(back.changed).toEqual(second.changed);
+      expect((await session.redo()).mask).toEqual(second.mask);
+      await session.undo();
+      const nothing = await session.undo();
+      expect([nothing.voxels, nothing.box, nothing.canUndo, nothing.canRedo]).toEqual([
+        0,
+        undefined,
+        false,
+        true,
+      ]);
+      expect(nothing.changed).toEqual(first.box);
+      expect((await session.undo()).changed).toBeUndefined();
+      await session.redo();
+      const again = await session.addClick({ at: near, label: 0 });
+      expect(again.mask).toEqual(second.mask);
+      // The same embedding: nothing was encoded for it.
+      expect([again.encodes, again.timings.encode]).toEqual([0, 0]);
+      expect(again.canRedo).toBe(false);
+      expect((await session.reset()).voxels).toBe(0);
+      expect((await session.addClick({ at, label: 1 })).mask).toEqual(first.mask);
+    });
+  });
+
+  it('a box is a click at its centre', async () => {
+    const click = await withSession((s) => s.addClick({ at, label: 1 }));
+    const box = await withSession((s) =>
+      s.addBox({ min: [at[0] - 2, at[1] - 3, at[2] - 1], max: [at[0] + 2, at[1] + 3, at[2] + 1] }),
+    );
+    expect(box.mask).toEqual(click.mask);
+  });
+
+  it('a mask is shown as it is, and the next click, of either label, refines it', async () => {
+    await withSession(async (session) => {
+      const mask = new Uint8Array(head.volume.data.length);
+      const index = at[0] + 48 * (at[1] + 56 * at[2]);
+      for (const d of [0, 1, 48, 49, 48 * 56]) mask[index + d] = 1;
+      const state = await session.setMask(mask);
+      expect([state.voxels, state.clicks]).toEqual([5, []]);
+      expect(state.mask).toEqual(mask);
+      const plain = await withSession((s) => s.addClick({ at, label: 1 }));
+      const refined = await session.addClick({ at, label: 1 });
+      // The prompt matters: it is not the mask that the click gives alone.
+      expect(refined.mask).not.toEqual(plain.mask);
+      expect((await session.undo()).mask).toEqual(mask);
+      await session.addClick({ at: near, label: 0 });
+      await expect(session.setMask(new Uint8Array(3))).rejects.toMatchObject({ code: 'bad-argument' });
+    });
+  });
+
+  it('the same steps with other gates, and the session as it was', async () => {
+    await withSession(
+      async (session) => {
+        await session.addClick({ at, label: 1 });
+        const own = await session.addClick({ at: near, label: 0 });
+        const closed = await session.preview(['closed', 'closed']);
+        const auto = await session.preview(['auto', 'auto']);
+        expect(auto.mask).toEqual(own.mask);
+        expect(closed.mask).not.toEqual(own.mask);
+        expect((await session.state()).mask).toEqual(own.mask);
+        expect((await session.addClick({ at, label: 1 })).gates.map((g) => g.openChannels[0])).toEqual(
+          own.gates.map((g) => g.openChannels[0]),
+        );
+      },
+      { gates: ['auto', 'auto'] },
+    );
+  });
+
+  it('stopped: an error, and the session as it was', async () => {
+    await withSession(async (session) => {
+      const controller = new AbortController();
+      const progress: number[] = [];
+      const stopped = session.addClick(
+        { at, label: 1 },
+        {
+          signal: controller.signal,
+          progress: ({ done }) => {
+            progress.push(done);
+            controller.abort();
+          },
+        },
+      );
+      await expect(stopped).rejects.toMatchObject({ code: 'aborted' });
+      expect(progress.length).toBe(1);
+      expect((await session.state()).canUndo).toBe(false);
+      expect((await session.addClick({ at, label: 1 })).canUndo).toBe(true);
+    });
+  });
+});
+
+describe('growing', () => {
+  const size = 32;
+  const frame = (centre: Vec3) => roiFrame(head.volume, centre, { size });
+  /** A patch of 8 × 8 voxels on a plane, away from the other faces. */
+  const patch = (axis: number, plane: number) =>
+    Float32Array.from({ length: size ** 3 }, (_, n) => {
+      const voxel = [Math.floor(n / size ** 2), Math.floor(n / size) % size, n % size];
+      return voxel.every((c, a) => (a === axis ? c === plane : c >= 12 && c < 20)) ? 1 : -1;
+    });
+
+  it('a mask on a face of the cube touches it, unless the volume ends there', () => {
+    const inside = frame([24, 28, 20]);
+    const corner = frame([0, 0, 0]);
+    for (const axis of [0, 1, 2]) {
+      expect(touchesBorder(inside, patch(axis, 0))).toBe(true);
+      expect(touchesBorder(inside, patch(axis, size - 1))).toBe(true);
+      expect(touchesBorder(inside, patch(axis, 1))).toBe(false);
+      // At the volume's corner the cube leaves it on one side of each axis.
+      const sides = [0, size - 1].map((plane) => touchesBorder(corner, patch(axis, plane)));
+      expect(sides.filter(Boolean)).toHaveLength(1);
+    }
+  });
+
+  it('follows a mask beyond the cube, with the same clicks, and takes clicks far from the first', async () => {
+    const fixed = await withSession((s) => s.addClick({ at, label: 1 }));
+    const grown = await withSession((s) => s.addClick({ at, label: 1 }), { grow: true });
+    // Untrained weights mark voxels all over the cube, so it grows.
+    expect(fixed.encodes).toBe(1);
+    expect(grown.encodes).toBeGreaterThan(1);
+    const far: Vec3 = [at[0] > 24 ? 4 : 44, 28, 20];
+    await withSession(async (session) => {
+      await session.addClick({ at, label: 1 });
+      await expect(session.addClick({ at: far, label: 1 })).rejects.toMatchObject({ code: 'bad-prompt' });
+    });
+    await withSession(
+      async (session) => {
+        await session.addClick({ at, label: 1 });
+        const second = await session.addClick({ at: far, label: 1 });
+        expect(second.clicks).toHaveLength(2);
+        expect(second.encodes).toBeGreaterThan(0);
+      },
+      { grow: true },
+    );
+  });
+});
