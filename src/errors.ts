@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'adapter-limit' // the adapter is too small for what was asked
   | 'device-lost' // the GPU device went away while work was pending
   | 'gpu-error' // validation, out-of-memory or internal error from WebGPU
+  | 'worker-failed' // the worker that computes could not start, or ended
   | 'non-finite' // NaN or Inf where a number was needed
   | 'aborted'; // the caller's AbortSignal fired
 

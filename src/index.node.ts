@@ -1,4 +1,7 @@
 /** `sgp-sam` in Node: the browser's API, files, and adapters found through Dawn. */
+import { openDevice } from './gpu/node/open.js';
+import { segmenterOpener } from './session/local-segmenter.js';
+
 export { openDevice } from './gpu/node/open.js';
 /** What models are made of: for benches and for kernels of one's own. */
 export { Graph } from './graph/graph.js';
@@ -12,3 +15,6 @@ export * from './session/index.js';
 export * from './training/index.js';
 export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';
+
+/** Opens weights and a device in this thread. */
+export const openSegmenter = segmenterOpener(openDevice);

@@ -1,5 +1,5 @@
 /**
- * Builds dist: browser.js (one minified file), node.js, cli.js and types. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js and worker.js (each one minified file), node.js, cli.js and types. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -68,13 +68,13 @@ const common = {
 
 const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
 
+// platform "browser" makes any import of a Node module an error
+const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders] };
+
 const bundles = [
-  // platform "browser" makes any import of a Node module an error
-  {
-    entry: 'src/index.ts',
-    out: 'browser.js',
-    with: { ...common, platform: 'browser', minify: true, plugins: [slimShaders] },
-  },
+  { entry: 'src/index.ts', out: 'browser.js', with: pageLike },
+  { entry: 'src/client.ts', out: 'client.js', with: pageLike },
+  { entry: 'src/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
   {
     entry: 'src/cli/main.ts',
@@ -104,7 +104,7 @@ async function makeBundle(folder, bundle) {
 
 /** The entry points' declarations and those they need, by the compiler that also checks them. */
 async function makeTypes(folder) {
-  const entries = ['src/index.ts', 'src/index.node.ts'];
+  const entries = ['src/index.ts', 'src/index.node.ts', 'src/client.ts', 'src/worker.ts'];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,
@@ -132,7 +132,7 @@ async function makeTypes(folder) {
     if (/from '[^']*\.wgsl'|import\("[^"]*\.wgsl"\)/.test(text))
       throw new Error(`types/${name} mentions a shader file`);
     // The public types speak of GPUDevice and the like, which TypeScript's own library does not yet have in full.
-    if (/^index(\.node)?\.d\.ts$/.test(name)) {
+    if (/^(index(\.node)?|client)\.d\.ts$/.test(name)) {
       await writeFile(join(types, name), `/// <reference types="@webgpu/types" />\n${text}`);
     }
   }
@@ -142,7 +142,7 @@ async function makeTypes(folder) {
 /** What browser.js carries of other people's, with their licences. */
 async function makeNotices(folder) {
   const parts = [];
-  for (const name of ['fflate', 'gl-matrix']) {
+  for (const name of ['fflate', 'gl-matrix', '@noble/hashes']) {
     const at = join(root, 'node_modules', name);
     const { version: of, license } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
     const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));

@@ -8,6 +8,7 @@ const UNITS: Record<string, { label: string; scale: number }> = {
 };
 const NAMES: Record<string, string> = {
   weights: 'loading weights',
+  compile: 'compiling',
   encode: 'encoding',
   convert: 'converting',
   phantoms: 'making phantoms',

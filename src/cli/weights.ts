@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { SgpSamError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { formulaWeights } from '../session/model.js';
-import { untrainedOf } from '../training/base.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { overlayWeights } from '../weights/overlay.js';
+import { estimatesIou } from '../weights/untrained.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 /** The weights that ship, in the package's folder `weights`. */
@@ -29,9 +29,6 @@ export interface ChosenWeights {
   /** Whether the head that estimates a mask's IoU was. */
   readonly estimatesIou: boolean;
 }
-
-const estimatesIou = ({ metadata }: WeightSource): boolean =>
-  !untrainedOf(metadata).some((name) => name.startsWith('mask_decoder.iou_prediction_head.'));
 
 /** Where the shipped weights are; undefined in a copy that lacks them. */
 export function shippedWeights(): string | undefined {

@@ -128,10 +128,23 @@ export class Program {
   /**
    * Compiles a graph's pipelines and nothing else: `compile` then finds them done. For the time in which its parameters
    * still arrive.
+   * @param progress told of pipelines that are done
    */
-  static async warm(engine: Engine, graph: Graph, capabilities = capabilitiesOf(engine)): Promise<void> {
+  static async warm(
+    engine: Engine,
+    graph: Graph,
+    capabilities = capabilitiesOf(engine),
+    progress?: (done: number, total: number) => void,
+  ): Promise<void> {
     const { calls } = planGraph(graph, capabilities);
-    await Promise.all(calls.map(({ shader }) => engine.pipelines.get(shader)));
+    const shaders = [...new Map(calls.map(({ shader }) => [shader.code, shader])).values()];
+    let done = 0;
+    await Promise.all(
+      shaders.map(async (shader) => {
+        await engine.pipelines.get(shader);
+        progress?.(++done, shaders.length);
+      }),
+    );
   }
 
   private allocate(label: string, bytes: number, usage = STORAGE()): BufferSlice {

@@ -30,6 +30,8 @@ export {
 export {
   type ByteSource,
   blobSource,
+  type FetchWeightsOptions,
+  fetchWeights,
   memorySource,
   openWeights,
   overlayWeights,
@@ -37,6 +39,7 @@ export {
 } from '../weights/index.js';
 export { type CallOptions, LesionSession, type LesionSessionOptions } from './lesion-session.js';
 export type { Action, Click, LesionState, RoiPlace, Segmentation, Timings } from './lesion-state.js';
+export { LocalSegmenter, type LocalSegmenterOptions, type OpenDevice } from './local-segmenter.js';
 export {
   type Decoded,
   type Encoded,
@@ -47,4 +50,7 @@ export {
   type Prompt,
   type PromptPoint,
 } from './model.js';
+export type * from './segmenter.js';
 export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';
+export { openWorkerSegmenter, type WorkerSegmenter, type WorkerSegmenterOptions } from './worker-client.js';
+export { type Extra, type ServedCall, type ServeOptions, serveSegmenter } from './worker-server.js';

@@ -25,10 +25,12 @@ export interface ModelOptions {
   readonly variants?: Readonly<Record<string, string>>;
   /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
   readonly trace?: Iterable<string> | 'all';
-  /** Told of weights as they load, and of an encode that `budgetMs` splits. */
+  /** Told of weights as they load, of pipelines as they compile, and of an encode that `budgetMs` splits. */
   readonly progress?: Progress | undefined;
   /** Looked at between tensors, before runs, and between the submits that `budgetMs` makes. */
   readonly signal?: AbortSignal | undefined;
+  /** In their places for loading alone; encodes and decodes have their own. */
+  readonly load?: WorkOptions | undefined;
 }
 
 /** Of one encode or decode, beside the model's own options. */
@@ -120,14 +122,21 @@ export class Model {
     const specs = modelParameters(config);
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
     const read = (name: string) => weights.readF32(name);
-    const { progress, signal } = options;
+    const { progress, signal } = options.load ?? options;
     const begun = performance.now();
     // Side by side: weights come from a disk or network, pipelines from the driver. A pipeline that fails is told of below.
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
     const capabilities = capabilitiesOf(engine, options.variants);
-    const warming = Program.warm(engine, graph, capabilities).catch(() => {});
+    let compiled: { done: number; total: number } | undefined;
+    let arrived: number | undefined;
+    const warming = Program.warm(engine, graph, capabilities, (done, total) => {
+      compiled = { done, total };
+      // One stage after the other: `weights` first.
+      if (arrived !== undefined) progress?.({ stage: 'compile', done, total });
+    }).catch(() => {});
     const parameters = await ParameterStore.load(engine, specs, read, { progress, signal });
-    const arrived = performance.now() - begun;
+    arrived = performance.now() - begun;
+    if (compiled) progress?.({ stage: 'compile', ...compiled });
     try {
       await warming;
       const model = await Model.compile(engine, config, parameters, parameters, options);

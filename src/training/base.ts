@@ -1,9 +1,11 @@
 /** What training begins from: base weights, with first values for what they lack. */
+
 import { SgpSamError } from '../errors.js';
 import { defaultSgpm, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
 import { modelParameters } from '../models/parameters.js';
 import { checkTensors } from '../weights/check.js';
+import { untrainedOf } from '../weights/untrained.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import { initialSource } from './initial.js';
 import { type Arm, arms, configOfArm } from './recipe.js';
@@ -30,16 +32,6 @@ export function initialBase(arm: Arm, config: ModelConfig, seed: number): BaseWe
   const added = [...source.tensors.keys()];
   const read = (name: string) => source.readF32(name);
   return { config: own, read, description: source.name, untrained: added, added };
-}
-
-/** Names that a weights file's metadata lists as never trained. */
-export function untrainedOf(metadata: Readonly<Record<string, string>>): string[] {
-  try {
-    const names: unknown = JSON.parse(metadata.untrained ?? '[]');
-    return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
-  } catch {
-    return []; // somebody else's entry of that name
-  }
 }
 
 /**

@@ -1,0 +1,15 @@
+/** `sgp-sam/client`: what a page needs when a worker computes. A few kilobytes; the engine is in the worker. */
+export type { ErrorCode, Progress } from './errors.js';
+export { SgpSamError } from './errors.js';
+export { adapterLine } from './gpu/device.js';
+export type { GateSetting } from './graph/regions.js';
+export type { CallOptions } from './session/lesion-session.js';
+export type { Action, Click, LesionState, Segmentation, Timings } from './session/lesion-state.js';
+export type * from './session/segmenter.js';
+export {
+  openWorkerSegmenter,
+  type WorkerSegmenter,
+  type WorkerSegmenterOptions,
+} from './session/worker-client.js';
+export { boxSizes, type CroppedMask, eachLine, inCrop } from './volumes/crop.js';
+export type { Vec3 } from './volumes/types.js';

@@ -1,0 +1,168 @@
+/**
+ * The engine as a host embeds it: weights in, volumes in, clicks in, masks on the host's grid out. This is the contract;
+ * `local-segmenter.ts` computes on the calling thread, `worker-client.ts` in a worker.
+ */
+import type { Progress, SgpSamError } from '../errors.js';
+import type { AdapterChoice, AdapterReport, Tier } from '../gpu/device.js';
+import type { GateSetting, RegionMode } from '../graph/regions.js';
+import type { ModelConfig } from '../models/config.js';
+import type { CroppedMask, VoxelBox } from '../volumes/crop.js';
+import type { Preset, PresetName } from '../volumes/presets.js';
+import type { DatatypeName, Vec3 } from '../volumes/types.js';
+import type { CallOptions } from './lesion-session.js';
+import type { Action, LesionState, Segmentation } from './lesion-state.js';
+
+/**
+ * Weights: an address (fetched and kept by the browser), a File or Blob, bytes, a stream of them, or
+ * `formula:CONFIG[:seed]`, which are not trained.
+ */
+export type WeightsInput = string | URL | Blob | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>;
+
+export interface SegmenterOptions {
+  /** A safetensors or PyTorch (`.pth`) checkpoint. */
+  readonly weights: WeightsInput;
+  /** What `sgp-sam train --export adapter` wrote, laid over the weights. */
+  readonly adapterWeights?: WeightsInput | undefined;
+  /** Hexadecimal SHA-256 that fetched weights must have. */
+  readonly sha256?: string | undefined;
+  /** Whether the browser keeps fetched weights; default true. */
+  readonly cache?: boolean | undefined;
+  readonly adapter?: AdapterChoice | undefined;
+  /** How closed gates are skipped; `predicated` unless given. */
+  readonly gateMode?: RegionMode | undefined;
+  /** Overrules gates, one setting per SGPM; all `auto` unless given. */
+  readonly gates?: readonly GateSetting[] | undefined;
+  /** The GPU gets work in pieces of about this many milliseconds, so that what draws the page comes between; default 12. */
+  readonly budgetMs?: number | undefined;
+  readonly preset?: PresetName | Preset | undefined;
+  /** Follow lesions beyond the cube around their first click; default true. */
+  readonly grow?: boolean | undefined;
+  /** Told of `download`, `weights` and `compile`. */
+  readonly progress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a segmenter runs and on what. */
+export interface SegmenterInfo {
+  readonly weights: string;
+  /** Whether the weights were trained at all, and whether the head that estimates a mask's IoU was. */
+  readonly trained: boolean;
+  readonly estimatesIou: boolean;
+  readonly config: ModelConfig;
+  /** The encoder block that each SGPM follows. */
+  readonly sites: readonly number[];
+  readonly adapter: AdapterReport;
+  readonly tier: Tier;
+  /** Milliseconds until weights were on the device, and until the encoder was compiled after that. */
+  readonly loadTimes: { readonly weights: number; readonly compile: number };
+}
+
+/** A volume: a NIfTI file, or voxels (i fastest) with their place in the world (`spacing` alone: a grid along the axes). */
+export type VolumeInput =
+  | Blob
+  | ArrayBuffer
+  | Uint8Array
+  | {
+      readonly data: ArrayLike<number>;
+      readonly dims: Vec3;
+      /** Edges of a voxel, mm. */
+      readonly spacing?: Vec3 | undefined;
+      /** Voxel → world (RAS+, mm), 4×4 row-major; takes precedence. */
+      readonly affine?: ArrayLike<number> | undefined;
+    };
+
+export interface OpenVolumeOptions {
+  /** What errors and outputs call it; a File's own name otherwise. */
+  readonly name?: string | undefined;
+  /** Which image of a 4-D file, from 0; required when there are several. */
+  readonly channel?: number | undefined;
+}
+
+export interface VolumeInfo {
+  readonly name: string;
+  readonly dims: Vec3;
+  readonly spacing: Vec3;
+  /** Voxel → world, 4×4 row-major. */
+  readonly affine: readonly number[];
+  readonly channels: number;
+  readonly channel: number;
+  readonly datatype: DatatypeName;
+}
+
+/** A place in a volume: voxels of its file (from 0, fractions allowed) or world millimetres (RAS+). */
+export type Place = { readonly ijk: Vec3 } | { readonly mm: Vec3 };
+
+/** A click; label 1 (lesion) unless given. */
+export type PointPrompt = Place & { readonly label?: 0 | 1 | undefined };
+
+/** Two opposite corners, in any order. */
+export type BoxPrompt = { readonly ijk: readonly [Vec3, Vec3] } | { readonly mm: readonly [Vec3, Vec3] };
+
+/** One lesion of a volume. Calls are taken in turn; one that fails or is stopped leaves the lesion as it was. */
+export interface Lesion {
+  readonly name: string;
+  /** @throws SgpSamError `bad-prompt` for a click outside the volume; `aborted`; `device-lost` */
+  addPoint(point: PointPrompt, options?: CallOptions): Promise<Segmentation>;
+  /** A box as a click at its centre and a cube that holds it. */
+  addBox(box: BoxPrompt, options?: CallOptions): Promise<Segmentation>;
+  /** A mask from elsewhere, a value per voxel, above 0 inside; the next click refines it. */
+  setMask(mask: Uint8Array | CroppedMask): Promise<LesionState>;
+  undo(): Promise<LesionState>;
+  redo(): Promise<LesionState>;
+  reset(): Promise<LesionState>;
+  /** The lesion as it is, after what is under way. */
+  state(): Promise<LesionState>;
+  /** What the same steps give with other gates; the lesion stays as it is. */
+  preview(gates: readonly GateSetting[], options?: CallOptions): Promise<LesionState>;
+  /** What was done so far, as data; `apply` does it again, here or in another session. */
+  actions(): Promise<readonly Action[]>;
+  apply(action: Action, options?: CallOptions): Promise<LesionState>;
+}
+
+/** A volume that is open, and its lesions by name. */
+export interface SegmenterVolume {
+  readonly info: VolumeInfo;
+  /** The lesion of this name; one that is not there yet is empty. */
+  lesion(name: string): Lesion;
+  /** Forgets a lesion. */
+  remove(name: string): Promise<void>;
+  /** The image that is segmented, as NIfTI, on the grid that masks are on: for a viewer. */
+  image(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Lesions as NIfTI with the volume's header: voxels of the n-th name are n, in this order; later ones lie on top.
+   * @param fileName ends in .nii or .nii.gz
+   */
+  save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Forgets the volume and its lesions. */
+  dispose(): Promise<void>;
+}
+
+export interface MemoryUse {
+  /** GPU memory that is allocated now, and was at most. */
+  readonly bytes: number;
+  readonly peakBytes: number;
+  readonly buffers: number;
+}
+
+/** A model on a device, and volumes to click in. */
+export interface Segmenter {
+  readonly info: SegmenterInfo;
+  /** Resolves when the device that is in use goes away; after `recover` there is a new promise. */
+  readonly lost: Promise<SgpSamError>;
+  /** @throws SgpSamError `bad-file`, `unsupported`, or `bad-argument` for a wrong or missing channel */
+  openVolume(volume: VolumeInput, options?: OpenVolumeOptions): Promise<SegmenterVolume>;
+  /** Overrules gates from the next click on, one setting per SGPM. */
+  setGates(gates: readonly GateSetting[]): Promise<void>;
+  memory(): Promise<MemoryUse>;
+  /**
+   * After a loss: opens a device, loads the weights again, and keeps volumes, lesions and their steps.
+   * @throws SgpSamError `no-adapter` when there is none any more
+   */
+  recover(options?: Pick<SegmenterOptions, 'progress' | 'signal'>): Promise<void>;
+  /** Destroys the device under the engine's feet, as a driver may: for testing how a host recovers. */
+  loseDevice(): Promise<void>;
+  /** Frees everything. Later calls are errors. */
+  dispose(): Promise<void>;
+}
+
+export type { VoxelBox };

@@ -1,0 +1,312 @@
+/** The page's side: a segmenter whose computing is done in a worker, so that the page never waits for it. */
+import { type Progress, SgpSamError } from '../errors.js';
+import type { GateSetting } from '../graph/regions.js';
+import type { CroppedMask } from '../volumes/crop.js';
+import type { CallOptions } from './lesion-session.js';
+import { type Action, type LesionState, type Segmentation, withMask } from './lesion-state.js';
+import type {
+  BoxPrompt,
+  Lesion,
+  MemoryUse,
+  OpenVolumeOptions,
+  PointPrompt,
+  Segmenter,
+  SegmenterInfo,
+  SegmenterOptions,
+  SegmenterVolume,
+  VolumeInfo,
+  VolumeInput,
+} from './segmenter.js';
+import { errorOf, type Reply, type Request, type Target } from './worker-protocol.js';
+
+export interface WorkerSegmenterOptions extends SegmenterOptions {
+  /**
+   * The worker, or where its script is (`sgp-sam/worker`, served from the page's own origin); `worker.js` beside this module
+   * unless given. One that is handed in is not terminated.
+   */
+  readonly worker?: Worker | string | URL | undefined;
+}
+
+type Work = Pick<CallOptions, 'signal' | 'progress'>;
+
+interface Pending {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly progress: Progress | undefined;
+  readonly done: () => void;
+}
+
+/** Calls into a worker, and their answers. */
+class Calls {
+  private readonly pending = new Map<number, Pending>();
+  private last = 0;
+  private failed: Error | undefined;
+  onLost: (error: SgpSamError) => void = () => {};
+
+  constructor(private readonly worker: Worker) {
+    worker.addEventListener('message', ({ data }) => this.receive(data as Reply));
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      this.fail(event.message || 'its script could not be loaded');
+    });
+    worker.addEventListener('messageerror', () => this.fail('a message could not be read'));
+  }
+
+  call<R>(target: Target, method: string, args: readonly unknown[], work: Work = {}): Promise<R> {
+    const { signal, progress } = work;
+    return new Promise<R>((resolve, reject) => {
+      if (this.failed) throw this.failed;
+      if (signal?.aborted)
+        throw new SgpSamError('aborted', 'stopped on request', undefined, { cause: signal.reason });
+      const id = ++this.last;
+      const onAbort = () => this.worker.postMessage({ abort: id } satisfies Request);
+      const request: Request = { id, target, method, args, progress: progress !== undefined };
+      this.worker.postMessage(request);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.pending.set(id, {
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        progress,
+        done: () => signal?.removeEventListener('abort', onAbort),
+      });
+    });
+  }
+
+  private receive(reply: Reply): void {
+    if ('lost' in reply) {
+      this.onLost(errorOf(reply.lost) as SgpSamError);
+      return;
+    }
+    const pending = this.pending.get(reply.id);
+    if (!pending) return;
+    if ('progress' in reply) {
+      pending.progress?.(reply.progress);
+      return;
+    }
+    this.pending.delete(reply.id);
+    pending.done();
+    if ('error' in reply) pending.reject(errorOf(reply.error));
+    else pending.resolve(reply.value);
+  }
+
+  /** Nothing will be answered any more. */
+  fail(why: string): void {
+    this.failed = new SgpSamError(
+      'worker-failed',
+      `the worker that computes failed: ${why}`,
+      'Serve worker.js of this package from the page’s own origin, and give its address as `worker`.',
+    );
+    for (const { reject, done } of this.pending.values()) {
+      done();
+      reject(this.failed);
+    }
+    this.pending.clear();
+  }
+
+  close(): void {
+    this.failed = new SgpSamError('bad-argument', 'this segmenter was disposed of');
+  }
+}
+
+/** A state as it crossed over: the mask on the grid is made on this side, when asked for. */
+const received = <S extends LesionState>(state: S): S => withMask(state);
+
+class WorkerLesion implements Lesion {
+  private readonly target: Target;
+
+  constructor(
+    private readonly calls: Calls,
+    volume: number,
+    readonly name: string,
+  ) {
+    this.target = { volume, lesion: name };
+  }
+
+  private async call<S extends LesionState>(
+    method: string,
+    first?: unknown,
+    options: CallOptions = {},
+  ): Promise<S> {
+    const { signal, progress, ...plain } = options;
+    return received(await this.calls.call<S>(this.target, method, [first, plain], { signal, progress }));
+  }
+
+  addPoint(point: PointPrompt, options?: CallOptions) {
+    return this.call<Segmentation>('addPoint', point, options);
+  }
+
+  addBox(box: BoxPrompt, options?: CallOptions) {
+    return this.call<Segmentation>('addBox', box, options);
+  }
+
+  setMask(mask: Uint8Array | CroppedMask) {
+    return this.call('setMask', mask);
+  }
+
+  undo() {
+    return this.call('undo');
+  }
+
+  redo() {
+    return this.call('redo');
+  }
+
+  reset() {
+    return this.call('reset');
+  }
+
+  state() {
+    return this.call('state');
+  }
+
+  preview(gates: readonly GateSetting[], options?: CallOptions) {
+    return this.call('preview', gates, options);
+  }
+
+  actions() {
+    return this.calls.call<readonly Action[]>(this.target, 'actions', []);
+  }
+
+  apply(action: Action, options?: CallOptions) {
+    return this.call('apply', action, options);
+  }
+}
+
+class WorkerVolume implements SegmenterVolume {
+  private readonly lesions = new Map<string, WorkerLesion>();
+
+  constructor(
+    private readonly calls: Calls,
+    private readonly volume: number,
+    readonly info: VolumeInfo,
+  ) {}
+
+  lesion(name: string): Lesion {
+    let lesion = this.lesions.get(name);
+    if (!lesion) {
+      lesion = new WorkerLesion(this.calls, this.volume, name);
+      this.lesions.set(name, lesion);
+    }
+    return lesion;
+  }
+
+  private call<R>(method: string, ...args: unknown[]): Promise<R> {
+    return this.calls.call<R>({ volume: this.volume }, method, args);
+  }
+
+  remove(name: string): Promise<void> {
+    this.lesions.delete(name);
+    return this.call('remove', name);
+  }
+
+  image() {
+    return this.call<Uint8Array<ArrayBuffer>>('image');
+  }
+
+  save(names: readonly string[], fileName?: string) {
+    return this.call<Uint8Array<ArrayBuffer>>('save', names, fileName);
+  }
+
+  dispose(): Promise<void> {
+    this.lesions.clear();
+    return this.call('dispose');
+  }
+}
+
+export class WorkerSegmenter implements Segmenter {
+  private lostNow!: Promise<SgpSamError>;
+
+  private constructor(
+    private readonly calls: Calls,
+    private current: SegmenterInfo,
+    private readonly end: () => void,
+  ) {
+    this.watch();
+  }
+
+  static async open(options: WorkerSegmenterOptions): Promise<WorkerSegmenter> {
+    const { worker: given, signal, progress, weights, adapterWeights, ...rest } = options;
+    const own = !(given instanceof Worker);
+    const worker = own
+      ? new Worker(given ?? new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' })
+      : given;
+    const end = () => {
+      if (own) worker.terminate();
+    };
+    const calls = new Calls(worker);
+    try {
+      const args = [
+        { ...rest, weights: await sendable(weights), adapterWeights: await sendable(adapterWeights) },
+      ];
+      const info = await calls.call<SegmenterInfo>({}, 'open', args, { signal, progress });
+      return new WorkerSegmenter(calls, info, end);
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  private watch(): void {
+    this.lostNow = new Promise((resolve) => {
+      this.calls.onLost = resolve;
+    });
+  }
+
+  get info(): SegmenterInfo {
+    return this.current;
+  }
+
+  get lost(): Promise<SgpSamError> {
+    return this.lostNow;
+  }
+
+  async openVolume(input: VolumeInput, options: OpenVolumeOptions = {}): Promise<SegmenterVolume> {
+    // A File loses its name on the way in some browsers.
+    const name = options.name ?? (input instanceof Blob && 'name' in input ? String(input.name) : undefined);
+    const { volume, info } = await this.calls.call<{ volume: number; info: VolumeInfo }>({}, 'openVolume', [
+      input,
+      { ...options, name },
+    ]);
+    return new WorkerVolume(this.calls, volume, info);
+  }
+
+  setGates(gates: readonly GateSetting[]) {
+    return this.calls.call<void>({}, 'setGates', [gates]);
+  }
+
+  memory() {
+    return this.calls.call<MemoryUse>({}, 'memory', []);
+  }
+
+  async recover(options: Work = {}): Promise<void> {
+    this.watch();
+    this.current = await this.calls.call<SegmenterInfo>({}, 'recover', [{}], options);
+  }
+
+  loseDevice() {
+    return this.calls.call<void>({}, 'loseDevice', []);
+  }
+
+  /** A method that the worker's own script adds (`serveSegmenter`'s `extras`). */
+  extra<R>(name: string, args: readonly unknown[] = [], options: Work = {}): Promise<R> {
+    return this.calls.call<R>({}, 'extra', [name, ...args], options);
+  }
+
+  async dispose(): Promise<void> {
+    await this.calls.call<void>({}, 'dispose', []).finally(this.end);
+    this.calls.close();
+  }
+}
+
+/** Opens a segmenter that computes in a worker. Options as `openSegmenter`'s; there is no adopting a device. */
+export const openWorkerSegmenter = (options: WorkerSegmenterOptions): Promise<WorkerSegmenter> =>
+  WorkerSegmenter.open(options);
+
+/** Weights as they can be sent: addresses made absolute against the page, streams read. */
+async function sendable(weights: SegmenterOptions['weights'] | undefined) {
+  if (typeof weights === 'string' && weights.startsWith('formula:')) return weights;
+  if (typeof weights === 'string' || weights instanceof URL) return new URL(weights, document.baseURI).href;
+  if (weights instanceof ReadableStream)
+    return new Response(weights as ReadableStream<Uint8Array<ArrayBuffer>>).blob();
+  return weights;
+}

@@ -1,0 +1,116 @@
+/** Weights from an address: with progress, checked, and kept by the browser so that the next visit needs no network. */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { bytesToHex } from '@noble/hashes/utils.js';
+import { checkAborted, type Progress, SgpSamError } from '../errors.js';
+import { type ByteSource, blobSource } from './byte-source.js';
+
+export interface FetchWeightsOptions {
+  /** Hexadecimal SHA-256 that the file must have. */
+  readonly sha256?: string | undefined;
+  /** Whether the browser keeps the file (Cache storage; default true). Without such a storage it is fetched every time. */
+  readonly cache?: boolean | undefined;
+  /** Stage `download`, in bytes. */
+  readonly progress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The name of the Cache storage that weights are kept in; deleting it makes the next visit fetch them again. */
+export const WEIGHTS_CACHE = 'sgp-sam-weights';
+const HASH_HEADER = 'x-sgp-sam-sha256';
+
+/**
+ * A weights file by its address. One that is kept already (with the same SHA-256, if one is asked for) is not asked for
+ * again: give a changed file another address or its own SHA-256.
+ * @throws SgpSamError `bad-file` when it cannot be fetched, arrives incomplete or has another SHA-256; then nothing is
+ *   kept. `aborted`
+ */
+export async function fetchWeights(
+  url: string | URL,
+  options: FetchWeightsOptions = {},
+): Promise<ByteSource> {
+  const base = (globalThis as { location?: { href: string } }).location?.href;
+  const address = new URL(url, base).href;
+  const name = decodeURIComponent(new URL(address).pathname.split('/').pop() || address);
+  const wanted = options.sha256?.toLowerCase();
+  const store = options.cache === false ? undefined : await openCache();
+  const kept = await store?.match(address);
+  if (kept && (wanted === undefined || kept.headers.get(HASH_HEADER) === wanted)) {
+    return blobSource(await kept.blob(), name);
+  }
+  const { blob, hash } = await download(address, name, options);
+  if (wanted !== undefined && hash !== wanted) {
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: its SHA-256 is ${hash}, and ${wanted} was asked for`,
+      'The file was changed or damaged on its way; fetch it from where that sum was published.',
+    );
+  }
+  if (!store) return blobSource(blob, name);
+  try {
+    const headers = { 'content-length': String(blob.size), [HASH_HEADER]: hash };
+    await store.put(address, new Response(blob, { headers }));
+    const stored = await store.match(address);
+    // Read from the disk from now on, not from memory.
+    if (stored) return blobSource(await stored.blob(), name);
+  } catch {
+    // No room: this visit has them in memory, the next one fetches again.
+  }
+  return blobSource(blob, name);
+}
+
+async function openCache(): Promise<Cache | undefined> {
+  if (typeof caches === 'undefined') return undefined;
+  try {
+    return await caches.open(WEIGHTS_CACHE);
+  } catch {
+    return undefined; // storage is turned off
+  }
+}
+
+async function download(
+  address: string,
+  name: string,
+  { progress, signal }: FetchWeightsOptions,
+): Promise<{ blob: Blob; hash: string }> {
+  checkAborted(signal);
+  try {
+    const response = await fetch(address, { signal: signal ?? null });
+    if (!response.ok || !response.body) {
+      throw new SgpSamError(
+        'bad-file',
+        `${name}: ${address} answered ${response.status} ${response.statusText}`.trimEnd(),
+        'Check the address.',
+      );
+    }
+    // With a content encoding the length is that of other bytes.
+    const coded = response.headers.get('content-encoding');
+    const total = coded === null ? Number(response.headers.get('content-length') ?? 0) : 0;
+    const sum = sha256.create();
+    let done = 0;
+    const counted = response.body.pipeThrough(
+      new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+        transform(chunk, controller) {
+          sum.update(chunk);
+          done += chunk.byteLength;
+          progress?.({ stage: 'download', done, total });
+          controller.enqueue(chunk);
+        },
+      }),
+    );
+    const blob = await new Response(counted).blob();
+    if (total > 0 && blob.size !== total) {
+      throw new SgpSamError('bad-file', `${name}: ${blob.size} of ${total} bytes came`, 'Try again.');
+    }
+    return { blob, hash: bytesToHex(sum.digest()) };
+  } catch (cause) {
+    checkAborted(signal);
+    if (cause instanceof SgpSamError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: ${address} could not be fetched: ${why}`,
+      'Check the address and the connection; another site must allow this page to read it (CORS).',
+      { cause },
+    );
+  }
+}
