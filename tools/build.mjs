@@ -4,15 +4,27 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
+const SHIPPED = 'sgp-small.safetensors';
 
 /**
  * Shaders without comments, indentation and blank lines. WGSL has no strings that could look like a comment;
@@ -74,7 +86,8 @@ const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimS
 const bundles = [
   { entry: 'src/index.ts', out: 'browser.js', with: pageLike },
   { entry: 'src/client.ts', out: 'client.js', with: pageLike },
-  { entry: 'src/worker.ts', out: 'worker.js', with: pageLike },
+  { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
+  { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
   { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
   {
     entry: 'src/cli/main.ts',
@@ -102,9 +115,32 @@ async function makeBundle(folder, bundle) {
   );
 }
 
+/** The viewer: one static folder with all it needs, weights and a sample included. Needs node.js. */
+async function makeViewer(folder) {
+  const out = join(folder, 'viewer');
+  const at = (name) => join(root, 'src', 'viewer', name);
+  await mkdir(join(out, 'weights'), { recursive: true });
+  await Promise.all([
+    build({ ...pageLike, entryPoints: [at('viewer.ts'), at('worker.ts')], outdir: out, sourcemap: false }),
+    build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
+    copyFile(at('index.html'), join(out, 'index.html')),
+    copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
+  ]);
+  const { makePhantom, writeVolume } = await import(pathToFileURL(join(folder, 'node.js')).href);
+  await writeFile(join(out, 'sample.nii.gz'), writeVolume(makePhantom({ seed: 1 }).volume, 'sample.nii.gz'));
+  const { size } = await stat(join(out, 'viewer.js'));
+  console.log(`${'viewer'.padEnd(12)} viewer.js ${(size / 1024).toFixed(0)} KiB, most of it NiiVue`);
+}
+
 /** The entry points' declarations and those they need, by the compiler that also checks them. */
 async function makeTypes(folder) {
-  const entries = ['src/index.ts', 'src/index.node.ts', 'src/client.ts', 'src/worker.ts'];
+  const entries = [
+    'src/index.ts',
+    'src/index.node.ts',
+    'src/client.ts',
+    'src/session/worker.ts',
+    'src/adapters/niivue.ts',
+  ];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,
@@ -139,15 +175,17 @@ async function makeTypes(folder) {
   console.log(`${'types'.padEnd(12)} ${files.length} declaration files`);
 }
 
-/** What browser.js carries of other people's, with their licences. */
+/** What the bundles carry of other people's, with their licences (NiiVue is in the viewer alone). */
 async function makeNotices(folder) {
   const parts = [];
-  for (const name of ['fflate', 'gl-matrix', '@noble/hashes']) {
+  for (const name of ['fflate', 'gl-matrix', '@noble/hashes', '@niivue/niivue']) {
     const at = join(root, 'node_modules', name);
-    const { version: of, license } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
+    const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
     const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file) throw new Error(`${name} has no licence file`);
-    parts.push(`${name} ${of} (${license})\n\n${await readFile(join(at, file), 'utf8')}`);
+    // NiiVue's package has no such file; its repository does.
+    const text = file ? await readFile(join(at, file), 'utf8') : repository?.url;
+    if (!text) throw new Error(`${name} has no licence file`);
+    parts.push(`${name} ${of} (${license})\n\n${text}`);
   }
   await writeFile(join(folder, 'THIRD_PARTY_LICENSES.txt'), parts.join('\n\n----\n\n'));
 }
@@ -164,6 +202,7 @@ try {
     makeTypes(fresh),
     makeNotices(fresh),
   ]);
+  await makeViewer(fresh);
   await replaceDist(fresh);
   console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 } catch (error) {

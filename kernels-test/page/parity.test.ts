@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { configByName } from '../../src/models/config.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
@@ -13,7 +12,7 @@ import { formulaWeights, Model } from '../../src/session/model.js';
 import type { Vec3 } from '../../src/volumes/types.js';
 import { fixtureBytes, samFixture } from '../cli/fixtures.js';
 import { click, phantom, put, shared, writeVolume } from '../cli/support.js';
-import { findBrowser, withPage } from '../support/page.js';
+import { findBrowser, loadModule, withPage } from '../support/page.js';
 import { testEngine } from '../support/run.js';
 
 type Bundle = typeof import('../../src/index.js');
@@ -21,13 +20,6 @@ type Bundle = typeof import('../../src/index.js');
 const bundle = resolve('dist/browser.js');
 const browser = findBrowser();
 if (!browser) console.log('skipped: no Chromium (optional package @sparticuz/chromium, or the system’s)');
-
-/** Imports the bundle as a page does, and leaves its exports as `bundle`. */
-async function loadBundle(page: Page): Promise<void> {
-  const content = "import * as bundle from '/dist/browser.js'; globalThis.bundle = bundle;";
-  await page.addScriptTag({ type: 'module', content });
-  await page.waitForFunction('globalThis.bundle !== undefined');
-}
 
 let scratch: string;
 beforeAll(async () => {
@@ -66,7 +58,7 @@ test.skipIf(!browser)('parity in a page, on a fixture made here and on the share
   const files = ['/own/own.safetensors', ...(fixtures ? ['/fixtures/sam_med3d_tiny.safetensors'] : [])];
   const reports = await withPage(
     async (page) => {
-      await loadBundle(page);
+      await loadModule(page);
       return page.evaluate(async (names) => {
         const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
         const { blobSource, Engine, openDevice, openWeights, parity } = loaded;
@@ -104,7 +96,7 @@ test.skipIf(!browser)('a volume segmented in a page as in Node', async () => {
   put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
   const inPage = await withPage(
     async (page) => {
-      await loadBundle(page);
+      await loadModule(page);
       return page.evaluate(async (at) => {
         const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
         const { Engine, formulaWeights, LesionSession, Model, openDevice, readNifti, writeMask } = loaded;

@@ -68,6 +68,13 @@ export async function withPage<T>(
   }
 }
 
+/** Imports a module as a page does, and leaves its exports as the global `name`. */
+export async function loadModule(page: Page, url = '/dist/browser.js', name = 'bundle'): Promise<void> {
+  const content = `import * as all from '${url}'; globalThis.${name} = all;`;
+  await page.addScriptTag({ type: 'module', content });
+  await page.waitForFunction(`globalThis.${name} !== undefined`);
+}
+
 async function serveFolders(folders: Record<string, string>): Promise<Server> {
   // The longest prefix wins, so that `/` can be served beside others.
   const prefixes = Object.keys(folders).sort((a, b) => b.length - a.length);

@@ -30,6 +30,7 @@ import { type ChosenWeights, openChosenWeights, SHIPPED, weightsName } from './w
 interface SegmentOptions extends DeviceOptions {
   point: string[];
   mm: boolean;
+  grow: boolean;
   channel?: string;
   preset: string;
   weights?: string;
@@ -175,6 +176,8 @@ function reportOf(
       /** From the process's start to the first click's mask on the volume's grid. */
       firstMask: times.firstMaskMs,
     },
+    /** More than one when the lesion outgrew its cube (--grow). */
+    encodes: sum((s) => s.encodes),
     encoderGflop: model.encoderFlops / 1e9,
     peakGpuBytes: engine.memory.peakBytes,
     gateMode: options.gateMode,
@@ -219,7 +222,7 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
     const clicks = clicksOf(volume, options);
     await withEngine(options, async (engine) => {
       const { result: opened, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
-      const session = new LesionSession(opened.model, volume, { preset: options.preset });
+      const session = new LesionSession(opened.model, volume, { preset: options.preset, grow: options.grow });
       const results: Segmentation[] = [];
       let firstMaskMs = 0;
       for (const [i, click] of clicks.entries()) {
@@ -272,6 +275,7 @@ export function addSegment(program: Command): void {
       [],
     )
     .option('--mm', 'points are world coordinates in millimetres (RAS+)', false)
+    .option('--grow', 'follow a lesion beyond the cube around the first click', false)
     .option('--channel <n>', 'which channel of a 4-D volume, from 0')
     .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
     .option(

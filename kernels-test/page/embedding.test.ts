@@ -1,0 +1,309 @@
+/** The embeddable API: the same story in Node's thread and in a page's worker, and what the page's main thread feels of it. */
+import { readFileSync, rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openDevice } from '../../src/gpu/node/open.js';
+import { segmenterOpener } from '../../src/session/local-segmenter.js';
+import type { SegmenterOptions } from '../../src/session/segmenter.js';
+import { voxelToWorld } from '../../src/volumes/clicks.js';
+import { readNifti } from '../../src/volumes/nifti.js';
+import type { Vec3 } from '../../src/volumes/types.js';
+import { click, phantom, put, writeVolume } from '../cli/support.js';
+import { findBrowser, loadModule, withPage } from '../support/page.js';
+import { testEngine } from '../support/run.js';
+import { embeddingScenario } from './embedding.js';
+
+type Client = typeof import('../../src/client.js');
+type Bundle = typeof import('../../src/index.js');
+
+const browser = findBrowser();
+if (!browser)
+  console.log('skipped in a page: no Chromium (optional package @sparticuz/chromium, or the system’s)');
+
+const at = click;
+const near: Vec3 = [click[0] + 3, click[1], click[2]];
+const mm = voxelToWorld(phantom.volume, click);
+const file = writeVolume(phantom.volume, 'head.nii.gz') as Uint8Array<ArrayBuffer>;
+const open = segmenterOpener((options) => openDevice({ ...options, announce: () => {} }));
+
+type Story = Awaited<ReturnType<typeof embeddingScenario>>;
+
+/** Masks of two runs may differ where a probability is within 1e-4 of ½ (kernels-test/page/parity.test.ts says why). */
+function expectStory(story: Story): void {
+  const { masks, errors } = story;
+  expect(story.info).toMatchObject({ sites: [1, 3], trained: false, config: 'tiny' });
+  expect(story.info.stages).toEqual(['compile', 'weights']);
+  expect(story.volume).toMatchObject({
+    name: 'head.nii.gz',
+    dims: phantom.volume.dims,
+    channels: 1,
+    channel: 0,
+  });
+  expect(masks.first.reduce((a, b) => a + b, 0)).toBe(story.voxels);
+  expect(story.voxels).toBeGreaterThan(100);
+  expect(masks.undone).toEqual(masks.first);
+  expect(masks.redone).toEqual(masks.second);
+  expect(masks.second).not.toEqual(masks.first);
+  expect(masks.viaMm).toEqual(masks.first);
+  expect(masks.boxed).toEqual(masks.first);
+  expect(masks.given).toEqual(masks.first);
+  expect(masks.closed).not.toEqual(masks.second);
+  expect(masks.again).toEqual(masks.second);
+  expect(masks.kept).toEqual(masks.second);
+  expect(masks.recovered).toEqual(masks.first);
+  const { min, max } = story.changed!;
+  const [ni, nj] = phantom.volume.dims;
+  masks.first.forEach((v, n) => {
+    if (v === masks.second[n]) return;
+    const voxel = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / (ni * nj))];
+    expect(voxel.every((c, a) => c >= min[a]! && c <= max[a]!)).toBe(true);
+  });
+  expect(story.encodes).toEqual([1, 0, 1]);
+  expect([story.timings, story.progress]).toEqual([true, true]);
+  expect(errors).toEqual({
+    outside: 'bad-prompt',
+    first: 'bad-prompt',
+    stopped: 'aborted',
+    size: 'bad-argument',
+    file: 'bad-file',
+    gates: 'bad-argument',
+    unknown: 'bad-argument',
+    wrong: 'bad-argument',
+    after: 'bad-argument',
+  });
+  expect(story.loss).toEqual(['device-lost', 'device-lost', 'device-lost']);
+  expect(story.probabilities).toHaveLength(phantom.volume.data.length);
+  expect(story.image).toBeGreaterThan(phantom.volume.data.length);
+}
+
+async function expectSaved(story: Story): Promise<void> {
+  const { data, affine } = await readNifti(Uint8Array.from(story.saved), { name: 'lesions.nii' });
+  // 'b' lies on top of 'a', which it equals but for the second click.
+  const want = story.masks.second.map((v, n) => (story.masks.viaMm[n] ? 2 : v));
+  expect([...data]).toEqual(want);
+  expect([...affine]).toEqual([...phantom.volume.affine]);
+}
+
+let inNode: Story;
+let scratch: string;
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), 'sgp-sam-embedding-'));
+  inNode = await embeddingScenario({ open: open as never, file, at, near, mm });
+});
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+test('the story in Node', async () => {
+  expectStory(inNode);
+  await expectSaved(inNode);
+});
+
+test('disposing gives back every buffer, on a host’s device too, which stays alive', async () => {
+  const { device } = await testEngine();
+  const live = new Set<GPUBuffer>();
+  let most = 0;
+  const { createBuffer } = device;
+  device.createBuffer = (descriptor) => {
+    const buffer = createBuffer.call(device, descriptor);
+    live.add(buffer);
+    most = Math.max(most, live.size);
+    const { destroy } = buffer;
+    buffer.destroy = () => {
+      live.delete(buffer);
+      return destroy.call(buffer);
+    };
+    return buffer;
+  };
+  try {
+    let settled: number | undefined;
+    for (let round = 0; round < 2; round++) {
+      const segmenter = await open({ weights: 'formula:sgp-tiny', device, grow: false });
+      for (let visit = 0; visit < 3; visit++) {
+        const volume = await segmenter.openVolume(file, { name: 'head' });
+        await volume.lesion('a').addPoint({ ijk: at });
+        await volume.lesion('b').addPoint({ ijk: near });
+        await volume.dispose();
+        const { buffers } = await segmenter.memory();
+        settled ??= buffers;
+        expect(buffers).toBe(settled);
+      }
+      await segmenter.dispose();
+      await segmenter.dispose(); // once more does nothing
+      expect(live.size).toBe(0);
+    }
+    expect(most).toBeGreaterThan(10);
+  } finally {
+    device.createBuffer = createBuffer;
+  }
+  expect((await testEngine()).gpu.isLost).toBe(false);
+});
+
+describe('in a page', () => {
+  test('what a page loads is small: the client, the worker, the NiiVue adapter', () => {
+    const kib = (name: string) => gzipSync(readFileSync(resolve('dist', name)), { level: 9 }).length / 1024;
+    const sizes = ['client.js', 'worker.js', 'niivue.js'].map((name) => [name, kib(name)] as const);
+    console.log(sizes.map(([name, size]) => `${name} ${size.toFixed(1)} KiB gzipped`).join(', '));
+    expect(sizes.reduce((sum, [, size]) => sum + size, 0)).toBeLessThanOrEqual(150);
+    expect(kib('client.js')).toBeLessThanOrEqual(5);
+  });
+
+  test.skipIf(!browser)('the same story in a worker', async () => {
+    put(scratch, 'head.nii.gz', file);
+    const story = await withPage(
+      async (page) => {
+        await loadModule(page, '/dist/client.js', 'client');
+        return page.evaluate(
+          async ({ code, at, near, mm }) => {
+            // Not bundled with the page: the scenario comes as text.
+            const scenario = new Function(`return ${code}`)() as typeof embeddingScenario;
+            const { openWorkerSegmenter } = (globalThis as unknown as { client: Client }).client;
+            const file = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
+            return scenario({ open: openWorkerSegmenter, file, at, near, mm });
+          },
+          { code: embeddingScenario.toString(), at, near, mm },
+        );
+      },
+      { serve: { '/dist/': 'dist', '/own/': scratch } },
+    );
+    expectStory(story);
+    await expectSaved(story);
+    expect(story.volume).toEqual(inNode.volume);
+    expect(story.open).toEqual(inNode.open);
+    let wrong = 0;
+    let worst = 0;
+    inNode.probabilities.forEach((p, n) => {
+      worst = Math.max(worst, Math.abs(p - story.probabilities[n]!));
+      if (inNode.masks.first[n] !== story.masks.first[n] && Math.abs(p - 0.5) > 1e-4) wrong++;
+    });
+    console.log(`page and Node: probabilities differ by at most ${worst.toExponential(1)}`);
+    expect(worst).toBeLessThan(1e-4);
+    expect(wrong).toBe(0);
+  });
+
+  test.skipIf(!browser)(
+    'weights are fetched once, checked, and there without a network; a host sees it',
+    async () => {
+      const weights = readFileSync('weights/sgp-small.safetensors');
+      put(scratch, 'small.safetensors', weights);
+      put(scratch, 'broken.safetensors', weights.subarray(0, 1000));
+      const { createHash } = await import('node:crypto');
+      const sha256 = createHash('sha256').update(weights).digest('hex');
+      const seen = await withPage(
+        async (page, url) => {
+          await loadModule(page);
+          const requests: string[] = [];
+          page.on('request', (request) => requests.push(request.url()));
+          const load = (name: string, sum?: string) =>
+            page.evaluate(
+              async ([name, sum]) => {
+                const { fetchWeights } = (globalThis as unknown as { bundle: Bundle }).bundle;
+                const steps: number[] = [];
+                try {
+                  const source = await fetchWeights(`/own/${name}`, {
+                    sha256: sum || undefined,
+                    progress: ({ done, total }) => steps.push(done / total),
+                  });
+                  const bytes = await source.read(source.size - 4, 4);
+                  return { size: source.size, last: [...bytes], steps: steps.length, end: steps.at(-1) };
+                } catch (error) {
+                  return { code: (error as { code: string }).code, message: (error as Error).message };
+                }
+              },
+              [name, sum ?? ''] as const,
+            );
+          const first = await load('small.safetensors', sha256.toUpperCase());
+          const asked = () => requests.filter((one) => one.startsWith(`${url}own/`)).length;
+          const fetched = asked();
+          const second = await load('small.safetensors', sha256);
+          const third = await load('small.safetensors');
+          const again = asked();
+          await page.context().setOffline(true);
+          const offline = await load('small.safetensors');
+          const nowhere = await load('other.safetensors');
+          await page.context().setOffline(false);
+          const changed = await load('broken.safetensors', sha256);
+          const missing = await load('other.safetensors');
+          const kept = await page.evaluate(async () =>
+            (await (await caches.open('sgp-sam-weights')).keys()).map(
+              (request) => new URL(request.url).pathname,
+            ),
+          );
+          return { first, fetched, second, third, again, offline, nowhere, changed, missing, kept };
+        },
+        { serve: { '/dist/': 'dist', '/own/': scratch } },
+      );
+      const want = { size: weights.length, last: [...weights.subarray(-4)] };
+      expect(seen.first).toMatchObject({ ...want, end: 1 });
+      expect(seen.fetched).toBe(1);
+      for (const cached of [seen.second, seen.third, seen.offline])
+        expect(cached).toMatchObject({ ...want, steps: 0 });
+      expect(seen.again).toBe(1);
+      expect(seen.nowhere).toMatchObject({
+        code: 'bad-file',
+        message: expect.stringMatching(/could not be fetched/),
+      });
+      expect(seen.changed).toMatchObject({
+        code: 'bad-file',
+        message: expect.stringMatching(/SHA-256 is [0-9a-f]{64}/),
+      });
+      expect(seen.missing).toMatchObject({
+        code: 'bad-file',
+        message: expect.stringMatching(/answered 404/),
+      });
+      // What failed was not kept.
+      expect(seen.kept).toEqual(['/own/small.safetensors']);
+    },
+  );
+
+  test.skipIf(!browser)('the main thread is never blocked while a volume is encoded', async () => {
+    put(scratch, 'head.nii.gz', file);
+    const spent = await withPage(
+      async (page) => {
+        await loadModule(page, '/dist/client.js', 'client');
+        const cdp = await page.context().newCDPSession(page);
+        await cdp.send('Performance.enable');
+        const script = async () => {
+          const { metrics } = await cdp.send('Performance.getMetrics');
+          return 1000 * metrics.find(({ name }) => name === 'ScriptDuration')!.value;
+        };
+        await page.evaluate(async () => {
+          const { openWorkerSegmenter } = (globalThis as unknown as { client: Client }).client;
+          const segmenter = await openWorkerSegmenter({
+            weights: 'formula:sgp-tiny',
+          } satisfies SegmenterOptions);
+          const bytes = await (await fetch('/own/head.nii.gz')).arrayBuffer();
+          const volume = await segmenter.openVolume(bytes, { name: 'head.nii.gz' });
+          Object.assign(globalThis, { volume });
+        });
+        const before = await script();
+        const encode = await page.evaluate(async (at) => {
+          const { volume } = globalThis as unknown as {
+            volume: import('../../src/session/segmenter.js').SegmenterVolume;
+          };
+          let frames = 0;
+          let going = true;
+          const count = () => {
+            frames++;
+            if (going) requestAnimationFrame(count);
+          };
+          requestAnimationFrame(count);
+          const begin = performance.now();
+          const { timings, encodes } = await volume.lesion('a').addPoint({ ijk: at });
+          going = false;
+          return { frames, all: performance.now() - begin, timings, encodes };
+        }, at);
+        return { ...encode, script: (await script()) - before };
+      },
+      { serve: { '/dist/': 'dist', '/own/': scratch } },
+    );
+    // All of the main thread's script time, drawing frames included: no single piece of it can be longer.
+    console.log(
+      `${spent.encodes} regions in ${spent.all.toFixed(0)} ms: ${spent.script.toFixed(1)} ms of script on the main thread, ${spent.frames} frames`,
+    );
+    expect(spent.encodes).toBeGreaterThan(0);
+    expect(spent.script).toBeLessThan(50);
+    expect(spent.frames).toBeGreaterThan(1);
+  });
+});

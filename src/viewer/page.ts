@@ -1,0 +1,40 @@
+/** The page's elements, and files in and out of it. */
+
+/** The element of this id; its absence is a fault of the page. */
+export function element<E extends HTMLElement = HTMLElement>(id: string): E {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found as E;
+}
+
+export const button = (id: string): HTMLButtonElement => element<HTMLButtonElement>(id);
+
+/** A new element with properties and children. */
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** Asks for a file through one of the page's file inputs. */
+export function onFile(input: string, opener: string, take: (file: File) => void): void {
+  const field = element<HTMLInputElement>(input);
+  button(opener).addEventListener('click', () => field.click());
+  field.addEventListener('change', () => {
+    const file = field.files?.[0];
+    field.value = ''; // so that the same file can be chosen again
+    if (file) take(file);
+  });
+}
+
+/** Hands bytes to the browser's downloads. */
+export function download(bytes: BlobPart, name: string, type: string): void {
+  const url = URL.createObjectURL(new Blob([bytes], { type }));
+  make('a', { href: url, download: name }).click();
+  // The download has begun by then.
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

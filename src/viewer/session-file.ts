@@ -1,0 +1,61 @@
+/** A session as a file: which volume and weights, gates, and what was clicked. */
+import { SgpSamError } from '../errors.js';
+import type { GateSetting } from '../graph/regions.js';
+import { actionsFromJson, actionsToJson } from '../session/actions-json.js';
+import type { Action } from '../session/lesion-state.js';
+import type { VolumeInfo } from '../session/segmenter.js';
+
+const FORMAT = 'sgp-sam session';
+
+export interface SavedSession {
+  readonly gates: readonly GateSetting[];
+  readonly lesions: readonly { readonly name: string; readonly actions: readonly Action[] }[];
+}
+
+export function writeSession(volume: VolumeInfo, weights: string, session: SavedSession): string {
+  const { name, dims, affine, channel } = volume;
+  const lesions = session.lesions.map((one) => ({ name: one.name, actions: actionsToJson(one.actions) }));
+  return `${JSON.stringify(
+    {
+      format: FORMAT,
+      version: 1,
+      volume: { name, dims, affine, channel },
+      weights,
+      gates: session.gates,
+      lesions,
+    },
+    null,
+    1,
+  )}\n`;
+}
+
+/** @throws SgpSamError `bad-file` for anything else, and for a session of another grid */
+export function readSession(text: string, file: string, volume: VolumeInfo): SavedSession {
+  const fail = (what: string, mend = 'Choose a file that Save session wrote.') =>
+    new SgpSamError('bad-file', `${file}: ${what}`, mend);
+  let value: Record<string, unknown>;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw fail('is no JSON');
+  }
+  if (value?.format !== FORMAT || value.version !== 1) throw fail(`is no ${FORMAT} of version 1`);
+  const { dims, affine } = (value.volume ?? {}) as { dims?: unknown; affine?: unknown };
+  const same =
+    String(dims) === String(volume.dims) &&
+    Array.isArray(affine) &&
+    affine.length === 16 &&
+    affine.every((v, n) => Math.abs(Number(v) - volume.affine[n]) <= 1e-4);
+  if (!same)
+    throw fail(`was saved for a volume of ${dims} voxels on another grid`, 'Open that volume first.');
+  const settings = ['auto', 'open', 'closed'];
+  const gates = value.gates;
+  if (!Array.isArray(gates) || !gates.every((gate) => settings.includes(gate)))
+    throw fail('gates: not a list of auto, open and closed');
+  if (!Array.isArray(value.lesions)) throw fail('lesions: no list');
+  const lesions = value.lesions.map((one: { name?: unknown; actions?: unknown } | null, n) => {
+    if (typeof one?.name !== 'string') throw fail(`lesions[${n}].name: no text`);
+    return { name: one.name, actions: actionsFromJson(one.actions, volume.dims, `${file}, lesions[${n}]`) };
+  });
+  return { gates, lesions };
+}

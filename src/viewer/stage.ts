@@ -1,0 +1,143 @@
+/** What is seen: a scan in NiiVue, lesions over it, clicks in it. */
+import { MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
+import { fractionOfVoxel, NiivueOverlay, voxelAtCanvas, voxelAtFraction } from '../adapters/niivue.js';
+import type { CroppedMask, VoxelBox } from '../volumes/crop.js';
+import type { Vec3 } from '../volumes/types.js';
+
+/** Lesions' colours, by their place; distinguishable with the common colour blindnesses (after Okabe and Ito). */
+export const COLOURS = [
+  [230, 159, 0],
+  [86, 180, 233],
+  [0, 158, 115],
+  [240, 228, 66],
+  [204, 121, 167],
+  [213, 94, 0],
+  [0, 114, 178],
+] as const;
+
+export const colourOf = (value: number) => COLOURS[(value - 1) % COLOURS.length];
+
+/** A click is not a drag: at most so many CSS pixels between down and up. */
+const CLICK_SLOP = 4;
+
+export class Stage {
+  /** For the console and tests. */
+  readonly nv: Niivue;
+  private overlay: NiivueOverlay | undefined;
+  private ready: Promise<unknown>;
+
+  constructor(private readonly canvas: HTMLCanvasElement) {
+    this.nv = new Niivue({
+      backColor: [0, 0, 0, 1],
+      show3Dcrosshair: true,
+      multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      multiplanarForceRender: true,
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID,
+      isColorbar: false,
+      logLevel: 'error',
+      dragAndDropEnabled: false,
+      loadingText: '',
+    });
+    this.ready = this.nv.attachToCanvas(canvas);
+  }
+
+  /** Shows an image (NIfTI bytes), without lesions. */
+  async show(image: Uint8Array<ArrayBuffer>, name: string): Promise<void> {
+    await this.ready;
+    const volume = await NVImage.loadFromUrl({ url: image.buffer, name: `${name}.nii` });
+    for (const old of [...this.nv.volumes]) this.nv.removeVolume(old);
+    this.nv.addVolume(volume);
+    this.nv.setSliceType(SLICE_TYPE.MULTIPLANAR);
+    this.nv.drawOpacity = 0.5;
+    this.nv.setDrawColormap({
+      R: [0, ...this.channel(0)],
+      G: [0, ...this.channel(1)],
+      B: [0, ...this.channel(2)],
+      A: [0, ...Array(255).fill(255)],
+      I: Array.from({ length: 256 }, (_, n) => n),
+      labels: [],
+    } as unknown as string);
+    this.overlay = new NiivueOverlay(this.nv as unknown as ConstructorParameters<typeof NiivueOverlay>[0]);
+    this.nv.drawScene();
+  }
+
+  private channel(c: 0 | 1 | 2): number[] {
+    return Array.from({ length: 255 }, (_, n) => colourOf(n + 1)[c]);
+  }
+
+  update(value: number, crop: CroppedMask, changed?: VoxelBox): void {
+    this.overlay?.update(value, crop, changed);
+  }
+
+  setVisible(value: number, visible: boolean): void {
+    this.overlay?.setVisible(value, visible);
+  }
+
+  remove(value: number): void {
+    this.overlay?.remove(value);
+  }
+
+  /** The voxel at the crosshair. */
+  get crosshair(): Vec3 {
+    return voxelAtFraction(this.like, this.nv.scene.crosshairPos);
+  }
+
+  /** Moves the crosshair to a voxel of the file. */
+  goTo(voxel: Vec3): void {
+    this.nv.scene.crosshairPos = fractionOfVoxel(this.like, voxel);
+    this.nv.drawScene();
+  }
+
+  /** Shows what another stage shows of the volume, and the other way round. */
+  follow(other: Stage): void {
+    this.nv.broadcastTo([other.nv], { '2d': true, '3d': true });
+    other.nv.broadcastTo([this.nv], { '2d': true, '3d': true });
+  }
+
+  private get like() {
+    return this.nv as unknown as Parameters<typeof voxelAtCanvas>[0];
+  }
+
+  /** Calls back with the voxel (of the file, continuous) that was clicked or chosen by Enter. */
+  onClick(take: (voxel: Vec3, remove: boolean) => void): void {
+    let down: { x: number; y: number } | undefined;
+    this.canvas.addEventListener('pointerdown', ({ clientX: x, clientY: y, button }) => {
+      down = button === 0 ? { x, y } : undefined;
+    });
+    this.canvas.addEventListener('pointerup', ({ clientX: x, clientY: y, shiftKey }) => {
+      if (!down || Math.hypot(x - down.x, y - down.y) > CLICK_SLOP || this.nv.volumes.length === 0) return;
+      const corner = this.canvas.getBoundingClientRect();
+      // The canvas's own pixels, whatever NiiVue makes of the device's ratio.
+      const scale = this.canvas.width / corner.width;
+      const voxel = voxelAtCanvas(this.like, [(x - corner.left) * scale, (y - corner.top) * scale]);
+      if (voxel) take(voxel, shiftKey);
+    });
+    const moves: Record<string, Vec3> = {
+      ArrowLeft: [-1, 0, 0],
+      ArrowRight: [1, 0, 0],
+      ArrowDown: [0, -1, 0],
+      ArrowUp: [0, 1, 0],
+      PageDown: [0, 0, -1],
+      PageUp: [0, 0, 1],
+    };
+    // Before NiiVue's own keys.
+    this.canvas.addEventListener(
+      'keydown',
+      (event) => {
+        if (this.nv.volumes.length === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+        const move = moves[event.key];
+        if (move) this.nv.moveCrosshairInVox(...move);
+        else if (event.key === 'Enter') take(this.crosshair, event.shiftKey);
+        else return;
+        event.preventDefault();
+        event.stopImmediatePropagation();
+      },
+      { capture: true },
+    );
+  }
+
+  redraw(): void {
+    this.nv.resizeListener();
+    this.nv.drawScene();
+  }
+}

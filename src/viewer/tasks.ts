@@ -1,0 +1,95 @@
+/** Work that takes a while: shown as it goes, stopped on request, failures in words. */
+import { type Progress, SgpSamError } from '../errors.js';
+import { button, element } from './page.js';
+
+const NAMES: Record<string, string> = {
+  download: 'Downloading weights',
+  weights: 'Loading weights',
+  compile: 'Compiling for this GPU',
+  encode: 'Reading the region',
+  profile: 'Profiling',
+};
+/** Shorter work is not worth a bar. */
+const SHOW_AFTER_MS = 150;
+
+export interface Work {
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+}
+
+export class Tasks {
+  private controller: AbortController | undefined;
+  private queue: Promise<unknown> = Promise.resolve();
+  private waiting = 0;
+  private stage = '';
+  private began = 0;
+
+  constructor() {
+    button('cancel').addEventListener('click', () => this.controller?.abort());
+  }
+
+  /** Runs one thing after the other. Resolves with undefined when it failed or was stopped, which the page then says. */
+  run<R>(name: string, work: (work: Work) => Promise<R>): Promise<R | undefined> {
+    this.waiting++;
+    document.body.setAttribute('aria-busy', 'true');
+    const result = this.queue.then(() => this.runNow(name, work));
+    this.queue = result.finally(() => {
+      if (--this.waiting === 0) document.body.removeAttribute('aria-busy');
+    });
+    return result;
+  }
+
+  private async runNow<R>(name: string, work: (work: Work) => Promise<R>): Promise<R | undefined> {
+    const controller = new AbortController();
+    this.controller = controller;
+    this.show(name);
+    const timer = setTimeout(() => {
+      element('work').hidden = false;
+    }, SHOW_AFTER_MS);
+    try {
+      element('error').hidden = true;
+      return await work({ signal: controller.signal, progress: (event) => this.report(event) });
+    } catch (error) {
+      if (error instanceof SgpSamError && error.code === 'aborted') this.say('Stopped.');
+      else this.fail(error);
+      return undefined;
+    } finally {
+      clearTimeout(timer);
+      element('work').hidden = true;
+      this.controller = undefined;
+    }
+  }
+
+  private show(name: string): void {
+    this.stage = '';
+    element('work-name').textContent = `${name} …`;
+    element('work-left').textContent = '';
+    element<HTMLProgressElement>('progress').removeAttribute('value');
+  }
+
+  private report({ stage, done, total }: Parameters<Progress>[0]): void {
+    if (stage !== this.stage) {
+      this.stage = stage;
+      this.began = performance.now();
+    }
+    const bar = element<HTMLProgressElement>('progress');
+    element('work-name').textContent = `${NAMES[stage] ?? stage} …`;
+    if (total > 0) {
+      bar.max = total;
+      bar.value = done;
+      const left = ((performance.now() - this.began) * (total - done)) / Math.max(done, 1) / 1000;
+      element('work-left').textContent = left >= 1 ? `about ${Math.ceil(left)} s left` : '';
+    } else bar.removeAttribute('value');
+  }
+
+  say(text: string): void {
+    element('status').textContent = text;
+  }
+
+  fail(error: unknown): void {
+    const line = element('error');
+    line.hidden = false;
+    line.textContent = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof SgpSamError)) console.error(error);
+  }
+}
