@@ -395,13 +395,15 @@ async function load(
   const engine = new Engine(gpu);
   try {
     // The signal and the progress are this load's, not those of later runs.
-    const loading = await Model.load(engine, source, {
+    const model = await Model.load(engine, source, {
       ...(config ? { config } : {}),
       regionMode: gateMode,
       budgetMs,
       load: { progress, signal },
     });
-    return { engine, model: loading };
+    // What a first click decodes with: one point, SAM's not-a-point, a mask prompt.
+    await model.decoderProgram(2, true);
+    return { engine, model };
   } catch (error) {
     engine.dispose();
     throw error;
