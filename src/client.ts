@@ -3,6 +3,7 @@ export type { ErrorCode, Progress } from './errors.js';
 export { SgpSamError } from './errors.js';
 export { adapterLine } from './gpu/device.js';
 export type { GateSetting } from './graph/regions.js';
+export { actionsFromJson, actionsToJson } from './session/actions-json.js';
 export type { CallOptions } from './session/lesion-session.js';
 export type { Action, Click, LesionState, Segmentation, Timings } from './session/lesion-state.js';
 export type * from './session/segmenter.js';

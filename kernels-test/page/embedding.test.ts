@@ -100,6 +100,23 @@ test('the story in Node', async () => {
   await expectSaved(inNode);
 });
 
+test('weights as bytes, a Blob and a stream are the same, and a damaged stream says what is wrong', async () => {
+  const bytes = readFileSync('weights/sgp-small.safetensors');
+  const blob = new Blob([bytes]);
+  const masks = [];
+  for (const weights of [new Uint8Array(bytes), blob, blob.stream()]) {
+    const segmenter = await open({ weights, device: (await testEngine()).device });
+    const volume = await segmenter.openVolume(file, { name: 'head' });
+    masks.push((await volume.lesion('a').addPoint({ ijk: at })).mask);
+    expect(segmenter.info).toMatchObject({ trained: true, estimatesIou: false, sites: [1, 3] });
+    await segmenter.dispose();
+  }
+  expect(masks[1]).toEqual(masks[0]);
+  expect(masks[2]).toEqual(masks[0]);
+  const broken = open({ weights: blob.slice(0, 5000).stream() });
+  await expect(broken).rejects.toMatchObject({ code: 'bad-file' });
+});
+
 test('disposing gives back every buffer, on a host’s device too, which stays alive', async () => {
   const { device } = await testEngine();
   const live = new Set<GPUBuffer>();

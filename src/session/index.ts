@@ -37,6 +37,7 @@ export {
   overlayWeights,
   type WeightSource,
 } from '../weights/index.js';
+export { actionsFromJson, actionsToJson } from './actions-json.js';
 export { type CallOptions, LesionSession, type LesionSessionOptions } from './lesion-session.js';
 export type { Action, Click, LesionState, RoiPlace, Segmentation, Timings } from './lesion-state.js';
 export { LocalSegmenter, type LocalSegmenterOptions, type OpenDevice } from './local-segmenter.js';
