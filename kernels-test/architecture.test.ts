@@ -21,8 +21,8 @@ const LAYERS: readonly (readonly string[])[] = [
 const SIDEWAYS = new Set(['autograd → graph', 'training → session']);
 /** Know nothing but the base. */
 const LEAVES = ['volumes', 'weights', 'html', 'adapters'];
-/** Errors, a checksum, JSON: know nothing but errors. */
-const BASE = ['src/errors.js', 'src/crc32.js', 'src/json.js'];
+/** Errors, a checksum, half floats, JSON: know nothing but errors. */
+const BASE = ['src/errors.js', 'src/crc32.js', 'src/half.js', 'src/json.js'];
 
 interface Import {
   readonly from: string;

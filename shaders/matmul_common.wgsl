@@ -22,11 +22,20 @@ struct Params {
 //#else
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
 //#end
+// B_HALF: f16, two to a word; unpacking them needs no feature of the device.
 //#if N_SCALAR
+//#if B_HALF
+@group(0) @binding(2) var<storage, read> b: array<u32>;
+//#else
 @group(0) @binding(2) var<storage, read> b: array<f32>;
+//#end
 @group(0) @binding(3) var<storage, read_write> c: array<f32>;
 //#else
+//#if B_HALF
+@group(0) @binding(2) var<storage, read> b: array<vec2u>;
+//#else
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
+//#end
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
 //#end
 //#if BIAS
@@ -99,18 +108,33 @@ fn a_load(base: i32, i: u32) -> vec4f {
   //#end
 }
 
+//#if N_SCALAR
+fn b_at(at: u32) -> f32 {
+  //#if B_HALF
+  return unpack2x16float(b[at / 2u])[at % 2u];
+  //#else
+  return b[at];
+  //#end
+}
+//#end
+
 // B[k, col … col+3]; `i` is k's place within `inner`. Columns past N repeat the last ones and are never stored.
 fn b_load(k: u32, i: u32, col: u32) -> vec4f {
   //#if N_SCALAR
   if (i >= p.inner) { return vec4f(0.0); }
   let at = k * p.n;
   let last = p.n - 1u;
-  return vec4f(b[at + min(col, last)], b[at + min(col + 1u, last)], b[at + min(col + 2u, last)], b[at + min(col + 3u, last)]);
+  return vec4f(b_at(at + min(col, last)), b_at(at + min(col + 1u, last)), b_at(at + min(col + 2u, last)), b_at(at + min(col + 3u, last)));
   //#else
   //#if A_SCALAR
   if (i >= p.inner) { return vec4f(0.0); }
   //#end
-  return b[(k * p.n + min(col, p.n - 4u)) / 4u];
+  let four = (k * p.n + min(col, p.n - 4u)) / 4u;
+  //#if B_HALF
+  return vec4f(unpack2x16float(b[four].x), unpack2x16float(b[four].y));
+  //#else
+  return b[four];
+  //#end
   //#end
 }
 

@@ -373,6 +373,7 @@ describe('options', () => {
     ['limits', ['--limits', 'none'], [/'none'/, /raised/]],
     ['variant', ['--variant', 'matmul=magic'], [/'magic'/, /register/]],
     ['variant of no kernel', ['--variant', 'matmal=tiled'], [/'matmal'/, /matmul/]],
+    ['weight storage', ['--weight-storage', 'f8'], [/'f8' is none of f32, f16/]],
     ['variant without a name', ['--variant', 'matmul'], [/kernel=variant/]],
     ['option', ['--output-mask', 'x'], [/unknown option '--output-mask'/]],
   ])('unknown %s', async (_, args, says) => {

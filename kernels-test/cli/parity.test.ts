@@ -97,6 +97,16 @@ describe('fixtures made by the float64 references', () => {
     expect(run.report.rows.every(({ tolerance }) => tolerance === 2e-5)).toBe(true);
   });
 
+  test('f16 weights pass at a tolerance of their own, which the table shows', async () => {
+    const file = write('half', samFixture(configByName('tiny'), 5, smallClicks));
+    const half = await json(file, ['--weight-storage', 'f16']);
+    expect(half.code).toBe(0);
+    expect(new Set(half.report.rows.map((row) => row.tolerance))).toEqual(new Set([5e-3]));
+    const worst = ({ report }: { report: Report }) => Math.max(...report.rows.map((row) => row.relativeL2));
+    expect(worst(half)).toBeGreaterThan(1e-4);
+    expect(worst(await json(file))).toBeLessThan(2e-5);
+  });
+
   test('a perturbed copy fails, exits with 1 and names the stage, in words and in JSON', async () => {
     const stage = 'image_encoder.blocks.2';
     const file = write('wrong', perturbed(sam, stage, 1 + 1e-3));

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { f16ToF32, f32ToF16 } from '../../src/half.js';
 import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
 import {
   add,
@@ -48,6 +49,44 @@ describe.each(variants)('matmul, variant %s', (variant) => {
       { capabilities: force(variant) },
     );
     expect(relativeL2(outputs.y, linear(x, w, bias).data)).toBeLessThan(TOLERANCE);
+  });
+
+  /** The values that f16 storage keeps. */
+  const rounded = (w: Tensor64): Tensor64 =>
+    tensor64(w.shape, Float64Array.from(f16ToF32(f32ToF16(Float32Array.from(w.data)))));
+
+  it.each(shapes)('f16 weights: linear %i × %i → %i is exact in the rounded weights', async (rows, k, n) => {
+    const x = randomTensor([rows, k], 1);
+    const w = randomTensor([n, k], 2);
+    const { outputs, program } = await runGraph(
+      (b) => b.graph.output('y', b.graph.linear(b.input('x', x), b.param('w', w, 'linear'))),
+      { capabilities: { ...force(variant), halfWeights: true } },
+    );
+    expect(program.plan.calls[0]!.cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
+    expect(relativeL2(outputs.y!, linear(x, rounded(w)).data)).toBeLessThan(TOLERANCE);
+    // And the rounding is there: this is not the f32 store under another name.
+    expect(relativeL2(outputs.y!, linear(x, w).data)).toBeGreaterThan(5e-5);
+  });
+
+  it('f16 weights: convolutions and transposed ones', async () => {
+    const x = randomTensor([1, 4, 5, 6, 12], 1);
+    const w = randomTensor([8, 12, 3, 3, 3], 2);
+    const up = randomTensor([8, 5, 2, 2, 2], 3);
+    const { outputs } = await runGraph(
+      (b) => {
+        const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, {
+          kernel: 3,
+          padding: 2,
+          dilation: 2,
+        });
+        b.graph.output('y', y);
+        b.graph.output('z', b.graph.convTranspose(y, b.param('up', up, 'conv_transpose')));
+      },
+      { capabilities: { ...force(variant), halfWeights: true } },
+    );
+    const y = conv3d(x, rounded(w), { padding: 2, dilation: 2 });
+    expect(relativeL2(outputs.y!, y.data)).toBeLessThan(TOLERANCE);
+    expect(relativeL2(outputs.z!, convTranspose3d(y, rounded(up)).data)).toBeLessThan(2 * TOLERANCE);
   });
 
   it.each(['gelu', 'relu'] as const)('fuses bias, %s and residual', async (name) => {

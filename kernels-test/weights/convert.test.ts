@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import type { Progress } from '../../src/errors.js';
+import { f32ToF16 } from '../../src/half.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { type ConvertOptions, convertWeights } from '../../src/weights/convert.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { formulaSource } from '../../src/weights/formula.js';
-import { f32ToF16 } from '../../src/weights/half.js';
 import { type TensorData, writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights, type WeightSource } from '../../src/weights/weight-source.js';
 import { expectError } from './support/errors.js';

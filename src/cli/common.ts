@@ -7,6 +7,7 @@ import type { AdapterChoice, AdapterReport } from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import { openDevice } from '../gpu/node/open.js';
 import { readTunedFile, tunedFile } from '../gpu/node/tuned.js';
+import { type WeightStorage, weightStorages } from '../graph/layout.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
 import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
 import type { WeightSource } from '../weights/weight-source.js';
@@ -52,6 +53,18 @@ export function deviceOptions(command: Command): Command {
     .option('--no-tuned', 'ignore what tune measured on this adapter')
     .option('-q, --quiet', 'no progress', false);
 }
+
+/** Adds the option of commands that only run a model: how its weights are held. */
+export const storageOption = (command: Command): Command =>
+  command.option(
+    '--weight-storage <type>',
+    `how weight matrices are held on the GPU: ${weightStorages.join(', ')} (half the memory)`,
+    'f32',
+  );
+
+/** That option's value. */
+export const storageOf = ({ weightStorage }: { readonly weightStorage: string }): WeightStorage =>
+  oneOf('--weight-storage', weightStorage, weightStorages);
 
 /** The kernels that have variants to choose from. */
 const VARIED = [

@@ -10,6 +10,8 @@ import {
   type DeviceOptions,
   deviceOptions,
   SUBMIT_BUDGET_MS,
+  storageOf,
+  storageOption,
   timed,
   variantsOf,
   withEngine,
@@ -40,6 +42,11 @@ function table(report: ParityReport): string {
   return `${line('stage', 'relative L2', 'max abs', 'tolerance', '')}${rows.join('')}${notes.join('')}${verdict}\n`;
 }
 
+interface ParityCliOptions extends DeviceOptions {
+  json: boolean;
+  weightStorage: string;
+}
+
 export function addParity(program: Command): void {
   const command = program
     .command('parity')
@@ -48,7 +55,8 @@ export function addParity(program: Command): void {
     )
     .argument('<fixture>', 'a .safetensors fixture: sam_med3d, sgp_sam, preprocess or zoom_loss')
     .option('--json', 'print JSON', false);
-  deviceOptions(command).action(async (file: string, options: DeviceOptions & { json: boolean }) => {
+  deviceOptions(storageOption(command)).action(async (file: string, options: ParityCliOptions) => {
+    const weightStorage = storageOf(options);
     const fixture = await openWeightFile(file);
     const bars = new ProgressBars(options.quiet);
     try {
@@ -57,6 +65,7 @@ export function addParity(program: Command): void {
           parity(engine, fixture, {
             regionMode: options.gateMode,
             variants: variantsOf(options),
+            weightStorage,
             budgetMs: SUBMIT_BUDGET_MS,
             progress: bars.report,
             // The volumes lie beside the fixtures' folder, in `data` (SPEC D).

@@ -24,6 +24,7 @@ import {
   interruptible,
   oneOf,
   requireWritableFolder,
+  storageOption,
   variantsOf,
   wholeOf,
   withEngine,
@@ -155,5 +156,5 @@ export function addProfile(program: Command): void {
     .option('--html <r.html>', 'also write a report for people')
     .option('--dump-wgsl <folder>', 'also write the WGSL that ran, as it ran')
     .option('--compare <files...>', 'compare two files that --json wrote: which kernels got faster');
-  deviceOptions(command).action(profile);
+  deviceOptions(storageOption(command)).action(profile);
 }

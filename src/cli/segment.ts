@@ -20,6 +20,8 @@ import {
   nameWhatWasNotRun,
   requireWritableFolder,
   SUBMIT_BUDGET_MS,
+  storageOf,
+  storageOption,
   timed,
   variantsOf,
   withEngine,
@@ -31,6 +33,7 @@ interface SegmentOptions extends DeviceOptions {
   point: string[];
   mm: boolean;
   grow: boolean;
+  weightStorage: string;
   channel?: string;
   preset: string;
   weights?: string;
@@ -64,6 +67,7 @@ function checkArguments(volume: string, options: SegmentOptions): void {
   resolvePreset(options.preset);
   channelOf(options);
   variantsOf(options);
+  storageOf(options);
   const outputs: [string, string | undefined, RegExp, string][] = [
     ['--output', options.output, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
     ['--prob', options.prob, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
@@ -106,6 +110,7 @@ async function openModel(engine: Engine, options: SegmentOptions, bars: Progress
       config,
       regionMode: options.gateMode,
       variants: variantsOf(options),
+      weightStorage: storageOf(options),
       budgetMs: SUBMIT_BUDGET_MS,
       progress: bars.report,
     });
@@ -178,6 +183,8 @@ function reportOf(
     },
     /** More than one when the lesion outgrew its cube (--grow). */
     encodes: sum((s) => s.encodes),
+    weightStorage: model.parameters.storage,
+    weightBytes: model.parameters.bytes,
     encoderGflop: model.encoderFlops / 1e9,
     peakGpuBytes: engine.memory.peakBytes,
     gateMode: options.gateMode,
@@ -290,5 +297,5 @@ export function addSegment(program: Command): void {
       'also write a report: volumes, IoU estimate, gates, dispatches, times, memory',
     )
     .option('--png <montage.png>', 'also write a picture of three slices through the first click');
-  deviceOptions(command).action(segment);
+  deviceOptions(storageOption(command)).action(segment);
 }

@@ -19,6 +19,7 @@ import {
   interruptible,
   oneOf,
   requireWritableFolder,
+  storageOption,
   wholeOf,
   withEngine,
 } from './common.js';
@@ -111,5 +112,5 @@ export function addTune(program: Command): void {
     .option('--train <patterns>', 'of train: what is trained', 'sgpm.*,mask_decoder.*')
     .option('--runs <n>', 'timed runs of a candidate that is not given up at once', '3')
     .option('-o, --output <t.json>', 'write the table there instead of to where later commands look');
-  deviceOptions(command).action(tune);
+  deviceOptions(storageOption(command)).action(tune);
 }

@@ -1,11 +1,12 @@
 /** What `profile` and `tune` run: an encode, a decode or a training step, ready to go. */
+import { SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
 import type { Program } from '../graph/program.js';
 import type { GateSetting } from '../graph/regions.js';
 import { configByName, type ModelConfig } from '../models/config.js';
 import { Model } from '../session/model.js';
 import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
-import { type DeviceOptions, variantsOf } from './common.js';
+import { type DeviceOptions, storageOf, variantsOf } from './common.js';
 import { openChosenWeights, weightsName } from './weights.js';
 
 export const WORK = ['encode', 'decode', 'train'] as const;
@@ -19,6 +20,7 @@ export interface WorkOptions {
   /** What a training step trains: names with * and commas. */
   train: string;
   gates?: string;
+  weightStorage: string;
 }
 
 type PreparedOptions = WorkOptions & Pick<DeviceOptions, 'variant'>;
@@ -39,7 +41,11 @@ async function inference(engine: Engine, work: Work, options: PreparedOptions): 
   const { source, config } = await openChosenWeights(choice);
   let model: Model;
   try {
-    model = await Model.load(engine, source, { config, variants: variantsOf(options) });
+    model = await Model.load(engine, source, {
+      config,
+      variants: variantsOf(options),
+      weightStorage: storageOf(options),
+    });
   } finally {
     await source.close();
   }
@@ -79,6 +85,13 @@ async function training(
 
 /** Loads or makes the model, runs what comes before, and writes the program's inputs. */
 export function prepareWork(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
+  if (work === 'train' && storageOf(options) !== 'f32') {
+    throw new SgpSamError(
+      'bad-argument',
+      `--weight-storage ${options.weightStorage}: a training step holds its weights in f32`,
+      'Leave it out, or choose encode or decode.',
+    );
+  }
   return work === 'train'
     ? training(engine, configByName(options.config ?? 'sgp-small'), options)
     : inference(engine, work, options);

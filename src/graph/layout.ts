@@ -18,7 +18,16 @@ export interface ParameterSpec {
   /** PyTorch's shape, which is also the checkpoint's. */
   readonly shape: Shape;
   readonly layout: ParameterLayout;
+  /** Never held as f16: what reads it takes f32 alone. */
+  readonly exact?: boolean;
 }
+
+/** How weight matrices are held on the device; sums are f32 either way. */
+export const weightStorages = ['f32', 'f16'] as const;
+export type WeightStorage = (typeof weightStorages)[number];
+
+/** Whether a store with f16 weights holds this parameter as f16: the matrices that the matmul family reads. */
+export const isHalf = ({ layout, exact }: ParameterSpec): boolean => layout !== 'plain' && !exact;
 
 /** The permutation as three nested lengths: element (a, b, c) of the source goes to the place `engine` gives. */
 function axes(

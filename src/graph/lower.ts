@@ -18,6 +18,7 @@ import {
   planResize,
 } from '../kernels/spatial.js';
 import { type Node, type NodeOf, type Region, sizeOf, type Tensor } from './ir.js';
+import { isHalf } from './layout.js';
 import { lowerBackward } from './lower-backward.js';
 
 /** Buffers that belong to a region or the program rather than to a tensor. */
@@ -51,6 +52,10 @@ function regional(region: Region | undefined, counter: number) {
   };
 }
 
+/** Whether a weight lies on the device as f16. */
+const isHalfOperand = (w: Tensor, caps: Capabilities): boolean =>
+  caps.halfWeights === true && w.parameter !== undefined && isHalf(w.parameter);
+
 function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabilities, counter: number) {
   const { x, w, bias, residual } = node.inputs;
   const { into, activation } = node.attrs;
@@ -79,6 +84,7 @@ function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabiliti
       n,
       k: sizeOf(w.shape) / n,
       activation,
+      half: isHalfOperand(w, caps),
       ...conv,
       ...(residual ? { residualRows: sizeOf(residual.shape) / n } : {}),
       ...(into ? { ldc: last(into.target), cOffset: into.offset } : {}),
@@ -140,6 +146,7 @@ function lowerNode(
             n: 8 * channels,
             k: last(x),
             activation: node.attrs.activation,
+            half: isHalfOperand(w, caps),
             scatter: { input: size3(x.shape.slice(1)), channels },
           },
           { a: x, b: w, bias, c: y },

@@ -1,7 +1,8 @@
 /** The parameters on the device: a few shared buffers, filled from a stream of tensors. */
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
-import { fromEngine, type ParameterSpec, toEngine } from './layout.js';
+import { f16ToF32, f32ToF16, findF16Overflow } from '../half.js';
+import { fromEngine, isHalf, type ParameterSpec, toEngine, type WeightStorage } from './layout.js';
 
 /** Bytes written before the queue is flushed and waited for: pending writes are copies in host memory. */
 const FLUSH_BYTES = 64 * 2 ** 20;
@@ -11,7 +12,11 @@ export class ParameterStore {
   private readonly slices = new Map<string, { spec: ParameterSpec; slice: BufferSlice }>();
   private readonly buffers: GPUBuffer[] = [];
 
-  private constructor(private readonly engine: Engine) {}
+  private constructor(
+    private readonly engine: Engine,
+    /** How weight matrices are held. */
+    readonly storage: WeightStorage,
+  ) {}
 
   /**
    * Reads every parameter with `read` (PyTorch's layout, float32) and uploads it.
@@ -21,9 +26,13 @@ export class ParameterStore {
     engine: Engine,
     specs: readonly ParameterSpec[],
     read: (name: string) => Promise<Float32Array>,
-    options: { progress?: Progress | undefined; signal?: AbortSignal | undefined } = {},
+    options: {
+      progress?: Progress | undefined;
+      signal?: AbortSignal | undefined;
+      storage?: WeightStorage | undefined;
+    } = {},
   ): Promise<ParameterStore> {
-    const store = new ParameterStore(engine);
+    const store = new ParameterStore(engine, options.storage ?? 'f32');
     try {
       await engine.guarded('allocating parameters', () => store.allocate(specs));
       const total = specs.reduce((sum, spec) => sum + store.slice(spec.name).size, 0);
@@ -59,7 +68,8 @@ export class ParameterStore {
     const places: { spec: ParameterSpec; chunk: number; offset: number; size: number }[] = [];
     const chunks: number[] = [];
     for (const spec of specs) {
-      const size = 4 * spec.shape.reduce((a, b) => a * b, 1);
+      // Whole words: queues write nothing smaller.
+      const size = Math.ceil(((this.half(spec) ? 2 : 4) * spec.shape.reduce((a, b) => a * b, 1)) / 4) * 4;
       let offset = Math.ceil((chunks[chunks.length - 1] ?? limit) / align) * align;
       if (chunks.length === 0 || offset + size > limit) {
         chunks.push(0);
@@ -101,17 +111,44 @@ export class ParameterStore {
     return this.entry(name).slice;
   }
 
-  /** Overwrites a parameter; `values` in PyTorch's layout. */
+  private half(spec: ParameterSpec): boolean {
+    return this.storage === 'f16' && isHalf(spec);
+  }
+
+  /**
+   * Overwrites a parameter; `values` in PyTorch's layout.
+   * @throws SgpSamError `bad-weights` for a value that f16 storage cannot hold
+   */
   write(name: string, values: Float32Array): void {
     const { spec, slice } = this.entry(name);
     const packed = toEngine(spec, values);
-    this.engine.device.queue.writeBuffer(slice.buffer, slice.offset, packed as Float32Array<ArrayBuffer>);
+    const { queue } = this.engine.device;
+    if (!this.half(spec)) {
+      queue.writeBuffer(slice.buffer, slice.offset, packed as Float32Array<ArrayBuffer>);
+      return;
+    }
+    const large = findF16Overflow(packed);
+    if (large >= 0) {
+      throw new SgpSamError(
+        'bad-weights',
+        `${name}: ${packed[large]} is beyond what f16 holds (65504)`,
+        'Load these weights with f32 storage.',
+      );
+    }
+    const words = new Uint16Array(slice.size / 2);
+    words.set(f32ToF16(packed));
+    queue.writeBuffer(slice.buffer, slice.offset, words);
   }
 
   /** A parameter's current values, in PyTorch's layout. */
   async read(name: string): Promise<Float32Array> {
     const { spec, slice } = this.entry(name);
-    return fromEngine(spec, new Float32Array(await this.engine.read(slice)));
+    const bytes = await this.engine.read(slice);
+    const count = spec.shape.reduce((a, b) => a * b, 1);
+    return fromEngine(
+      spec,
+      this.half(spec) ? f16ToF32(new Uint16Array(bytes, 0, count)) : new Float32Array(bytes),
+    );
   }
 
   dispose(): void {

@@ -12,6 +12,8 @@ export interface Capabilities {
   readonly maxWorkgroupStorage: number;
   readonly maxInvocations: number;
   readonly maxWorkgroups: number;
+  /** Weight matrices are held as f16 (`WeightStorage`). */
+  readonly halfWeights?: boolean;
   /** Kernel family → variant name, to overrule the planner. */
   readonly force?: Readonly<Record<string, string>>;
   /** Shape ({@link Tunable.key}) → variant name, as measured on this device; a planner's own choice where there is none. */

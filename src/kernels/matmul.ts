@@ -46,6 +46,8 @@ export interface MatmulSpec {
   readonly ldc?: number;
   readonly cOffset?: number;
   readonly region?: { readonly samples: number; readonly counter: number };
+  /** B is f16, two to a word; sums are f32 all the same. */
+  readonly half?: boolean;
   /** Family name for the variant override and for reports; default 'matmul'. */
   readonly kernel?: string;
 }
@@ -126,8 +128,8 @@ function usualOf(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
   return usualVariant(spec, caps);
 }
 
-function keyOf({ kernel = 'matmul', rows, n, k, conv, scatter }: MatmulSpec): string {
-  const shape = `${kernel} ${rows}x${k}x${n}`;
+function keyOf({ kernel = 'matmul', rows, n, k, conv, scatter, half }: MatmulSpec): string {
+  const shape = `${kernel} ${rows}x${k}x${n}${half ? ' f16' : ''}`;
   if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
   return scatter ? `${shape} scattered` : shape;
 }
@@ -158,6 +160,7 @@ export function planMatmul<T>(
   const defines: Record<string, number | boolean> = {
     A_SCALAR: Boolean(aScalar),
     N_SCALAR: nScalar,
+    B_HALF: spec.half === true,
     CONV: conv !== undefined,
     SCATTER: scatter !== undefined,
     BIAS: buffers.bias !== undefined,
@@ -202,7 +205,8 @@ export function planMatmul<T>(
   const cost: Cost = {
     flops: 2 * samples * rows * n * spec.k,
     bytes:
-      4 * (samples * rows * (conv ? spec.k / conv.kernel ** 3 : spec.k) + spec.k * n + samples * rows * n) +
+      4 * (samples * rows * (conv ? spec.k / conv.kernel ** 3 : spec.k) + samples * rows * n) +
+      (spec.half ? 2 : 4) * spec.k * n +
       (buffers.residual ? 4 * samples * rows * n : 0),
   };
   const scaling: { scaling?: RegionScaling } = region ? { scaling: {} } : {};

@@ -14,7 +14,13 @@ export function modelParameters(config: ModelConfig): ParameterSpec[] {
     specs.push({ name, shape, layout });
   };
   const linear = (name: string, inputs: number, outputs: number) => {
-    add(`${name}.weight`, [outputs, inputs], 'linear');
+    specs.push({
+      name: `${name}.weight`,
+      shape: [outputs, inputs],
+      layout: 'linear',
+      // The gate's kernel does all of its layers at once, in f32: a decision must not hang on rounding.
+      ...(name.includes('.gate.') ? { exact: true } : {}),
+    });
     add(`${name}.bias`, [outputs]);
   };
   const norm = (name: string, channels: number) => {

@@ -5,6 +5,7 @@
  */
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
+import type { WeightStorage } from '../graph/layout.js';
 import type { RegionMode } from '../graph/regions.js';
 import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
@@ -28,6 +29,8 @@ import { lossParity, trainingParity } from './training.js';
 export interface ParityOptions {
   readonly regionMode?: RegionMode | undefined;
   readonly variants?: Readonly<Record<string, string>>;
+  /** How weight matrices are held; `f16` has a tolerance of its own. Training is compared in f32 all the same. */
+  readonly weightStorage?: WeightStorage | undefined;
   readonly budgetMs?: number | undefined;
   readonly progress?: Progress | undefined;
   /** Reads a volume that a `preprocess` fixture names, relative to the fixture's folder. */
@@ -80,7 +83,7 @@ class EncoderComparison {
     const name = `${prefix}${stage}`;
     const actual = await model.read(stage);
     const shape = c.shape(name);
-    const tolerance = stageTolerance(config);
+    const tolerance = stageTolerance(config, model.parameters.storage);
     if (isChannelsFirst(stage)) {
       await c.compare(name, toChannelsFirst(actual, config.out), tolerance);
     } else if (shape.length === 5 && shape[1] !== gridOf(config)) {
@@ -108,7 +111,7 @@ async function compareDecode(
     .filter((s) => /^(masks|iou_pred|upsampled_logits|.*_embeddings|mask_decoder\..*)$/.test(s));
   const traced = [...stages, ...extras].filter((s) => !outputs.includes(s));
   const decoded = await model.decode(prompt, { trace: traced });
-  const tolerance = stageTolerance(config);
+  const tolerance = stageTolerance(config, model.parameters.storage);
   for (const stage of [...extras, ...stages]) {
     const name = extras.includes(stage) ? stage : `${prefix}${stage}`;
     const shape = c.shape(name);

@@ -385,7 +385,16 @@ async function load(
   options: LocalSegmenterOptions,
   { source, config }: Opened,
 ): Promise<{ engine: Engine; model: Model }> {
-  const { device, adapter, announce, progress, signal, gateMode, budgetMs = BUDGET_MS } = options;
+  const {
+    device,
+    adapter,
+    announce,
+    progress,
+    signal,
+    gateMode,
+    weightStorage,
+    budgetMs = BUDGET_MS,
+  } = options;
   checkAborted(signal);
   const gpu = await openDevice({
     ...(device ? { device } : {}),
@@ -398,6 +407,7 @@ async function load(
     const model = await Model.load(engine, source, {
       ...(config ? { config } : {}),
       regionMode: gateMode,
+      weightStorage,
       budgetMs,
       load: { progress, signal },
     });

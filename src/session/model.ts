@@ -1,6 +1,7 @@
 /** A model on a device: weights loaded, encoder compiled; encode once, decode per click. */
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
+import type { WeightStorage } from '../graph/layout.js';
 import { ParameterStore } from '../graph/parameters.js';
 import { type ParameterLookup, Program } from '../graph/program.js';
 import type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
@@ -21,6 +22,8 @@ export interface ModelOptions {
   readonly regionMode?: RegionMode | undefined;
   /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
   readonly budgetMs?: number | undefined;
+  /** How weight matrices are held: `f16` halves their memory, and rounds each to 11 bits. Default `f32`. */
+  readonly weightStorage?: WeightStorage | undefined;
   /** Kernel family → variant, to overrule the planner. */
   readonly variants?: Readonly<Record<string, string>>;
   /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
@@ -126,7 +129,7 @@ export class Model {
     const begun = performance.now();
     // Side by side: weights come from a disk or network, pipelines from the driver. A pipeline that fails is told of below.
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
-    const capabilities = capabilitiesOf(engine, options.variants);
+    const capabilities = Model.capabilities(engine, options);
     let compiled: { done: number; total: number } | undefined;
     let arrived: number | undefined;
     const warming = Program.warm(engine, graph, capabilities, (done, total) => {
@@ -134,7 +137,8 @@ export class Model {
       // One stage after the other: `weights` first.
       if (arrived !== undefined) progress?.({ stage: 'compile', done, total });
     }).catch(() => {});
-    const parameters = await ParameterStore.load(engine, specs, read, { progress, signal });
+    const storage = options.weightStorage;
+    const parameters = await ParameterStore.load(engine, specs, read, { progress, signal, storage });
     arrived = performance.now() - begun;
     if (compiled) progress?.({ stage: 'compile', ...compiled });
     try {
@@ -146,6 +150,10 @@ export class Model {
       parameters.dispose();
       throw error;
     }
+  }
+
+  private static capabilities(engine: Engine, { variants, weightStorage }: ModelOptions): Capabilities {
+    return { ...capabilitiesOf(engine, variants), halfWeights: weightStorage === 'f16' };
   }
 
   /**
@@ -168,7 +176,7 @@ export class Model {
     owned: ParameterStore | undefined,
     options: ModelOptions,
   ): Promise<Model> {
-    const capabilities = capabilitiesOf(engine, options.variants);
+    const capabilities = Model.capabilities(engine, options);
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
     const encoder = await Program.compile(engine, graph, {
       parameters,

@@ -4,6 +4,7 @@
  */
 import type { Progress, SgpSamError } from '../errors.js';
 import type { AdapterChoice, AdapterReport, Tier } from '../gpu/device.js';
+import type { WeightStorage } from '../graph/layout.js';
 import type { GateSetting, RegionMode } from '../graph/regions.js';
 import type { ModelConfig } from '../models/config.js';
 import type { CroppedMask, VoxelBox } from '../volumes/crop.js';
@@ -28,6 +29,8 @@ export interface SegmenterOptions {
   /** Whether the browser keeps fetched weights; default true. */
   readonly cache?: boolean | undefined;
   readonly adapter?: AdapterChoice | undefined;
+  /** `f16` halves the weights' GPU memory and rounds them to 11 bits; default `f32`. */
+  readonly weightStorage?: WeightStorage | undefined;
   /** How closed gates are skipped; `predicated` unless given. */
   readonly gateMode?: RegionMode | undefined;
   /** Overrules gates, one setting per SGPM; all `auto` unless given. */

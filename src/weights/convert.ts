@@ -1,6 +1,6 @@
 import { type Progress, SgpSamError } from '../errors.js';
+import { f32ToF16, findF16Overflow } from '../half.js';
 import { DTYPE_SIZE, elementCount, isFloatDType } from './dtype.js';
-import { f32ToF16, findF16Overflow } from './half.js';
 import { safetensorsChunks } from './safetensors-write.js';
 import type { TensorInfo, WeightSource } from './weight-source.js';
 

@@ -1,10 +1,10 @@
+export * from '../half.js';
 export * from './byte-source.js';
 export * from './check.js';
 export * from './convert.js';
 export { DTYPE_SIZE, decodeF32, elementCount, isFloatDType } from './dtype.js';
 export * from './fetch.js';
 export * from './formula.js';
-export * from './half.js';
 export * from './overlay.js';
 export { openPth, type PthSource } from './pth.js';
 export { openSafetensors } from './safetensors.js';

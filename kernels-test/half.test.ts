@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16, findF16Overflow } from '../../src/weights/half.js';
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16, findF16Overflow } from '../src/half.js';
 
 const ALL = Uint16Array.from({ length: 65536 }, (_, i) => i);
 
