@@ -1,2 +1,4 @@
 /** The package's version; the build puts it in place. */
 declare const __VERSION__: string;
+/** SHA-256 of the weights that the viewer is built with. */
+declare const __WEIGHTS_SHA256__: string;

@@ -1,8 +1,9 @@
 /**
- * Builds dist: browser.js, client.js and worker.js (each one minified file), node.js, cli.js and types. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js and niivue.js (each one minified file), node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import {
   chmod,
@@ -120,8 +121,17 @@ async function makeViewer(folder) {
   const out = join(folder, 'viewer');
   const at = (name) => join(root, 'src', 'viewer', name);
   await mkdir(join(out, 'weights'), { recursive: true });
+  const weights = await readFile(join(root, 'weights', SHIPPED));
+  const sum = createHash('sha256').update(weights).digest('hex');
+  const define = { ...pageLike.define, __WEIGHTS_SHA256__: JSON.stringify(sum) };
   await Promise.all([
-    build({ ...pageLike, entryPoints: [at('viewer.ts'), at('worker.ts')], outdir: out, sourcemap: false }),
+    build({
+      ...pageLike,
+      define,
+      entryPoints: [at('viewer.ts'), at('worker.ts')],
+      outdir: out,
+      sourcemap: false,
+    }),
     build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
     copyFile(at('index.html'), join(out, 'index.html')),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),

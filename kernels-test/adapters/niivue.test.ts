@@ -24,15 +24,15 @@ const orders = permutations.flatMap((source) =>
 );
 
 /** What NiiVue keeps of a volume whose RAS axes run along the file's axes `source`, some of them backwards. */
-function standIn({ source, flip }: (typeof orders)[number]) {
-  const strides = [1, DIMS[0], DIMS[0] * DIMS[1]];
+function standIn({ source, flip }: (typeof orders)[number], dims: Vec3 = DIMS) {
+  const strides = [1, dims[0], dims[0] * dims[1]];
   const uploads: { at: number[]; sizes: number[]; part: Uint8Array }[] = [];
-  const sizes = source.map((s) => DIMS[s]);
+  const sizes = source.map((s) => dims[s]);
   const nv = {
     volumes: [
       {
         img2RASstep: source.map((s, a) => (flip[a] ? -strides[s]! : strides[s]!)),
-        img2RASstart: source.map((s, a) => (flip[a] ? (DIMS[s]! - 1) * strides[s]! : 0)),
+        img2RASstart: source.map((s, a) => (flip[a] ? (dims[s]! - 1) * strides[s]! : 0)),
         dimsRAS: [3, ...sizes],
       },
     ],
@@ -62,7 +62,7 @@ function standIn({ source, flip }: (typeof orders)[number]) {
 
 /** NiiVue's own way from its order to the file's: the offset in the file of each of its voxels. */
 function fileOffsets(nv: NiivueLike, sizes: readonly number[]): number[] {
-  const { img2RASstep: step, img2RASstart: start } = nv.volumes[0]!;
+  const { img2RASstep: step, img2RASstart: start } = nv.volumes[0]! as unknown as Record<string, number[]>;
   const out: number[] = [];
   for (let z = 0; z < sizes[2]!; z++)
     for (let y = 0; y < sizes[1]!; y++)
@@ -137,6 +137,31 @@ it.each(orders)(
     expect(voxelAtCanvas(nv, [0.5, 0.5])).toHaveLength(3);
   },
 );
+
+it.each(orders)('axes $source, backwards $flip: sides of one voxel do not confuse the axes', (order) => {
+  for (const dims of [
+    [1, 5, 3],
+    [4, 1, 3],
+    [4, 5, 1],
+    [1, 1, 3],
+  ] as Vec3[]) {
+    const { nv, sizes } = standIn(order, dims);
+    const offsets = fileOffsets(nv, sizes);
+    for (let n = 0; n < offsets.length; n++) {
+      const ras = [
+        n % sizes[0]!,
+        Math.floor(n / sizes[0]!) % sizes[1]!,
+        Math.floor(n / (sizes[0]! * sizes[1]!)),
+      ];
+      const [i, j, k] = voxelAtFraction(
+        nv,
+        ras.map((c, a) => (c + 0.5) / sizes[a]!),
+      ).map(Math.round) as [number, number, number];
+      expect(i + dims[0] * (j + dims[1] * k)).toBe(offsets[n]);
+      expect([i < dims[0], j < dims[1], k < dims[2]]).toEqual([true, true, true]);
+    }
+  }
+});
 
 it('no volume in NiiVue is an error that says so', () => {
   const { nv } = standIn(orders[0]!);

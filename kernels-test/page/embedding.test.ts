@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDevice } from '../../src/gpu/node/open.js';
+import type { Action } from '../../src/session/lesion-state.js';
 import { segmenterOpener } from '../../src/session/local-segmenter.js';
 import type { SegmenterOptions } from '../../src/session/segmenter.js';
 import { voxelToWorld } from '../../src/volumes/clicks.js';
@@ -74,6 +75,21 @@ function expectStory(story: Story): void {
     wrong: 'bad-argument',
     after: 'bad-argument',
   });
+  expect(story.handles).toEqual({
+    removed: 'bad-argument',
+    again: 0,
+    disposed: 'bad-argument',
+    volume: 'bad-argument',
+    nothing: 'bad-argument',
+    label: 'bad-prompt',
+    place: 'bad-prompt',
+    settings: 'bad-argument',
+  });
+  expect(story.empties).toBeGreaterThan(100);
+  expect(story.stays).toBe(true);
+  // Stopped, or refused because it came too late; an opening may have been done just before.
+  expect(['aborted', 'bad-argument']).toContain(story.ends[0]);
+  expect(['none', 'bad-argument']).toContain(story.ends[1]);
   expect(story.loss).toEqual(['device-lost', 'device-lost', 'device-lost']);
   expect(story.probabilities).toHaveLength(phantom.volume.data.length);
   expect(story.image).toBeGreaterThan(phantom.volume.data.length);
@@ -115,6 +131,56 @@ test('weights as bytes, a Blob and a stream are the same, and a damaged stream s
   expect(masks[2]).toEqual(masks[0]);
   const broken = open({ weights: blob.slice(0, 5000).stream() });
   await expect(broken).rejects.toMatchObject({ code: 'bad-file' });
+  // The check is for every kind, and a stream that stalls can be left.
+  for (const weights of [new Uint8Array(bytes), blob, blob.stream()])
+    await expect(open({ weights, sha256: '0'.repeat(64) })).rejects.toMatchObject({
+      code: 'bad-file',
+      message: expect.stringMatching(/SHA-256 is/),
+    });
+  const stalled = open({ weights: new ReadableStream(), signal: AbortSignal.timeout(50) });
+  await expect(stalled).rejects.toMatchObject({ code: 'aborted' });
+  await expect(open({ weights: 'no/address' })).rejects.toMatchObject({ code: 'bad-argument' });
+  await expect(open({ weights: 'formula:sgp-tiny', gates: ['shut' as 'auto'] })).rejects.toMatchObject({
+    code: 'bad-argument',
+  });
+});
+
+test('after a loss, recovery does not hang on the signal that the opening had', async () => {
+  const controller = new AbortController();
+  const segmenter = await open({ weights: 'formula:sgp-tiny', grow: false, signal: controller.signal });
+  const volume = await segmenter.openVolume(file, { name: 'head' });
+  await volume.lesion('a').addPoint({ ijk: at });
+  controller.abort();
+  await segmenter.loseDevice();
+  // Stopped, it can be tried again, and the loss is still told.
+  await expect(segmenter.recover({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+  expect((await segmenter.lost).code).toBe('device-lost');
+  await segmenter.recover();
+  expect((await volume.lesion('a').addPoint({ ijk: near, label: 0 })).clicks).toHaveLength(2);
+  await segmenter.dispose();
+});
+
+test('a box in the world holds all of its corners on an oblique grid', async () => {
+  const segmenter = await open({ weights: 'formula:sgp-tiny' });
+  const [c, s] = [Math.cos(0.6), Math.sin(0.6)];
+  const data = Float32Array.from({ length: 64 ** 3 }, (_, n) => 100 + (n % 64));
+  const affine = [c, -s, 0, 0, s, c, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
+  const volume = await segmenter.openVolume({ data, dims: [64, 64, 64], affine });
+  const at = (i: number, j: number, k: number) => [c * i - s * j, s * i + c * j, k] as const;
+  const [x, y, z] = at(32, 32, 32);
+  await volume.lesion('a').addBox({
+    mm: [
+      [x - 8, y - 8, z - 8],
+      [x + 8, y + 8, z + 8],
+    ],
+  });
+  const [action] = await volume.lesion('a').actions();
+  const box = (action as Extract<Action, { type: 'box' }>).box;
+  const reach = 8 * (c + s);
+  expect(box.min[0]).toBeCloseTo(32 - reach, 3);
+  expect(box.max[1]).toBeCloseTo(32 + reach, 3);
+  expect(box.max[2]).toBeCloseTo(40, 6);
+  await segmenter.dispose();
 });
 
 test('disposing gives back every buffer, on a host’s device too, which stays alive', async () => {
@@ -279,26 +345,30 @@ describe('in a page', () => {
     const spent = await withPage(
       async (page) => {
         await loadModule(page, '/dist/client.js', 'client');
-        const cdp = await page.context().newCDPSession(page);
-        await cdp.send('Performance.enable');
-        const script = async () => {
-          const { metrics } = await cdp.send('Performance.getMetrics');
-          return 1000 * metrics.find(({ name }) => name === 'ScriptDuration')!.value;
-        };
-        await page.evaluate(async () => {
+        return page.evaluate(async (at) => {
+          // All that the engine does in this thread is to send and to receive: the longest turn of either.
+          let longest = 0;
+          let turns = 0;
+          const timed = <A extends unknown[]>(work: (...args: A) => void) =>
+            function (this: unknown, ...args: A) {
+              const from = performance.now();
+              work.apply(this, args);
+              longest = Math.max(longest, performance.now() - from);
+              turns++;
+            };
+          const { postMessage, addEventListener } = Worker.prototype;
+          Worker.prototype.postMessage = timed(
+            postMessage as (...args: unknown[]) => void,
+          ) as typeof postMessage;
+          Worker.prototype.addEventListener = function (this: Worker, type: string, listener: unknown) {
+            addEventListener.call(this, type, timed(listener as (event: Event) => void) as EventListener);
+          } as typeof addEventListener;
           const { openWorkerSegmenter } = (globalThis as unknown as { client: Client }).client;
           const segmenter = await openWorkerSegmenter({
             weights: 'formula:sgp-tiny',
           } satisfies SegmenterOptions);
           const bytes = await (await fetch('/own/head.nii.gz')).arrayBuffer();
           const volume = await segmenter.openVolume(bytes, { name: 'head.nii.gz' });
-          Object.assign(globalThis, { volume });
-        });
-        const before = await script();
-        const encode = await page.evaluate(async (at) => {
-          const { volume } = globalThis as unknown as {
-            volume: import('../../src/session/segmenter.js').SegmenterVolume;
-          };
           let frames = 0;
           let going = true;
           const count = () => {
@@ -307,20 +377,20 @@ describe('in a page', () => {
           };
           requestAnimationFrame(count);
           const begin = performance.now();
-          const { timings, encodes } = await volume.lesion('a').addPoint({ ijk: at });
+          const { encodes, mask } = await volume.lesion('a').addPoint({ ijk: at }, { progress: () => {} });
           going = false;
-          return { frames, all: performance.now() - begin, timings, encodes };
+          return { frames, all: performance.now() - begin, encodes, turns, longest, voxels: mask.length };
         }, at);
-        return { ...encode, script: (await script()) - before };
       },
       { serve: { '/dist/': 'dist', '/own/': scratch } },
     );
-    // All of the main thread's script time, drawing frames included: no single piece of it can be longer.
+    const { encodes, all, turns, longest, frames } = spent;
     console.log(
-      `${spent.encodes} regions in ${spent.all.toFixed(0)} ms: ${spent.script.toFixed(1)} ms of script on the main thread, ${spent.frames} frames`,
+      `${encodes} regions in ${all.toFixed(0)} ms: the longest of ${turns} turns on the main thread took ${longest.toFixed(1)} ms; ${frames} frames`,
     );
-    expect(spent.encodes).toBeGreaterThan(0);
-    expect(spent.script).toBeLessThan(50);
-    expect(spent.frames).toBeGreaterThan(1);
+    expect(encodes).toBeGreaterThan(0);
+    expect(turns).toBeGreaterThan(5);
+    expect(longest).toBeLessThan(50);
+    expect(frames).toBeGreaterThan(1);
   });
 });

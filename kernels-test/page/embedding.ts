@@ -92,9 +92,34 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
   });
   const onPlain = await plain.lesion('p').addPoint({ ijk: [20, 20, 20] });
   const wrong = await code(segmenter.openVolume({ data: [1, 2, 3], dims: [2, 2, 2] }));
+  // Handles of what is gone say so.
+  const gone = volume.lesion('g2');
+  await gone.state();
+  await volume.remove('g2');
+  const onPlainLesion = plain.lesion('p');
   await plain.dispose();
+  const handles = {
+    removed: await code(gone.addPoint({ ijk: at })),
+    again: (await volume.lesion('g2').state()).voxels,
+    disposed: await code(onPlainLesion.state()),
+    volume: await code(plain.image()),
+    nothing: await code(segmenter.openVolume({} as never)),
+    label: await code(lesion.addPoint({ ijk: at, label: 7 as 1 })),
+    place: await code(lesion.addPoint({ ijk: [1, Number.NaN, 2] })),
+    settings: await code(lesion.preview(['shut' as 'auto'])),
+  };
+  // An empty lesion can be saved.
+  const empties = await volume.save(['g2']);
+  // A device that is not lost needs no recovery, and the promise of its loss stays.
+  const same = segmenter.lost;
+  await segmenter.recover();
+  const stays = segmenter.lost === same;
   const { adapter, sites, trained, config } = segmenter.info;
-  await segmenter.dispose();
+  // Disposed of in the middle: what is under way stops, twice is once.
+  const middle = code(volume.lesion('last').addPoint({ ijk: at }));
+  const opening = code(segmenter.openVolume(file, { name: 'late.nii.gz' }));
+  await Promise.all([segmenter.dispose(), segmenter.dispose()]);
+  const ends = [await middle, await opening];
   const after = await code(lesion.addPoint({ ijk: at }));
   return {
     info: { sites, trained, config: config.name, adapter: adapter.kind, stages: [...stages].sort() },
@@ -126,6 +151,10 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
     progress: seen.length > 1 && seen.every(({ done, total }) => done <= total),
     errors: { ...errors, wrong, after },
     loss,
+    handles,
+    empties: empties.length,
+    stays,
+    ends,
     saved: [...saved],
     image: image.length,
     onPlain: onPlain.voxels,

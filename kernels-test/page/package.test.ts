@@ -57,10 +57,10 @@ beforeAll(async () => {
   }
 });
 
-test('the tarball holds what its exports name, weights and types, and not the viewer', () => {
+test('the tarball holds what its exports name, weights and types, and not the viewer', ({ skip }) => {
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!;
   expect(tarball).toMatch(/^sgp-sam-\d/);
-  if (unreachable) return;
+  if (unreachable) skip();
   const installed = (name: string) => readdirSync(file('node_modules', 'sgp-sam', name));
   expect(installed('dist').sort()).toEqual(
     expect.arrayContaining([

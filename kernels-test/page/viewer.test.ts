@@ -24,6 +24,7 @@ if (!browser) console.log('skipped: no Chromium (optional package @sparticuz/chr
 const WEBGL = ['--use-gl=angle', '--use-angle=swiftshader'];
 const WEIGHTS = 'weights/sgp-small.safetensors';
 const lesion = phantom.lesions[0]!.voxel.map(Math.round) as unknown as Vec3;
+const [ni, nj, nk] = phantom.volume.dims;
 /** Somewhere in the head, far from the lesion: what is there does not matter. */
 const elsewhere: Vec3 = [lesion[0] > 32 ? 20 : 44, 40, 28];
 /** Pictures of what the tests saw, for people. */
@@ -35,13 +36,20 @@ beforeAll(async () => {
   mkdirSync(pictures, { recursive: true });
   put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
   put(scratch, 'notes.nii', 'these are notes and no scan');
-  const dark: Volume = { ...phantom.volume, data: phantom.volume.data.map((v) => v / 2) };
-  put(scratch, 'two.nii', fourDimensional([phantom.volume, dark]));
+  // Its second image is the first with k the other way round: another lesion is under the same voxel, if any.
+  const turned = phantom.volume.data.map(
+    (_, n, all) => all[(n % (ni * nj)) + ni * nj * (nk - 1 - Math.floor(n / (ni * nj)))]!,
+  );
+  put(scratch, 'two.nii', fourDimensional([phantom.volume, { ...phantom.volume, data: turned }]));
 });
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 interface Globals {
-  readonly viewer: { readonly stage: Stage; readonly segmenter: { loseDevice(): Promise<void> } };
+  readonly viewer: {
+    readonly stage: Stage;
+    readonly segmenter: { loseDevice(): Promise<void>; readonly calls: { readonly worker: Worker } };
+    readonly entries: readonly { readonly actions: readonly unknown[] }[];
+  };
 }
 
 /** Waits until nothing is under way and the status says so. */
@@ -303,10 +311,23 @@ test.skipIf(!browser)(
 
         // Several channels.
         await open(page, 'two.nii');
+        expect(await page.locator('#channel option').count()).toBe(2);
+        await typed(page, lesion);
+        expect((await savedMask(page)).values).toEqual(plain.values);
         await page.selectOption('#channel', '1');
         await says(page, 'Click a lesion');
-        expect(await page.locator('#channel option').count()).toBe(2);
         expect(await page.textContent('#lesions')).toContain('empty');
+        const depth = phantom.volume.dims[2];
+        await typed(page, [lesion[0], lesion[1], depth - 1 - lesion[2]]);
+        const other = (await savedMask(page)).values;
+        const both = Array.from(other).reduce((sum, v, n) => {
+          const plane = ni * nj;
+          const from = (n % plane) + plane * (depth - 1 - Math.floor(n / plane));
+          return sum + (v === 1 && plain.values[from] === 1 ? 1 : 0);
+        }, 0);
+        // The same lesion, seen the other way round: a little differently, since the cube falls elsewhere.
+        expect((2 * both) / (ones(other) + ones(plain.values))).toBeGreaterThan(0.8);
+        expect(other).not.toEqual(plain.values);
       },
       { serve: { '/': 'dist/viewer' }, args: WEBGL },
     );

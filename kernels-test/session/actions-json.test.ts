@@ -77,6 +77,7 @@ describe('session files', () => {
     datatype: 'uint8' as const,
   };
   const session = {
+    weights: 'w.safetensors',
     gates: ['auto', 'closed'] as const,
     lesions: [
       {
@@ -85,7 +86,7 @@ describe('session files', () => {
       },
     ],
   };
-  const text = writeSession(volume, 'w.safetensors', session);
+  const text = writeSession(volume, session);
 
   it('there and back', () => {
     expect(readSession(text, 's.json', volume)).toEqual(session);
@@ -99,6 +100,11 @@ describe('session files', () => {
       'another grid',
       text.replace('"dims": [\n   3', '"dims": [\n   5'),
       /saved for a volume of 5,4,2 voxels/,
+    ],
+    [
+      'another channel',
+      text.replace('"channel": 0', '"channel": 1'),
+      /saved for channel 1, and channel 0 is open/,
     ],
     ['an unknown gate', text.replace('"closed"', '"ajar"'), /gates: not a list/],
     ['a nameless lesion', text.replace('"name": "a"', '"name": 3'), /lesions\[0\]\.name: no text/],

@@ -71,11 +71,16 @@ describe('masks cropped to what they hold', () => {
 
 it('history: undo, redo, and a new step forgets what was undone', () => {
   const history = new History<number>();
-  expect([history.undo(), history.redo(), history.current]).toEqual([false, false, undefined]);
+  history.undo();
+  history.redo();
+  expect(history.current).toBeUndefined();
   history.push(1);
   history.push(2);
-  expect([history.undo(), history.current, history.canRedo]).toEqual([true, 1, true]);
-  expect([history.redo(), history.current, history.redo()]).toEqual([true, 2, false]);
+  history.undo();
+  expect([history.current, history.canRedo]).toEqual([1, true]);
+  history.redo();
+  history.redo();
+  expect([history.current, history.count, history.canRedo]).toEqual([2, 2, false]);
   history.undo();
   history.push(3);
   expect([history.done, history.canRedo]).toEqual([[1, 3], false]);
@@ -155,6 +160,70 @@ describe('steps', () => {
       },
       { gates: ['auto', 'auto'] },
     );
+  });
+
+  it('a preview leaves the model’s gates alone, for a session that has none set too', async () => {
+    await withSession(async (session, model) => {
+      const own = await session.addClick({ at, label: 1 });
+      model.setGate(0, 'open');
+      await session.preview(['closed', 'closed']);
+      expect(model.gates).toEqual(['open', 'auto']);
+      const next = await session.addClick({ at: near, label: 0 });
+      expect(next.gates[0]!.openChannels[0]).toBe(next.gates[0]!.channels);
+      expect(next.gates[1]!.openChannels[0]).toBeGreaterThan(0);
+      expect(own.gates[0]!.openChannels[0]).toBeLessThan(own.gates[0]!.channels);
+    });
+  });
+
+  it('computed again with other gates, undone steps too; stopped, it is as it was', async () => {
+    await withSession(
+      async (session) => {
+        await session.addClick({ at, label: 1 });
+        await session.addClick({ at: near, label: 0 });
+        const before = await session.undo();
+        session.setGates(['closed', 'closed']);
+        const controller = new AbortController();
+        const progress = () => controller.abort();
+        await expect(session.recompute({ signal: controller.signal, progress })).rejects.toMatchObject({
+          code: 'aborted',
+        });
+        const kept = await session.state();
+        expect([kept.mask, kept.canRedo]).toEqual([before.mask, true]);
+        const closed = await session.recompute();
+        expect(closed.mask).not.toEqual(before.mask);
+        expect(closed.changed).toEqual(changedBox(before.crop, closed.crop));
+        expect([closed.clicks.length, closed.canUndo, closed.canRedo]).toEqual([1, true, true]);
+        const both = await session.redo();
+        expect(both.clicks).toHaveLength(2);
+        const fresh = await withSession(
+          async (s) => {
+            await s.addClick({ at, label: 1 });
+            return s.addClick({ at: near, label: 0 });
+          },
+          { gates: ['closed', 'closed'] },
+        );
+        expect(both.mask).toEqual(fresh.mask);
+      },
+      { gates: ['auto', 'auto'] },
+    );
+  });
+
+  it('masks and labels from elsewhere are checked', async () => {
+    await withSession(async (session) => {
+      const { dims } = head.volume;
+      const mask = (box: unknown, values: number[]) =>
+        session.setMask({ dims, box, values: new Uint8Array(values) } as Parameters<
+          typeof session.setMask
+        >[0]);
+      const bad = { code: 'bad-argument' };
+      await expect(mask({ min: [0, 0, 0], max: [1, 1, 1] }, [255])).rejects.toMatchObject(bad);
+      await expect(mask({ min: [0, 0, 0], max: [99, 0, 0] }, Array(100).fill(1))).rejects.toMatchObject(bad);
+      await expect(mask({ min: [0.5, 0, 0], max: [1, 0, 0] }, [1, 1])).rejects.toMatchObject(bad);
+      const state = await mask({ min: [3, 4, 5], max: [5, 4, 5] }, [0, 255, 0]);
+      expect([state.voxels, state.box]).toEqual([1, { min: [4, 4, 5], max: [4, 4, 5] }]);
+      const label = 7 as 0 | 1;
+      await expect(session.addClick({ at, label })).rejects.toMatchObject({ code: 'bad-prompt' });
+    });
   });
 
   it('stopped: an error, and the session as it was', async () => {

@@ -1,6 +1,6 @@
 /**
  * `sgp-sam/niivue`: lesions as NiiVue's drawing, and clicks on NiiVue's canvas as voxels. Nothing of NiiVue is imported; the
- * host hands its instance in (0.5x to 0.69). Only the changed box is written and uploaded, whatever the volume's size.
+ * host hands its instance in (tested with 0.69). Only the changed box is written and uploaded, whatever the volume's size.
  */
 import { SgpSamError } from '../errors.js';
 import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../volumes/crop.js';
@@ -9,9 +9,8 @@ import type { Vec3 } from '../volumes/types.js';
 /** The part of a NiiVue instance that is used. */
 export interface NiivueLike {
   readonly volumes: readonly {
-    /** Per RAS axis (from index 0), how far a step goes in the file's order, and where it begins. */
+    /** Per RAS axis (from index 0), how far a step goes in the file's order. */
     readonly img2RASstep?: number[] | undefined;
-    readonly img2RASstart?: number[] | undefined;
     /** Sizes along R, A, S from index 1. */
     readonly dimsRAS?: number[] | undefined;
   }[];
@@ -39,8 +38,10 @@ function rasAxes(nv: NiivueLike): readonly [RasAxis, RasAxis, RasAxis] {
   if (!steps || !dims) {
     throw new SgpSamError('bad-argument', 'NiiVue shows no volume', 'Load the volume into NiiVue first.');
   }
-  // The axis with steps of 1 is i, the next larger ones j and k.
-  const order = [0, 1, 2].sort((a, b) => Math.abs(steps[a]) - Math.abs(steps[b]));
+  // The axis with steps of 1 is i, the next larger ones j and k; where two have the same step, the first has one voxel.
+  const order = [0, 1, 2].sort(
+    (a, b) => Math.abs(steps[a]) - Math.abs(steps[b]) || dims[a + 1] - dims[b + 1],
+  );
   return [0, 1, 2].map(
     (a): RasAxis => ({
       source: order.indexOf(a),
@@ -113,6 +114,11 @@ export class NiivueOverlay {
     if (!lesion) return;
     this.lesions.delete(value);
     this.paint(lesion.crop.box);
+  }
+
+  /** Removes all lesions. */
+  clear(): void {
+    for (const value of [...this.lesions.keys()]) this.remove(value);
   }
 
   /** Writes what all lesions say of a box into the drawing, and that part of the texture. */

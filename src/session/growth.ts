@@ -4,7 +4,7 @@
  * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `lesion-session.ts` runs the model.
  */
 import { voxelSizes } from '../volumes/affine.js';
-import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../volumes/crop.js';
+import { boxSizes, type CroppedMask, unionBox, type VoxelBox } from '../volumes/crop.js';
 import { type LogitField, sampleLogits } from '../volumes/paste-back.js';
 import type { Preset } from '../volumes/presets.js';
 import { farthestFromBorder } from '../volumes/prompts.js';
@@ -44,7 +44,8 @@ export function touchesBorder({ size, axes }: RoiFrame, logits: Float32Array): b
   });
 }
 
-const middle = ({ min, max }: VoxelBox): Vec3 => [
+/** The middle of a box. */
+export const middle = ({ min, max }: VoxelBox): Vec3 => [
   (min[0] + max[0]) / 2,
   (min[1] + max[1]) / 2,
   (min[2] + max[2]) / 2,
@@ -135,8 +136,8 @@ export function thickestWithin(mask: CroppedMask, within: VoxelBox, image: Image
 }
 
 /**
- * A mask as the mask prompt of a decode in another cube: logits of the share of each low-resolution voxel that it fills
- * (eight samples).
+ * A mask as the mask prompt of a decode in another cube: logits of the share of each low-resolution voxel's volume that the
+ * mask's voxels fill, so that one smaller than such a voxel still counts.
  * @param low edge of the low-resolution cube
  * @returns low³ logits, axis 0 slowest
  */
@@ -145,32 +146,35 @@ export function maskPrompt(
   mask: CroppedMask,
   low: number,
 ): Float32Array {
-  const samples = 2;
-  // Source voxel of each sample, along each of the cube's axes.
-  const along = axes.map(({ source }, a) => {
-    const slope = sourceToRoi[4 * a + source];
-    const shift = sourceToRoi[4 * a + 3];
-    return Int32Array.from({ length: samples * low }, (_, n) =>
-      Math.round((((n + 0.5) * size) / (samples * low) - 0.5 - shift) / slope),
-    );
-  });
-  const counts = new Float32Array(low ** 3);
-  const voxel: [number, number, number] = [0, 0, 0];
-  for (let x = 0; x < samples * low; x++) {
-    voxel[axes[0].source] = along[0][x];
-    for (let y = 0; y < samples * low; y++) {
-      voxel[axes[1].source] = along[1][y];
-      const row = ((x >> 1) * low + (y >> 1)) * low;
-      for (let z = 0; z < samples * low; z++) {
-        voxel[axes[2].source] = along[2][z];
-        if (inCrop(mask, voxel[0], voxel[1], voxel[2])) counts[row + (z >> 1)]++;
-      }
-    }
+  const shares = new Float64Array(low ** 3);
+  const { box, values } = mask;
+  if (box) {
+    const strides = [low * low, low, 1];
+    // For each voxel of the box along a source axis: the low-resolution voxels it overlaps, and with what part of their edge.
+    const overlaps = [0, 1, 2].map((source) => {
+      const a = axes.findIndex((axis) => axis.source === source);
+      const [scale, shift] = [low / size, 0.5 * (low / size)];
+      const at = (n: number) => (sourceToRoi[4 * a + source] * n + sourceToRoi[4 * a + 3]) * scale + shift;
+      return Array.from({ length: box.max[source] - box.min[source] + 1 }, (_, n) => {
+        const ends = [at(box.min[source] + n - 0.5), at(box.min[source] + n + 0.5)];
+        const [from, to] = [Math.max(0, Math.min(...ends)), Math.min(low, Math.max(...ends))];
+        const cells: { readonly offset: number; readonly part: number }[] = [];
+        for (let c = Math.floor(from); c < to; c++)
+          cells.push({ offset: c * strides[a], part: Math.min(to, c + 1) - Math.max(from, c) });
+        return cells;
+      });
+    });
+    let n = 0;
+    for (const k of overlaps[2])
+      for (const j of overlaps[1])
+        for (const i of overlaps[0]) {
+          if (values[n++] !== 1) continue;
+          for (const x of k)
+            for (const y of j)
+              for (const z of i) shares[x.offset + y.offset + z.offset] += x.part * y.part * z.part;
+        }
   }
-  return counts.map((count) => {
-    const share = count / samples ** 3;
-    return Math.log((share + UNSURE) / (1 - share + UNSURE));
-  });
+  return Float32Array.from(shares, (share) => Math.log((share + UNSURE) / (Math.max(0, 1 - share) + UNSURE)));
 }
 
 /** What one cube says, and where. */

@@ -1,12 +1,21 @@
 /** Steps that can be undone and done again. */
 export class History<S> {
   private readonly steps: S[] = [];
-  /** Of the steps, those that count; what follows was undone. */
-  private count = 0;
+  private last = 0;
+
+  /** Of all steps, how many count; the others were undone. */
+  get count(): number {
+    return this.last;
+  }
 
   /** The last step that counts; undefined before the first. */
   get current(): S | undefined {
     return this.steps[this.count - 1];
+  }
+
+  /** All steps, those undone last. */
+  get all(): readonly S[] {
+    return this.steps;
   }
 
   /** The steps that count. */
@@ -26,25 +35,21 @@ export class History<S> {
   push(step: S): void {
     this.steps.length = this.count;
     this.steps.push(step);
-    this.count++;
+    this.last++;
   }
 
-  /** @returns whether there was anything to undo */
-  undo(): boolean {
-    if (!this.canUndo) return false;
-    this.count--;
-    return true;
+  /** Takes the last step back, if there is one. */
+  undo(): void {
+    if (this.canUndo) this.last--;
   }
 
-  /** @returns whether there was anything to do again */
-  redo(): boolean {
-    if (!this.canRedo) return false;
-    this.count++;
-    return true;
+  /** Does the step again that was taken back last, if there is one. */
+  redo(): void {
+    if (this.canRedo) this.last++;
   }
 
   clear(): void {
     this.steps.length = 0;
-    this.count = 0;
+    this.last = 0;
   }
 }

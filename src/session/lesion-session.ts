@@ -5,6 +5,7 @@ import { requireInside } from '../volumes/clicks.js';
 import {
   type CroppedMask,
   changedBox,
+  checkedCrop,
   cropMask,
   emptyCrop,
   unionBox,
@@ -13,11 +14,12 @@ import {
 import { coveredBox, cropField, probabilitiesOf, sampleLogits } from '../volumes/paste-back.js';
 import { type Preset, type PresetName, resolvePreset } from '../volumes/presets.js';
 import { clickInRoi } from '../volumes/roi-frame.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import type { Image } from '../volumes/types.js';
 import {
   boxOfPoints,
   maskPrompt,
   mergeTiles,
+  middle,
   type Placement,
   placeAround,
   placeLarger,
@@ -76,7 +78,7 @@ interface Pass {
  * Calls are taken in turn; one that fails or is stopped leaves the session as it was.
  */
 export class LesionSession {
-  private readonly history = new History<Step>();
+  private history = new History<Step>();
   private working: Promise<unknown> = Promise.resolve();
   private model: Model;
   private readonly preset: Preset;
@@ -118,13 +120,8 @@ export class LesionSession {
    */
   setMask(mask: ArrayLike<number> | CroppedMask): Promise<LesionState> {
     return this.inTurn(async () => {
-      const crop = 'dims' in mask ? mask : cropMask(mask, this.volume.dims);
-      if (crop.dims.join() !== this.volume.dims.join()) {
-        throw new SgpSamError(
-          'bad-argument',
-          `A mask on a grid of ${crop.dims.join(' × ')} does not fit ${this.volume.dims.join(' × ')}.`,
-        );
-      }
+      const { dims } = this.volume;
+      const crop = 'dims' in mask ? checkedCrop(mask, dims) : cropMask(mask, dims);
       const { clicks } = this.stateNow();
       return this.record({ type: 'mask', mask: crop }, { crop, clicks });
     });
@@ -167,12 +164,45 @@ export class LesionSession {
    */
   preview(gates: readonly GateSetting[], options: CallOptions = {}): Promise<LesionState> {
     return this.inTurn(async () => {
-      const twin = new LesionSession(this.model, this.volume, { ...this.options, gates });
-      let state: LesionState | undefined;
-      for (const action of this.actions) state = await twin.apply(action, options);
-      if (!state) throw new SgpSamError('bad-prompt', 'there is no step to repeat', 'Click first.');
-      return state;
+      const { model, actions } = this;
+      if (actions.length === 0)
+        throw new SgpSamError('bad-prompt', 'there is no step to repeat', 'Click first.');
+      const settings = model.gates;
+      try {
+        const twin = await this.twin(gates, actions, options);
+        return twin.stateNow();
+      } finally {
+        for (const [site, setting] of settings.entries()) model.setGate(site, setting);
+      }
     });
+  }
+
+  /**
+   * Does all steps again, those undone too, with the gates and the model that are set now. Stopped or failed, the lesion is as
+   * it was.
+   * @throws as `addClick`
+   */
+  recompute(options: CallOptions = {}): Promise<LesionState> {
+    return this.inTurn(async () => {
+      const { crop } = this.stateNow();
+      const { count, all } = this.history;
+      const actions = all.map(({ action }) => action);
+      const { history } = await this.twin(this.gates, actions, options);
+      while (history.count > count) history.undo();
+      this.history = history;
+      return this.moved(() => {}, crop);
+    });
+  }
+
+  /** A session of its own that has done these steps. */
+  private async twin(
+    gates: readonly GateSetting[] | undefined,
+    actions: readonly Action[],
+    options: CallOptions,
+  ): Promise<LesionSession> {
+    const twin = new LesionSession(this.model, this.volume, { ...this.options, gates });
+    for (const action of actions) await twin.apply(action, options);
+    return twin;
   }
 
   /** Overrules gates from the next step on. */
@@ -196,8 +226,7 @@ export class LesionSession {
   }
 
   /** The state that a step through the history leads to. */
-  private moved(move: () => void): LesionState {
-    const before = this.stateNow().crop;
+  private moved(move: () => void, before = this.stateNow().crop): LesionState {
     move();
     const state = this.stateNow();
     const { canUndo, canRedo } = this.history;
@@ -226,8 +255,13 @@ export class LesionSession {
     const before = this.history.current;
     const { crop: found, clicks: earlier } = this.stateNow();
     const box = action.type === 'box' ? action.box : undefined;
-    const click: Click = action.type === 'click' ? action.click : { at: centreOf(action.box), label: 1 };
+    const click: Click = action.type === 'click' ? action.click : { at: middle(action.box), label: 1 };
     requireInside(volume, click.at);
+    if (click.label !== 0 && click.label !== 1)
+      throw new SgpSamError(
+        'bad-prompt',
+        `a click's label is ${click.label}, and must be 1 (lesion) or 0 (not)`,
+      );
     if (earlier.length === 0 && !found.box) requireLesion(click);
     const clicks = [...earlier, click];
     const spent: Spent = { preprocess: 0, encode: 0, decode: 0, pasteBack: 0, encodes: 0 };
@@ -310,7 +344,7 @@ export class LesionSession {
     const known = [boxOfPoints(clicks.map(({ at }) => at)), found.box, box];
     const around = known.reduce((all, one) => unionBox(all, one), undefined) as VoxelBox;
     const alone = clicks.length === 1 && !found.box && !box;
-    const usual: Placement = { centre: alone ? click.at : centreOf(around), preset: this.preset };
+    const usual: Placement = { centre: alone ? click.at : middle(around), preset: this.preset };
     const place =
       alone || !this.options.grow
         ? usual
@@ -318,8 +352,8 @@ export class LesionSession {
     if (!place) {
       throw new SgpSamError(
         'bad-prompt',
-        'the clicks of this lesion lie farther apart than the coarsest cube reaches',
-        'Segment it as a lesion of its own, with this click as the first.',
+        'what this lesion is to hold (its clicks, box and mask) reaches farther than the coarsest cube',
+        'Give a smaller box, or segment it as a lesion of its own.',
       );
     }
     const region = this.regionAt(place, spent);
@@ -364,9 +398,3 @@ export class LesionSession {
     return tiles;
   }
 }
-
-const centreOf = ({ min, max }: VoxelBox): Vec3 => [
-  (min[0] + max[0]) / 2,
-  (min[1] + max[1]) / 2,
-  (min[2] + max[2]) / 2,
-];

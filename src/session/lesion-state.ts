@@ -28,7 +28,10 @@ export interface Timings {
 
 /** A lesion after a step, or before the first. */
 export interface LesionState {
-  /** 1 inside the lesion, 0 elsewhere, for every voxel of the volume in file order; made from `crop` when first read. */
+  /**
+   * 1 inside the lesion, 0 elsewhere, for every voxel of the volume in file order. A getter, made from `crop` when first read:
+   * `{ ...state }` and structured clones have no mask.
+   */
   readonly mask: Uint8Array;
   /** The mask without what is empty around it. */
   readonly crop: CroppedMask;

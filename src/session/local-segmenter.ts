@@ -9,27 +9,29 @@ import { type CroppedMask, paintCrop, type VoxelBox } from '../volumes/crop.js';
 import { readNifti } from '../volumes/nifti.js';
 import { newHeader, writeMask, writeVolume } from '../volumes/nifti-write.js';
 import type { Vec3, Volume } from '../volumes/types.js';
-import { blobSource, memorySource } from '../weights/byte-source.js';
-import { fetchWeights } from '../weights/fetch.js';
+import { type ByteSource, blobSource, memorySource } from '../weights/byte-source.js';
+import { collectWeights, fetchWeights } from '../weights/fetch.js';
 import { overlayWeights } from '../weights/overlay.js';
 import { estimatesIou } from '../weights/untrained.js';
 import { openWeights, type WeightSource } from '../weights/weight-source.js';
+import { boxOfPoints } from './growth.js';
 import { type CallOptions, LesionSession } from './lesion-session.js';
 import type { Action } from './lesion-state.js';
 import { formulaWeights, Model } from './model.js';
-import type {
-  BoxPrompt,
-  Lesion,
-  OpenVolumeOptions,
-  Place,
-  PointPrompt,
-  Segmenter,
-  SegmenterInfo,
-  SegmenterOptions,
-  SegmenterVolume,
-  VolumeInfo,
-  VolumeInput,
-  WeightsInput,
+import {
+  type BoxPrompt,
+  checkKnown,
+  type Lesion,
+  type OpenVolumeOptions,
+  type Place,
+  type PointPrompt,
+  type Segmenter,
+  type SegmenterInfo,
+  type SegmenterOptions,
+  type SegmenterVolume,
+  type VolumeInfo,
+  type VolumeInput,
+  type WeightsInput,
 } from './segmenter.js';
 
 /** GPU work between two chances for the page to draw, ms: most of a frame. */
@@ -59,16 +61,19 @@ interface Opened {
 async function openInput(input: WeightsInput, options: SegmenterOptions): Promise<Opened> {
   if (typeof input === 'string' && input.startsWith('formula:'))
     return { ...formulaWeights(input), trained: false };
-  const { progress, signal, sha256, cache } = options;
-  const bytes =
-    typeof input === 'string' || input instanceof URL
-      ? await fetchWeights(input, { progress, signal, sha256, cache })
-      : input instanceof Blob
-        ? blobSource(input)
-        : input instanceof ReadableStream
-          ? blobSource(await new Response(input as ReadableStream<Uint8Array<ArrayBuffer>>).blob())
-          : memorySource(input);
-  return { source: await openWeights(bytes), trained: true };
+  return { source: await openWeights(await bytesOf(input, options)), trained: true };
+}
+
+async function bytesOf(input: WeightsInput, options: SegmenterOptions): Promise<ByteSource> {
+  if (typeof input === 'string' || input instanceof URL) return fetchWeights(input, options);
+  if (input instanceof ReadableStream)
+    return blobSource((await collectWeights(input, 'weights', 0, options)).blob);
+  const source = input instanceof Blob ? blobSource(input) : memorySource(input);
+  if (options.sha256 !== undefined) {
+    const blob = input instanceof Blob ? input : new Blob([input as BlobPart]);
+    await collectWeights(blob.stream(), source.name, blob.size, options);
+  }
+  return source;
 }
 
 async function openChosen(options: SegmenterOptions): Promise<Opened> {
@@ -78,9 +83,35 @@ async function openChosen(options: SegmenterOptions): Promise<Opened> {
   return { ...base, source: overlayWeights(base.source, over.source) };
 }
 
+const isVec3 = (v: unknown): v is Vec3 =>
+  (Array.isArray(v) || ArrayBuffer.isView(v)) &&
+  (v as unknown as ArrayLike<unknown>).length === 3 &&
+  [0, 1, 2].every((a) => Number.isFinite((v as unknown as ArrayLike<unknown>)[a]));
+
+/** @throws SgpSamError `bad-argument` for anything but one known setting per module at most */
+function checkGates(gates: readonly GateSetting[], modules: number): void {
+  const known: readonly string[] = ['auto', 'open', 'closed'];
+  const wrong = gates.find((gate) => !known.includes(gate));
+  if (wrong === undefined && gates.length <= modules) return;
+  throw new SgpSamError(
+    'bad-argument',
+    wrong === undefined
+      ? `${gates.length} gates for a model that has ${modules} modules`
+      : `'${wrong}' is no gate setting`,
+    'Give one of auto, open, closed per module.',
+  );
+}
+
 /** Numbers and where they lie, as a volume. */
 function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string): Volume {
   const { data, dims, spacing = [1, 1, 1] } = input;
+  if (!data || !isVec3(dims) || !isVec3(spacing)) {
+    throw new SgpSamError(
+      'bad-argument',
+      `${name}: this is neither a NIfTI file nor { data, dims, spacing or affine }`,
+      'Give a File, Blob, ArrayBuffer or Uint8Array of a file, or voxels with their sizes.',
+    );
+  }
   if (data.length !== dims[0] * dims[1] * dims[2]) {
     throw new SgpSamError(
       'bad-argument',
@@ -91,7 +122,7 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
   const affine = input.affine
     ? affineFromRows(input.affine)
     : affineFromRows([spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0]);
-  const values = data instanceof Float32Array ? data : Float32Array.from(data);
+  const values = data instanceof Float32Array ? data : Float32Array.from(data, Number);
   const bad = values.findIndex((v) => !Number.isFinite(v));
   if (bad >= 0) {
     throw new SgpSamError(
@@ -103,118 +134,168 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
   return { name, dims, affine, data: values, header: newHeader({ dims, affine, datatype: 'float32' }) };
 }
 
+/** What lesions need of their segmenter. */
+interface Owner {
+  readonly modules: number;
+  session(volume: Volume): LesionSession;
+  /** One call after the other, stopped when the segmenter is disposed of. */
+  inTurn<R>(work: (signal: AbortSignal) => Promise<R>, signal?: AbortSignal | undefined): Promise<R>;
+  forget(volume: LocalVolume): void;
+}
+
 class LocalLesion implements Lesion {
+  /** Why calls are errors: it was removed, or its volume disposed of. */
+  gone: string | undefined;
+
   constructor(
     readonly name: string,
     readonly session: LesionSession,
-    private readonly inTurn: <R>(work: () => Promise<R>, signal?: AbortSignal) => Promise<R>,
+    private readonly owner: Owner,
   ) {}
 
   private voxel(place: Place): Vec3 {
-    return 'ijk' in place ? place.ijk : worldToVoxel(this.session.volume, place.mm);
+    const own = 'ijk' in place ? place.ijk : place.mm;
+    if (!isVec3(own))
+      throw new SgpSamError('bad-prompt', `'${own}' is no place`, 'Give { ijk } or { mm }: three numbers.');
+    return 'ijk' in place ? [own[0], own[1], own[2]] : worldToVoxel(this.session.volume, own);
   }
 
-  addPoint(point: PointPrompt, options: CallOptions = {}) {
-    const click = { at: this.voxel(point), label: point.label ?? 1 };
-    return this.inTurn(() => this.session.addClick(click, options), options.signal);
+  private run<R>(
+    work: (session: LesionSession, options: CallOptions) => Promise<R>,
+    options: CallOptions = {},
+  ): Promise<R> {
+    return this.owner.inTurn(async (signal) => {
+      if (this.gone) throw new SgpSamError('bad-argument', `lesion '${this.name}': ${this.gone}`);
+      return work(this.session, { ...options, signal });
+    }, options.signal);
   }
 
-  addBox(box: BoxPrompt, options: CallOptions = {}) {
-    const corners = 'ijk' in box ? box.ijk : box.mm.map((mm) => this.voxel({ mm }));
-    const pick = (of: (a: number, b: number) => number) =>
-      [0, 1, 2].map((a) => of(corners[0][a], corners[1][a])) as [number, number, number];
-    const own: VoxelBox = { min: pick(Math.min), max: pick(Math.max) };
-    return this.inTurn(() => this.session.addBox(own, options), options.signal);
+  addPoint(point: PointPrompt, options?: CallOptions) {
+    return this.run(
+      (session, own) => session.addClick({ at: this.voxel(point), label: point.label ?? 1 }, own),
+      options,
+    );
+  }
+
+  addBox(box: BoxPrompt, options?: CallOptions) {
+    return this.run((session, own) => session.addBox(this.boxOf(box), own), options);
+  }
+
+  /** The box of voxels that holds a box; one in the world has corners that may lie anywhere on an oblique grid. */
+  private boxOf(box: BoxPrompt): VoxelBox {
+    const world = 'mm' in box;
+    const [a, b] = world ? box.mm : box.ijk;
+    const corners = Array.from({ length: 8 }, (_, n): Vec3 => {
+      const pick = (axis: 0 | 1 | 2) => (n & (1 << axis) ? b : a)[axis];
+      return [pick(0), pick(1), pick(2)];
+    }).map((corner) => this.voxel(world ? { mm: corner } : { ijk: corner }));
+    return boxOfPoints(corners) as VoxelBox;
   }
 
   setMask(mask: Uint8Array | CroppedMask) {
-    return this.inTurn(() => this.session.setMask(mask));
+    return this.run((session) => session.setMask(mask));
   }
 
   undo() {
-    return this.inTurn(() => this.session.undo());
+    return this.run((session) => session.undo());
   }
 
   redo() {
-    return this.inTurn(() => this.session.redo());
+    return this.run((session) => session.redo());
   }
 
   reset() {
-    return this.inTurn(() => this.session.reset());
+    return this.run((session) => session.reset());
   }
 
   state() {
-    return this.inTurn(() => this.session.state());
+    return this.run((session) => session.state());
   }
 
-  preview(gates: readonly GateSetting[], options: CallOptions = {}) {
-    return this.inTurn(() => this.session.preview(gates, options), options.signal);
+  preview(gates: readonly GateSetting[], options?: CallOptions) {
+    return this.run((session, own) => {
+      checkGates(gates, this.owner.modules);
+      return session.preview(gates, own);
+    }, options);
+  }
+
+  recompute(options?: CallOptions) {
+    return this.run((session, own) => session.recompute(own), options);
   }
 
   actions(): Promise<readonly Action[]> {
-    return this.inTurn(async () => this.session.actions);
+    return this.run(async (session) => session.actions);
   }
 
-  apply(action: Action, options: CallOptions = {}) {
-    return this.inTurn(() => this.session.apply(action, options), options.signal);
+  apply(action: Action, options?: CallOptions) {
+    return this.run((session, own) => session.apply(action, own), options);
   }
 }
 
 class LocalVolume implements SegmenterVolume {
   readonly lesions = new Map<string, LocalLesion>();
+  private disposed = false;
 
   constructor(
     readonly info: VolumeInfo,
     private readonly volume: Volume,
-    private readonly owner: LocalSegmenter,
+    private readonly owner: Owner,
   ) {}
 
+  private checkOpen(): void {
+    if (this.disposed) throw new SgpSamError('bad-argument', 'this volume was disposed of');
+  }
+
   lesion(name: string): Lesion {
+    this.checkOpen();
     let lesion = this.lesions.get(name);
     if (!lesion) {
-      lesion = new LocalLesion(name, this.owner.session(this.volume), (work, signal) =>
-        this.owner.inTurn(work, signal),
-      );
+      lesion = new LocalLesion(name, this.owner.session(this.volume), this.owner);
       this.lesions.set(name, lesion);
     }
     return lesion;
   }
 
   async remove(name: string): Promise<void> {
+    const lesion = this.lesions.get(name);
+    if (lesion) lesion.gone = 'it was removed';
     this.lesions.delete(name);
   }
 
   async image(): Promise<Uint8Array<ArrayBuffer>> {
+    this.checkOpen();
     return writeVolume(this.volume, 'image.nii') as Uint8Array<ArrayBuffer>;
   }
 
   save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>> {
     return this.owner.inTurn(async () => {
+      this.checkOpen();
       if (names.length > 255) throw new SgpSamError('bad-argument', 'a file holds 255 lesions at most');
+      checkKnown(names, this.lesions);
       const grid = new Uint8Array(this.volume.data.length);
       for (const [n, name] of names.entries()) {
-        const lesion = this.lesions.get(name);
-        if (!lesion) {
-          const known = [...this.lesions.keys()].join(', ') || 'none';
-          throw new SgpSamError('bad-argument', `there is no lesion '${name}'`, `There are: ${known}.`);
-        }
-        paintCrop((await lesion.session.state()).crop, grid, n + 1);
+        const state = await this.lesions.get(name)?.session.state();
+        if (state) paintCrop(state.crop, grid, n + 1);
       }
       return writeMask(this.volume, grid, fileName) as Uint8Array<ArrayBuffer>;
     });
   }
 
   async dispose(): Promise<void> {
+    this.disposed = true;
+    for (const lesion of this.lesions.values()) lesion.gone = 'its volume was disposed of';
     this.lesions.clear();
     this.owner.forget(this);
   }
 }
 
-export class LocalSegmenter implements Segmenter {
+export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
   private working: Promise<unknown> = Promise.resolve();
   private gates: readonly GateSetting[];
-  private disposed = false;
+  /** Fires when the segmenter is disposed of: what is under way stops. */
+  private readonly ending = new AbortController();
+  private disposing: Promise<void> | undefined;
 
   private constructor(
     private readonly openDevice: OpenDevice,
@@ -234,6 +315,14 @@ export class LocalSegmenter implements Segmenter {
     const opened = await openChosen(options);
     try {
       const { engine, model } = await load(openDevice, options, opened);
+      if (options.gates) {
+        try {
+          checkGates(options.gates, model.sites.length);
+        } catch (error) {
+          engine.dispose();
+          throw error;
+        }
+      }
       return new LocalSegmenter(openDevice, options, opened, engine, model);
     } catch (error) {
       await opened.source.close();
@@ -276,19 +365,24 @@ export class LocalSegmenter implements Segmenter {
     this.volumes.delete(volume);
   }
 
+  get modules(): number {
+    return this.model.sites.length;
+  }
+
   /** One call after the other, whatever lesion it is for: the device holds one embedding. */
-  inTurn<R>(work: () => Promise<R>, signal?: AbortSignal): Promise<R> {
+  inTurn<R>(work: (signal: AbortSignal) => Promise<R>, signal?: AbortSignal | undefined): Promise<R> {
+    const ending = this.ending.signal;
     const result = this.working.then(() => {
       this.checkOpen();
       checkAborted(signal);
-      return work();
+      return work(signal ? AbortSignal.any([signal, ending]) : ending);
     });
     this.working = result.catch(() => {});
     return result;
   }
 
   private checkOpen(): void {
-    if (this.disposed) throw new SgpSamError('bad-argument', 'this segmenter was disposed of');
+    if (this.disposing) throw new SgpSamError('bad-argument', 'this segmenter was disposed of');
   }
 
   async openVolume(input: VolumeInput, options: OpenVolumeOptions = {}): Promise<SegmenterVolume> {
@@ -300,11 +394,15 @@ export class LocalSegmenter implements Segmenter {
         ? new Uint8Array(await input.arrayBuffer())
         : input instanceof ArrayBuffer
           ? new Uint8Array(input)
-          : input;
+          : ArrayBuffer.isView(input)
+            ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
+            : input;
+    const { channel, progress, signal } = options;
     const volume =
       file instanceof Uint8Array
-        ? await readNifti(file, { name, channel: options.channel })
+        ? await readNifti(file, { name, channel, progress, signal })
         : volumeOf(file, name);
+    this.checkOpen();
     const { dims, affine, header } = volume;
     const info: VolumeInfo = {
       name,
@@ -322,17 +420,7 @@ export class LocalSegmenter implements Segmenter {
 
   setGates(gates: readonly GateSetting[]): Promise<void> {
     return this.inTurn(async () => {
-      const known: readonly string[] = ['auto', 'open', 'closed'];
-      const wrong = gates.find((gate) => !known.includes(gate));
-      if (wrong !== undefined || gates.length > this.model.sites.length) {
-        throw new SgpSamError(
-          'bad-argument',
-          wrong === undefined
-            ? `${gates.length} gates for a model that has ${this.model.sites.length} modules`
-            : `'${wrong}' is no gate setting`,
-          'Give one of auto, open, closed per module.',
-        );
-      }
+      checkGates(gates, this.modules);
       this.gates = gates;
       for (const session of this.sessions()) session.setGates(gates);
     });
@@ -349,17 +437,26 @@ export class LocalSegmenter implements Segmenter {
 
   /** @param options.device in place of an adopted device that was lost */
   recover(options: Pick<LocalSegmenterOptions, 'progress' | 'signal' | 'device'> = {}): Promise<void> {
-    return this.inTurn(async () => {
+    return this.inTurn(async (signal) => {
       if (!this.engine.gpu.isLost) return;
       if (this.options.device && !options.device) {
-        throw new SgpSamError('bad-argument', 'recover: the device was the host’s', 'Hand in a new one.');
+        throw new SgpSamError(
+          'bad-argument',
+          'recover: the device was the host’s',
+          'Hand in a new one: recover({ device }).',
+        );
       }
-      const { engine, model } = await load(this.openDevice, { ...this.options, ...options }, this.opened);
+      const { progress, device } = options;
+      const { engine, model } = await load(
+        this.openDevice,
+        { ...this.options, progress, signal, device },
+        this.opened,
+      );
       this.engine.dispose();
       this.engine = engine;
       this.model = model;
       for (const session of this.sessions()) session.useModel(model);
-    });
+    }, options.signal);
   }
 
   async loseDevice(): Promise<void> {
@@ -368,10 +465,14 @@ export class LocalSegmenter implements Segmenter {
     await lost;
   }
 
-  async dispose(): Promise<void> {
-    if (this.disposed) return;
-    this.disposed = true;
-    // What is under way ends first: its buffers are about to go.
+  dispose(): Promise<void> {
+    this.disposing ??= this.disposeNow();
+    return this.disposing;
+  }
+
+  private async disposeNow(): Promise<void> {
+    this.ending.abort();
+    // What is under way has to see that first: its buffers are about to go.
     await this.working;
     this.volumes.clear();
     this.model.dispose();

@@ -97,6 +97,7 @@ export class Model {
   /** Which encode the embedding on the device is of; 0 before the first and after one that failed. */
   private current = 0;
   private encodes = 0;
+  private readonly settings: GateSetting[] = [];
   private working: Promise<unknown> = Promise.resolve();
   /**
    * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
@@ -283,8 +284,14 @@ export class Model {
     return { gates, token: this.current };
   }
 
+  /** How each SGPM's gate is overruled. */
+  get gates(): readonly GateSetting[] {
+    return this.sites.map((_, site) => this.settings[site] ?? 'auto');
+  }
+
   /** Overrules SGPM `site`'s gate from the next encode on. */
   setGate(site: number, setting: GateSetting): void {
+    this.settings[site] = setting;
     this.encoder.setGate(gateName(site), setting);
   }
 

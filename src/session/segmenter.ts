@@ -2,12 +2,12 @@
  * The engine as a host embeds it: weights in, volumes in, clicks in, masks on the host's grid out. This is the contract;
  * `local-segmenter.ts` computes on the calling thread, `worker-client.ts` in a worker.
  */
-import type { Progress, SgpSamError } from '../errors.js';
+import { type Progress, SgpSamError } from '../errors.js';
 import type { AdapterChoice, AdapterReport, Tier } from '../gpu/device.js';
 import type { WeightStorage } from '../graph/layout.js';
 import type { GateSetting, RegionMode } from '../graph/regions.js';
 import type { ModelConfig } from '../models/config.js';
-import type { CroppedMask, VoxelBox } from '../volumes/crop.js';
+import type { CroppedMask } from '../volumes/crop.js';
 import type { Preset, PresetName } from '../volumes/presets.js';
 import type { DatatypeName, Vec3 } from '../volumes/types.js';
 import type { CallOptions } from './lesion-session.js';
@@ -24,10 +24,11 @@ export interface SegmenterOptions {
   readonly weights: WeightsInput;
   /** What `sgp-sam train --export adapter` wrote, laid over the weights. */
   readonly adapterWeights?: WeightsInput | undefined;
-  /** Hexadecimal SHA-256 that fetched weights must have. */
+  /** Hexadecimal SHA-256 that the weights must have, wherever they come from. */
   readonly sha256?: string | undefined;
-  /** Whether the browser keeps fetched weights; default true. */
+  /** Whether the browser keeps fetched weights; default true. Kept ones are not asked for again: see `fetchWeights`. */
   readonly cache?: boolean | undefined;
+  /** Which GPU adapter; `auto` unless given. */
   readonly adapter?: AdapterChoice | undefined;
   /** `f16` halves the weights' GPU memory and rounds them to 11 bits; default `f32`. */
   readonly weightStorage?: WeightStorage | undefined;
@@ -37,16 +38,19 @@ export interface SegmenterOptions {
   readonly gates?: readonly GateSetting[] | undefined;
   /** The GPU gets work in pieces of about this many milliseconds, so that what draws the page comes between; default 12. */
   readonly budgetMs?: number | undefined;
+  /** How volumes are prepared; `sam-med3d` unless given. */
   readonly preset?: PresetName | Preset | undefined;
   /** Follow lesions beyond the cube around their first click; default true. */
   readonly grow?: boolean | undefined;
   /** Told of `download`, `weights` and `compile`. */
   readonly progress?: Progress | undefined;
+  /** Stops the opening; later calls have their own. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** What a segmenter runs and on what. */
 export interface SegmenterInfo {
+  /** What they are called: their file's name. */
   readonly weights: string;
   /** Whether the weights were trained at all, and whether the head that estimates a mask's IoU was. */
   readonly trained: boolean;
@@ -66,6 +70,7 @@ export type VolumeInput =
   | ArrayBuffer
   | Uint8Array
   | {
+      /** A Float32Array is used as it is, not copied (a worker has its own copy). */
       readonly data: ArrayLike<number>;
       readonly dims: Vec3;
       /** Edges of a voxel, mm. */
@@ -74,7 +79,7 @@ export type VolumeInput =
       readonly affine?: ArrayLike<number> | undefined;
     };
 
-export interface OpenVolumeOptions {
+export interface OpenVolumeOptions extends Pick<CallOptions, 'progress' | 'signal'> {
   /** What errors and outputs call it; a File's own name otherwise. */
   readonly name?: string | undefined;
   /** Which image of a 4-D file, from 0; required when there are several. */
@@ -101,7 +106,10 @@ export type PointPrompt = Place & { readonly label?: 0 | 1 | undefined };
 /** Two opposite corners, in any order. */
 export type BoxPrompt = { readonly ijk: readonly [Vec3, Vec3] } | { readonly mm: readonly [Vec3, Vec3] };
 
-/** One lesion of a volume. Calls are taken in turn; one that fails or is stopped leaves the lesion as it was. */
+/**
+ * One lesion of a volume. Calls are taken in turn; one that fails or is stopped leaves the lesion as it was. Results are for
+ * reading: outside a worker they share memory with what undo goes back to.
+ */
 export interface Lesion {
   readonly name: string;
   /** @throws SgpSamError `bad-prompt` for a click outside the volume; `aborted`; `device-lost` */
@@ -110,13 +118,18 @@ export interface Lesion {
   addBox(box: BoxPrompt, options?: CallOptions): Promise<Segmentation>;
   /** A mask from elsewhere, a value per voxel, above 0 inside; the next click refines it. */
   setMask(mask: Uint8Array | CroppedMask): Promise<LesionState>;
+  /** Takes back the last step; nothing is computed. */
   undo(): Promise<LesionState>;
+  /** Does again what was undone last; nothing is computed. */
   redo(): Promise<LesionState>;
+  /** Forgets all steps. */
   reset(): Promise<LesionState>;
   /** The lesion as it is, after what is under way. */
   state(): Promise<LesionState>;
   /** What the same steps give with other gates; the lesion stays as it is. */
   preview(gates: readonly GateSetting[], options?: CallOptions): Promise<LesionState>;
+  /** Does all steps again, with the gates that are set now. */
+  recompute(options?: CallOptions): Promise<LesionState>;
   /** What was done so far, as data; `apply` does it again, here or in another session. */
   actions(): Promise<readonly Action[]>;
   apply(action: Action, options?: CallOptions): Promise<LesionState>;
@@ -127,7 +140,7 @@ export interface SegmenterVolume {
   readonly info: VolumeInfo;
   /** The lesion of this name; one that is not there yet is empty. */
   lesion(name: string): Lesion;
-  /** Forgets a lesion. */
+  /** Forgets a lesion; calls on it are errors from then on. */
   remove(name: string): Promise<void>;
   /** The image that is segmented, as NIfTI, on the grid that masks are on: for a viewer. */
   image(): Promise<Uint8Array<ArrayBuffer>>;
@@ -136,7 +149,7 @@ export interface SegmenterVolume {
    * @param fileName ends in .nii or .nii.gz
    */
   save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>>;
-  /** Forgets the volume and its lesions. */
+  /** Forgets the volume and its lesions; calls on them are errors from then on. */
   dispose(): Promise<void>;
 }
 
@@ -144,28 +157,40 @@ export interface MemoryUse {
   /** GPU memory that is allocated now, and was at most. */
   readonly bytes: number;
   readonly peakBytes: number;
+  /** Buffers that are allocated now. */
   readonly buffers: number;
 }
 
 /** A model on a device, and volumes to click in. */
 export interface Segmenter {
   readonly info: SegmenterInfo;
-  /** Resolves when the device that is in use goes away; after `recover` there is a new promise. */
+  /**
+   * Resolves when the device that is in use goes away (or the worker fails: `worker-failed`, which nothing survives); after a
+   * successful `recover` there is a new promise.
+   */
   readonly lost: Promise<SgpSamError>;
   /** @throws SgpSamError `bad-file`, `unsupported`, or `bad-argument` for a wrong or missing channel */
   openVolume(volume: VolumeInput, options?: OpenVolumeOptions): Promise<SegmenterVolume>;
   /** Overrules gates from the next click on, one setting per SGPM. */
   setGates(gates: readonly GateSetting[]): Promise<void>;
+  /** GPU memory of the engine. */
   memory(): Promise<MemoryUse>;
   /**
-   * After a loss: opens a device, loads the weights again, and keeps volumes, lesions and their steps.
+   * After a loss: opens a device, loads the weights again, and keeps volumes, lesions and their steps. Without one it does
+   * nothing.
    * @throws SgpSamError `no-adapter` when there is none any more
    */
   recover(options?: Pick<SegmenterOptions, 'progress' | 'signal'>): Promise<void>;
   /** Destroys the device under the engine's feet, as a driver may: for testing how a host recovers. */
   loseDevice(): Promise<void>;
-  /** Frees everything. Later calls are errors. */
+  /** Stops what is under way and frees everything. Later calls are errors. */
   dispose(): Promise<void>;
 }
 
-export type { VoxelBox };
+/** @throws SgpSamError `bad-argument` naming the first name that no lesion has */
+export function checkKnown(names: readonly string[], lesions: ReadonlyMap<string, unknown>): void {
+  const unknown = names.find((name) => !lesions.has(name));
+  if (unknown === undefined) return;
+  const known = [...lesions.keys()].join(', ') || 'none';
+  throw new SgpSamError('bad-argument', `there is no lesion '${unknown}'`, `There are: ${known}.`);
+}

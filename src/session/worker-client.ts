@@ -1,21 +1,22 @@
 /** The page's side: a segmenter whose computing is done in a worker, so that the page never waits for it. */
-import { type Progress, SgpSamError } from '../errors.js';
+import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { GateSetting } from '../graph/regions.js';
 import type { CroppedMask } from '../volumes/crop.js';
 import type { CallOptions } from './lesion-session.js';
 import { type Action, type LesionState, type Segmentation, withMask } from './lesion-state.js';
-import type {
-  BoxPrompt,
-  Lesion,
-  MemoryUse,
-  OpenVolumeOptions,
-  PointPrompt,
-  Segmenter,
-  SegmenterInfo,
-  SegmenterOptions,
-  SegmenterVolume,
-  VolumeInfo,
-  VolumeInput,
+import {
+  type BoxPrompt,
+  checkKnown,
+  type Lesion,
+  type MemoryUse,
+  type OpenVolumeOptions,
+  type PointPrompt,
+  type Segmenter,
+  type SegmenterInfo,
+  type SegmenterOptions,
+  type SegmenterVolume,
+  type VolumeInfo,
+  type VolumeInput,
 } from './segmenter.js';
 import { errorOf, type Reply, type Request, type Target } from './worker-protocol.js';
 
@@ -40,11 +41,14 @@ interface Pending {
 class Calls {
   private readonly pending = new Map<number, Pending>();
   private last = 0;
-  private failed: Error | undefined;
+  /** Why nothing is answered any more. */
+  private ended: SgpSamError | undefined;
+  /** Whether the worker has ever said anything. */
+  private heard = false;
   onLost: (error: SgpSamError) => void = () => {};
 
   constructor(private readonly worker: Worker) {
-    worker.addEventListener('message', ({ data }) => this.receive(data as Reply));
+    worker.addEventListener('message', ({ data }) => this.receive(data));
     worker.addEventListener('error', (event) => {
       event.preventDefault();
       this.fail(event.message || 'its script could not be loaded');
@@ -55,7 +59,7 @@ class Calls {
   call<R>(target: Target, method: string, args: readonly unknown[], work: Work = {}): Promise<R> {
     const { signal, progress } = work;
     return new Promise<R>((resolve, reject) => {
-      if (this.failed) throw this.failed;
+      if (this.ended) throw this.ended;
       if (signal?.aborted)
         throw new SgpSamError('aborted', 'stopped on request', undefined, { cause: signal.reason });
       const id = ++this.last;
@@ -72,7 +76,10 @@ class Calls {
     });
   }
 
-  private receive(reply: Reply): void {
+  private receive(data: unknown): void {
+    if (typeof data !== 'object' || data === null || !('id' in data || 'lost' in data)) return;
+    const reply = data as Reply;
+    this.heard = true;
     if ('lost' in reply) {
       this.onLost(errorOf(reply.lost) as SgpSamError);
       return;
@@ -89,22 +96,23 @@ class Calls {
     else pending.resolve(reply.value);
   }
 
-  /** Nothing will be answered any more. */
-  fail(why: string): void {
-    this.failed = new SgpSamError(
-      'worker-failed',
-      `the worker that computes failed: ${why}`,
-      'Serve worker.js of this package from the page’s own origin, and give its address as `worker`.',
-    );
-    for (const { reject, done } of this.pending.values()) {
-      done();
-      reject(this.failed);
-    }
-    this.pending.clear();
+  private fail(why: string): void {
+    const mend = this.heard
+      ? 'Open a new one; what was in this one is gone.'
+      : 'Serve worker.js of this package from the page’s own origin, and give its address as `worker`.';
+    const error = new SgpSamError('worker-failed', `the worker that computes failed: ${why}`, mend);
+    this.end(error);
+    this.onLost(error);
   }
 
-  close(): void {
-    this.failed = new SgpSamError('bad-argument', 'this segmenter was disposed of');
+  /** Nothing is answered any more, nor what was asked before. */
+  end(why = new SgpSamError('bad-argument', 'this segmenter was disposed of')): void {
+    this.ended ??= why;
+    for (const { reject, done } of this.pending.values()) {
+      done();
+      reject(this.ended);
+    }
+    this.pending.clear();
   }
 }
 
@@ -113,6 +121,8 @@ const received = <S extends LesionState>(state: S): S => withMask(state);
 
 class WorkerLesion implements Lesion {
   private readonly target: Target;
+  /** Why calls are errors: it was removed, or its volume disposed of. */
+  gone: string | undefined;
 
   constructor(
     private readonly calls: Calls,
@@ -128,7 +138,12 @@ class WorkerLesion implements Lesion {
     options: CallOptions = {},
   ): Promise<S> {
     const { signal, progress, ...plain } = options;
+    this.checkHere();
     return received(await this.calls.call<S>(this.target, method, [first, plain], { signal, progress }));
+  }
+
+  private checkHere(): void {
+    if (this.gone) throw new SgpSamError('bad-argument', `lesion '${this.name}': ${this.gone}`);
   }
 
   addPoint(point: PointPrompt, options?: CallOptions) {
@@ -163,7 +178,14 @@ class WorkerLesion implements Lesion {
     return this.call('preview', gates, options);
   }
 
-  actions() {
+  async recompute(options: CallOptions = {}) {
+    const { signal, progress } = options;
+    this.checkHere();
+    return received(await this.calls.call<LesionState>(this.target, 'recompute', [{}], { signal, progress }));
+  }
+
+  async actions() {
+    this.checkHere();
     return this.calls.call<readonly Action[]>(this.target, 'actions', []);
   }
 
@@ -174,6 +196,7 @@ class WorkerLesion implements Lesion {
 
 class WorkerVolume implements SegmenterVolume {
   private readonly lesions = new Map<string, WorkerLesion>();
+  private disposed = false;
 
   constructor(
     private readonly calls: Calls,
@@ -181,7 +204,12 @@ class WorkerVolume implements SegmenterVolume {
     readonly info: VolumeInfo,
   ) {}
 
+  private checkOpen(): void {
+    if (this.disposed) throw new SgpSamError('bad-argument', 'this volume was disposed of');
+  }
+
   lesion(name: string): Lesion {
+    this.checkOpen();
     let lesion = this.lesions.get(name);
     if (!lesion) {
       lesion = new WorkerLesion(this.calls, this.volume, name);
@@ -190,11 +218,14 @@ class WorkerVolume implements SegmenterVolume {
     return lesion;
   }
 
-  private call<R>(method: string, ...args: unknown[]): Promise<R> {
+  private async call<R>(method: string, ...args: unknown[]): Promise<R> {
+    this.checkOpen();
     return this.calls.call<R>({ volume: this.volume }, method, args);
   }
 
   remove(name: string): Promise<void> {
+    const lesion = this.lesions.get(name);
+    if (lesion) lesion.gone = 'it was removed';
     this.lesions.delete(name);
     return this.call('remove', name);
   }
@@ -203,18 +234,26 @@ class WorkerVolume implements SegmenterVolume {
     return this.call<Uint8Array<ArrayBuffer>>('image');
   }
 
-  save(names: readonly string[], fileName?: string) {
+  async save(names: readonly string[], fileName?: string) {
+    checkKnown(names, this.lesions);
     return this.call<Uint8Array<ArrayBuffer>>('save', names, fileName);
   }
 
-  dispose(): Promise<void> {
+  async dispose(): Promise<void> {
+    if (this.disposed) return;
+    const done = this.call<void>('dispose');
+    this.disposed = true;
+    for (const lesion of this.lesions.values()) lesion.gone = 'its volume was disposed of';
     this.lesions.clear();
-    return this.call('dispose');
+    return done;
   }
 }
 
 export class WorkerSegmenter implements Segmenter {
   private lostNow!: Promise<SgpSamError>;
+  /** The newest loss: of a device that came after the one that `lostNow` is about, until that is known here. */
+  private lastLoss: SgpSamError | undefined;
+  private disposing: Promise<void> | undefined;
 
   private constructor(
     private readonly calls: Calls,
@@ -236,7 +275,11 @@ export class WorkerSegmenter implements Segmenter {
     const calls = new Calls(worker);
     try {
       const args = [
-        { ...rest, weights: await sendable(weights), adapterWeights: await sendable(adapterWeights) },
+        {
+          ...rest,
+          weights: await sendable(weights, options),
+          adapterWeights: await sendable(adapterWeights, {}),
+        },
       ];
       const info = await calls.call<SegmenterInfo>({}, 'open', args, { signal, progress });
       return new WorkerSegmenter(calls, info, end);
@@ -247,8 +290,12 @@ export class WorkerSegmenter implements Segmenter {
   }
 
   private watch(): void {
+    this.lastLoss = undefined;
     this.lostNow = new Promise((resolve) => {
-      this.calls.onLost = resolve;
+      this.calls.onLost = (error) => {
+        this.lastLoss = error;
+        resolve(error);
+      };
     });
   }
 
@@ -263,10 +310,13 @@ export class WorkerSegmenter implements Segmenter {
   async openVolume(input: VolumeInput, options: OpenVolumeOptions = {}): Promise<SegmenterVolume> {
     // A File loses its name on the way in some browsers.
     const name = options.name ?? (input instanceof Blob && 'name' in input ? String(input.name) : undefined);
-    const { volume, info } = await this.calls.call<{ volume: number; info: VolumeInfo }>({}, 'openVolume', [
-      input,
-      { ...options, name },
-    ]);
+    const { channel, signal, progress } = options;
+    const { volume, info } = await this.calls.call<{ volume: number; info: VolumeInfo }>(
+      {},
+      'openVolume',
+      [input, { channel, name }],
+      { signal, progress },
+    );
     return new WorkerVolume(this.calls, volume, info);
   }
 
@@ -279,8 +329,19 @@ export class WorkerSegmenter implements Segmenter {
   }
 
   async recover(options: Work = {}): Promise<void> {
+    // A loss of the new device may be told before its opening is.
+    this.lastLoss = undefined;
+    const { info, renewed } = await this.calls.call<{ info: SegmenterInfo; renewed: boolean }>(
+      {},
+      'recover',
+      [{}],
+      options,
+    );
+    if (!renewed) return;
+    this.current = info;
+    const again = this.lastLoss;
     this.watch();
-    this.current = await this.calls.call<SegmenterInfo>({}, 'recover', [{}], options);
+    if (again) this.calls.onLost(again);
   }
 
   loseDevice() {
@@ -292,9 +353,12 @@ export class WorkerSegmenter implements Segmenter {
     return this.calls.call<R>({}, 'extra', [name, ...args], options);
   }
 
-  async dispose(): Promise<void> {
-    await this.calls.call<void>({}, 'dispose', []).finally(this.end);
-    this.calls.close();
+  dispose(): Promise<void> {
+    this.disposing ??= this.calls.call<void>({}, 'dispose', []).finally(() => {
+      this.calls.end();
+      this.end();
+    });
+    return this.disposing;
   }
 }
 
@@ -303,10 +367,25 @@ export const openWorkerSegmenter = (options: WorkerSegmenterOptions): Promise<Wo
   WorkerSegmenter.open(options);
 
 /** Weights as they can be sent: addresses made absolute against the page, streams read. */
-async function sendable(weights: SegmenterOptions['weights'] | undefined) {
+async function sendable(weights: SegmenterOptions['weights'] | undefined, { signal, progress }: Work) {
   if (typeof weights === 'string' && weights.startsWith('formula:')) return weights;
   if (typeof weights === 'string' || weights instanceof URL) return new URL(weights, document.baseURI).href;
-  if (weights instanceof ReadableStream)
-    return new Response(weights as ReadableStream<Uint8Array<ArrayBuffer>>).blob();
-  return weights;
+  if (!(weights instanceof ReadableStream)) return weights;
+  let done = 0;
+  const counted = (weights as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(
+    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform(chunk, controller) {
+        done += chunk.byteLength;
+        progress?.({ stage: 'download', done, total: 0 });
+        controller.enqueue(chunk);
+      },
+    }),
+    signal ? { signal } : {},
+  );
+  try {
+    return await new Response(counted).blob();
+  } catch (error) {
+    checkAborted(signal);
+    throw error;
+  }
 }

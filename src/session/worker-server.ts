@@ -19,11 +19,18 @@ export interface ServeOptions {
   readonly extras?: Readonly<Record<string, Extra>>;
 }
 
-/** Methods whose last argument is options that take a signal and progress. */
-const LONG = new Set(['addPoint', 'addBox', 'preview', 'apply', 'recover']);
+/** Methods with options that take a signal and progress, and which argument they are. */
+const LONG = new Map([
+  ['addPoint', 1],
+  ['addBox', 1],
+  ['preview', 1],
+  ['apply', 1],
+  ['recompute', 0],
+  ['recover', 0],
+]);
 /** What a page may call, so that a message cannot reach anything else. */
 const METHODS = {
-  segmenter: new Set(['setGates', 'memory', 'recover', 'loseDevice', 'dispose']),
+  segmenter: new Set(['setGates', 'memory', 'loseDevice']),
   volume: new Set(['remove', 'image', 'save', 'dispose']),
   lesion: new Set([
     'addPoint',
@@ -34,6 +41,7 @@ const METHODS = {
     'reset',
     'state',
     'preview',
+    'recompute',
     'actions',
     'apply',
   ]),
@@ -49,6 +57,8 @@ export function serveSegmenter(
   { extras = {} }: ServeOptions = {},
 ): void {
   let segmenter: LocalSegmenter | undefined;
+  /** One is open, or about to be. */
+  let opening = false;
   const volumes = new Map<number, SegmenterVolume>();
   const running = new Map<number, AbortController>();
   let lastVolume = 0;
@@ -61,7 +71,14 @@ export function serveSegmenter(
   const handle = async (request: Extract<Request, { id: number }>, call: ServedCall): Promise<unknown> => {
     const { target, method, args } = request;
     if (method === 'open') {
-      segmenter = await open({ ...(args[0] as LocalSegmenterOptions), ...call });
+      if (opening)
+        throw new SgpSamError('bad-argument', 'this worker serves a segmenter already', 'Start another one.');
+      opening = true;
+      try {
+        segmenter = await open({ ...(args[0] as LocalSegmenterOptions), ...call });
+      } finally {
+        opening = segmenter !== undefined;
+      }
       watch(segmenter);
       return segmenter.info;
     }
@@ -69,7 +86,7 @@ export function serveSegmenter(
     const own = segmenter;
     if (method === 'openVolume') {
       const [input, options] = args as Parameters<LocalSegmenter['openVolume']>;
-      const volume = await own.openVolume(input, options);
+      const volume = await own.openVolume(input, { ...options, ...call });
       volumes.set(++lastVolume, volume);
       return { volume: lastVolume, info: volume.info };
     }
@@ -79,20 +96,36 @@ export function serveSegmenter(
       if (!extra) throw new SgpSamError('bad-argument', `this worker has no '${name}'`);
       return own.inTurn(async () => extra(own, rest, call), call.signal);
     }
+    if (method === 'dispose' && target.volume === undefined) {
+      await own.dispose();
+      volumes.clear();
+      segmenter = undefined;
+      opening = false;
+      return undefined;
+    }
+    if (method === 'recover') {
+      const { engine } = own.internals;
+      await own.recover(call);
+      const renewed = own.internals.engine !== engine;
+      if (renewed) watch(own);
+      return { info: own.info, renewed };
+    }
     const [kind, object] = find(own, volumes, target);
     if (!METHODS[kind].has(method)) throw new SgpSamError('bad-argument', `a ${kind} has no '${method}'`);
-    const given = LONG.has(method) ? withCall(args, method === 'recover' ? 0 : 1, call) : args;
+    // A lesion that the page knows may not have been called yet.
+    if (kind === 'volume' && method === 'save')
+      for (const name of args[0] as string[]) volumes.get(target.volume as number)?.lesion(name);
+    const place = LONG.get(method);
+    const given = place === undefined ? args : withCall(args, place, call);
     const value = await (object as unknown as Record<string, (...a: unknown[]) => unknown>)[method](...given);
-    if (method === 'dispose' && kind === 'volume' && target.volume !== undefined)
-      volumes.delete(target.volume);
-    if (method === 'recover') {
-      watch(own);
-      return own.info;
-    }
+    if (method === 'dispose') volumes.delete(target.volume as number);
     return value;
   };
 
   port.addEventListener('message', ({ data }) => {
+    // Others may use the same port.
+    if (typeof data !== 'object' || data === null || !('abort' in data || ('id' in data && 'method' in data)))
+      return;
     const request = data as Request;
     if ('abort' in request) {
       running.get(request.abort)?.abort();

@@ -62,6 +62,7 @@ export class GatePanel {
         ? `${gate.openChannels[0]} of ${gate.channels} channels open; ${gate.executed} dispatches ran, ${gate.skipped} skipped`
         : 'not asked yet';
       meter.value = gate ? gate.openChannels[0] / gate.channels : 0;
+      strip.hidden = !gate;
       if (!gate) continue;
       strip.width = gate.logits.length;
       const pen = strip.getContext('2d');

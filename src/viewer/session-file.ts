@@ -8,12 +8,15 @@ import type { VolumeInfo } from '../session/segmenter.js';
 const FORMAT = 'sgp-sam session';
 
 export interface SavedSession {
+  /** The weights it was made with. */
+  readonly weights: string;
   readonly gates: readonly GateSetting[];
   readonly lesions: readonly { readonly name: string; readonly actions: readonly Action[] }[];
 }
 
-export function writeSession(volume: VolumeInfo, weights: string, session: SavedSession): string {
+export function writeSession(volume: VolumeInfo, session: SavedSession): string {
   const { name, dims, affine, channel } = volume;
+  const { weights } = session;
   const lesions = session.lesions.map((one) => ({ name: one.name, actions: actionsToJson(one.actions) }));
   return `${JSON.stringify(
     {
@@ -29,7 +32,7 @@ export function writeSession(volume: VolumeInfo, weights: string, session: Saved
   )}\n`;
 }
 
-/** @throws SgpSamError `bad-file` for anything else, and for a session of another grid */
+/** @throws SgpSamError `bad-file` for anything else, and for a session of another grid or channel */
 export function readSession(text: string, file: string, volume: VolumeInfo): SavedSession {
   const fail = (what: string, mend = 'Choose a file that Save session wrote.') =>
     new SgpSamError('bad-file', `${file}: ${what}`, mend);
@@ -40,7 +43,7 @@ export function readSession(text: string, file: string, volume: VolumeInfo): Sav
     throw fail('is no JSON');
   }
   if (value?.format !== FORMAT || value.version !== 1) throw fail(`is no ${FORMAT} of version 1`);
-  const { dims, affine } = (value.volume ?? {}) as { dims?: unknown; affine?: unknown };
+  const { dims, affine, channel } = (value.volume ?? {}) as Record<string, unknown>;
   const same =
     String(dims) === String(volume.dims) &&
     Array.isArray(affine) &&
@@ -48,6 +51,12 @@ export function readSession(text: string, file: string, volume: VolumeInfo): Sav
     affine.every((v, n) => Math.abs(Number(v) - volume.affine[n]) <= 1e-4);
   if (!same)
     throw fail(`was saved for a volume of ${dims} voxels on another grid`, 'Open that volume first.');
+  if (channel !== volume.channel)
+    throw fail(
+      `was saved for channel ${channel}, and channel ${volume.channel} is open`,
+      'Choose that channel first.',
+    );
+  if (typeof value.weights !== 'string') throw fail('weights: no text');
   const settings = ['auto', 'open', 'closed'];
   const gates = value.gates;
   if (!Array.isArray(gates) || !gates.every((gate) => settings.includes(gate)))
@@ -57,5 +66,5 @@ export function readSession(text: string, file: string, volume: VolumeInfo): Sav
     if (typeof one?.name !== 'string') throw fail(`lesions[${n}].name: no text`);
     return { name: one.name, actions: actionsFromJson(one.actions, volume.dims, `${file}, lesions[${n}]`) };
   });
-  return { gates, lesions };
+  return { weights: value.weights, gates, lesions };
 }

@@ -77,6 +77,11 @@ export class Stage {
     this.overlay?.remove(value);
   }
 
+  /** Takes all lesions away. */
+  clear(): void {
+    this.overlay?.clear();
+  }
+
   /** The voxel at the crosshair. */
   get crosshair(): Vec3 {
     return voxelAtFraction(this.like, this.nv.scene.crosshairPos);
@@ -88,10 +93,19 @@ export class Stage {
     this.nv.drawScene();
   }
 
-  /** Shows what another stage shows of the volume, and the other way round. */
-  follow(other: Stage): void {
-    this.nv.broadcastTo([other.nv], { '2d': true, '3d': true });
-    other.nv.broadcastTo([this.nv], { '2d': true, '3d': true });
+  /** Moves with another stage, and the other way round, from what that one shows now; or no longer. */
+  follow(other: Stage, on: boolean): void {
+    const options = { '2d': true, '3d': true };
+    this.nv.broadcastTo(on ? [other.nv] : [], options);
+    other.nv.broadcastTo(on ? [this.nv] : [], options);
+    if (on) this.lookAt(other);
+  }
+
+  /** Puts the crosshair where another stage has it. */
+  lookAt(other: Stage): void {
+    if (this.nv.volumes.length === 0) return;
+    this.nv.scene.crosshairPos = [...other.nv.scene.crosshairPos] as typeof this.nv.scene.crosshairPos;
+    this.nv.drawScene();
   }
 
   private get like() {
@@ -104,8 +118,12 @@ export class Stage {
     this.canvas.addEventListener('pointerdown', ({ clientX: x, clientY: y, button }) => {
       down = button === 0 ? { x, y } : undefined;
     });
-    this.canvas.addEventListener('pointerup', ({ clientX: x, clientY: y, shiftKey }) => {
-      if (!down || Math.hypot(x - down.x, y - down.y) > CLICK_SLOP || this.nv.volumes.length === 0) return;
+    // Anywhere, so that a press that ends elsewhere is forgotten.
+    document.addEventListener('pointerup', ({ clientX: x, clientY: y, shiftKey, target }) => {
+      const began = down;
+      down = undefined;
+      if (!began || target !== this.canvas || this.nv.volumes.length === 0) return;
+      if (Math.hypot(x - began.x, y - began.y) > CLICK_SLOP) return;
       const corner = this.canvas.getBoundingClientRect();
       // The canvas's own pixels, whatever NiiVue makes of the device's ratio.
       const scale = this.canvas.width / corner.width;

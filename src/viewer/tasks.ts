@@ -5,6 +5,7 @@ import { button, element } from './page.js';
 const NAMES: Record<string, string> = {
   download: 'Downloading weights',
   weights: 'Loading weights',
+  volume: 'Reading the scan',
   compile: 'Compiling for this GPU',
   encode: 'Reading the region',
   profile: 'Profiling',
@@ -23,6 +24,7 @@ export class Tasks {
   private waiting = 0;
   private stage = '';
   private began = 0;
+  private done = 0;
 
   constructor() {
     button('cancel').addEventListener('click', () => this.controller?.abort());
@@ -68,10 +70,12 @@ export class Tasks {
   }
 
   private report({ stage, done, total }: Parameters<Progress>[0]): void {
-    if (stage !== this.stage) {
+    // A region that is encoded after another begins anew.
+    if (stage !== this.stage || done < this.done) {
       this.stage = stage;
       this.began = performance.now();
     }
+    this.done = done;
     const bar = element<HTMLProgressElement>('progress');
     element('work-name').textContent = `${NAMES[stage] ?? stage} …`;
     if (total > 0) {

@@ -2,12 +2,12 @@
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
 import type { GateSetting } from '../graph/regions.js';
-import type { LesionState, Segmentation } from '../session/lesion-state.js';
-import type { SegmenterVolume } from '../session/segmenter.js';
+import type { Action, LesionState, Segmentation } from '../session/lesion-state.js';
+import type { Lesion, SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Vec3 } from '../volumes/types.js';
 import { GatePanel } from './gate-panel.js';
-import { type Entry, showLesions } from './lesion-list.js';
+import { type Entry, LesionList } from './lesion-list.js';
 import { button, download, element, make, onFile } from './page.js';
 import { readSession, type SavedSession, writeSession } from './session-file.js';
 import { Stage } from './stage.js';
@@ -19,9 +19,19 @@ const SAMPLE = 'sample.nii.gz';
 class Viewer {
   private readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
+  /** For the comparison; made when it is first asked for. */
   private other: Stage | undefined;
   /** The volume that the other stage shows. */
   private otherShows: SegmenterVolume | undefined;
+  private comparing = false;
+  private readonly list = new LesionList({
+    select: (entry) => this.select(entry),
+    setVisible: (entry, visible) => {
+      entry.visible = visible;
+      this.stage.setVisible(entry.value, visible);
+    },
+    remove: (entry) => this.delete(entry),
+  });
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
   private volume: SegmenterVolume | undefined;
@@ -29,6 +39,8 @@ class Viewer {
   private file: File | undefined;
   private entries: Entry[] = [];
   private selected: Entry | undefined;
+  /** Lesions asked of segmenters so far: each has a name of its own there. */
+  private lesions = 0;
 
   start(): void {
     this.listen();
@@ -56,15 +68,15 @@ class Viewer {
     onFile('weights-file', 'open-weights', (file) => this.loadWeights(file));
     onFile('session-file', 'open-session', (file) => this.openSession(file));
     click('sample', () =>
-      this.tasks.run('Opening the sample', async () => {
+      this.tasks.run('Opening the sample', async (work) => {
         const response = await fetch(SAMPLE);
         if (!response.ok)
           throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-        await this.show(new File([await response.blob()], SAMPLE), 0);
+        await this.show(new File([await response.blob()], SAMPLE), 0, work);
       }),
     );
     click('new-lesion', () => {
-      this.addEntry();
+      this.selected = this.addEntry() ?? this.selected;
       this.refresh();
     });
     click('undo', () => this.step('undo'));
@@ -77,7 +89,7 @@ class Viewer {
     element<HTMLSelectElement>('channel').addEventListener('change', ({ target }) => {
       const { file } = this;
       const channel = Number((target as HTMLSelectElement).value);
-      if (file) this.tasks.run('Opening the channel', () => this.show(file, channel));
+      if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work));
     });
     const voxel = (): Vec3 => {
       const text = element<HTMLInputElement>('voxel').value;
@@ -92,7 +104,7 @@ class Viewer {
     const typed = (remove: boolean) => {
       try {
         const at = voxel();
-        if (this.volume) this.stage.goTo(at);
+        if (this.volume) this.goTo(at);
         this.click(at, remove);
       } catch (error) {
         this.tasks.fail(error);
@@ -108,7 +120,8 @@ class Viewer {
       this.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove);
     });
     document.addEventListener('keydown', (event) => {
-      if (!(event.ctrlKey || event.metaKey) || event.target instanceof HTMLInputElement) return;
+      const typing = event.target instanceof HTMLInputElement && event.target.type === 'text';
+      if (!(event.ctrlKey || event.metaKey) || typing) return;
       const key = event.key.toLowerCase();
       if (key !== 'z' && key !== 'y') return;
       event.preventDefault();
@@ -135,45 +148,83 @@ class Viewer {
   }
 
   private openScan(file: File): void {
-    this.tasks.run(`Opening ${file.name}`, () => this.show(file, 0));
+    this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, 0, work));
   }
 
   private loadWeights(weights: URL | File): void {
-    this.tasks.run('Loading weights', async ({ signal, progress }) => {
+    this.tasks.run('Loading weights', async (work) => {
       const fresh = await openWorkerSegmenter({
         weights,
+        // Of the shipped ones: a kept copy that a newer page has replaced is fetched again.
+        sha256: weights instanceof URL ? __WEIGHTS_SHA256__ : undefined,
         worker: new URL('worker.js', document.baseURI),
-        signal,
-        progress,
+        ...work,
       });
-      const kept = await this.saved();
-      await this.segmenter?.dispose().catch(() => {}); // its worker may have failed
-      this.segmenter = fresh;
-      this.gates.setModules(fresh.info.sites);
-      const { file, volume } = this;
-      this.volume = undefined;
-      if (file && volume) {
-        await this.show(file, volume.info.channel);
-        await this.replay(kept, { signal, progress });
+      const old = this.segmenter;
+      try {
+        await this.moveTo(fresh, work);
+      } catch (error) {
+        await fresh.dispose();
+        throw error;
       }
+      await old?.dispose().catch(() => {}); // its worker may have failed
       const { weights: name, trained } = fresh.info;
       this.tasks.say(`${name} is ready${trained ? '' : ' (not trained: masks mean nothing)'}.`);
-      this.refresh();
+      await this.compareNow(work);
     });
   }
 
+  /** Goes on with another segmenter: the same scan, and all steps done again. Nothing changes unless all of it succeeds. */
+  private async moveTo(fresh: WorkerSegmenter, work: Work): Promise<void> {
+    const { file, volume } = this;
+    const moved: { entry: Entry; lesion: Lesion; state: LesionState | undefined }[] = [];
+    let opened: SegmenterVolume | undefined;
+    if (file && volume) {
+      opened = await fresh.openVolume(file, { channel: volume.info.channel, ...work });
+      for (const entry of this.entries) {
+        const lesion = this.newLesion(opened);
+        moved.push({ entry, lesion, state: await this.redo(lesion, entry.actions, work, fresh) });
+      }
+    }
+    this.segmenter = fresh;
+    this.gates.setModules(fresh.info.sites);
+    this.volume = opened;
+    for (const { entry, lesion, state } of moved) {
+      entry.lesion = lesion;
+      entry.state = state;
+      if (state) this.stage.update(entry.value, state.crop);
+    }
+    this.refresh();
+  }
+
+  private newLesion(volume: SegmenterVolume): Lesion {
+    return volume.lesion(`#${++this.lesions}`);
+  }
+
+  /** Does steps on a lesion that has none. */
+  private async redo(
+    lesion: Lesion,
+    actions: readonly Action[],
+    work: Work,
+    segmenter = this.segmenter,
+  ): Promise<LesionState | undefined> {
+    let state: LesionState | undefined;
+    for (const action of actions)
+      state = await this.recovering(work, () => lesion.apply(action, work), segmenter);
+    return state;
+  }
+
   /** Opens a channel of a file and shows it; what was open stays when that fails. */
-  private async show(file: File, channel: number): Promise<void> {
+  private async show(file: File, channel: number, work: Work): Promise<void> {
     const { segmenter } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const volume = await segmenter.openVolume(file, { channel });
+    const volume = await segmenter.openVolume(file, { channel, ...work });
     await this.stage.show(await volume.image(), volume.info.name);
-    await this.volume?.dispose();
+    const old = this.volume;
     this.volume = volume;
     this.file = file;
     this.entries = [];
-    this.selected = undefined;
-    this.addEntry();
+    this.selected = this.addEntry();
     element('welcome').hidden = true;
     const { name, dims, spacing, channels } = volume.info;
     element('title').textContent =
@@ -184,23 +235,34 @@ class Viewer {
         make('option', { value: String(n), selected: n === channel }, String(n)),
       ),
     );
-    if (this.other) await this.compareNow();
-    this.gates.show(undefined);
-    this.tasks.say('Click a lesion.');
     this.refresh();
+    await old?.dispose();
+    await this.compareNow(work);
+    this.tasks.say('Click a lesion.');
   }
 
-  private addEntry(name?: string): Entry | undefined {
+  private addEntry(given?: string, actions: readonly Action[] = []): Entry | undefined {
     if (!this.volume) return undefined;
     const value = 1 + this.entries.reduce((most, entry) => Math.max(most, entry.value), 0);
-    const taken = new Set(this.entries.map((entry) => entry.lesion.name));
+    const taken = new Set(this.entries.map(({ name }) => name));
     let number = value;
     while (taken.has(`Lesion ${number}`)) number++;
-    const lesion = this.volume.lesion(name ?? `Lesion ${number}`);
-    const entry: Entry = { lesion, value, visible: true, state: undefined };
+    const lesion = this.newLesion(this.volume);
+    const entry: Entry = {
+      name: given ?? `Lesion ${number}`,
+      value,
+      visible: true,
+      lesion,
+      state: undefined,
+      actions,
+    };
     this.entries.push(entry);
-    this.selected = entry;
     return entry;
+  }
+
+  private goTo(voxel: Vec3): void {
+    this.stage.goTo(voxel);
+    if (this.comparing) this.other?.lookAt(this.stage);
   }
 
   private click(ijk: Vec3, remove: boolean): void {
@@ -210,6 +272,7 @@ class Viewer {
       return;
     }
     this.tasks.run(remove ? 'Removing' : 'Segmenting', async (work) => {
+      if (!this.entries.includes(entry)) return; // deleted while this waited
       const state = await this.recovering(work, () =>
         entry.lesion.addPoint({ ijk, label: remove ? 0 : 1 }, work),
       );
@@ -218,97 +281,141 @@ class Viewer {
       this.tasks.say(
         `${remove ? 'Removed' : 'Added'} at voxel ${ijk.join(', ')}: ${state.voxels} voxels, ${state.millilitres.toFixed(2)} mL.`,
       );
+      await this.compareNow(work);
     });
   }
 
   private step(what: 'undo' | 'redo' | 'reset'): void {
     const entry = this.selected;
     if (!entry) return;
-    this.tasks.run(what, async () => {
+    this.tasks.run(what, async (work) => {
+      if (!this.entries.includes(entry)) return;
       const state = await entry.lesion[what]();
       await this.take(entry, state);
       this.tasks.say(`${what}: ${state.clicks.length} clicks, ${state.voxels} voxels.`);
+      await this.compareNow(work);
     });
   }
 
   private async take(entry: Entry, state: LesionState | Segmentation): Promise<void> {
     entry.state = state;
+    entry.actions = await entry.lesion.actions();
     this.stage.update(entry.value, state.crop, state.changed);
     this.refresh();
-    if (this.other) await this.compareNow();
+  }
+
+  private select(entry: Entry): void {
+    this.selected = entry;
+    this.refresh();
+    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
+  }
+
+  private delete(entry: Entry): void {
+    this.tasks.run('Deleting', async (work) => {
+      if (!this.entries.includes(entry)) return;
+      this.entries = this.entries.filter((other) => other !== entry);
+      this.stage.remove(entry.value);
+      if (this.entries.length === 0) this.addEntry();
+      if (this.selected === entry) this.selected = this.entries[this.entries.length - 1];
+      this.refresh();
+      await this.volume?.remove(entry.lesion.name);
+      await this.compareNow(work);
+    });
   }
 
   /** Does something, and should the GPU go away meanwhile, once more on another. */
-  private async recovering<R>(work: Work, act: () => Promise<R>): Promise<R> {
+  private async recovering<R>(work: Work, act: () => Promise<R>, segmenter = this.segmenter): Promise<R> {
     try {
       return await act();
     } catch (error) {
-      if (!(error instanceof SgpSamError) || error.code !== 'device-lost' || !this.segmenter) throw error;
+      if (!(error instanceof SgpSamError) || error.code !== 'device-lost' || !segmenter) throw error;
       this.tasks.say('The GPU was lost; starting anew …');
-      await this.segmenter.recover(work);
+      await segmenter.recover(work);
       return act();
     }
   }
 
+  /** Overrules gates and does all steps again; a lesion whose turn did not come is as it was. */
   private setGates(settings: readonly GateSetting[]): void {
     this.tasks.run('Applying gates', async (work) => {
       await this.segmenter?.setGates(settings);
-      await this.replay(await this.saved(), work);
+      await this.recompute(work);
     });
   }
 
-  private async saved(): Promise<SavedSession> {
-    const lesions = await Promise.all(
-      this.entries.map(async ({ lesion }) => ({ name: lesion.name, actions: await lesion.actions() })),
-    );
-    return { gates: [...this.gates.settings], lesions };
-  }
-
-  /** Does all steps again, under the lesions' names. */
-  private async replay({ lesions }: SavedSession, work: Work): Promise<void> {
-    for (const entry of [...this.entries]) await this.drop(entry);
-    for (const { name, actions } of lesions) {
-      const entry = this.addEntry(name);
-      if (!entry) return;
-      for (const action of actions) {
-        const before = entry.state;
-        const state = await this.recovering(work, () => entry.lesion.apply(action, work));
-        entry.state = state;
-        this.stage.update(entry.value, state.crop, before && state.changed);
-      }
+  private async recompute(work: Work): Promise<void> {
+    for (const entry of this.entries) {
+      if (entry.actions.length === 0) continue;
+      await this.take(entry, await this.recovering(work, () => entry.lesion.recompute(work)));
     }
-    if (this.entries.length === 0) this.addEntry();
-    this.refresh();
-    if (this.other) await this.compareNow();
-  }
-
-  private async drop(entry: Entry): Promise<void> {
-    this.entries = this.entries.filter((other) => other !== entry);
-    this.stage.remove(entry.value);
-    this.other?.remove(entry.value);
-    await this.volume?.remove(entry.lesion.name);
-    if (this.selected === entry) this.selected = this.entries[this.entries.length - 1];
+    await this.compareNow(work);
   }
 
   private openSession(file: File): void {
     this.tasks.run(`Opening ${file.name}`, async (work) => {
-      if (!this.volume) throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const session = readSession(await file.text(), file.name, this.volume.info);
+      const { volume, segmenter } = this;
+      if (!volume || !segmenter)
+        throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
+      const session = readSession(await file.text(), file.name, volume.info);
+      const before = [...this.gates.settings];
+      const done: {
+        name: string;
+        actions: readonly Action[];
+        lesion: Lesion;
+        state: LesionState | undefined;
+      }[] = [];
+      await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
+      try {
+        for (const one of session.lesions) {
+          const lesion = this.newLesion(volume);
+          done.push({ ...one, lesion, state: undefined });
+          done[done.length - 1].state = await this.redo(lesion, one.actions, work);
+        }
+      } catch (error) {
+        // As it was before.
+        await segmenter.setGates(before).catch(() => {});
+        for (const { lesion } of done) await volume.remove(lesion.name).catch(() => {});
+        throw error;
+      }
       this.gates.setSettings(session.gates);
-      await this.segmenter?.setGates(this.gates.settings);
-      await this.replay(session, work);
-      this.tasks.say(`${file.name}: ${session.lesions.length} lesions.`);
+      const old = this.entries;
+      this.entries = [];
+      this.stage.clear();
+      for (const { name, actions, lesion, state } of done) {
+        const entry = this.addEntry(name, actions);
+        if (!entry) continue;
+        entry.lesion = lesion;
+        entry.state = state;
+        if (state) this.stage.update(entry.value, state.crop);
+      }
+      if (this.entries.length === 0) this.addEntry();
+      this.selected = this.entries[0];
+      this.refresh();
+      for (const { lesion } of old) await volume.remove(lesion.name);
+      await this.compareNow(work);
+      const other =
+        session.weights === segmenter.info.weights ? '' : ` It was saved with ${session.weights}.`;
+      this.tasks.say(`${file.name}: ${done.length} lesions.${other}`);
     });
+  }
+
+  private get baseName(): string {
+    return (this.volume?.info.name ?? '').replace(/\.nii(\.gz)?$/i, '');
   }
 
   private saveMask(): void {
     this.tasks.run('Saving', async () => {
       const { volume } = this;
-      if (!volume) return;
-      const name = `${volume.info.name.replace(/\.nii(\.gz)?$/i, '')}_lesions.nii.gz`;
-      const names = this.entries.map(({ lesion }) => lesion.name);
-      download(await volume.save(names, name), name, 'application/gzip');
-      this.tasks.say(`${name}: ${names.map((one, n) => `${n + 1} ${one}`).join(', ')}.`);
+      const full = this.entries.filter(({ state }) => state?.voxels);
+      if (!volume || full.length === 0)
+        throw new SgpSamError('bad-argument', 'there is nothing to save yet', 'Click a lesion first.');
+      const name = `${this.baseName}_lesions.nii.gz`;
+      const file = await volume.save(
+        full.map(({ lesion }) => lesion.name),
+        name,
+      );
+      download(file, name, 'application/gzip');
+      this.tasks.say(`${name}: ${full.map((entry, n) => `${n + 1} ${entry.name}`).join(', ')}.`);
     });
   }
 
@@ -316,43 +423,38 @@ class Viewer {
     this.tasks.run('Saving', async () => {
       const { volume, segmenter } = this;
       if (!volume || !segmenter) return;
-      const name = `${volume.info.name.replace(/\.nii(\.gz)?$/i, '')}_session.json`;
-      download(
-        writeSession(volume.info, segmenter.info.weights, await this.saved()),
-        name,
-        'application/json',
-      );
+      const lesions = this.entries.map(({ name, actions }) => ({ name, actions }));
+      const session: SavedSession = { weights: segmenter.info.weights, gates: this.gates.settings, lesions };
+      download(writeSession(volume.info, session), `${this.baseName}_session.json`, 'application/json');
     });
   }
 
   private toggleCompare(): void {
-    this.tasks.run('Comparing', async () => {
-      const on = !this.other;
-      element('other').hidden = !on;
-      button('compare').setAttribute('aria-pressed', String(on));
-      if (on) {
-        this.other = new Stage(element<HTMLCanvasElement>('other-canvas'));
-        this.other.follow(this.stage);
-        await this.compareNow();
-      } else this.other = this.otherShows = undefined;
+    this.tasks.run('Comparing', async (work) => {
+      this.comparing = !this.comparing;
+      element('other').hidden = !this.comparing;
+      button('compare').setAttribute('aria-pressed', String(this.comparing));
+      this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
       this.stage.redraw();
+      await this.compareNow(work);
+      this.other.follow(this.stage, this.comparing);
     });
   }
 
-  /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view. */
-  private async compareNow(): Promise<void> {
+  /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view; nothing unless comparing. */
+  private async compareNow(work: Work): Promise<void> {
     const { other, volume, segmenter, selected } = this;
-    if (!other || !volume || !segmenter) return;
+    if (!this.comparing || !other || !volume || !segmenter) return;
     if (this.otherShows !== volume) await other.show(await volume.image(), volume.info.name);
     this.otherShows = volume;
-    for (const { value } of this.entries) other.remove(value);
-    if (!selected?.state?.clicks.length) return;
+    other.clear();
+    other.lookAt(this.stage);
+    if (!selected?.actions.length) return;
     const closed = segmenter.info.sites.map((): GateSetting => 'closed');
-    const state = await selected.lesion.preview(closed);
+    const state = await this.recovering(work, () => selected.lesion.preview(closed, work));
     other.update(selected.value, state.crop);
-    this.tasks.say(
-      `SGP-SAM ${selected.state.millilitres.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`,
-    );
+    const own = selected.state?.millilitres ?? 0;
+    this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
   }
 
   private profile(): void {
@@ -366,24 +468,7 @@ class Viewer {
   /** Everything beside the scan. */
   private refresh(): void {
     const { selected, segmenter } = this;
-    showLesions(this.entries, selected, segmenter?.info.estimatesIou ?? false, {
-      select: (entry) => {
-        this.selected = entry;
-        this.refresh();
-        if (this.other) this.tasks.run('Comparing', () => this.compareNow());
-      },
-      setVisible: (entry, visible) => {
-        entry.visible = visible;
-        this.stage.setVisible(entry.value, visible);
-      },
-      remove: (entry) => {
-        this.tasks.run('Deleting', async () => {
-          await this.drop(entry);
-          if (this.entries.length === 0) this.addEntry();
-          this.refresh();
-        });
-      },
-    });
+    this.list.show(this.entries, selected, segmenter?.info.estimatesIou ?? false);
     const state = selected?.state;
     button('undo').disabled = !state?.canUndo;
     button('redo').disabled = !state?.canRedo;
@@ -391,8 +476,9 @@ class Viewer {
     for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract'])
       button(id).disabled = !this.volume;
     for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
-    if (state && 'gates' in state) this.gates.show(state.gates);
+    this.gates.show(state && 'gates' in state ? state.gates : undefined);
     if (state && 'timings' in state) this.showTimes(state);
+    else element('times').replaceChildren();
     if (segmenter)
       element('adapter').textContent = `${segmenter.info.weights} on ${adapterLine(segmenter.info.adapter)}`;
   }

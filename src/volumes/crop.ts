@@ -113,6 +113,31 @@ export function cropMask(mask: ArrayLike<number>, dims: Vec3): CroppedMask {
   return cropWhere(dims, whole, (at) => mask[at] > 0);
 }
 
+/**
+ * A cropped mask from somebody else, checked and made tight: whatever is above 0 is 1.
+ * @throws SgpSamError `bad-argument` when it is not on this grid, or its values do not fill its box
+ */
+export function checkedCrop({ dims: own, box, values }: CroppedMask, dims: Vec3): CroppedMask {
+  const fail = (what: string) =>
+    new SgpSamError('bad-argument', `A mask ${what}.`, 'Give what `crop` of a result of this volume is.');
+  if (own.join() !== dims.join())
+    throw fail(`on a grid of ${own.join(' × ')} does not fit ${dims.join(' × ')}`);
+  if (!box) return emptyCrop(dims);
+  const inside = [0, 1, 2].every(
+    (a) =>
+      Number.isInteger(box.min[a]) &&
+      Number.isInteger(box.max[a]) &&
+      box.min[a] >= 0 &&
+      box.min[a] <= box.max[a] &&
+      box.max[a] < dims[a],
+  );
+  if (!inside) throw fail(`whose box does not lie in ${dims.join(' × ')} voxels`);
+  const count = boxSizes(box).reduce((a, b) => a * b, 1);
+  if (values.length !== count)
+    throw fail(`of ${values.length} values does not fill its box of ${count} voxels`);
+  return cropWhere(dims, box, (at) => values[at] > 0);
+}
+
 /** Whether a voxel belongs to a mask. */
 export function inCrop({ box, values }: CroppedMask, i: number, j: number, k: number): boolean {
   if (!box) return false;

@@ -3,7 +3,7 @@
  * are converted as they are inflated, so reading needs the compressed file plus four bytes per voxel of the
  * image asked for (half as much again while a compressed image grows), whatever else the file holds.
  */
-import { SgpSamError } from '../errors.js';
+import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import { gunzip, isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerLength } from './nifti-fields.js';
 import { type NiftiLayout, readHeader } from './nifti-header.js';
@@ -17,6 +17,10 @@ export interface ReadOptions {
   readonly name?: string;
   /** Which image of a 4-D file, from 0; required when there are several. */
   readonly channel?: number | undefined;
+  /** Told of bytes read, those of the uncompressed file; their total is unknown for a compressed one. */
+  readonly progress?: Progress | undefined;
+  /** Looked at between pieces. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -27,12 +31,28 @@ export interface ReadOptions {
 export async function readNifti(bytes: Uint8Array, options: ReadOptions = {}): Promise<Volume> {
   const name = options.name ?? 'volume';
   const gzip = isGzip(bytes);
-  return readNiftiPieces(gzip ? gunzip(bytes, name) : slices(bytes), {
+  const pieces = gzip ? gunzip(bytes, name) : slices(bytes);
+  return readNiftiPieces(watched(pieces, gzip ? 0 : bytes.length, options), {
     name,
     channel: options.channel,
     gzip,
     atMost: gzip ? bytes.length * MAX_EXPANSION : bytes.length,
   });
+}
+
+/** The same pieces, told of and stopped on request. */
+async function* watched(
+  pieces: AsyncIterable<Uint8Array>,
+  total: number,
+  { progress, signal }: ReadOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let done = 0;
+  for await (const piece of pieces) {
+    checkAborted(signal);
+    done += piece.length;
+    progress?.({ stage: 'volume', done, total });
+    yield piece;
+  }
 }
 
 async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {

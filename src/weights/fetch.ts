@@ -28,9 +28,7 @@ export async function fetchWeights(
   url: string | URL,
   options: FetchWeightsOptions = {},
 ): Promise<ByteSource> {
-  const base = (globalThis as { location?: { href: string } }).location?.href;
-  const address = new URL(url, base).href;
-  const name = decodeURIComponent(new URL(address).pathname.split('/').pop() || address);
+  const { address, name } = addressOf(url);
   const wanted = options.sha256?.toLowerCase();
   const store = options.cache === false ? undefined : await openCache();
   const kept = await store?.match(address);
@@ -38,13 +36,6 @@ export async function fetchWeights(
     return blobSource(await kept.blob(), name);
   }
   const { blob, hash } = await download(address, name, options);
-  if (wanted !== undefined && hash !== wanted) {
-    throw new SgpSamError(
-      'bad-file',
-      `${name}: its SHA-256 is ${hash}, and ${wanted} was asked for`,
-      'The file was changed or damaged on its way; fetch it from where that sum was published.',
-    );
-  }
   if (!store) return blobSource(blob, name);
   try {
     const headers = { 'content-length': String(blob.size), [HASH_HEADER]: hash };
@@ -58,6 +49,27 @@ export async function fetchWeights(
   return blobSource(blob, name);
 }
 
+function addressOf(url: string | URL): { address: string; name: string } {
+  const base = (globalThis as { location?: { href: string } }).location?.href;
+  let address: URL;
+  try {
+    address = new URL(url, base);
+  } catch (cause) {
+    throw new SgpSamError(
+      'bad-argument',
+      `weights: '${url}' is no address`,
+      'Give an absolute one (https://…); for a file in Node, its bytes.',
+      { cause },
+    );
+  }
+  const last = address.pathname.split('/').pop() || address.href;
+  try {
+    return { address: address.href, name: decodeURIComponent(last) };
+  } catch {
+    return { address: address.href, name: last }; // a % that encodes nothing
+  }
+}
+
 async function openCache(): Promise<Cache | undefined> {
   if (typeof caches === 'undefined') return undefined;
   try {
@@ -67,11 +79,58 @@ async function openCache(): Promise<Cache | undefined> {
   }
 }
 
+/**
+ * Reads a stream of weights to its end.
+ * @param total bytes that are expected; 0 when that is not known
+ * @returns what came, and its SHA-256
+ * @throws SgpSamError `bad-file` when less came than was expected, or another SHA-256 than `sha256`; `aborted`
+ */
+export async function collectWeights(
+  stream: ReadableStream<Uint8Array>,
+  name: string,
+  total: number,
+  { progress, signal, sha256: wanted }: FetchWeightsOptions,
+): Promise<{ blob: Blob; hash: string }> {
+  const sum = sha256.create();
+  let done = 0;
+  const counted = (stream as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(
+    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform(chunk, controller) {
+        sum.update(chunk);
+        done += chunk.byteLength;
+        progress?.({ stage: 'download', done, total });
+        controller.enqueue(chunk);
+      },
+    }),
+    signal ? { signal } : {},
+  );
+  let blob: Blob;
+  try {
+    blob = await new Response(counted).blob();
+  } catch (error) {
+    checkAborted(signal);
+    throw error;
+  }
+  if (total > 0 && blob.size !== total) {
+    throw new SgpSamError('bad-file', `${name}: ${blob.size} of ${total} bytes came`, 'Try again.');
+  }
+  const hash = bytesToHex(sum.digest());
+  if (wanted !== undefined && hash !== wanted.toLowerCase()) {
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: its SHA-256 is ${hash}, and ${wanted.toLowerCase()} was asked for`,
+      'The file was changed or damaged on its way; fetch it from where that sum was published.',
+    );
+  }
+  return { blob, hash };
+}
+
 async function download(
   address: string,
   name: string,
-  { progress, signal }: FetchWeightsOptions,
+  options: FetchWeightsOptions,
 ): Promise<{ blob: Blob; hash: string }> {
+  const { signal } = options;
   checkAborted(signal);
   try {
     const response = await fetch(address, { signal: signal ?? null });
@@ -85,23 +144,7 @@ async function download(
     // With a content encoding the length is that of other bytes.
     const coded = response.headers.get('content-encoding');
     const total = coded === null ? Number(response.headers.get('content-length') ?? 0) : 0;
-    const sum = sha256.create();
-    let done = 0;
-    const counted = response.body.pipeThrough(
-      new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-        transform(chunk, controller) {
-          sum.update(chunk);
-          done += chunk.byteLength;
-          progress?.({ stage: 'download', done, total });
-          controller.enqueue(chunk);
-        },
-      }),
-    );
-    const blob = await new Response(counted).blob();
-    if (total > 0 && blob.size !== total) {
-      throw new SgpSamError('bad-file', `${name}: ${blob.size} of ${total} bytes came`, 'Try again.');
-    }
-    return { blob, hash: bytesToHex(sum.digest()) };
+    return await collectWeights(response.body, name, total, options);
   } catch (cause) {
     checkAborted(signal);
     if (cause instanceof SgpSamError) throw cause;
