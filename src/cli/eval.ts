@@ -2,20 +2,15 @@
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
+import { diceOf } from '../metrics/overlap.js';
 import { Model } from '../session/model.js';
-import {
-  corrections,
-  diceOfMasks,
-  firstClicks,
-  type SimulationOptions,
-  simulateClicks,
-} from '../session/simulate.js';
+import { corrections, firstClicks, type SimulationOptions, simulateClicks } from '../session/simulate.js';
 import { affineDeterminant } from '../volumes/affine.js';
+import { components } from '../volumes/components.js';
 import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
 import { readCase, readDecathlon } from '../volumes/dataset.node.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { presets, resolvePreset } from '../volumes/presets.js';
-import { components } from '../volumes/prompts.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import {
   type DeviceOptions,
@@ -107,7 +102,7 @@ async function evaluateCase(
     id: one.id,
     lesions,
     meanDice: means(lesions.map(({ dice }) => dice)),
-    unionDice: union.map((all) => diceOfMasks(all, mask)),
+    unionDice: union.map((all) => diceOf(all, mask)),
   };
 }
 

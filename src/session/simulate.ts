@@ -1,5 +1,6 @@
 /** Clicks from truth in place of a person's: how well a model segments lesions on their own grid, click by click. */
 import { SgpSamError } from '../errors.js';
+import { diceOf } from '../metrics/overlap.js';
 import { voxelSizes } from '../volumes/affine.js';
 import type { VoxelBox } from '../volumes/paste-back.js';
 import type { Preset, PresetName } from '../volumes/presets.js';
@@ -40,17 +41,6 @@ export interface Simulation {
   readonly milliseconds: { readonly encode: number; readonly decode: number };
 }
 
-/** 2|A∩B| / (|A| + |B|); 1 for two empty masks. */
-export function diceOfMasks(a: Uint8Array, b: Uint8Array): number {
-  let both = 0;
-  let sum = 0;
-  for (let n = 0; n < a.length; n++) {
-    both += a[n] & b[n];
-    sum += a[n] + b[n];
-  }
-  return sum === 0 ? 1 : (2 * both) / sum;
-}
-
 /**
  * Segments the lesion that `truth` marks (1, else 0, in the image's file order).
  * Clicks after the first go only where the cube around the first one reaches. A prediction without a wrong voxel there
@@ -84,7 +74,7 @@ export async function simulateClicks(
     const result = await session.addClick(clicks[n]);
     milliseconds.encode += result.timings.encode;
     milliseconds.decode += result.timings.decode;
-    dice.push(diceOfMasks(result.mask, truth));
+    dice.push(diceOf(result.mask, truth));
     masks.push(result.mask);
     if (n === 0) {
       open = result.gates.map(({ openChannels, channels }) => openChannels[0] / channels);

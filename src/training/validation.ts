@@ -1,4 +1,5 @@
 /** How well a model segments lesions it was not trained on, click by click, and what its gates do. */
+import { diceOf } from '../metrics/overlap.js';
 import type { Model, PromptPoint } from '../session/model.js';
 import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
 import type { CaseSource } from './cases.js';
@@ -32,19 +33,6 @@ export interface LesionScore {
   readonly dice: readonly number[];
   /** Per SGPM the share of its channels that were open. */
   readonly open: readonly number[];
-}
-
-/** 2|A∩B| / (|A| + |B|) of logits above 0 and targets; the targets are not empty. */
-export function diceOf(logits: ArrayLike<number>, targets: ArrayLike<number>): number {
-  let both = 0;
-  let sum = 0;
-  for (let n = 0; n < targets.length; n++) {
-    const a = logits[n] > 0;
-    const b = targets[n] > 0;
-    if (a && b) both++;
-    sum += Number(a) + Number(b);
-  }
-  return sum === 0 ? 1 : (2 * both) / sum;
 }
 
 /**
