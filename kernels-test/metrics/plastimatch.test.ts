@@ -1,6 +1,5 @@
 /** The same masks measured by Debian's plastimatch. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { diceOf, overlapOf, sensitivity } from '../../src/metrics/overlap.js';
 import { hausdorff, surfaceDistances } from '../../src/metrics/surface.js';

@@ -5,6 +5,7 @@ import { errorText } from './common.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
 import { addEval } from './eval.js';
+import { addMerge } from './merge.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
 import { addProfile } from './profile.js';
@@ -26,6 +27,7 @@ function build(): Command {
   addPhantom(program);
   addTrain(program);
   addEval(program);
+  addMerge(program);
   addAblate(program);
   addProfile(program);
   addTune(program);
