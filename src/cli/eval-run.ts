@@ -168,6 +168,7 @@ export async function evaluateAll(
       ...(await weightIdentity(options)),
       config: model.config as unknown as JsonObject,
       adapter: adapterLine(engine.gpu.adapter),
+      variants: [...options.variant].sort(),
     };
     const { run, shard, cases } = evaluation;
     if (run !== undefined) {

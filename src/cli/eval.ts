@@ -122,9 +122,17 @@ async function evaluationOf(
   const shard = options.shard === undefined ? null : parseShard(options.shard);
   const dataset = await readData(data, label);
   if (task) checkTaskLabels(task, dataset);
+  const cases = chosen([...dataset.training, ...dataset.validation], options.cases, data);
+  const twice = cases.find(({ id }, n) => cases.findIndex((other) => other.id === id) < n);
+  if (twice)
+    throw new SgpSamError(
+      'bad-file',
+      `${data} lists case ${twice.id} twice`,
+      'Take it off one of its lists.',
+    );
   return {
     dataset: dataset.name,
-    cases: chosen([...dataset.training, ...dataset.validation], options.cases, data),
+    cases,
     label: labelValues(dataset, options.label),
     channel: options.channel === undefined ? undefined : channelNumber(dataset, options.channel),
     task,

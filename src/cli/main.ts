@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { addAblate } from './ablate.js';
 import { errorText } from './common.js';
+import { addCompare } from './compare.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
 import { addEval } from './eval.js';
@@ -28,6 +29,7 @@ function build(): Command {
   addTrain(program);
   addEval(program);
   addMerge(program);
+  addCompare(program);
   addAblate(program);
   addProfile(program);
   addTune(program);

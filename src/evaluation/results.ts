@@ -30,6 +30,8 @@ export interface Settings extends JsonObject {
   readonly weightsSha256: string;
   readonly config: Json;
   readonly adapter: string;
+  /** Kernel variants that were forced. */
+  readonly variants: readonly string[];
 }
 
 /** One case's outcome: its result, or that it has no lesion, or its error. */

@@ -2,5 +2,6 @@
 export * from './clicks.js';
 export * from './lesions.js';
 export * from './overlap.js';
+export * from './statistics.js';
 export * from './surface.js';
 export { surfelAreas } from './surfels.js';
