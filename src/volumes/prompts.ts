@@ -106,20 +106,22 @@ export function farthestPerComponent(
  */
 export function centerPoint(mask: Mask, dims: Vec3, spacing: Vec3 = [1, 1, 1]): Prompt | undefined {
   requireSize(mask, dims);
-  const found: number[] = [];
+  let voxels = 0;
   const sum = [0, 0, 0];
   for (let n = 0; n < mask.length; n++) {
     if (!(mask[n]! > 0)) continue;
-    found.push(n);
+    voxels++;
     const [i, j, k] = voxelAt(n, dims);
     sum[0]! += i;
     sum[1]! += j;
     sum[2]! += k;
   }
-  const [x, y, z] = sum.map((s) => s / found.length) as [number, number, number];
+  const [x, y, z] = sum.map((s) => s / voxels) as [number, number, number];
   let best = -1;
   let least = Number.POSITIVE_INFINITY;
-  for (const n of found) {
+  // Once more through the mask, not a list of its voxels: of a liver there are thirty million.
+  for (let n = 0; n < mask.length; n++) {
+    if (!(mask[n]! > 0)) continue;
     const [i, j, k] = voxelAt(n, dims);
     const distance = ((i - x) * spacing[0]) ** 2 + ((j - y) * spacing[1]) ** 2 + ((k - z) * spacing[2]) ** 2;
     if (distance >= least) continue;
