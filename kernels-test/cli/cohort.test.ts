@@ -423,6 +423,8 @@ describe('recipes', () => {
         SGP_SAM: `${process.execPath} ${resolve(CLI)}`,
         SGP_SAM_ADAPTER: fastAdapter(),
         SGP_SAM_TUNED: 'off',
+        // Another such test may run beside this one.
+        SLURM_HERE_PORT: String(20_000 + (process.pid % 6000) * 2),
       },
       encoding: 'utf8',
       timeout: SLOW,

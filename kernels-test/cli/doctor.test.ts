@@ -119,7 +119,7 @@ const HELP: Record<string, string[]> = {
     ...DEVICE,
   ],
   train: TRAIN,
-  ablate: ['--seeds', '--test-phantoms', '--test-clicks', ...TRAIN],
+  ablate: ['--seeds', '--test-phantoms', '--test-clicks', '--shard', ...TRAIN],
   eval: [
     '<data>',
     'label-file',

@@ -76,7 +76,7 @@ test('512 × 512 × 1000 voxels of Task03_Liver take less than 4 GiB', { timeout
   const hook = put(
     scratch,
     'hook.cjs',
-    "process.on('exit', () => process.stderr.write(`peak ${process.resourceUsage().maxRSS} KiB\\n`));",
+    "process.on('exit', () => process.stderr.write('peak ' + process.resourceUsage().maxRSS + ' KiB\\n'));",
   );
   const args = ['eval', scratch, '--task', 'Task03_Liver', '--target', 'component', '--clicks', '2'];
   const { code, stdout, stderr } = await runCliFast([...args, '--weights', 'formula:sgp-tiny'], {

@@ -18,6 +18,7 @@ const score = (millilitres: number, dice: number[], open: number[]): LesionScore
   millilitres,
   dice,
   open,
+  fusion: [],
 });
 
 describe('means', () => {
@@ -73,7 +74,7 @@ function modelOf(answer: (prompt: Prompt) => Float32Array) {
   const model = {
     async encode(): Promise<Encoded> {
       prompts.push([]);
-      const gate = { openChannels: [3], channels: 12 };
+      const gate = { openChannels: [3], channels: 12, dispatches: [] };
       return { gates: [gate] as unknown as Encoded['gates'], token: prompts.length };
     },
     async decode(prompt: Prompt, { token }: { token: number }): Promise<Decoded> {

@@ -12,7 +12,7 @@ import {
 } from '../html/chart.js';
 import { htmlDocument } from '../html/document.js';
 import type { JsonObject } from '../json.js';
-import { SIZE_CLASSES } from '../training/validation.js';
+import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import type { CaseResult, LesionResult } from './case.js';
 import { type CaseOutcome, failuresOf, resultsOf, type Settings, shownClicks, summaryOf } from './results.js';
 
@@ -56,11 +56,9 @@ function distributions(lesions: readonly LesionResult[], clicks: number): string
           style: 'line' as const,
         })),
     });
-  const bySize = SIZE_CLASSES.map(({ name, below }, c) => ({
+  const bySize = SIZE_CLASSES.map(({ name }) => ({
     name,
-    values: lesions
-      .filter(({ millilitres: ml }) => ml < below && ml >= (c > 0 ? SIZE_CLASSES[c - 1].below : 0))
-      .map(({ dice }) => dice[dice.length - 1]),
+    values: lesions.filter((lesion) => sizeOf(lesion) === name).map(({ dice }) => dice[dice.length - 1]),
   }));
   const byClick = shownClicks(clicks).map((n) => ({
     name: `${n} click${n > 1 ? 's' : ''}`,

@@ -1,6 +1,6 @@
 /** What an evaluation came to: the results file, its summary by lesion size, tables as text and CSV. */
 import type { Json, JsonObject } from '../json.js';
-import { SIZE_CLASSES } from '../training/validation.js';
+import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';
 import type { DetectionScores, MaskScores, SurfaceScores } from './scores.js';
 
@@ -93,9 +93,8 @@ function sizeRow(name: string, lesions: readonly LesionResult[]): SizeRow {
 /** Means over cases and, by size, over lesions; sizes without lesions are left out. */
 export function summaryOf(cases: readonly CaseResult[]): Summary {
   const all = cases.flatMap(({ lesions }) => lesions);
-  const sizes = SIZE_CLASSES.flatMap(({ name, below }, c) => {
-    const least = c > 0 ? SIZE_CLASSES[c - 1].below : 0;
-    const own = all.filter(({ millilitres }) => millilitres >= least && millilitres < below);
+  const sizes = SIZE_CLASSES.flatMap(({ name }) => {
+    const own = all.filter((lesion) => sizeOf(lesion) === name);
     return own.length === 0 ? [] : [sizeRow(name, own)];
   });
   return {
