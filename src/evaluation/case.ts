@@ -6,6 +6,7 @@ import type { Model } from '../session/model.js';
 import { type SimulationOptions, simulateClicks } from '../session/simulate.js';
 import { affineDeterminant, voxelSizes } from '../volumes/affine.js';
 import { components } from '../volumes/components.js';
+import { eachLine } from '../volumes/crop.js';
 import { montagePng } from '../volumes/montage.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import type { Image, Vec3 } from '../volumes/types.js';
@@ -108,12 +109,9 @@ function lesionsOf(
     count: sizes.length,
     of(n) {
       const out = new Uint8Array(mask.length);
-      for (let k = 0, from = 0; k < box.dims[2]; k++) {
-        for (let j = 0; j < box.dims[1]; j++) {
-          const to = box.low[0] + dims[0] * (box.low[1] + j + dims[1] * (box.low[2] + k));
-          for (let i = 0; i < box.dims[0]; i++, from++) if (labels[from] === n) out[to + i] = 1;
-        }
-      }
+      eachLine(dims, box.box, (to, from) => {
+        for (let i = 0; i < box.dims[0]; i++) if (labels[from + i] === n) out[to + i] = 1;
+      });
       return out;
     },
   };

@@ -2,6 +2,7 @@
 import { bratsLesions, type Detection, panopticaLesions } from '../metrics/lesions.js';
 import { dice, iou, overlapOf, precision, sensitivity, volumeError } from '../metrics/overlap.js';
 import { assd, hausdorff, nsd, type SurfaceVariant, surfaceDistances } from '../metrics/surface.js';
+import { boxSizes, eachLine, type VoxelBox } from '../volumes/crop.js';
 import { boundsOf } from '../volumes/masks.js';
 import type { Vec3 } from '../volumes/types.js';
 
@@ -106,27 +107,23 @@ const MARGIN = 4;
 export function cropped(
   masks: readonly Uint8Array[],
   dims: Vec3,
-): { readonly masks: readonly Uint8Array[]; readonly dims: Vec3; readonly low: Vec3 } {
-  const boxes = masks.map((mask) => boundsOf(mask, dims)).filter((box) => box !== undefined);
-  const low = [0, 1, 2].map((a) =>
-    boxes.length === 0 ? 0 : Math.max(0, Math.min(...boxes.map((box) => box[0][a])) - MARGIN),
-  ) as unknown as Vec3;
-  const sizes = [0, 1, 2].map((a) =>
+): { readonly masks: readonly Uint8Array[]; readonly dims: Vec3; readonly box: VoxelBox } {
+  const boxes = masks.map((mask) => boundsOf(mask, dims)).filter((bounds) => bounds !== undefined);
+  const corner = (of: (axis: number) => number) => [of(0), of(1), of(2)] as const;
+  const box: VoxelBox =
     boxes.length === 0
-      ? 1
-      : Math.min(dims[a] - 1, Math.max(...boxes.map((box) => box[1][a])) + MARGIN) - low[a] + 1,
-  ) as unknown as Vec3;
+      ? { min: [0, 0, 0], max: [0, 0, 0] }
+      : {
+          min: corner((a) => Math.max(0, Math.min(...boxes.map(([low]) => low[a])) - MARGIN)),
+          max: corner((a) => Math.min(dims[a] - 1, Math.max(...boxes.map(([, high]) => high[a])) + MARGIN)),
+        };
+  const sizes = boxSizes(box);
   const crop = (mask: Uint8Array) => {
     const out = new Uint8Array(sizes[0] * sizes[1] * sizes[2]);
-    for (let k = 0, to = 0; k < sizes[2]; k++) {
-      for (let j = 0; j < sizes[1]; j++, to += sizes[0]) {
-        const from = low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
-        out.set(mask.subarray(from, from + sizes[0]), to);
-      }
-    }
+    eachLine(dims, box, (from, to) => out.set(mask.subarray(from, from + sizes[0]), to));
     return out;
   };
-  return { masks: masks.map(crop), dims: sizes, low };
+  return { masks: masks.map(crop), dims: sizes, box };
 }
 
 const counts = (found: Detection): DetectionCounts => ({

@@ -3,6 +3,7 @@
  * connected (26 neighbours). Two published rules for which predicted part belongs to which true one.
  */
 import { components } from '../volumes/components.js';
+import { boxSizes, eachLine, type VoxelBox } from '../volumes/crop.js';
 import { boundsOf, type Mask, requireSize } from '../volumes/masks.js';
 import type { Vec3 } from '../volumes/types.js';
 
@@ -64,20 +65,17 @@ export function dilate(mask: Mask, dims: Vec3, steps: number): Uint8Array {
   const bounds = boundsOf(mask, dims);
   if (!bounds) return out;
   // Only the box that can change: lesions are small in their volumes.
-  const low = bounds[0].map((c) => Math.max(0, c - steps)) as unknown as Vec3;
-  const high = bounds[1].map((c, a) => Math.min(dims[a]! - 1, c + steps));
-  const sizes = high.map((c, a) => c - low[a]! + 1) as unknown as Vec3;
-  const rowAt = (j: number, k: number) => low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
-  let box: Uint8Array = new Uint8Array(sizes[0] * sizes[1] * sizes[2]);
-  for (let k = 0, to = 0; k < sizes[2]; k++) {
-    for (let j = 0; j < sizes[1]; j++, to += sizes[0])
-      box.set(out.subarray(rowAt(j, k), rowAt(j, k) + sizes[0]), to);
-  }
-  for (let n = 0; n < steps; n++) box = grown(box, sizes);
-  for (let k = 0, from = 0; k < sizes[2]; k++) {
-    for (let j = 0; j < sizes[1]; j++, from += sizes[0])
-      out.set(box.subarray(from, from + sizes[0]), rowAt(j, k));
-  }
+  const [low, high] = bounds;
+  const corner = (of: (axis: number) => number) => [of(0), of(1), of(2)] as const;
+  const box: VoxelBox = {
+    min: corner((a) => Math.max(0, low[a]! - steps)),
+    max: corner((a) => Math.min(dims[a]! - 1, high[a]! + steps)),
+  };
+  const sizes = boxSizes(box);
+  let part: Uint8Array = new Uint8Array(sizes[0] * sizes[1] * sizes[2]);
+  eachLine(dims, box, (from, to) => part.set(out.subarray(from, from + sizes[0]), to));
+  for (let n = 0; n < steps; n++) part = grown(part, sizes);
+  eachLine(dims, box, (to, from) => out.set(part.subarray(from, from + sizes[0]), to));
   return out;
 }
 
