@@ -113,6 +113,22 @@ describe('a run’s folder', () => {
     expect(sameFiles(whatCounts(whole), whatCounts(folder))).toBe(true);
   });
 
+  test('interrupted it says so with a shell’s exit code, and goes on to the same bytes', async () => {
+    const folder = join(scratch, 'interrupted');
+    const { code, stderr } = await runCliFast(['eval', data, ...args, '--run', folder], {
+      timeoutMs: SLOW,
+      // What it says of the adapter, before anything is computed.
+      interruptWhen: (text) => text.includes('no GPU in use'),
+    });
+    expect(code, stderr).toBe(130);
+    expect(stderr).toMatch(
+      /error: stopped on request\n {2}Finished cases are kept: the same command goes on/,
+    );
+    expect(existsSync(join(folder, 'results.json'))).toBe(false);
+    await ok(evaluate(['--run', folder]));
+    expect(sameFiles(whatCounts(whole), whatCounts(folder))).toBe(true);
+  });
+
   test('a case whose files changed is done again', async () => {
     const [folder, own] = [join(scratch, 'changed'), join(scratch, 'changed data')];
     cpSync(data, own, { recursive: true });

@@ -179,7 +179,11 @@ async function evaluate(
   try {
     await interruptible((signal) =>
       withEngine(options, async (engine) => {
-        const evaluated = await evaluateAll(engine, evaluation, options, bars, signal);
+        const evaluated = await evaluateAll(engine, evaluation, options, bars, signal).catch((error) => {
+          if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
+          const mend = options.run && 'Finished cases are kept: the same command goes on with the others.';
+          throw new SgpSamError('aborted', error.message, mend, { cause: error });
+        });
         bars.finish();
         await tell(evaluated, options, data);
       }),

@@ -34,7 +34,11 @@ const shown = (value: number | null, digits = 3): string => (value === null ? 'â
 /** The share of lesions up to each score: the whole distribution, without a bin's width to choose. */
 function cumulative(values: readonly number[]): Point[] {
   const sorted = [...values].sort((a, b) => a - b);
-  return [[0, 0], ...sorted.map((v, n): Point => [v, (n + 1) / sorted.length]), [1, 1]];
+  const steps = sorted.flatMap((v, n): Point[] => [
+    [v, n / sorted.length],
+    [v, (n + 1) / sorted.length],
+  ]);
+  return [[0, 0], ...steps, [1, 1]];
 }
 
 function distributions(lesions: readonly LesionResult[], clicks: number): string {
