@@ -3,6 +3,7 @@ import { openDevice } from './gpu/open.js';
 import { segmenterOpener } from './session/local-segmenter.js';
 
 export { openDevice } from './gpu/open.js';
+export * from './metrics/index.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
 export * from './profiling/index.js';

@@ -3,8 +3,9 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SHIPPED, shippedWeights } from '../../src/cli/weights.js';
+import { diceOf } from '../../src/metrics/overlap.js';
 import { Model } from '../../src/session/model.js';
-import { diceOfMasks, type Simulation, simulateClicks } from '../../src/session/simulate.js';
+import { type Simulation, simulateClicks } from '../../src/session/simulate.js';
 import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
 import { makePhantom } from '../../src/volumes/phantom.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
@@ -84,7 +85,7 @@ describe(`weights/${SHIPPED}`, () => {
     for (const one of training) {
       const { image, mask } = await readCase(one, { channel: 1, label: 3 });
       const result = await clicked(image, mask);
-      expect(result.dice[4]).toBe(diceOfMasks(result.masks[4], mask));
+      expect(result.dice[4]).toBe(diceOf(result.masks[4], mask));
       all.push(result);
     }
     const at = [1, 3, 5].map((n) => mean(all.map(({ dice }) => dice[n - 1])));

@@ -8,12 +8,14 @@ const score = (lesion: number, millilitres: number, dice: number[], open: number
   millilitres,
   dice,
   open,
+  fusion: open.map((share) => ({ full: 2e9, done: 2e9 * share })),
 });
 
 const run = (arm: ArmRun['arm'], seed: number, shift: number): ArmRun => ({
   arm,
   seed,
   samples: 50,
+  encodeFlops: 20e9,
   scores: [
     score(1, 0.05, [0.2 + shift, 0.25, 0.3 + shift], arm.startsWith('sgp') ? [0.5, 1] : []),
     score(2, 0.5, [0.6 + shift, 0.65, 0.7 + shift], arm.startsWith('sgp') ? [0.7, 0] : []),
@@ -55,11 +57,19 @@ test('tables have every arm, means over lesions, spread over seeds, and the gate
   expect(cells('ft-dice')?.[1]).toBe('0.400 ± 0.000');
   // In the order of the arms, whatever the order of the runs.
   expect(text.indexOf('| ft-dice')).toBeLessThan(text.indexOf('| sgp-zoom'));
-  const gates = rows.filter((line) => /^\| sgp-zoom \| \d \|/.test(line));
+  const gates = rows.filter((line) => /^\| sgp-zoom \| \d \| \d\.\d\d ±/.test(line));
   expect(gates).toEqual([
     '| sgp-zoom | 0 | 0.50 ± 0.00 | 0.70 ± 0.00 |',
     '| sgp-zoom | 1 | 1.00 ± 0.00 | 0.00 ± 0.00 |',
   ]);
+  // Two seeds: each lesion counts twice.
+  expect(rows).toContain('| sgp-zoom | 0 | under 0.1 mL |  |  |  |  |  | 2 |  |  |  |  |');
+  expect(rows).toContain('| sgp-zoom | 1 | 0.1 to 1 mL | 2 |  |  |  |  |  |  |  |  |  |');
+  expect(rows).toContain('| sgp-zoom | 1 | under 0.1 mL |  |  |  |  |  |  |  |  |  | 2 |');
+  // Open 0.5 and 0.7 of 2 GFLOP, 1 and 0 of another 2, of 20 in all.
+  expect(rows).toContain('| sgp-zoom | fusion 0 | 2.000 | 40.0 ± 0.0 % |');
+  expect(rows).toContain('| sgp-zoom | fusion 1 | 2.000 | 50.0 ± 0.0 % |');
+  expect(rows).toContain('| sgp-zoom | whole encode | 20.000 | 9.0 ± 0.0 % |');
   expect(text).toContain('2 lesions');
   expect(text).toContain('50 training cubes');
 });

@@ -4,7 +4,6 @@ import type { Decoded, Encoded, Model, Prompt } from '../../src/session/model.js
 import type { CaseSource } from '../../src/training/cases.js';
 import {
   bySize,
-  diceOf,
   type LesionScore,
   meanDice,
   SIZE_CLASSES,
@@ -13,30 +12,13 @@ import {
 } from '../../src/training/validation.js';
 import { imageOf } from '../volumes/support.js';
 
-describe('Dice', () => {
-  it.each<[string, number[], number[], number]>([
-    ['perfect', [3, -1, 0.1], [1, 0, 1], 1],
-    ['nothing in common', [-3, 1], [1, 0], 0],
-    ['two of three, one too many', [1, 1, -1, 1, -1], [1, 1, 1, 0, 0], 4 / 6],
-    ['all of the volume', [1, 1, 1, 1], [0, 0, 1, 0], 2 / 5],
-    // A probability of exactly ½ is not above it.
-    ['a logit of 0 is no lesion', [0, 0, 1], [1, 0, 1], 2 / 3],
-    ['nothing marked', [-1, -1], [1, 1], 0],
-    ['nothing there, nothing marked', [-1, -2], [0, 0], 1],
-    ['nothing there, something marked', [1, -2], [0, 0], 0],
-    ['infinite logits', [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY], [1, 1], 2 / 3],
-  ])('%s', (_, logits, targets, dice) => {
-    expect(diceOf(logits, targets)).toBeCloseTo(dice, 12);
-    expect(diceOf(Float32Array.from(logits), Float32Array.from(targets))).toBeCloseTo(dice, 12);
-  });
-});
-
 const score = (millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'a',
   lesion: 1,
   millilitres,
   dice,
   open,
+  fusion: [],
 });
 
 describe('means', () => {
@@ -92,7 +74,7 @@ function modelOf(answer: (prompt: Prompt) => Float32Array) {
   const model = {
     async encode(): Promise<Encoded> {
       prompts.push([]);
-      const gate = { openChannels: [3], channels: 12 };
+      const gate = { openChannels: [3], channels: 12, dispatches: [] };
       return { gates: [gate] as unknown as Encoded['gates'], token: prompts.length };
     },
     async decode(prompt: Prompt, { token }: { token: number }): Promise<Decoded> {

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { components } from '../../src/volumes/components.js';
 import {
   channelNumber,
   isLabelName,
@@ -12,7 +13,6 @@ import {
 } from '../../src/volumes/dataset.js';
 import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
 import { gzip } from '../../src/volumes/gzip.js';
-import { components } from '../../src/volumes/prompts.js';
 import { expectError, type FileSpec, niftiFile, sharedFile } from './support.js';
 
 let root = '';

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { components } from '../../src/volumes/components.js';
+import { voxelAt } from '../../src/volumes/masks.js';
 import { readNifti } from '../../src/volumes/nifti.js';
 import { writeVolume } from '../../src/volumes/nifti-write.js';
 import { preprocess } from '../../src/volumes/preprocess.js';
-import { components, voxelAt } from '../../src/volumes/prompts.js';
 import {
   addNoise,
   alongAxes,

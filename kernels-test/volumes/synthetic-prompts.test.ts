@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { components } from '../../src/volumes/components.js';
+import { voxelAt } from '../../src/volumes/masks.js';
 import {
   centerPoint,
-  components,
   distanceInside,
   farthestFromBorder,
   farthestPerComponent,
   randomErrorClick,
-  voxelAt,
 } from '../../src/volumes/prompts.js';
 import { randomSource } from '../../src/volumes/random.js';
 import type { Vec3 } from '../../src/volumes/types.js';

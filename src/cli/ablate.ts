@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
+import { inShard, parseShard } from '../evaluation/shard.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import { Model } from '../session/model.js';
@@ -30,11 +31,13 @@ interface AblateOptions extends TrainOptions {
   seeds: string;
   testPhantoms: string;
   testClicks: string;
+  shard?: string;
 }
 
 /** The scores of a finished run, as its folder keeps them. */
 interface ScoresFile {
   readonly recipe: string;
+  readonly encodeFlops: number;
   readonly scores: readonly LesionScore[];
 }
 
@@ -88,6 +91,9 @@ async function oneArm(
     const { progress } = await runTraining(engine, run);
     const file = join(folder.folder, 'scores.json');
     const settings = JSON.stringify({
+      // Scores of other versions may lack something.
+      version: __VERSION__,
+      format: 2,
       recipe,
       data: data.description,
       test: options.testPhantoms,
@@ -114,7 +120,7 @@ async function oneArm(
             seed: 0,
             progress: (done, total) => bars.report({ stage: 'eval', done, total }),
           });
-          stored = { recipe: settings, scores };
+          stored = { recipe: settings, encodeFlops: model.encoderProgram.plan.flops, scores };
         } finally {
           model.dispose();
         }
@@ -123,7 +129,8 @@ async function oneArm(
       }
       await writeFileAtomic(file, new TextEncoder().encode(`${JSON.stringify(stored)}\n`));
     }
-    return { arm, seed, samples: progress.samples, scores: stored.scores };
+    const { scores, encodeFlops } = stored;
+    return { arm, seed, samples: progress.samples, scores, encodeFlops };
   } finally {
     await base.close();
   }
@@ -136,6 +143,7 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
   const seeds = seedsOf(options.seeds);
   wholeOf('--test-clicks', options.testClicks);
   wholeOf('--test-phantoms', options.testPhantoms);
+  const shard = options.shard === undefined ? null : parseShard(options.shard);
   for (const option of ['arm', 'loss', 'lossTerm', 'seed', 'export', 'resume', 'stopAfter'] as const) {
     if (command.getOptionValueSource(option) !== 'cli') continue;
     throw new SgpSamError(
@@ -151,13 +159,18 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
       const data = await trainingData(path, options, bars, signal);
       await withEngine(options, async (engine) => {
         const runs: ArmRun[] = [];
-        for (const seed of seeds) {
-          for (const arm of Object.keys(arms) as Arm[]) {
-            bars.line(`${arm}, seed ${seed}`);
-            runs.push(await oneArm(engine, arm, seed, options, data, bars, signal));
-          }
+        const units = seeds.flatMap((seed) => (Object.keys(arms) as Arm[]).map((arm) => ({ arm, seed })));
+        for (const { arm, seed } of units.filter((_, n) => inShard(n, shard))) {
+          bars.line(`${arm}, seed ${seed}`);
+          runs.push(await oneArm(engine, arm, seed, options, data, bars, signal));
         }
         bars.finish();
+        if (shard !== null) {
+          process.stdout.write(
+            `${runs.length} of ${units.length} runs are in ${options.output}; once all are, the same command without --shard writes the table\n`,
+          );
+          return;
+        }
         const markdown = ablationMarkdown(
           runs,
           options.phantoms === undefined
@@ -183,6 +196,7 @@ export function addAblate(program: Command): void {
     )
     .option('--seeds <list>', 'a run of every arm for each of these seeds', '1,2,3')
     .option('--test-phantoms <n>', 'phantoms to compare on', '40')
-    .option('--test-clicks <n>', 'simulated clicks per lesion', '5');
+    .option('--test-clicks <n>', 'simulated clicks per lesion', '5')
+    .option('--shard <i/n>', 'only every n-th run (an arm with a seed), from the i-th on');
   trainOptions(command).action(ablate);
 }

@@ -1,114 +1,47 @@
-/** `sgp-sam eval`: Dice on a data set with simulated clicks. */
+/** `sgp-sam eval`: how well a data set's lesions are segmented with simulated clicks. */
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
-import { adapterLine } from '../gpu/device.js';
-import { Model } from '../session/model.js';
-import {
-  corrections,
-  diceOfMasks,
-  firstClicks,
-  type SimulationOptions,
-  simulateClicks,
-} from '../session/simulate.js';
-import { affineDeterminant } from '../volumes/affine.js';
+import { MOST_CLICKS, targets } from '../evaluation/case.js';
+import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
+import { parseShard } from '../evaluation/shard.js';
+import { corrections, firstClicks } from '../session/simulate.js';
 import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
-import { readCase, readDecathlon } from '../volumes/dataset.node.js';
+import { type Dataset, readDecathlon } from '../volumes/dataset.node.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
+import { pairOfFiles, readPairs } from '../volumes/pairs.node.js';
 import { presets, resolvePreset } from '../volumes/presets.js';
-import { components } from '../volumes/prompts.js';
-import { mixSeed } from '../volumes/synthetic/draws.js';
+import { checkTaskLabels, type Task, taskByName, tasks } from '../volumes/tasks.js';
 import {
   type DeviceOptions,
   deviceOptions,
-  nameWhatWasNotRun,
+  interruptible,
   numberOf,
   oneOf,
   requireWritableFolder,
-  SUBMIT_BUDGET_MS,
-  variantsOf,
   wholeOf,
   withEngine,
 } from './common.js';
+import { type Evaluated, type Evaluation, evaluateAll } from './eval-run.js';
 import { ProgressBars } from './progress.js';
-import { openChosenWeights, SHIPPED, weightsName } from './weights.js';
+import { SHIPPED, weightsName } from './weights.js';
 
 interface EvalOptions extends DeviceOptions {
   label: string;
   channel?: string;
+  task?: string;
   target: string;
   cases?: string;
   clicks: string;
   firstClick: string;
   correction: string;
   seed: string;
+  tolerance: string;
   preset: string;
   weights?: string;
   adapterWeights?: string;
+  run?: string;
+  shard?: string;
   output?: string;
-}
-
-interface LesionResult {
-  readonly lesion: number;
-  readonly millilitres: number;
-  readonly dice: readonly number[];
-  /** Of the mask after each click. */
-  readonly predictedMillilitres: readonly number[];
-  readonly clicks: readonly { readonly voxel: readonly number[]; readonly label: number }[];
-  readonly open: readonly number[];
-  /** Share of the lesion in the cube around the first click. */
-  readonly covered: number;
-}
-
-interface CaseResult {
-  readonly id: string;
-  readonly lesions: readonly LesionResult[];
-  /** Mean over the lesions, after each click. */
-  readonly meanDice: readonly number[];
-  /** Dice of all lesions' masks together with all of the label. */
-  readonly unionDice: readonly number[];
-}
-
-const voxelsOf = (mask: Uint8Array): number => mask.reduce((sum, v) => sum + v, 0);
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
-const means = (lists: readonly (readonly number[])[]): number[] =>
-  (lists[0] ?? []).map((_, n) => mean(lists.map((list) => list[n])));
-
-async function evaluateCase(
-  model: Model,
-  one: DatasetCase,
-  reading: { readonly label: readonly number[]; readonly channel: number | undefined },
-  target: 'component' | 'label',
-  simulation: SimulationOptions,
-): Promise<CaseResult> {
-  const { image, mask } = await readCase(one, reading);
-  const voxel = Math.abs(affineDeterminant(image.affine)) / 1000;
-  const parts = target === 'label' ? undefined : components(mask, image.dims);
-  const count = parts ? parts.sizes.length : 1;
-  const lesions: LesionResult[] = [];
-  const union = Array.from({ length: simulation.clicks }, () => new Uint8Array(mask.length));
-  for (let lesion = 1; lesion <= count; lesion++) {
-    const truth = parts ? Uint8Array.from(parts.labels, (v) => (v === lesion ? 1 : 0)) : mask;
-    const seed = mixSeed(simulation.seed, lesion);
-    const result = await simulateClicks(model, image, truth, { ...simulation, seed });
-    result.masks.forEach((own, click) => {
-      for (let n = 0; n < own.length; n++) union[click][n] |= own[n];
-    });
-    lesions.push({
-      lesion,
-      millilitres: voxel * voxelsOf(truth),
-      dice: result.dice,
-      predictedMillilitres: result.masks.map((own) => voxel * voxelsOf(own)),
-      clicks: result.clicks.map(({ at, label }) => ({ voxel: [...at], label })),
-      open: result.open,
-      covered: result.covered,
-    });
-  }
-  return {
-    id: one.id,
-    lesions,
-    meanDice: means(lesions.map(({ dice }) => dice)),
-    unionDice: union.map((all) => diceOfMasks(all, mask)),
-  };
 }
 
 /** Those whose names contain one of the comma-separated parts. */
@@ -121,100 +54,140 @@ function chosen(cases: readonly DatasetCase[], parts: string | undefined, folder
   throw new SgpSamError('bad-argument', `--cases ${parts}: ${folder} has none of these`, `It has: ${names}.`);
 }
 
-/** Width of a column of scores. */
-const COLUMN = 11;
+const readData = (data: string, label: string | undefined): Promise<Dataset> | Dataset => {
+  if (label !== undefined) return pairOfFiles(data, label);
+  return /\.csv$/i.test(data) ? readPairs(data) : readDecathlon(data);
+};
 
-const atClicks = (dice: readonly number[], clicks: readonly number[]): string =>
-  clicks.map((n) => dice[n - 1].toFixed(4).padStart(COLUMN)).join('');
-
-function table(results: readonly CaseResult[], clicks: readonly number[], target: string): string {
-  const perLesion = target === 'component';
-  const width = Math.max(6, ...results.map(({ id }) => id.length));
-  const head = clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`.padStart(COLUMN)).join('');
-  const lines = [`${'case'.padEnd(width)}  lesions${head}${perLesion ? `   all together:${head}` : ''}`];
-  const line = (id: string, lesions: number, dice: readonly number[], union: readonly number[]) =>
-    `${id.padEnd(width)}  ${String(lesions).padStart(7)}${atClicks(dice, clicks)}` +
-    (perLesion ? `                ${atClicks(union, clicks)}` : '');
-  for (const { id, lesions, meanDice, unionDice } of results)
-    lines.push(line(id, lesions.length, meanDice, unionDice));
-  const total = results.reduce((sum, { lesions }) => sum + lesions.length, 0);
-  lines.push(
-    line('mean', total, means(results.map((r) => r.meanDice)), means(results.map((r) => r.unionDice))),
-  );
-  return `${lines.join('\n')}\n`;
+/** The task's label, channel and preset where the command line has no others. */
+function withTask(options: EvalOptions, command: Command): { task: Task | undefined; options: EvalOptions } {
+  if (options.task === undefined) return { task: undefined, options };
+  const task = taskByName(options.task);
+  for (const option of ['label', 'channel', 'preset'] as const) {
+    if (command.getOptionValueSource(option) !== 'cli') continue;
+    throw new SgpSamError(
+      'bad-argument',
+      `--${option} is ${task.name}'s to say`,
+      'Leave out one of the two.',
+    );
+  }
+  const { channel } = task;
+  const own = {
+    label: String(task.label),
+    preset: task.preset,
+    ...(channel === undefined ? {} : { channel }),
+  };
+  return { task, options: { ...options, ...own } };
 }
 
-async function evaluate(folder: string, options: EvalOptions): Promise<void> {
-  const target = oneOf('--target', options.target, ['component', 'label'] as const);
+function checkOutputs({ output, run, shard }: EvalOptions): void {
+  if (shard !== undefined && run === undefined)
+    throw new SgpSamError(
+      'bad-argument',
+      '--shard needs a folder to keep its cases in',
+      'Give one: --run FOLDER.',
+    );
+  if (output === undefined) return;
+  if (shard !== undefined)
+    throw new SgpSamError(
+      'bad-argument',
+      '--output is of all cases, and --shard of some',
+      'Merge the shards: sgp-sam merge.',
+    );
+  if (!output.endsWith('.json'))
+    throw new SgpSamError('bad-argument', `--output ${output}: the name must end in .json`);
+  requireWritableFolder('--output', output);
+}
+
+async function evaluationOf(
+  data: string,
+  label: string | undefined,
+  options: EvalOptions,
+  task: Task | undefined,
+): Promise<Evaluation> {
   const clicks = wholeOf('--clicks', options.clicks);
-  const simulation: SimulationOptions = {
+  if (clicks > MOST_CLICKS)
+    throw new SgpSamError('bad-argument', `--clicks ${clicks}: more than ${MOST_CLICKS} are not kept apart`);
+  const tolerance = numberOf('--tolerance', options.tolerance);
+  if (!(tolerance >= 0)) throw new SgpSamError('bad-argument', `--tolerance ${tolerance} is below 0 mm`);
+  const simulation = {
+    target: oneOf('--target', options.target, targets),
     clicks,
     first: oneOf('--first-click', options.firstClick, firstClicks),
     correction: oneOf('--correction', options.correction, corrections),
     seed: numberOf('--seed', options.seed),
+    tolerance,
     preset: resolvePreset(options.preset),
   };
-  if (options.output !== undefined) {
-    if (!options.output.endsWith('.json'))
-      throw new SgpSamError('bad-argument', `--output ${options.output}: the name must end in .json`);
-    requireWritableFolder('--output', options.output);
+  const shard = options.shard === undefined ? null : parseShard(options.shard);
+  const dataset = await readData(data, label);
+  if (task) checkTaskLabels(task, dataset);
+  const cases = chosen([...dataset.training, ...dataset.validation], options.cases, data);
+  const twice = cases.find(({ id }, n) => cases.findIndex((other) => other.id === id) < n);
+  if (twice)
+    throw new SgpSamError(
+      'bad-file',
+      `${data} lists case ${twice.id} twice`,
+      'Take it off one of its lists.',
+    );
+  return {
+    dataset: dataset.name,
+    cases,
+    label: labelValues(dataset, options.label),
+    channel: options.channel === undefined ? undefined : channelNumber(dataset, options.channel),
+    task,
+    options: simulation,
+    run: options.run,
+    shard,
+  };
+}
+
+/** The table, the file that was asked for, and what failed. */
+async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, data: string): Promise<void> {
+  const results = resultsOf(outcomes);
+  const failed = failuresOf(outcomes);
+  if (results.length > 0)
+    process.stdout.write(caseTable(results, shownClicks(settings.clicks), settings.target));
+  if (options.output !== undefined && results.length > 0) {
+    const report = { ...resultsJson(settings, outcomes), weights: weightsName(options) };
+    await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`));
+    process.stdout.write(`wrote ${options.output}\n`);
   }
-  const dataset = await readDecathlon(folder);
-  const label = labelValues(dataset, options.label);
-  const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
-  const cases = chosen([...dataset.training, ...dataset.validation], options.cases, folder);
+  if (options.run !== undefined) process.stdout.write(`wrote ${options.run}\n`);
+  if (failed.length > 0) {
+    throw new SgpSamError(
+      'bad-file',
+      `${failed.length} of ${outcomes.length} cases failed: ${failed.map(({ id }) => id).join(', ')}`,
+      'Their errors are above; the others are done. The same command tries the failed ones again.',
+    );
+  }
+  // A shard may have drawn none but such cases.
+  if (results.length === 0 && options.shard === undefined)
+    throw new SgpSamError('no-lesion', `no case of ${data} has a lesion`, 'Choose another --label.');
+}
+
+async function evaluate(
+  data: string,
+  label: string | undefined,
+  given: EvalOptions,
+  command: Command,
+): Promise<void> {
+  const { task, options } = withTask(given, command);
+  checkOutputs(options);
+  const evaluation = await evaluationOf(data, label, options, task);
   const bars = new ProgressBars(options.quiet);
   try {
-    await withEngine(options, async (engine) => {
-      const { source, config } = await openChosenWeights(options);
-      const model = await (async () => {
-        try {
-          nameWhatWasNotRun(source);
-          return await Model.load(engine, source, {
-            config,
-            regionMode: options.gateMode,
-            variants: variantsOf(options),
-            budgetMs: SUBMIT_BUDGET_MS,
-          });
-        } finally {
-          await source.close();
-        }
-      })();
-      const results: CaseResult[] = [];
-      const withoutLesion: string[] = [];
-      for (const [n, one] of cases.entries()) {
-        try {
-          results.push(await evaluateCase(model, one, { label, channel }, target, simulation));
-        } catch (error) {
-          // There is nothing to click on, and nothing is wrong with the case.
-          if (!(error instanceof SgpSamError) || error.code !== 'no-lesion') throw error;
-          withoutLesion.push(one.id);
-          process.stderr.write(`left out ${one.id}: ${error.message}\n`);
-        }
-        bars.report({ stage: 'eval', done: n + 1, total: cases.length });
-      }
-      bars.finish();
-      if (results.length === 0) {
-        throw new SgpSamError('no-lesion', `no case of ${folder} has a lesion`, 'Choose another --label.');
-      }
-      const shown = [...new Set([1, 3, 5, clicks])].filter((n) => n <= clicks).sort((a, b) => a - b);
-      process.stdout.write(table(results, shown, target));
-      if (options.output === undefined) return;
-      const report = {
-        dataset: dataset.name,
-        label,
-        channel: channel ?? null,
-        target,
-        ...simulation,
-        weights: weightsName(options),
-        config: model.config,
-        adapter: adapterLine(engine.gpu.adapter),
-        cases: results,
-        withoutLesion,
-      };
-      await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`));
-      process.stdout.write(`wrote ${options.output}\n`);
-    });
+    await interruptible((signal) =>
+      withEngine(options, async (engine) => {
+        const evaluated = await evaluateAll(engine, evaluation, options, bars, signal).catch((error) => {
+          if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
+          const mend = options.run && 'Finished cases are kept: the same command goes on with the others.';
+          throw new SgpSamError('aborted', error.message, mend, { cause: error });
+        });
+        bars.finish();
+        await tell(evaluated, options, data);
+      }),
+    );
   } finally {
     bars.finish();
   }
@@ -223,10 +196,21 @@ async function evaluate(folder: string, options: EvalOptions): Promise<void> {
 export function addEval(program: Command): void {
   const command = program
     .command('eval')
-    .description('Dice on a data set with simulated clicks, on the volumes’ own grids')
-    .argument('<folder>', 'a data set: dataset.json, or images and labels paired by their names')
+    .description(
+      'segment a data set’s lesions with simulated clicks and measure how well, on the volumes’ own grids; with --run a ' +
+        'folder keeps finished cases, tables and a report, and the same command goes on where it was stopped',
+    )
+    .argument(
+      '<data>',
+      'a folder (dataset.json, or images and labels paired by names), a list.csv, or an image',
+    )
+    .argument('[label-file]', 'the image’s label volume')
     .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
     .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
+    .option(
+      '--task <name>',
+      `label, channel and preset of a Decathlon task: ${Object.keys(tasks).join(', ')}`,
+    )
     .option('--target <what>', 'segment all of the label at once, or each connected component', 'label')
     .option('--cases <names>', 'only cases whose names contain one of these, separated by commas')
     .option('--clicks <n>', 'clicks per lesion', '5')
@@ -237,9 +221,15 @@ export function addEval(program: Command): void {
       'farthest',
     )
     .option('--seed <n>', 'of random clicks', '1')
+    .option('--tolerance <mm>', 'of the normalised surface distance', '2')
     .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
     .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
     .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
+    .option(
+      '--run <folder>',
+      'keep every case here, with tables (CSV) and a report (HTML); goes on if stopped',
+    )
+    .option('--shard <i/n>', 'only every n-th case, from the i-th on; join the folders with merge')
     .option('-o, --output <r.json>', 'also write every lesion’s scores and clicks');
   deviceOptions(command).action(evaluate);
 }

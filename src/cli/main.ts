@@ -2,9 +2,11 @@
 import { Command, CommanderError } from 'commander';
 import { addAblate } from './ablate.js';
 import { errorText } from './common.js';
+import { addCompare } from './compare.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
 import { addEval } from './eval.js';
+import { addMerge } from './merge.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
 import { addProfile } from './profile.js';
@@ -26,6 +28,8 @@ function build(): Command {
   addPhantom(program);
   addTrain(program);
   addEval(program);
+  addMerge(program);
+  addCompare(program);
   addAblate(program);
   addProfile(program);
   addTune(program);

@@ -22,8 +22,8 @@ export interface RegionReport {
   /** Dispatches that had work, and those that had none. */
   readonly executed: number;
   readonly skipped: number;
-  /** Per dispatch: workgroups with everything open, and those that really worked. */
-  readonly dispatches: readonly { kernel: string; planned: number; worked: number }[];
+  /** Per dispatch: workgroups with everything open, those that really worked, and floating-point operations with everything open. */
+  readonly dispatches: readonly { kernel: string; planned: number; worked: number; flops: number }[];
 }
 
 export type GateSetting = 'auto' | 'closed' | 'open';
@@ -59,6 +59,7 @@ export function reportRegion(
     kernel: call.kernel,
     planned: workgroupCount(call.workgroups),
     worked: worked[i],
+    flops: call.cost.flops,
   }));
   const executed = dispatches.filter((d) => d.worked > 0).length;
   return {

@@ -8,6 +8,7 @@ const STYLE = `
 body{margin:0 auto;padding:1rem;max-width:76rem;color:var(--text);background:var(--page);font:16px/1.45 system-ui,sans-serif}
 h1{margin:.2rem 0;font-size:1.5rem}
 h2{margin:1.8rem 0 .6rem;font-size:1.15rem}
+figure img{display:block;max-width:100%;height:auto}
 h3{margin:1rem 0 .3rem;font-size:1rem}
 .state{margin:0 0 .8rem;font-size:1.05rem}
 .charts{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
@@ -27,7 +28,7 @@ export function htmlDocument(title: string, body: readonly string[]): string {
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(title)}</title>
 <style>${STYLE}${CHART_STYLE}</style>

@@ -1,6 +1,6 @@
 /** The four arms side by side: tables of what their runs scored on cases that none of them saw (SPEC B3). */
 import { type Arm, arms } from './recipe.js';
-import { bySize, type LesionScore, meanDice, SIZE_CLASSES } from './validation.js';
+import { bySize, type LesionScore, meanDice, SIZE_CLASSES, sizeOf } from './validation.js';
 
 /** One arm's run with one seed, and its scores on the test cases. */
 export interface ArmRun {
@@ -9,6 +9,8 @@ export interface ArmRun {
   /** Cubes it was trained on. */
   readonly samples: number;
   readonly scores: readonly LesionScore[];
+  /** Floating-point operations of an encode with every gate open. */
+  readonly encodeFlops: number;
 }
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
@@ -37,9 +39,55 @@ function armsOf(runs: readonly ArmRun[]): [Arm, ArmRun[]][] {
     .filter(([, own]) => own.length > 0);
 }
 
+/** Bins of a histogram of shares. */
+const TENTHS = 10;
+
+/** How many lesions had such a share of a gate's channels open, by arm, module and size. */
+function histograms(runs: readonly ArmRun[]): string {
+  const rows = armsOf(runs).flatMap(([arm, own]) => {
+    const modules = own[0].scores[0]?.open.length ?? 0;
+    return Array.from({ length: modules }, (_, j) =>
+      SIZE_CLASSES.flatMap(({ name }) => {
+        const lesions = own.flatMap(({ scores }) => scores.filter((one) => sizeOf(one) === name));
+        if (lesions.length === 0) return [];
+        const counts = new Array<number>(TENTHS).fill(0);
+        for (const { open } of lesions) counts[Math.min(TENTHS - 1, Math.floor(open[j] * TENTHS))]++;
+        return [[arm, String(j), name, ...counts.map((n) => (n === 0 ? '' : String(n)))]];
+      }),
+    ).flat();
+  });
+  const bins = Array.from({ length: TENTHS }, (_, n) => `${n * 10} %`);
+  return table(['arm', 'module', 'lesions', ...bins.map((bin) => `from ${bin}`)], rows);
+}
+
+/** What of each fusion, and of an encode, was not computed: mean ± standard deviation over seeds. */
+function savings(runs: readonly ArmRun[]): string {
+  const percent = (values: readonly number[]) =>
+    `${show(
+      values.map((v) => 100 * v),
+      1,
+    )} %`;
+  const giga = (flops: number) => (flops / 1e9).toFixed(3);
+  const rows = armsOf(runs).flatMap(([arm, own]) => {
+    const modules = own[0].scores[0]?.fusion.length ?? 0;
+    if (modules === 0) return [];
+    const saved = (of: (score: LesionScore) => number) => own.map(({ scores }) => mean(scores.map(of)));
+    const each = Array.from({ length: modules }, (_, j) => [
+      ...[arm, `fusion ${j}`, giga(own[0].scores[0].fusion[j].full)],
+      percent(saved(({ fusion }) => 1 - fusion[j].done / fusion[j].full)),
+    ]);
+    const skipped = (score: LesionScore) =>
+      score.fusion.reduce((sum, { full, done }) => sum + full - done, 0);
+    const encode = own[0].encodeFlops;
+    return [...each, [arm, 'whole encode', giga(encode), percent(saved((score) => skipped(score) / encode))]];
+  });
+  return table(['arm', 'what', 'GFLOP with all open', 'saved'], rows);
+}
+
 /**
  * Markdown tables: mean Dice after 1, 3 and 5 clicks and after one click by lesion size, each mean ± standard deviation
- * over the seeds; and the share of the gates' channels that were open, by module and lesion size.
+ * over the seeds; the share of the gates' channels that were open by module and lesion size, with histograms; and the cost
+ * that skipping saved.
  * @param note what a reader must know of the test cases
  */
 export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string {
@@ -87,6 +135,12 @@ export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string
   ];
   if (gates.length > 0) {
     parts.push('Share of open channels per gate, by lesion size:', table(['arm', 'module', ...sizes], gates));
+    parts.push(
+      'Lesions of all seeds by the share of channels that were open, in tenths:',
+      histograms(runs),
+      'What skipping saves, in floating-point operations of the workgroups that had work:',
+      savings(runs),
+    );
   }
   return `${parts.join('\n\n')}\n`;
 }

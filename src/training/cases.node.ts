@@ -1,8 +1,8 @@
 /** Cases from a data set's folder, in Node. */
 import { type Progress, SgpSamError } from '../errors.js';
+import { components } from '../volumes/components.js';
 import { type DatasetCase, some } from '../volumes/dataset.js';
 import { readCase } from '../volumes/dataset.node.js';
-import { components } from '../volumes/prompts.js';
 import type { CaseSource } from './cases.js';
 
 export interface FolderCasesOptions {

@@ -1,12 +1,12 @@
 /** From a case to what a step learns from: a lesion, a click on it, the cube around the click, flips. */
 import { SgpSamError } from '../errors.js';
+import type { Mask } from '../volumes/masks.js';
 import { preprocess, sampleRoi } from '../volumes/preprocess.js';
 import type { Preset } from '../volumes/presets.js';
 import {
   centerPoint,
   type ErrorClick,
   farthestFromBorder,
-  type Mask,
   type Prompt,
   randomErrorClick,
 } from '../volumes/prompts.js';

@@ -1,4 +1,6 @@
 /** How well a model segments lesions it was not trained on, click by click, and what its gates do. */
+import type { RegionReport } from '../graph/regions.js';
+import { diceOf } from '../metrics/overlap.js';
 import type { Model, PromptPoint } from '../session/model.js';
 import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
 import type { CaseSource } from './cases.js';
@@ -32,19 +34,17 @@ export interface LesionScore {
   readonly dice: readonly number[];
   /** Per SGPM the share of its channels that were open. */
   readonly open: readonly number[];
+  /** Per SGPM the floating-point operations of its fusion: with everything open, and by the workgroups that worked. */
+  readonly fusion: readonly { readonly full: number; readonly done: number }[];
 }
 
-/** 2|A∩B| / (|A| + |B|) of logits above 0 and targets; the targets are not empty. */
-export function diceOf(logits: ArrayLike<number>, targets: ArrayLike<number>): number {
-  let both = 0;
-  let sum = 0;
-  for (let n = 0; n < targets.length; n++) {
-    const a = logits[n] > 0;
-    const b = targets[n] > 0;
-    if (a && b) both++;
-    sum += Number(a) + Number(b);
+function fusionOf({ dispatches }: RegionReport): { full: number; done: number } {
+  let [full, done] = [0, 0];
+  for (const { flops, planned, worked } of dispatches) {
+    full += flops;
+    done += (flops * worked) / planned;
   }
-  return sum === 0 ? 1 : (2 * both) / sum;
+  return { full, done };
 }
 
 /**
@@ -84,6 +84,7 @@ export async function validate(
         millilitres: cube.millilitres,
         dice,
         open: gates.map(({ openChannels, channels }) => openChannels[0] / channels),
+        fusion: gates.map(fusionOf),
       });
     }
     options.progress?.(n + 1, cases.ids.length);
@@ -106,6 +107,10 @@ export const SIZE_CLASSES: readonly { readonly name: string; readonly below: num
   { name: '8 mL and more', below: Number.POSITIVE_INFINITY },
 ];
 
+/** The name of a lesion's size class. */
+export const sizeOf = ({ millilitres }: { readonly millilitres: number }): string =>
+  SIZE_CLASSES.find(({ below }) => millilitres < below)!.name;
+
 /** A group of lesions' means. */
 export interface SizeSummary {
   readonly name: string;
@@ -118,9 +123,8 @@ export interface SizeSummary {
 
 /** Means by lesion size; classes without lesions are left out. */
 export function bySize(scores: readonly LesionScore[]): SizeSummary[] {
-  return SIZE_CLASSES.flatMap(({ name, below }, c) => {
-    const least = c > 0 ? SIZE_CLASSES[c - 1].below : 0;
-    const own = scores.filter(({ millilitres }) => millilitres >= least && millilitres < below);
+  return SIZE_CLASSES.flatMap(({ name }) => {
+    const own = scores.filter((score) => sizeOf(score) === name);
     if (own.length === 0) return [];
     const open = own[0].open.map((_, j) => mean(own.map((score) => score.open[j])));
     return [{ name, lesions: own.length, dice: meanDice(own), open }];

@@ -1,5 +1,8 @@
 /** Volumes: NIfTI in and out, preprocessing and pasting back, clicks, pictures, phantoms. */
 export * from './clicks.js';
+export * from './components.js';
+export { distanceBox, squaredDistances } from './distance.js';
+export { type Mask, voxelAt } from './masks.js';
 export { type MontageOptions, montagePng } from './montage.js';
 export { readNifti } from './nifti.js';
 export { writeFloat, writeMask, writeVolume } from './nifti-write.js';

@@ -1,0 +1,76 @@
+/** `sgp-sam compare`: two evaluations of the same lesions. */
+import { existsSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { SgpSamError } from '../errors.js';
+import {
+  type Compared,
+  compareResults,
+  comparisonTable,
+  parseResults,
+  units,
+} from '../evaluation/compare.js';
+import { zeroRules } from '../metrics/statistics.js';
+import { writeFileAtomic } from '../volumes/nifti.node.js';
+import { oneOf, requireWritableFolder, wholeOf } from './common.js';
+
+interface CompareCommand {
+  unit: string;
+  zeros: string;
+  seed: string;
+  resamples: string;
+  output?: string;
+}
+
+/** A results file, or the folder that holds one. */
+async function read(path: string): Promise<Compared> {
+  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, 'results.json') : path;
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SgpSamError('bad-file', `Cannot read ${file}: ${why}`, 'Give results that eval wrote.', {
+      cause,
+    });
+  }
+  return parseResults(text, path);
+}
+
+async function compare(a: string, b: string, options: CompareCommand): Promise<void> {
+  const unit = oneOf('--unit', options.unit, units);
+  const settings = {
+    unit,
+    zeros: oneOf('--zeros', options.zeros, zeroRules),
+    seed: wholeOf('--seed', options.seed, 0),
+    resamples: wholeOf('--resamples', options.resamples),
+  };
+  if (options.output !== undefined) requireWritableFolder('--output', options.output);
+  const rows = compareResults(await read(a), await read(b), settings);
+  process.stdout.write(comparisonTable(rows, a, b, unit));
+  if (options.output === undefined) return;
+  const text = `${JSON.stringify({ a, b, ...settings, rows }, null, 1)}\n`;
+  await writeFileAtomic(options.output, new TextEncoder().encode(text));
+  process.stdout.write(`wrote ${options.output}\n`);
+}
+
+export function addCompare(program: Command): void {
+  program
+    .command('compare')
+    .description(
+      'compare two evaluations of the same lesions: mean differences with bootstrap intervals, and Wilcoxon’s signed-rank test',
+    )
+    .argument('<a>', 'results.json of eval, or its folder')
+    .argument('<b>', 'and the one to set against it')
+    .option('--unit <what>', 'pairs are cases (means over their lesions), or lesions', 'case')
+    .option(
+      '--zeros <rule>',
+      'pairs without a difference: wilcox leaves them out, pratt ranks them',
+      'wilcox',
+    )
+    .option('--seed <n>', 'of the bootstrap, which draws cases', '1')
+    .option('--resamples <n>', 'how often it draws', '10000')
+    .option('-o, --output <r.json>', 'also write the table as JSON')
+    .action(compare);
+}

@@ -1,0 +1,189 @@
+/** What `sgp-sam eval` does: every case in turn, those that are finished left alone, those that fail recorded. */
+import { existsSync } from 'node:fs';
+import { basename } from 'node:path';
+import { checkAborted, type ErrorCode, SgpSamError } from '../errors.js';
+import { type CaseOptions, evaluateCase } from '../evaluation/case.js';
+import type { CaseOutcome, Settings } from '../evaluation/results.js';
+import { contentHash, EvaluationFolder } from '../evaluation/run-folder.node.js';
+import type { Shard } from '../evaluation/shard.js';
+import { adapterLine } from '../gpu/device.js';
+import type { Engine } from '../gpu/engine.js';
+import type { JsonObject } from '../json.js';
+import { Model } from '../session/model.js';
+import type { DatasetCase } from '../volumes/dataset.js';
+import { readCase } from '../volumes/dataset.node.js';
+import type { Preset } from '../volumes/presets.js';
+import { checkTaskValues, type Task } from '../volumes/tasks.js';
+import { type DeviceOptions, nameWhatWasNotRun, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
+import type { ProgressBars } from './progress.js';
+import { openChosenWeights, SHIPPED, shippedWeights, type WeightChoice } from './weights.js';
+
+/** What is evaluated. */
+export interface Evaluation {
+  readonly dataset: string;
+  readonly cases: readonly DatasetCase[];
+  readonly label: readonly number[];
+  readonly channel: number | undefined;
+  readonly task: Task | undefined;
+  readonly options: CaseOptions & { readonly preset: Preset };
+  /** A folder to keep finished cases in; and which part of the cases is asked for. */
+  readonly run: string | undefined;
+  readonly shard: Shard | null;
+}
+
+export interface Evaluated {
+  readonly settings: Settings;
+  readonly outcomes: readonly CaseOutcome[];
+}
+
+/** Errors that are no case's fault: another case would meet them too. */
+const NOT_THE_CASE: readonly ErrorCode[] = [
+  'aborted',
+  'device-lost',
+  'gpu-error',
+  'adapter-limit',
+  'no-adapter',
+];
+
+async function loadModel(
+  engine: Engine,
+  options: DeviceOptions & WeightChoice,
+  signal: AbortSignal,
+): Promise<Model> {
+  const { source, config } = await openChosenWeights(options);
+  try {
+    nameWhatWasNotRun(source);
+    return await Model.load(engine, source, {
+      config,
+      regionMode: options.gateMode,
+      variants: variantsOf(options),
+      budgetMs: SUBMIT_BUDGET_MS,
+      signal,
+    });
+  } finally {
+    await source.close();
+  }
+}
+
+/** The chosen weights' name without its folder, and SHA-256. */
+async function weightIdentity(choice: WeightChoice): Promise<Pick<Settings, 'weights' | 'weightsSha256'>> {
+  const files = [choice.weights ?? shippedWeights() ?? SHIPPED, choice.adapterWeights];
+  const given = files.filter((file) => file !== undefined);
+  const parts = given.map((name) => (name.startsWith('formula:') ? { text: name } : { file: name }));
+  return {
+    weights: given
+      .map((name) => basename(name))
+      .reverse()
+      .join(' over '),
+    weightsSha256: await contentHash(parts),
+  };
+}
+
+/** What an error of a case is kept as. Foreign ones are our bugs; they end no run either. */
+function failureOf(id: string, error: unknown): CaseOutcome {
+  if (!(error instanceof SgpSamError)) {
+    const message = error instanceof Error ? error.message : String(error);
+    return { id, failed: { id, code: 'internal', message } };
+  }
+  // There is nothing to click on, and nothing is wrong with the case.
+  if (error.code === 'no-lesion') return { id, withoutLesion: true };
+  return { id, failed: { id, code: error.code, message: error.message } };
+}
+
+/** One case's outcome, and its picture if it has one. */
+async function outcomeOf(
+  model: Model,
+  one: DatasetCase,
+  { label, channel, task, options }: Evaluation,
+  picture: boolean,
+): Promise<{ outcome: CaseOutcome; picture?: Uint8Array | undefined }> {
+  try {
+    const { image, mask, values } = await readCase(one, { label, channel });
+    if (task) checkTaskValues(task, values, one.label);
+    const made = await evaluateCase(model, one.id, image, mask, options, picture);
+    return { outcome: { id: one.id, result: made.result }, picture: made.picture };
+  } catch (error) {
+    if (error instanceof SgpSamError && NOT_THE_CASE.includes(error.code)) throw error;
+    const outcome = failureOf(one.id, error);
+    const what = 'failed' in outcome ? 'failed' : 'left out';
+    process.stderr.write(`${what} ${one.id}: ${error instanceof Error ? error.message : String(error)}\n`);
+    return { outcome };
+  }
+}
+
+/** Whether a case's file is what evaluating it again would give; a failure may have been mended elsewhere. */
+const isDone = (found: ReturnType<EvaluationFolder['find']>, key: string): boolean =>
+  found !== undefined && found.key === key && !('failed' in found.outcome);
+
+async function inFolder(
+  model: Model,
+  evaluation: Evaluation,
+  folder: EvaluationFolder,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Promise<readonly CaseOutcome[]> {
+  const byId = new Map(evaluation.cases.map((one) => [one.id, one]));
+  const ids = folder.own;
+  let kept = 0;
+  for (const [n, id] of ids.entries()) {
+    checkAborted(signal);
+    const one = byId.get(id) as DatasetCase;
+    // Files that are not there fail below, with the reader's words.
+    const files = [...one.images, one.label].filter((file) => existsSync(file));
+    const key = await folder.key(files);
+    if (isDone(folder.find(id), key)) kept++;
+    else {
+      const { outcome, picture } = await outcomeOf(model, one, evaluation, true);
+      await folder.put(id, { key, outcome }, picture);
+    }
+    bars.report({ stage: 'eval', done: n + 1, total: ids.length });
+  }
+  if (kept > 0) bars.line(`${kept} of ${ids.length} cases were finished already`);
+  if (evaluation.shard === null) return folder.finish();
+  return ids.map((id) => (folder.find(id) as { outcome: CaseOutcome }).outcome);
+}
+
+/**
+ * Evaluates all cases, or a shard of them, and keeps what is finished if there is a folder.
+ * @throws SgpSamError `aborted`, and for whatever is no single case's fault
+ */
+export async function evaluateAll(
+  engine: Engine,
+  evaluation: Evaluation,
+  options: DeviceOptions & WeightChoice,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Promise<Evaluated> {
+  const model = await loadModel(engine, options, signal);
+  try {
+    const { preset, target, clicks, first, correction, seed, tolerance } = evaluation.options;
+    const settings: Settings = {
+      version: __VERSION__,
+      dataset: evaluation.dataset,
+      label: evaluation.label,
+      channel: evaluation.channel ?? null,
+      task: evaluation.task?.name ?? null,
+      ...{ target, clicks, first, correction, seed, tolerance },
+      preset: preset as unknown as JsonObject,
+      ...(await weightIdentity(options)),
+      config: model.config as unknown as JsonObject,
+      adapter: adapterLine(engine.gpu.adapter),
+      variants: [...options.variant].sort(),
+    };
+    const { run, shard, cases } = evaluation;
+    if (run !== undefined) {
+      const description = { settings, cases: cases.map(({ id }) => id), shard };
+      const folder = await EvaluationFolder.open(run, description);
+      return { settings, outcomes: await inFolder(model, evaluation, folder, bars, signal) };
+    }
+    const outcomes: CaseOutcome[] = [];
+    for (const [n, one] of cases.entries()) {
+      checkAborted(signal);
+      outcomes.push((await outcomeOf(model, one, evaluation, false)).outcome);
+      bars.report({ stage: 'eval', done: n + 1, total: cases.length });
+    }
+    return { settings, outcomes };
+  } finally {
+    model.dispose();
+  }
+}

@@ -1,0 +1,21 @@
+/** `sgp-sam merge`: shards of an evaluation into one. */
+import type { Command } from 'commander';
+import { mergeFolders } from '../evaluation/merge.node.js';
+import { failuresOf, resultsOf } from '../evaluation/results.js';
+
+async function merge(folders: string[], { output }: { output: string }): Promise<void> {
+  const outcomes = await mergeFolders(folders, output);
+  const failed = failuresOf(outcomes).map(({ id }) => id);
+  process.stdout.write(
+    `${resultsOf(outcomes).length} cases with results, ${failed.length} failed${failed.length > 0 ? `: ${failed.join(', ')}` : ''}\nwrote ${output}\n`,
+  );
+}
+
+export function addMerge(program: Command): void {
+  program
+    .command('merge')
+    .description('join the folders of eval --run … --shard i/n into what a single run writes')
+    .argument('<folders...>', 'every shard’s folder')
+    .requiredOption('-o, --output <folder>', 'the folder of the whole')
+    .action(merge);
+}

@@ -1,0 +1,222 @@
+/** One case: every lesion segmented with simulated clicks, and measured. */
+import { SgpSamError } from '../errors.js';
+import { clickAuc, clicksToReach } from '../metrics/clicks.js';
+import { dice, overlapOf } from '../metrics/overlap.js';
+import type { Model } from '../session/model.js';
+import { type SimulationOptions, simulateClicks } from '../session/simulate.js';
+import { affineDeterminant, voxelSizes } from '../volumes/affine.js';
+import { components } from '../volumes/components.js';
+import { eachLine } from '../volumes/crop.js';
+import { montagePng } from '../volumes/montage.js';
+import { mixSeed } from '../volumes/synthetic/draws.js';
+import type { Image, Vec3 } from '../volumes/types.js';
+import { cropped, type DetectionScores, detectionScores, type MaskScores, maskScores } from './scores.js';
+
+/** What to segment: all of the label as one lesion, or each connected part. */
+export const targets = ['component', 'label'] as const;
+export type Target = (typeof targets)[number];
+
+export interface CaseOptions extends SimulationOptions {
+  readonly target: Target;
+  /** Of NSD, mm. */
+  readonly tolerance: number;
+}
+
+/** Clicks at most: a union's masks share bits of one array. */
+export const MOST_CLICKS = 32;
+
+/** IoU thresholds of NoC. */
+const NOC = [0.8, 0.85, 0.9] as const;
+
+export interface LesionResult {
+  /** Of the case's, from 1. */
+  readonly lesion: number;
+  readonly millilitres: number;
+  /** After each click. */
+  readonly dice: readonly number[];
+  readonly iou: readonly number[];
+  readonly predictedMillilitres: readonly number[];
+  readonly clicks: readonly { readonly voxel: readonly number[]; readonly label: number }[];
+  /** Per SGPM the share of open channels. */
+  readonly open: readonly number[];
+  /** Share of the lesion in the cube around the first click. */
+  readonly covered: number;
+  /** Mean height under Dice over clicks. */
+  readonly diceAuc: number;
+  /** Clicks to an IoU; null if there were not enough. */
+  readonly noc80: number | null;
+  readonly noc85: number | null;
+  readonly noc90: number | null;
+  /** All scores after the first click and after the last. */
+  readonly first: MaskScores;
+  readonly last: MaskScores;
+}
+
+/** Scores of all lesions' masks together with all of the label. */
+export interface UnionScores extends MaskScores {
+  readonly detection: DetectionScores;
+}
+
+export interface CaseResult {
+  readonly id: string;
+  readonly lesions: readonly LesionResult[];
+  /** Mean over the lesions, after each click. */
+  readonly meanDice: readonly number[];
+  /** Dice of all lesions' masks together with all of the label. */
+  readonly unionDice: readonly number[];
+  readonly first: UnionScores;
+  readonly last: UnionScores;
+}
+
+export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+export const means = (lists: readonly (readonly number[])[]): number[] =>
+  (lists[0] ?? []).map((_, n) => mean(lists.map((list) => list[n])));
+
+/** Millimetres of a picture, in each direction. */
+const PICTURE_MM = 96;
+
+/** Masks of all clicks in one array, a bit for each. */
+class Union {
+  private readonly bits: Uint8Array | Uint32Array;
+
+  constructor(voxels: number, clicks: number) {
+    this.bits = clicks <= 8 ? new Uint8Array(voxels) : new Uint32Array(voxels);
+  }
+
+  add(mask: Uint8Array, click: number): void {
+    for (let n = 0; n < mask.length; n++) if (mask[n] === 1) this.bits[n] |= 1 << click;
+  }
+
+  /** The mask after a click. */
+  at(click: number): Uint8Array {
+    const out = new Uint8Array(this.bits.length);
+    for (let n = 0; n < out.length; n++) out[n] = (this.bits[n] >>> click) & 1;
+    return out;
+  }
+}
+
+/** Each lesion's own mask on the whole grid, by number. */
+function lesionsOf(
+  mask: Uint8Array,
+  dims: Vec3,
+  target: Target,
+): { count: number; of(n: number): Uint8Array } {
+  if (target === 'label') return { count: 1, of: () => mask };
+  // Numbers take four bytes a voxel: in the lesions' box alone.
+  const box = cropped([mask], dims);
+  const { labels, sizes } = components(box.masks[0], box.dims);
+  return {
+    count: sizes.length,
+    of(n) {
+      const out = new Uint8Array(mask.length);
+      eachLine(dims, box.box, (to, from) => {
+        for (let i = 0; i < box.dims[0]; i++) if (labels[from + i] === n) out[to + i] = 1;
+      });
+      return out;
+    },
+  };
+}
+
+interface Worst {
+  readonly dice: number;
+  readonly truth: Uint8Array;
+  readonly mask: Uint8Array;
+  readonly click: Vec3;
+}
+
+/** A case's result, and a picture of its worst lesion after the last click: truth green, prediction orange. */
+export interface EvaluatedCase {
+  readonly result: CaseResult;
+  readonly picture: Uint8Array | undefined;
+}
+
+/**
+ * Segments and measures the lesions of a case. The same case, model and options give the same result.
+ * @param mask 1 on the label, in the image's file order
+ * @param picture whether to draw one
+ * @throws SgpSamError as `simulateClicks`; `no-lesion` for an empty mask
+ */
+export async function evaluateCase(
+  model: Model,
+  id: string,
+  image: Image,
+  mask: Uint8Array,
+  options: CaseOptions,
+  picture = false,
+): Promise<EvaluatedCase> {
+  const grid = { dims: image.dims, spacing: voxelSizes(image.affine) as unknown as Vec3 };
+  const voxel = Math.abs(affineDeterminant(image.affine)) / 1000;
+  const all = lesionsOf(mask, image.dims, options.target);
+  if (all.count === 0) throw new SgpSamError('no-lesion', `${image.name}: the label marks nothing`);
+  const union = new Union(mask.length, options.clicks);
+  const lesions: LesionResult[] = [];
+  let worst: Worst | undefined;
+  for (let lesion = 1; lesion <= all.count; lesion++) {
+    const truth = all.of(lesion);
+    const ious: number[] = [];
+    const predicted: number[] = [];
+    let [first, last]: (Uint8Array | undefined)[] = [];
+    const onMask = (own: Uint8Array, click: number) => {
+      const { prediction, truth: real, both } = overlapOf(own, truth);
+      ious.push(both / (prediction + real - both));
+      predicted.push(voxel * prediction);
+      union.add(own, click);
+      first ??= own;
+      last = own;
+    };
+    const seed = mixSeed(options.seed, lesion);
+    const result = await simulateClicks(model, image, truth, { ...options, seed, onMask });
+    const [begin, end] = [first, last] as [Uint8Array, Uint8Array];
+    const reached = NOC.map((at) => clicksToReach(ious, at)).map((noc) => (noc.reached ? noc.clicks : null));
+    const firstScores = maskScores(begin, truth, grid, options.tolerance);
+    lesions.push({
+      lesion,
+      millilitres: voxel * truth.reduce((sum, v) => sum + v, 0),
+      dice: result.dice,
+      iou: ious,
+      predictedMillilitres: predicted,
+      clicks: result.clicks.map(({ at, label }) => ({ voxel: [...at], label })),
+      open: result.open,
+      covered: result.covered,
+      diceAuc: clickAuc(result.dice),
+      noc80: reached[0],
+      noc85: reached[1],
+      noc90: reached[2],
+      first: firstScores,
+      last: end === begin ? firstScores : maskScores(end, truth, grid, options.tolerance),
+    });
+    const score = result.dice[result.dice.length - 1];
+    if (picture && (!worst || score < worst.dice))
+      worst = { dice: score, truth, mask: end, click: result.clicks[0].at };
+  }
+  const unionScores = (click: number): UnionScores => {
+    const box = cropped([union.at(click), mask], image.dims);
+    const own = { dims: box.dims, spacing: grid.spacing };
+    const [p, t] = box.masks;
+    return { ...maskScores(p, t, own, options.tolerance), detection: detectionScores(p, t, own) };
+  };
+  const firstUnion = unionScores(0);
+  return {
+    result: {
+      id,
+      lesions,
+      meanDice: means(lesions.map((one) => one.dice)),
+      unionDice: Array.from({ length: options.clicks }, (_, n) => dice(overlapOf(union.at(n), mask))),
+      first: firstUnion,
+      last: options.clicks === 1 ? firstUnion : unionScores(options.clicks - 1),
+    },
+    picture: worst && pictureOf(image, worst),
+  };
+}
+
+function pictureOf(image: Image, { truth, mask, click }: Worst): Uint8Array {
+  return montagePng(image, {
+    click,
+    pixels: 240,
+    fieldOfView: PICTURE_MM,
+    overlays: [
+      { mask: truth, colour: [60, 220, 120], fill: 0 },
+      { mask, colour: [255, 140, 30], fill: 0.25 },
+    ],
+  });
+}

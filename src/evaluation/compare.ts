@@ -1,0 +1,153 @@
+/** Two evaluations of the same lesions, side by side: paired tests and intervals. */
+import { SgpSamError } from '../errors.js';
+import { differenceOf, isJsonObject, plainJson } from '../json.js';
+import {
+  bootstrapMean,
+  type Interval,
+  type SignedRank,
+  signedRank,
+  type ZeroRule,
+} from '../metrics/statistics.js';
+import type { CaseResult, LesionResult } from './case.js';
+import type { Settings } from './results.js';
+
+/** What is compared of a lesion; null is left out, with its pair. */
+const MEASURES: readonly { name: string; of: (lesion: LesionResult) => number | null }[] = [
+  { name: 'Dice, 1 click', of: ({ first }) => first.dice },
+  { name: 'Dice, last click', of: ({ last }) => last.dice },
+  { name: 'Dice AUC', of: ({ diceAuc }) => diceAuc },
+  { name: 'NSD, last click', of: ({ last }) => last.surfel.nsd },
+  { name: 'HD95, last click, mm', of: ({ last }) => last.surfel.hd95 },
+  { name: 'ASSD, last click, mm', of: ({ last }) => last.surfel.assd },
+  { name: '|volume error|, mL', of: ({ last }) => Math.abs(last.volumeError) },
+];
+
+/** Pairs are cases, by the mean over their lesions, or lesions. */
+export const units = ['case', 'lesion'] as const;
+export type Unit = (typeof units)[number];
+
+export interface CompareOptions {
+  readonly unit: Unit;
+  readonly zeros: ZeroRule;
+  readonly seed: number;
+  readonly resamples: number;
+}
+
+/** One measure of both. */
+export interface ComparisonRow {
+  readonly name: string;
+  /** Pairs in which it is defined on both sides. */
+  readonly pairs: number;
+  readonly a: number | null;
+  readonly b: number | null;
+  /** b minus a, with its bootstrap interval. */
+  readonly difference: Interval | null;
+  readonly test: SignedRank;
+}
+
+/** A results file as far as it is compared. */
+export interface Compared {
+  readonly name: string;
+  readonly settings: Settings;
+  readonly cases: readonly CaseResult[];
+}
+
+/**
+ * Reads a results file's text.
+ * @throws SgpSamError `bad-file` for one that is none, or of a version that kept fewer scores
+ */
+export function parseResults(text: string, name: string): Compared {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SgpSamError('bad-file', `${name} is not JSON: ${why}`, undefined, { cause });
+  }
+  const fail = (field: string) =>
+    new SgpSamError(
+      'bad-file',
+      `${name}: there is no '${field}'`,
+      'Give results that eval wrote (--run or -o).',
+    );
+  if (!isJsonObject(json) || !Array.isArray(json.cases)) throw fail('cases');
+  for (const [n, one] of json.cases.entries()) {
+    if (!isJsonObject(one) || !Array.isArray(one.lesions)) throw fail(`cases[${n}].lesions`);
+    for (const [m, lesion] of one.lesions.entries())
+      if (!isJsonObject(lesion) || !isJsonObject(lesion.last)) throw fail(`cases[${n}].lesions[${m}].last`);
+  }
+  const { cases, ...settings } = json;
+  return { name, settings: settings as unknown as Settings, cases: cases as unknown as CaseResult[] };
+}
+
+/** Settings in which two evaluations that are compared may not differ: else lesions or clicks are others. */
+const SHARED = ['dataset', 'label', 'target', 'clicks', 'first', 'correction', 'tolerance'] as const;
+
+function requireComparable(a: Compared, b: Compared): void {
+  const shared = ({ settings }: Compared) =>
+    plainJson(Object.fromEntries(SHARED.map((f) => [f, settings[f]])));
+  const difference = differenceOf(shared(a), shared(b));
+  const fail = (what: string, mend: string) =>
+    new SgpSamError('bad-argument', `${a.name} and ${b.name} cannot be compared: ${what}`, mend);
+  if (difference)
+    throw fail(`'${difference.path}' is ${difference.a} and ${difference.b}`, 'Evaluate both alike.');
+  const keys = ({ cases }: Compared) =>
+    cases.flatMap(({ id, lesions }) =>
+      lesions.map(({ lesion, millilitres }) => `${id}, lesion ${lesion} of ${millilitres} mL`),
+    );
+  const [own, other] = [new Set(keys(a)), new Set(keys(b))];
+  const lone = [...own].find((key) => !other.has(key)) ?? [...other].find((key) => !own.has(key));
+  if (lone) throw fail(`${lone} is in one of them alone`, 'Evaluate the same cases with both.');
+  if (own.size === 0) throw fail('they have no lesion', 'Evaluate some.');
+}
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/**
+ * Compares measure by measure, b against a.
+ * @throws SgpSamError `bad-argument` for evaluations of other lesions or settings
+ */
+export function compareResults(a: Compared, b: Compared, options: CompareOptions): ComparisonRow[] {
+  requireComparable(a, b);
+  const others = new Map(b.cases.map((one) => [one.id, one]));
+  return MEASURES.map(({ name, of }) => {
+    // Pairs of values, by case.
+    const groups = a.cases.map(({ id, lesions }) => {
+      const theirs = new Map(others.get(id)!.lesions.map((lesion) => [lesion.lesion, lesion]));
+      const pairs = lesions.flatMap((lesion): [number, number][] => {
+        const [x, y] = [of(lesion), of(theirs.get(lesion.lesion)!)];
+        return x === null || y === null ? [] : [[x, y]];
+      });
+      if (options.unit === 'lesion' || pairs.length === 0) return pairs;
+      return [[mean(pairs.map(([x]) => x)), mean(pairs.map(([, y]) => y))] as [number, number]];
+    });
+    const kept = groups.filter((pairs) => pairs.length > 0);
+    const pairs = kept.flat();
+    const differences = kept.map((own) => own.map(([x, y]) => y - x));
+    const defined = pairs.length > 0;
+    return {
+      name,
+      pairs: pairs.length,
+      a: defined ? mean(pairs.map(([x]) => x)) : null,
+      b: defined ? mean(pairs.map(([, y]) => y)) : null,
+      difference: defined ? bootstrapMean(differences, options) : null,
+      test: signedRank(differences.flat(), options.zeros),
+    };
+  });
+}
+
+/** A table for a terminal. */
+export function comparisonTable(rows: readonly ComparisonRow[], a: string, b: string, unit: Unit): string {
+  const number = (v: number | null) => (v === null ? '–' : v.toFixed(4)).padStart(9);
+  const lines = rows.map(({ name, pairs, a: x, b: y, difference, test }) => {
+    const interval = difference ? `[${difference.low.toFixed(4)}, ${difference.high.toFixed(4)}]` : '–';
+    const p = test.p === undefined ? '–' : test.p < 1e-4 ? test.p.toExponential(1) : test.p.toFixed(4);
+    return `${name.padEnd(22)}${number(x)}${number(y)}${number(difference?.mean ?? null)}  ${interval.padEnd(20)}  ${p.padStart(8)}  ${test.method.padEnd(6)}  ${pairs}`;
+  });
+  return [
+    `a: ${a}\nb: ${b}`,
+    `${'mean'.padEnd(22)}${'a'.padStart(9)}${'b'.padStart(9)}${'b − a'.padStart(9)}  ${'95 % interval'.padEnd(20)}  ${'p'.padStart(8)}  ${'test'.padEnd(6)}  ${unit}s`,
+    ...lines,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,152 @@
+/** An evaluation as one HTML document: summary, distributions, every case, and the worst ones pictured. */
+import {
+  chartHtml,
+  escapeHtml,
+  factList,
+  numeral,
+  type Point,
+  plural,
+  rowsOf,
+  section,
+  table,
+} from '../html/chart.js';
+import { htmlDocument } from '../html/document.js';
+import type { JsonObject } from '../json.js';
+import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
+import type { CaseResult, LesionResult } from './case.js';
+import { type CaseOutcome, failuresOf, resultsOf, type Settings, shownClicks, summaryOf } from './results.js';
+
+/** Worst cases that are pictured. */
+export const PICTURED = 6;
+
+/** The cases that a report pictures: by the Dice of their worst lesion after the last click, the worst first. */
+export function worstCases(cases: readonly CaseResult[]): CaseResult[] {
+  const least = ({ lesions }: CaseResult) => Math.min(...lesions.map(({ last }) => last.dice));
+  return cases
+    .map((one, n) => ({ one, n, dice: least(one) }))
+    .sort((a, b) => a.dice - b.dice || a.n - b.n)
+    .slice(0, PICTURED)
+    .map(({ one }) => one);
+}
+
+const shown = (value: number | null, digits = 3): string => (value === null ? '–' : value.toFixed(digits));
+
+/** The share of lesions up to each score: the whole distribution, without a bin's width to choose. */
+function cumulative(values: readonly number[]): Point[] {
+  const sorted = [...values].sort((a, b) => a - b);
+  const steps = sorted.flatMap((v, n): Point[] => [
+    [v, n / sorted.length],
+    [v, (n + 1) / sorted.length],
+  ]);
+  return [[0, 0], ...steps, [1, 1]];
+}
+
+function distributions(lesions: readonly LesionResult[], clicks: number): string {
+  const chart = (title: string, series: { name: string; values: number[] }[]) =>
+    chartHtml({
+      title,
+      x: 'Dice',
+      y: 'share of lesions up to it',
+      until: 1,
+      scale: 'linear',
+      range: [0, 1],
+      percent: true,
+      series: series
+        .filter(({ values }) => values.length > 0)
+        .map(({ name, values }, colour) => ({
+          name: `${name} (${values.length})`,
+          points: cumulative(values),
+          colour,
+          style: 'line' as const,
+        })),
+    });
+  const bySize = SIZE_CLASSES.map(({ name }) => ({
+    name,
+    values: lesions.filter((lesion) => sizeOf(lesion) === name).map(({ dice }) => dice[dice.length - 1]),
+  }));
+  const byClick = shownClicks(clicks).map((n) => ({
+    name: `${n} click${n > 1 ? 's' : ''}`,
+    values: lesions.map(({ dice }) => dice[n - 1]),
+  }));
+  return `<div class="charts">\n${chart('Dice by clicks', byClick)}\n${chart(`Dice after ${plural(clicks, 'click')} by lesion size`, bySize)}\n</div>`;
+}
+
+function sizeTable(cases: readonly CaseResult[], clicks: number): string {
+  const at = shownClicks(clicks);
+  const rows = summaryOf(cases).sizes.map((row) => [
+    row.name,
+    String(row.lesions),
+    ...at.map((n) => shown(row.dice[n - 1])),
+    shown(row.diceAuc),
+    shown(row.nsd),
+    shown(row.hd95, 2),
+    shown(row.assd, 2),
+    `${numeral(Math.round(row.found * 1000) / 10)} %`,
+  ]);
+  const head = ['Lesion size', 'Lesions', ...at.map((n) => `Dice, ${plural(n, 'click')}`)];
+  return table([[...head, 'Dice AUC', 'NSD', 'HD95, mm', 'ASSD, mm', 'Found'], ...rows], 'all');
+}
+
+function caseRows(cases: readonly CaseResult[]): string {
+  return table([
+    ['Case', 'Lesions', 'Mean Dice', 'Dice of all', 'NSD', 'HD95, mm', 'Volume error, mL', 'BraTS F1', 'PQ'],
+    ...cases.map(({ id, lesions, meanDice, last }) => [
+      id,
+      String(lesions.length),
+      shown(meanDice[meanDice.length - 1]),
+      shown(last.dice),
+      shown(last.surfel.nsd),
+      shown(last.surfel.hd95, 2),
+      shown(last.volumeError, 2),
+      shown(last.detection.brats.f1),
+      shown(last.detection.panoptica.pq),
+    ]),
+  ]);
+}
+
+function pictures(cases: readonly CaseResult[], pictureOf: (id: string) => string | undefined): string {
+  const figures = worstCases(cases).flatMap((one) => {
+    const url = pictureOf(one.id);
+    if (url === undefined) return [];
+    const worst = one.lesions.reduce((a, b) => (b.last.dice < a.last.dice ? b : a));
+    const caption = `${one.id}, lesion ${worst.lesion}: Dice ${shown(worst.last.dice)}, ${numeral(worst.millilitres)} mL`;
+    return `<figure><figcaption>${escapeHtml(caption)}</figcaption><img src="${url}" alt="${escapeHtml(caption)}"></figure>`;
+  });
+  return figures.length === 0 ? '' : `<div class="charts">\n${figures.join('\n')}\n</div>`;
+}
+
+/**
+ * The report. Nothing in it depends on when or how fast it was made.
+ * @param pictureOf a case's picture as a data URL; undefined if there is none
+ */
+export function evaluationReport(
+  settings: Settings,
+  outcomes: readonly CaseOutcome[],
+  pictureOf: (id: string) => string | undefined,
+): string {
+  const cases = resultsOf(outcomes);
+  const failures = failuresOf(outcomes);
+  const { lesions } = summaryOf(cases);
+  const drawn = pictures(cases, pictureOf);
+  const { config: _, ...facts } = settings;
+  const state = `${plural(cases.length, 'case')}, ${plural(lesions, 'lesion')}${failures.length > 0 ? `; ${plural(failures.length, 'case')} failed` : ''}`;
+  return htmlDocument(`Evaluation of ${settings.weights}`, [
+    `<h1>${escapeHtml(settings.weights)} on ${escapeHtml(settings.dataset || 'a data set')}</h1>`,
+    `<p class="state">${escapeHtml(state)}</p>`,
+    cases.length > 0 ? section('By lesion size', sizeTable(cases, settings.clicks)) : '',
+    cases.length > 0
+      ? section(
+          'Distributions',
+          distributions(
+            cases.flatMap((one) => one.lesions),
+            settings.clicks,
+          ),
+        )
+      : '',
+    drawn &&
+      section('The worst', '<p>Truth outlined green, the mask orange, around the first click.</p>', drawn),
+    cases.length > 0 ? section('Cases', '<p>After the last click.</p>', caseRows(cases)) : '',
+    failures.length > 0 ? section('Failed', factList(failures.map(({ id, message }) => [id, message]))) : '',
+    section('Settings', factList(rowsOf('', facts as JsonObject))),
+  ]);
+}

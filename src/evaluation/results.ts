@@ -1,0 +1,235 @@
+/** What an evaluation came to: the results file, its summary by lesion size, tables as text and CSV. */
+import type { Json, JsonObject } from '../json.js';
+import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
+import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';
+import type { DetectionScores, MaskScores, SurfaceScores } from './scores.js';
+
+/** A case that could not be evaluated, and why. */
+export interface FailedCase {
+  readonly id: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What decides the results besides the cases: what two results must share to be one evaluation. */
+export interface Settings extends JsonObject {
+  readonly version: string;
+  readonly dataset: string;
+  readonly label: readonly number[];
+  readonly channel: number | null;
+  readonly task: string | null;
+  readonly target: Target;
+  readonly clicks: number;
+  readonly first: string;
+  readonly correction: string;
+  readonly seed: number;
+  readonly tolerance: number;
+  readonly preset: JsonObject;
+  /** Name and content (SHA-256, of adapters over weights too). */
+  readonly weights: string;
+  readonly weightsSha256: string;
+  readonly config: Json;
+  readonly adapter: string;
+  /** Kernel variants that were forced. */
+  readonly variants: readonly string[];
+}
+
+/** One case's outcome: its result, or that it has no lesion, or its error. */
+export type CaseOutcome =
+  | { readonly id: string; readonly result: CaseResult }
+  | { readonly id: string; readonly withoutLesion: true }
+  | { readonly id: string; readonly failed: FailedCase };
+
+/** Means over lesions of one size. */
+export interface SizeRow {
+  readonly name: string;
+  readonly lesions: number;
+  /** Mean Dice after each click. */
+  readonly dice: readonly number[];
+  readonly diceAuc: number;
+  /** After the last click; lesions for which a value is not defined are left out of its mean. */
+  readonly nsd: number | null;
+  readonly hd95: number | null;
+  readonly assd: number | null;
+  /** Share of lesions with any voxel found. */
+  readonly found: number;
+}
+
+export interface Summary {
+  readonly cases: number;
+  readonly lesions: number;
+  /** Over cases: means over their lesions, and of all together. */
+  readonly meanDice: readonly number[];
+  readonly unionDice: readonly number[];
+  readonly sizes: readonly SizeRow[];
+}
+
+export interface Results extends Settings {
+  readonly summary: Json;
+  readonly cases: readonly Json[];
+  readonly withoutLesion: readonly string[];
+  readonly failed: readonly Json[];
+}
+
+function defined(values: readonly (number | null)[]): number | null {
+  const kept = values.filter((value) => value !== null);
+  return kept.length === 0 ? null : mean(kept);
+}
+
+function sizeRow(name: string, lesions: readonly LesionResult[]): SizeRow {
+  const last = (of: (scores: MaskScores) => number | null) => defined(lesions.map((one) => of(one.last)));
+  return {
+    name,
+    lesions: lesions.length,
+    dice: means(lesions.map(({ dice }) => dice)),
+    diceAuc: mean(lesions.map(({ diceAuc }) => diceAuc)),
+    nsd: last(({ surfel }) => surfel.nsd),
+    hd95: last(({ surfel }) => surfel.hd95),
+    assd: last(({ surfel }) => surfel.assd),
+    found: mean(lesions.map(({ last: { dice } }) => (dice > 0 ? 1 : 0))),
+  };
+}
+
+/** Means over cases and, by size, over lesions; sizes without lesions are left out. */
+export function summaryOf(cases: readonly CaseResult[]): Summary {
+  const all = cases.flatMap(({ lesions }) => lesions);
+  const sizes = SIZE_CLASSES.flatMap(({ name }) => {
+    const own = all.filter((lesion) => sizeOf(lesion) === name);
+    return own.length === 0 ? [] : [sizeRow(name, own)];
+  });
+  return {
+    cases: cases.length,
+    lesions: all.length,
+    meanDice: means(cases.map(({ meanDice }) => meanDice)),
+    unionDice: means(cases.map(({ unionDice }) => unionDice)),
+    sizes: all.length === 0 ? [] : [...sizes, sizeRow('all', all)],
+  };
+}
+
+/** The cases that have results, in order. */
+export const resultsOf = (outcomes: readonly CaseOutcome[]): CaseResult[] =>
+  outcomes.flatMap((one) => ('result' in one ? [one.result] : []));
+export const failuresOf = (outcomes: readonly CaseOutcome[]): FailedCase[] =>
+  outcomes.flatMap((one) => ('failed' in one ? [one.failed] : []));
+
+/** The results file. */
+export function resultsJson(settings: Settings, outcomes: readonly CaseOutcome[]): Results {
+  const cases = resultsOf(outcomes);
+  return {
+    ...settings,
+    summary: summaryOf(cases) as unknown as Json,
+    cases: cases as unknown as Json[],
+    withoutLesion: outcomes.flatMap((one) => ('withoutLesion' in one ? [one.id] : [])),
+    failed: failuresOf(outcomes) as unknown as Json[],
+  };
+}
+
+/** Width of a column of scores. */
+const COLUMN = 11;
+
+const atClicks = (dice: readonly number[], clicks: readonly number[]): string =>
+  clicks.map((n) => dice[n - 1].toFixed(4).padStart(COLUMN)).join('');
+
+/** Clicks that tables show: 1, 3, 5 and the last. */
+export const shownClicks = (clicks: number): number[] =>
+  [...new Set([1, 3, 5, clicks])].filter((n) => n <= clicks).sort((a, b) => a - b);
+
+/** A line per case and their mean, for a terminal. */
+export function caseTable(results: readonly CaseResult[], clicks: readonly number[], target: Target): string {
+  const perLesion = target === 'component';
+  const width = Math.max(6, ...results.map(({ id }) => id.length));
+  const head = clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`.padStart(COLUMN)).join('');
+  const lines = [`${'case'.padEnd(width)}  lesions${head}${perLesion ? `   all together:${head}` : ''}`];
+  const line = (id: string, lesions: number, dice: readonly number[], union: readonly number[]) =>
+    `${id.padEnd(width)}  ${String(lesions).padStart(7)}${atClicks(dice, clicks)}` +
+    (perLesion ? `                ${atClicks(union, clicks)}` : '');
+  for (const { id, lesions, meanDice, unionDice } of results)
+    lines.push(line(id, lesions.length, meanDice, unionDice));
+  const { lesions, meanDice, unionDice } = summaryOf(results);
+  lines.push(line('mean', lesions, meanDice, unionDice));
+  return `${lines.join('\n')}\n`;
+}
+
+type Cells = readonly (readonly [name: string, value: string | number | null])[];
+
+const surfaceCells = (prefix: string, { nsd, hd95, hd, assd }: SurfaceScores): Cells => [
+  [`${prefix}_nsd`, nsd],
+  [`${prefix}_hd95_mm`, hd95],
+  [`${prefix}_hd_mm`, hd],
+  [`${prefix}_assd_mm`, assd],
+];
+
+const scoreCells = (prefix: string, scores: MaskScores): Cells => [
+  [`${prefix}_dice`, scores.dice],
+  [`${prefix}_iou`, scores.iou],
+  [`${prefix}_sensitivity`, scores.sensitivity],
+  [`${prefix}_precision`, scores.precision],
+  [`${prefix}_ml`, scores.millilitres],
+  [`${prefix}_ml_error`, scores.volumeError],
+  [`${prefix}_relative_volume_error`, scores.relativeVolumeError],
+  ...surfaceCells(`${prefix}_surfel`, scores.surfel),
+  ...surfaceCells(`${prefix}_voxel`, scores.voxel),
+];
+
+const detectionCells = (prefix: string, { brats, panoptica }: DetectionScores): Cells => [
+  [`${prefix}_brats_f1`, brats.f1],
+  [`${prefix}_brats_lesion_dice`, brats.lesionDice],
+  [`${prefix}_brats_tp`, brats.truePositives],
+  [`${prefix}_brats_fp`, brats.falsePositives],
+  [`${prefix}_brats_fn`, brats.falseNegatives],
+  [`${prefix}_panoptica_rq`, panoptica.f1],
+  [`${prefix}_panoptica_sq`, panoptica.sq],
+  [`${prefix}_panoptica_pq`, panoptica.pq],
+];
+
+/** RFC 4180, with line feeds; an empty cell is what is not defined. */
+function csv(rows: readonly Cells[]): string {
+  const quoted = (cell: string | number | null) => {
+    const text = cell === null ? '' : String(cell);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const [first] = rows;
+  if (!first) return '';
+  const lines = [first.map(([name]) => name), ...rows.map((row) => row.map(([, value]) => value))];
+  return `${lines.map((cells) => cells.map(quoted).join(',')).join('\n')}\n`;
+}
+
+/** A row per case. */
+export function casesCsv(cases: readonly CaseResult[]): string {
+  return csv(
+    cases.map((one) => [
+      ['case', one.id],
+      ['lesions', one.lesions.length],
+      ...one.meanDice.map((dice, n): Cells[number] => [`mean_dice_click${n + 1}`, dice]),
+      ...one.unionDice.map((dice, n): Cells[number] => [`union_dice_click${n + 1}`, dice]),
+      ...scoreCells('first', one.first),
+      ...detectionCells('first', one.first.detection),
+      ...scoreCells('last', one.last),
+      ...detectionCells('last', one.last.detection),
+    ]),
+  );
+}
+
+/** A row per lesion. */
+export function lesionsCsv(cases: readonly CaseResult[]): string {
+  return csv(
+    cases.flatMap(({ id, lesions }) =>
+      lesions.map(
+        (one): Cells => [
+          ['case', id],
+          ['lesion', one.lesion],
+          ['truth_ml', one.millilitres],
+          ['covered', one.covered],
+          ...one.open.map((share, n): Cells[number] => [`open_sgpm${n}`, share]),
+          ...one.dice.map((dice, n): Cells[number] => [`dice_click${n + 1}`, dice]),
+          ['dice_auc', one.diceAuc],
+          ['noc80', one.noc80],
+          ['noc85', one.noc85],
+          ['noc90', one.noc90],
+          ...scoreCells('first', one.first),
+          ...scoreCells('last', one.last),
+        ],
+      ),
+    ),
+  );
+}
