@@ -140,6 +140,8 @@ describe('dataset.json', () => {
     expect(labelValue({ ...set, labels }, '3')).toBe(3);
     expect(labelValue({ ...set, labels }, 1)).toBe(1);
     expect(labelValues({ ...set, labels }, 'whole')).toEqual([1, 3]);
+    expect(labelValues({ ...set, labels }, 'whole, 1')).toEqual([1, 3]);
+    expect(() => labelValues({ ...set, labels }, '1,9')).toThrow(/no label "9"/);
     await expectError(() => labelValue({ ...set, labels }, 'whole'), 'bad-argument', /1, 3/);
     await expectError(
       () => labelValue({ ...set, labels }, 'core'),

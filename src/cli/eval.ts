@@ -34,6 +34,7 @@ interface EvalOptions extends DeviceOptions {
   clicks: string;
   firstClick: string;
   correction: string;
+  grow: boolean;
   seed: string;
   tolerance: string;
   preset: string;
@@ -117,6 +118,7 @@ async function evaluationOf(
     correction: oneOf('--correction', options.correction, corrections),
     seed: numberOf('--seed', options.seed),
     tolerance,
+    grow: options.grow,
     preset: resolvePreset(options.preset),
   };
   const shard = options.shard === undefined ? null : parseShard(options.shard);
@@ -205,7 +207,11 @@ export function addEval(program: Command): void {
       'a folder (dataset.json, or images and labels paired by names), a list.csv, or an image',
     )
     .argument('[label-file]', 'the image’s label volume')
-    .option('--label <name>', 'the lesions’ label in dataset.json, or its value', '1')
+    .option(
+      '--label <name>',
+      'the lesions’ label in dataset.json, or its value; several separated by commas',
+      '1',
+    )
     .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
     .option(
       '--task <name>',
@@ -222,6 +228,7 @@ export function addEval(program: Command): void {
     )
     .option('--seed <n>', 'of random clicks', '1')
     .option('--tolerance <mm>', 'of the normalised surface distance', '2')
+    .option('--grow', 'follow a lesion beyond the cube around its first click', false)
     .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
     .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
     .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')

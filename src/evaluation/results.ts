@@ -24,6 +24,7 @@ export interface Settings extends JsonObject {
   readonly correction: string;
   readonly seed: number;
   readonly tolerance: number;
+  readonly grow: boolean;
   readonly preset: JsonObject;
   /** Name and content (SHA-256, of adapters over weights too). */
   readonly weights: string;

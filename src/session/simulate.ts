@@ -25,6 +25,8 @@ export interface SimulationOptions {
   /** Of the random ones. */
   readonly seed: number;
   readonly preset?: PresetName | Preset | (string & {}) | undefined;
+  /** Follow a lesion beyond the cube around its first click; default not. */
+  readonly grow?: boolean | undefined;
   /** Takes each mask instead of `masks`, which then stays empty: at 512×512×1000 voxels five of them take 1.3 GB. */
   readonly onMask?: ((mask: Uint8Array, click: number) => void) | undefined;
 }
@@ -66,7 +68,7 @@ export async function simulateClicks(
     random: () => any(truth),
   }[options.first]();
   if (!first) throw new SgpSamError('bad-argument', `${image.name}: there is no lesion to click on`);
-  const session = new LesionSession(model, image, { preset: options.preset });
+  const session = new LesionSession(model, image, { preset: options.preset, grow: options.grow });
   const clicks: Click[] = [{ at: first.voxel, label: 1 }];
   const dice: number[] = [];
   const masks: Uint8Array[] = [];

@@ -167,7 +167,7 @@ function distinct(cases: readonly DatasetCase[]): DatasetCase[] {
 }
 
 /**
- * The values that a label of this name or number has in the label volumes.
+ * The values that a label of this name or number has in the label volumes; several may be given, separated by commas.
  * @throws SgpSamError `bad-argument` for a name that is none of the data set's, listing these
  */
 export function labelValues(
@@ -185,6 +185,12 @@ export function labelValues(
   const known =
     value !== undefined && (labels.length === 0 || labels.some(({ values }) => values.includes(value)));
   if (known && value !== 0) return [value];
+  // Last: a name may have a comma of its own.
+  const parts = wanted.split(',').filter((part) => part.trim() !== '');
+  if (parts.length > 1) {
+    const values = parts.flatMap((part) => labelValues(dataset, part));
+    return [...new Set(values)].sort((a, b) => a - b);
+  }
   const list = labels.map(({ name, values }) => `${values.join('+')} (${name})`).join(', ');
   throw new SgpSamError(
     'bad-argument',
