@@ -160,8 +160,10 @@ describe('what a cube is told of a mask', () => {
         const cell = (SIZE * spacing) / LOW;
         const sizes = [0, 1, 2].map((a) => Math.hypot(...[0, 4, 8].map((r) => image.affine[r + a]!)));
         const volume = 3 * 2 * 1 * sizes[0]! * sizes[1]! * sizes[2]!;
-        const shares = [...prompt].map(share);
-        expect(shares.reduce((a, b) => a + b, 0) * cell ** 3).toBeCloseTo(volume, volume < 1 ? 3 : 2);
+        // What float32 leaves of cells that hold nothing would add up over all of them.
+        const shares = [...prompt].map(share).map((s) => (s > 1e-6 ? s : 0));
+        const found = shares.reduce((a, b) => a + b, 0) * cell ** 3;
+        expect(Math.abs(found / volume - 1)).toBeLessThan(1e-3);
         // Its centre of mass is the box's.
         const sum = [0, 0, 0];
         shares.forEach((s, n) => {
