@@ -6,9 +6,10 @@ import type { Action, LesionState, Segmentation } from '../session/lesion-state.
 import type { Lesion, SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Vec3 } from '../volumes/types.js';
+import { type Commands, listen } from './controls.js';
 import { GatePanel } from './gate-panel.js';
 import { type Entry, LesionList } from './lesion-list.js';
-import { button, download, element, make, onFile } from './page.js';
+import { button, download, element, make } from './page.js';
 import { readSession, type SavedSession, writeSession } from './session-file.js';
 import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
@@ -16,7 +17,7 @@ import { Tasks, type Work } from './tasks.js';
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
 
-class Viewer {
+class Viewer implements Commands {
   private readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
   /** For the comparison; made when it is first asked for. */
@@ -43,7 +44,7 @@ class Viewer {
   private lesions = 0;
 
   start(): void {
-    this.listen();
+    listen(this.stage, this);
     this.refresh();
     if (!('gpu' in navigator)) {
       const secure = isSecureContext;
@@ -62,96 +63,34 @@ class Viewer {
     this.loadWeights(new URL(SHIPPED, document.baseURI));
   }
 
-  private listen(): void {
-    const click = (id: string, act: () => void) => button(id).addEventListener('click', act);
-    onFile('file', 'open', (file) => this.openScan(file));
-    onFile('weights-file', 'open-weights', (file) => this.loadWeights(file));
-    onFile('session-file', 'open-session', (file) => this.openSession(file));
-    click('sample', () =>
-      this.tasks.run('Opening the sample', async (work) => {
-        const response = await fetch(SAMPLE);
-        if (!response.ok)
-          throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-        await this.show(new File([await response.blob()], SAMPLE), 0, work);
-      }),
-    );
-    click('new-lesion', () => {
-      this.selected = this.addEntry() ?? this.selected;
-      this.refresh();
-    });
-    click('undo', () => this.step('undo'));
-    click('redo', () => this.step('redo'));
-    click('reset', () => this.step('reset'));
-    click('save-mask', () => this.saveMask());
-    click('save-session', () => this.saveSession());
-    click('compare', () => this.toggleCompare());
-    click('profile', () => this.profile());
-    element<HTMLSelectElement>('channel').addEventListener('change', ({ target }) => {
-      const { file } = this;
-      const channel = Number((target as HTMLSelectElement).value);
-      if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work));
-    });
-    const voxel = (): Vec3 => {
-      const text = element<HTMLInputElement>('voxel').value;
-      const parts = text
-        .split(/[\s,;]+/)
-        .filter(Boolean)
-        .map(Number);
-      if (parts.length !== 3 || !parts.every(Number.isFinite))
-        throw new SgpSamError('bad-prompt', `'${text}' is not three numbers`, 'For instance: 112, 96, 71');
-      return [parts[0], parts[1], parts[2]];
-    };
-    const typed = (remove: boolean) => {
-      try {
-        const at = voxel();
-        if (this.volume) this.goTo(at);
-        this.click(at, remove);
-      } catch (error) {
-        this.tasks.fail(error);
-      }
-    };
-    element('point').addEventListener('submit', (event) => {
-      event.preventDefault();
-      typed(false);
-    });
-    click('subtract', () => typed(true));
-    this.stage.onClick((at, remove) => {
-      // A click means the voxel under it, which can also be typed.
-      this.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove);
-    });
-    document.addEventListener('keydown', (event) => {
-      const typing = event.target instanceof HTMLInputElement && event.target.type === 'text';
-      if (!(event.ctrlKey || event.metaKey) || typing) return;
-      const key = event.key.toLowerCase();
-      if (key !== 'z' && key !== 'y') return;
-      event.preventDefault();
-      this.step(key === 'y' || event.shiftKey ? 'redo' : 'undo');
-    });
-    const area = element('stage');
-    area.addEventListener('dragover', (event) => {
-      event.preventDefault();
-      area.classList.add('drop');
-    });
-    area.addEventListener('dragleave', () => area.classList.remove('drop'));
-    area.addEventListener('drop', (event) => {
-      event.preventDefault();
-      area.classList.remove('drop');
-      const file = event.dataTransfer?.files[0];
-      if (file) this.dropped(file);
+  openSample(): void {
+    this.tasks.run('Opening the sample', async (work) => {
+      const response = await fetch(SAMPLE);
+      if (!response.ok)
+        throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
+      await this.show(new File([await response.blob()], SAMPLE), 0, work);
     });
   }
 
-  private dropped(file: File): void {
-    if (/\.(safetensors|pth)$/i.test(file.name)) this.loadWeights(file);
-    else if (/\.json$/i.test(file.name)) this.openSession(file);
-    else this.openScan(file);
+  openChannel(channel: number): void {
+    const { file } = this;
+    if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work));
   }
 
-  private openScan(file: File): void {
+  newLesion(): void {
+    this.selected = this.addEntry() ?? this.selected;
+    this.refresh();
+  }
+
+  fail(error: unknown): void {
+    this.tasks.fail(error);
+  }
+
+  openScan(file: File): void {
     this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, 0, work));
   }
 
-  private loadWeights(weights: URL | File): void {
+  loadWeights(weights: URL | File): void {
     this.tasks.run('Loading weights', async (work) => {
       const fresh = await openWorkerSegmenter({
         weights,
@@ -182,7 +121,7 @@ class Viewer {
     if (file && volume) {
       opened = await fresh.openVolume(file, { channel: volume.info.channel, ...work });
       for (const entry of this.entries) {
-        const lesion = this.newLesion(opened);
+        const lesion = this.lesionOf(opened);
         moved.push({ entry, lesion, state: await this.redo(lesion, entry.actions, work, fresh) });
       }
     }
@@ -197,7 +136,7 @@ class Viewer {
     this.refresh();
   }
 
-  private newLesion(volume: SegmenterVolume): Lesion {
+  private lesionOf(volume: SegmenterVolume): Lesion {
     return volume.lesion(`#${++this.lesions}`);
   }
 
@@ -247,7 +186,7 @@ class Viewer {
     const taken = new Set(this.entries.map(({ name }) => name));
     let number = value;
     while (taken.has(`Lesion ${number}`)) number++;
-    const lesion = this.newLesion(this.volume);
+    const lesion = this.lesionOf(this.volume);
     const entry: Entry = {
       name: given ?? `Lesion ${number}`,
       value,
@@ -260,12 +199,13 @@ class Viewer {
     return entry;
   }
 
-  private goTo(voxel: Vec3): void {
+  goTo(voxel: Vec3): void {
+    if (!this.volume) return;
     this.stage.goTo(voxel);
     if (this.comparing) this.other?.lookAt(this.stage);
   }
 
-  private click(ijk: Vec3, remove: boolean): void {
+  click(ijk: Vec3, remove: boolean): void {
     const entry = this.selected;
     if (!entry) {
       this.tasks.fail(new SgpSamError('bad-argument', 'no scan is open', 'Open one first.'));
@@ -285,7 +225,7 @@ class Viewer {
     });
   }
 
-  private step(what: 'undo' | 'redo' | 'reset'): void {
+  step(what: 'undo' | 'redo' | 'reset'): void {
     const entry = this.selected;
     if (!entry) return;
     this.tasks.run(what, async (work) => {
@@ -351,7 +291,7 @@ class Viewer {
     await this.compareNow(work);
   }
 
-  private openSession(file: File): void {
+  openSession(file: File): void {
     this.tasks.run(`Opening ${file.name}`, async (work) => {
       const { volume, segmenter } = this;
       if (!volume || !segmenter)
@@ -367,7 +307,7 @@ class Viewer {
       await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
       try {
         for (const one of session.lesions) {
-          const lesion = this.newLesion(volume);
+          const lesion = this.lesionOf(volume);
           done.push({ ...one, lesion, state: undefined });
           done[done.length - 1].state = await this.redo(lesion, one.actions, work);
         }
@@ -403,7 +343,7 @@ class Viewer {
     return (this.volume?.info.name ?? '').replace(/\.nii(\.gz)?$/i, '');
   }
 
-  private saveMask(): void {
+  saveMask(): void {
     this.tasks.run('Saving', async () => {
       const { volume } = this;
       const full = this.entries.filter(({ state }) => state?.voxels);
@@ -419,7 +359,7 @@ class Viewer {
     });
   }
 
-  private saveSession(): void {
+  saveSession(): void {
     this.tasks.run('Saving', async () => {
       const { volume, segmenter } = this;
       if (!volume || !segmenter) return;
@@ -429,7 +369,7 @@ class Viewer {
     });
   }
 
-  private toggleCompare(): void {
+  toggleCompare(): void {
     this.tasks.run('Comparing', async (work) => {
       this.comparing = !this.comparing;
       element('other').hidden = !this.comparing;
@@ -457,7 +397,7 @@ class Viewer {
     this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
   }
 
-  private profile(): void {
+  profile(): void {
     this.tasks.run('Profiling', async (work) => {
       const html = await this.segmenter?.extra<string>('profile', [], work);
       element<HTMLIFrameElement>('profile-frame').srcdoc = html ?? '';
