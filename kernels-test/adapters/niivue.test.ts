@@ -10,16 +10,10 @@ import {
 import { cropMask } from '../../src/volumes/crop.js';
 import type { Vec3 } from '../../src/volumes/types.js';
 
+import { ORDERS } from '../metrics/support.js';
+
 const DIMS: Vec3 = [4, 5, 3];
-const permutations = [
-  [0, 1, 2],
-  [0, 2, 1],
-  [1, 0, 2],
-  [1, 2, 0],
-  [2, 0, 1],
-  [2, 1, 0],
-] as const;
-const orders = permutations.flatMap((source) =>
+const orders = ORDERS.flatMap((source) =>
   Array.from({ length: 8 }, (_, bits) => ({ source, flip: [bits & 1, bits & 2, bits & 4].map(Boolean) })),
 );
 

@@ -12,7 +12,7 @@ import {
 import { applyAffine } from '../../src/volumes/affine.js';
 import { boxSizes, cropMask, type VoxelBox } from '../../src/volumes/crop.js';
 import { presets } from '../../src/volumes/presets.js';
-import { clickInRoi, type RoiFrame, roiFrame } from '../../src/volumes/roi-frame.js';
+import { findInRoi, type RoiFrame, roiFrame } from '../../src/volumes/roi-frame.js';
 import type { Image, Vec3 } from '../../src/volumes/types.js';
 import { volumeOf } from '../cli/support.js';
 
@@ -65,14 +65,7 @@ const filled = (image: Image, { min, max }: VoxelBox) =>
     }),
     image.dims,
   );
-const inside = (frame: RoiFrame, at: Vec3): boolean => {
-  try {
-    clickInRoi(frame, at);
-    return true;
-  } catch {
-    return false;
-  }
-};
+const inside = (frame: RoiFrame, at: Vec3): boolean => findInRoi(frame, at) !== undefined;
 const corners = ({ min, max }: VoxelBox): Vec3[] =>
   Array.from(
     { length: 8 },

@@ -2,7 +2,7 @@
 import { bratsLesions, type Detection, panopticaLesions } from '../metrics/lesions.js';
 import { dice, iou, overlapOf, precision, sensitivity, volumeError } from '../metrics/overlap.js';
 import { assd, hausdorff, nsd, type SurfaceVariant, surfaceDistances } from '../metrics/surface.js';
-import { boxSizes, eachLine, type VoxelBox } from '../volumes/crop.js';
+import { boxSizes, eachLine, padBox, unionBox, type VoxelBox } from '../volumes/crop.js';
 import { boundsOf } from '../volumes/masks.js';
 import type { Vec3 } from '../volumes/types.js';
 
@@ -108,15 +108,11 @@ export function cropped(
   masks: readonly Uint8Array[],
   dims: Vec3,
 ): { readonly masks: readonly Uint8Array[]; readonly dims: Vec3; readonly box: VoxelBox } {
-  const boxes = masks.map((mask) => boundsOf(mask, dims)).filter((bounds) => bounds !== undefined);
-  const corner = (of: (axis: number) => number) => [of(0), of(1), of(2)] as const;
-  const box: VoxelBox =
-    boxes.length === 0
-      ? { min: [0, 0, 0], max: [0, 0, 0] }
-      : {
-          min: corner((a) => Math.max(0, Math.min(...boxes.map(([low]) => low[a])) - MARGIN)),
-          max: corner((a) => Math.min(dims[a] - 1, Math.max(...boxes.map(([, high]) => high[a])) + MARGIN)),
-        };
+  const all = masks.reduce<VoxelBox | undefined>(
+    (box, mask) => unionBox(box, boundsOf(mask, dims)),
+    undefined,
+  );
+  const box: VoxelBox = all ? padBox(all, MARGIN, dims) : { min: [0, 0, 0], max: [0, 0, 0] };
   const sizes = boxSizes(box);
   const crop = (mask: Uint8Array) => {
     const out = new Uint8Array(sizes[0] * sizes[1] * sizes[2]);

@@ -3,7 +3,7 @@
  * connected (26 neighbours). Two published rules for which predicted part belongs to which true one.
  */
 import { components } from '../volumes/components.js';
-import { boxSizes, eachLine, type VoxelBox } from '../volumes/crop.js';
+import { boxSizes, eachLine, padBox } from '../volumes/crop.js';
 import { boundsOf, type Mask, requireSize } from '../volumes/masks.js';
 import type { Vec3 } from '../volumes/types.js';
 
@@ -65,12 +65,7 @@ export function dilate(mask: Mask, dims: Vec3, steps: number): Uint8Array {
   const bounds = boundsOf(mask, dims);
   if (!bounds) return out;
   // Only the box that can change: lesions are small in their volumes.
-  const [low, high] = bounds;
-  const corner = (of: (axis: number) => number) => [of(0), of(1), of(2)] as const;
-  const box: VoxelBox = {
-    min: corner((a) => Math.max(0, low[a]! - steps)),
-    max: corner((a) => Math.min(dims[a]! - 1, high[a]! + steps)),
-  };
+  const box = padBox(bounds, steps, dims);
   const sizes = boxSizes(box);
   let part: Uint8Array = new Uint8Array(sizes[0] * sizes[1] * sizes[2]);
   eachLine(dims, box, (from, to) => part.set(out.subarray(from, from + sizes[0]), to));

@@ -9,6 +9,8 @@
  *
  * What lies beyond the volume is outside. All in float64, for voxels of any shape.
  */
+
+import { boxSizes, unionBox } from '../volumes/crop.js';
 import { squaredDistances } from '../volumes/distance.js';
 import { boundsOf, type Mask, requireSize } from '../volumes/masks.js';
 import type { Vec3 } from '../volumes/types.js';
@@ -114,12 +116,10 @@ export function surfaceDistances(
 ): SurfaceDistances {
   requireSize(prediction, dims);
   requireSize(truth, dims);
-  const boxes = [boundsOf(prediction, dims), boundsOf(truth, dims)].filter((box) => box !== undefined);
-  if (boxes.length === 0) return { variant, prediction: NONE, truth: NONE };
-  const low = [0, 1, 2].map((a) => Math.min(...boxes.map((box) => box[0][a]!))) as unknown as Vec3;
-  const sizes = [0, 1, 2].map(
-    (a) => Math.max(...boxes.map((box) => box[1][a]!)) - low[a]! + 3,
-  ) as unknown as Vec3;
+  const both = unionBox(boundsOf(prediction, dims), boundsOf(truth, dims));
+  if (!both) return { variant, prediction: NONE, truth: NONE };
+  const low = both.min;
+  const sizes = boxSizes(both).map((n) => n + 2) as unknown as Vec3;
   const areas = variant === 'surfel' ? surfelAreas(spacing) : undefined;
   const elements = (mask: Mask): Elements => {
     const box = padded(mask, dims, low, sizes);

@@ -5,6 +5,7 @@
  */
 import { voxelSizes } from '../volumes/affine.js';
 import { boxSizes, type CroppedMask, unionBox, type VoxelBox } from '../volumes/crop.js';
+import { voxelAt } from '../volumes/masks.js';
 import { type LogitField, sampleLogits } from '../volumes/paste-back.js';
 import type { Preset } from '../volumes/presets.js';
 import { farthestFromBorder } from '../volumes/prompts.js';
@@ -124,11 +125,7 @@ export function thickestWithin(mask: CroppedMask, within: VoxelBox, image: Image
   if (!box) return undefined;
   const sizes = boxSizes(box);
   const own = values.map((v, at) => {
-    const voxel = [
-      box.min[0] + (at % sizes[0]),
-      box.min[1] + (Math.floor(at / sizes[0]) % sizes[1]),
-      box.min[2] + Math.floor(at / (sizes[0] * sizes[1])),
-    ];
+    const voxel = voxelAt(at, sizes).map((c, a) => c + box.min[a]);
     return v === 1 && voxel.every((c, a) => c >= within.min[a] && c <= within.max[a]) ? 1 : 0;
   });
   const found = farthestFromBorder(own, sizes, voxelSizes(image.affine));

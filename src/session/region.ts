@@ -1,7 +1,6 @@
 /** A cube in the volume, and what the device still holds of it. */
-import { SgpSamError } from '../errors.js';
 import { preprocess, type Roi } from '../volumes/preprocess.js';
-import { clickInRoi } from '../volumes/roi-frame.js';
+import { clickInRoi, findInRoi } from '../volumes/roi-frame.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 import type { Placement } from './growth.js';
 import type { Click, RoiPlace, Timings } from './lesion-state.js';
@@ -37,13 +36,7 @@ export class Region {
 
   /** Whether a click (source voxels) falls into the cube. */
   holds(at: Vec3): boolean {
-    try {
-      clickInRoi(this.roi, at);
-      return true;
-    } catch (error) {
-      if (error instanceof SgpSamError && error.code === 'bad-prompt') return false;
-      throw error;
-    }
+    return findInRoi(this.roi, at) !== undefined;
   }
 
   /** @throws SgpSamError `bad-prompt` for a click outside the cube */

@@ -2,7 +2,7 @@
 import { SgpSamError } from '../errors.js';
 import { diceOf } from '../metrics/overlap.js';
 import { voxelSizes } from '../volumes/affine.js';
-import type { VoxelBox } from '../volumes/paste-back.js';
+import { boxSizes, eachLine, type VoxelBox } from '../volumes/crop.js';
 import type { Preset, PresetName } from '../volumes/presets.js';
 import { centerPoint, farthestFromBorder, randomErrorClick } from '../volumes/prompts.js';
 import { Draws } from '../volumes/synthetic/draws.js';
@@ -105,13 +105,12 @@ export async function simulateClicks(
 }
 
 /** Calls `visit` with the offset of every voxel in a box. */
-function inBox([ni, nj]: Vec3, box: VoxelBox | undefined, visit: (at: number) => void): void {
+function inBox(dims: Vec3, box: VoxelBox | undefined, visit: (at: number) => void): void {
   if (!box) return;
-  for (let k = box.min[2]; k <= box.max[2]; k++) {
-    for (let j = box.min[1]; j <= box.max[1]; j++) {
-      for (let i = box.min[0]; i <= box.max[0]; i++) visit(i + ni * (j + nj * k));
-    }
-  }
+  const [ni] = boxSizes(box);
+  eachLine(dims, box, (at) => {
+    for (let i = 0; i < ni; i++) visit(at + i);
+  });
 }
 
 function wrongInside(mask: Uint8Array, truth: Uint8Array, dims: Vec3, box: VoxelBox | undefined): Uint8Array {

@@ -1,5 +1,6 @@
 /** Masks as lesions have them: the voxels of a box, the rest of the grid 0. A lesion is small where its volume is not. */
 import { SgpSamError } from '../errors.js';
+import { boundsOf, requireSize, voxelAt } from './masks.js';
 import type { Vec3 } from './types.js';
 
 /** A box of voxels, both corners included. */
@@ -30,6 +31,15 @@ export function unionBox(a: VoxelBox | undefined, b: VoxelBox | undefined): Voxe
   const pick = (of: (x: number, y: number) => number, x: readonly number[], y: readonly number[]) =>
     [of(x[0], y[0]), of(x[1], y[1]), of(x[2], y[2])] as const;
   return { min: pick(Math.min, a.min, b.min), max: pick(Math.max, a.max, b.max) };
+}
+
+/** A box and a margin of voxels around it, as far as the grid reaches. */
+export function padBox({ min, max }: VoxelBox, margin: number, dims: Vec3): VoxelBox {
+  const corner = (of: (axis: number) => number) => [of(0), of(1), of(2)] as const;
+  return {
+    min: corner((a) => Math.max(0, min[a] - margin)),
+    max: corner((a) => Math.min(dims[a] - 1, max[a] + margin)),
+  };
 }
 
 /**
@@ -102,15 +112,15 @@ export function cropWhere(dims: Vec3, box: VoxelBox, inside: (inBox: number) => 
  * @throws SgpSamError `bad-argument` when its length is not the grid's
  */
 export function cropMask(mask: ArrayLike<number>, dims: Vec3): CroppedMask {
-  if (mask.length !== dims[0] * dims[1] * dims[2]) {
-    throw new SgpSamError(
-      'bad-argument',
-      `A mask of ${mask.length} voxels does not fit ${dims.join(' × ')}.`,
-      'Give a value for every voxel of the volume, i varying fastest.',
-    );
-  }
-  const whole: VoxelBox = { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
-  return cropWhere(dims, whole, (at) => mask[at] > 0);
+  requireSize(mask, dims);
+  const box = boundsOf(mask, dims);
+  if (!box) return emptyCrop(dims);
+  const [ni, nj, nk] = boxSizes(box);
+  const values = new Uint8Array(ni * nj * nk);
+  eachLine(dims, box, (from, to) => {
+    for (let i = 0; i < ni; i++) values[to + i] = mask[from + i] > 0 ? 1 : 0;
+  });
+  return { dims, box, values };
 }
 
 /**
@@ -168,11 +178,10 @@ export function gridOfCrop(crop: CroppedMask): Uint8Array<ArrayBuffer> {
 export function changedBox(a: CroppedMask, b: CroppedMask): VoxelBox | undefined {
   const box = unionBox(a.box, b.box);
   if (!box) return undefined;
-  const [ni, nj] = boxSizes(box);
+  const sizes = boxSizes(box);
+  const { min } = box;
   return tightBox(box, (at) => {
-    const i = box.min[0] + (at % ni);
-    const j = box.min[1] + (Math.floor(at / ni) % nj);
-    const k = box.min[2] + Math.floor(at / (ni * nj));
-    return inCrop(a, i, j, k) !== inCrop(b, i, j, k);
+    const [i, j, k] = voxelAt(at, sizes);
+    return inCrop(a, min[0] + i, min[1] + j, min[2] + k) !== inCrop(b, min[0] + i, min[1] + j, min[2] + k);
   });
 }

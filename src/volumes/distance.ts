@@ -44,8 +44,8 @@ export function squaredDistances(squared: Float64Array, sizes: Vec3, spacing: Ve
 export function distanceBox(mask: Mask, dims: Vec3, spacing: Vec3): DistanceBox | undefined {
   const bounds = boundsOf(mask, dims);
   if (!bounds) return undefined;
-  const low = bounds[0].map((c) => c - 1) as [number, number, number];
-  const sizes = bounds[1].map((c, a) => c + 2 - low[a]!) as [number, number, number];
+  const low = bounds.min.map((c) => c - 1) as [number, number, number];
+  const sizes = bounds.max.map((c, a) => c + 2 - low[a]!) as [number, number, number];
   const squared = new Float64Array(sizes[0] * sizes[1] * sizes[2]);
   for (let k = 1; k < sizes[2] - 1; k++) {
     for (let j = 1; j < sizes[1] - 1; j++) {

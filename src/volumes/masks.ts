@@ -1,5 +1,6 @@
 /** What code that works on masks shares. */
 import { SgpSamError } from '../errors.js';
+import type { VoxelBox } from './crop.js';
 import type { Vec3 } from './types.js';
 
 /** A mask: voxels above 0 belong to it. Logits are one too: above 0 is a probability above ½. */
@@ -20,8 +21,8 @@ export function requireSize(mask: ArrayLike<number>, dims: Vec3): void {
   );
 }
 
-/** The voxels from first to last, along each axis, that hold a mask; undefined for an empty one. */
-export function boundsOf(mask: Mask, [ni, nj, nk]: Vec3): [Vec3, Vec3] | undefined {
+/** The tight bounding box of a mask (voxels above 0); undefined for an empty one. */
+export function boundsOf(mask: ArrayLike<number>, [ni, nj, nk]: Vec3): VoxelBox | undefined {
   const low = [ni, nj, nk] as [number, number, number];
   const high: [number, number, number] = [-1, -1, -1];
   for (let k = 0, at = 0; k < nk; k++) {
@@ -37,5 +38,5 @@ export function boundsOf(mask: Mask, [ni, nj, nk]: Vec3): [Vec3, Vec3] | undefin
       }
     }
   }
-  return high[0] < 0 ? undefined : [low, high];
+  return high[0] < 0 ? undefined : { min: low, max: high };
 }

@@ -123,14 +123,20 @@ export interface RoiClick {
   readonly voxel: [number, number, number];
 }
 
+/** Where a click, in source voxels, falls in a region of interest; undefined outside of it. */
+export function findInRoi(frame: RoiFrame, click: Vec3): RoiClick | undefined {
+  const at = frame.axes.map((axis) => alongAxis(axis, click)) as [number, number, number];
+  const voxel = at.map((c) => Math.floor(c + 0.5)) as [number, number, number];
+  return voxel.every((c) => c >= 0 && c < frame.size) ? { at, voxel } : undefined;
+}
+
 /**
  * Where a click, in source voxels, falls in the region of interest that another click opened.
  * @throws SgpSamError `bad-prompt` when that is outside the region
  */
 export function clickInRoi(frame: RoiFrame, click: Vec3): RoiClick {
-  const at = frame.axes.map((axis) => alongAxis(axis, click)) as [number, number, number];
-  const voxel = at.map((c) => Math.floor(c + 0.5)) as [number, number, number];
-  if (voxel.every((c) => c >= 0 && c < frame.size)) return { at, voxel };
+  const found = findInRoi(frame, click);
+  if (found) return found;
   const half = (frame.size * frame.preset.spacing) / 2;
   throw new SgpSamError(
     'bad-prompt',
