@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { planResize } from '../../src/kernels/spatial.js';
 import {
   affineResample,
   denseEncoding,
@@ -12,7 +13,7 @@ import {
   toF32,
   trilinearResize,
 } from '../reference/index.js';
-import { runGraph } from '../support/run.js';
+import { runGraph, testCapabilities } from '../support/run.js';
 
 type Size3 = [number, number, number];
 
@@ -60,6 +61,12 @@ describe('trilinear resize', () => {
     { from: [1, 1, 1], to: [2, 3, 4], planes: 2 },
     { from: [2, 3, 31], to: [3, 2, 97] },
     { from: [3, 4, 5], to: [13, 4, 9], planes: 5, maxWorkgroups: 3 },
+    { from: [3, 5, 4], to: [5, 3, 12], planes: 2 },
+    { from: [2, 2, 1], to: [4, 4, 4] },
+    { from: [2, 3, 5], to: [3, 7, 16], planes: 2, maxWorkgroups: 3 },
+    { from: [3, 2, 7], to: [2, 2, 28] },
+    { from: [2, 2, 3], to: [3, 3, 100] },
+    { from: [2, 2, 2], to: [2, 2, 4] },
   ])('$from → $to', async ({ from, to, planes = 1, maxWorkgroups }) => {
     const x = randomTensor([planes, ...from], 1);
     const { outputs, program } = await runGraph(
@@ -70,6 +77,20 @@ describe('trilinear resize', () => {
     );
     expect(program.shape('y')).toEqual([planes, ...to]);
     expect(maxAbs(outputs.y, trilinearResize(x, to))).toBeLessThan(5e-7);
+    const { variant } = planResize(
+      await testCapabilities(),
+      { planes, input: from, output: to },
+      { x: 0, y: 0 },
+    );
+    expect(variant).toBe(to[2] % 4 === 0 && to[2] >= 3 * from[2] ? 'vec4' : 'scalar');
+    if (variant === 'scalar') return;
+    const { outputs: scalar } = await runGraph(
+      (b) => {
+        b.graph.output('y', b.graph.resize(b.input('x', x), to));
+      },
+      { capabilities: { force: { resize: 'scalar' } } },
+    );
+    expect(maxAbs(outputs.y, scalar.y)).toBeLessThan(1.2e-7);
   });
 
   it('to the same size is the identity', async () => {

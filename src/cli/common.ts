@@ -76,6 +76,7 @@ const VARIED = [
   'attention_backward',
   'transpose',
   'column_sum',
+  'resize',
 ];
 
 /** `kernel=variant` options as a record. */

@@ -1,11 +1,13 @@
 /** Planners of what works on coordinates: resizing, affine resampling, position encodings, the mask product. */
 import { SgpSamError } from '../errors.js';
-import { type Capabilities, ceilDiv, gridParams, type KernelCall, spread } from './call.js';
+import { type Capabilities, ceilDiv, chosenVariant, gridParams, type KernelCall, spread } from './call.js';
 import { shader } from './shaders.js';
 
 const THREADS = 64;
 type Size3 = readonly [number, number, number];
 const voxels = (size: Size3): number => size[0] * size[1] * size[2];
+
+export type ResizeVariant = 'vec4' | 'scalar';
 
 /** Trilinear resize of (P, d, h, w) planes, align_corners = false. */
 export function planResize<T>(
@@ -22,19 +24,25 @@ export function planResize<T>(
       `resize: ${input.join('×')} → ${output.join('×')} is beyond 32-bit coordinates`,
     );
   }
-  const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
+  const vec4 = output[2] % 4 === 0 && output[2] >= 3 * input[2];
+  const candidates: ResizeVariant[] = vec4 ? ['vec4', 'scalar'] : ['scalar'];
+  const tunable = { key: `resize ${planes}x${input.join('x')} ${output.join('x')}`, candidates };
+  const variant = chosenVariant(caps, 'resize', tunable, candidates[0] as ResizeVariant);
+  const items = variant === 'vec4' ? count / 4 : count;
+  const [x, y, z] = spread(ceilDiv(items, THREADS), caps);
   return {
     kernel: 'resize',
-    variant: 'scalar',
-    shader: shader('resize'),
+    variant,
+    shader: shader('resize', { VEC4: variant === 'vec4' }),
     buffers,
     params: {
-      count,
+      count: items,
       ...gridParams(input, output),
       grid_x: x,
     },
     workgroups: [x, y, z],
     cost: { flops: 14 * count, bytes: 4 * (count + planes * voxels(input)) },
+    tunable,
   };
 }
 
