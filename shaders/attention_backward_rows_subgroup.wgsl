@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   let head = group.y * HD4;
   let row = row_of(group.x, group.z);
   let base = record_at(group.x, group.y, group.z);
-  fill_tables(0u, row, row.token * 3u * c4 + head, 3u * c4, head, lane);
+  fill_tables(row, 1u, row.token * 3u * c4 + head, 3u * c4, head, lane);
   for (var e = lane; e < L * L; e += $SGu) {
     record[base + AT_TABLES + e] = rel_d[e];
     record[base + AT_TABLES + L * L + e] = rel_h[e];

@@ -21,24 +21,23 @@ var<workgroup> pad_top: array<f32, $ROWS_L>; // pad_mass by row and query
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let c4 = p.heads * HD4;
   let head = group.y * HD4;
-  // Groups of rows lie within windows: the last of a window can reach past it, and then repeats the window's last row.
+  // Groups of rows lie within windows: the last of a window can reach past it.
   let w_window = group.x % p.windows_w;
   let h_group = (group.x / p.windows_w) % $H_GROUPSu;
   let d_abs = group.x / (p.windows_w * $H_GROUPSu);
   let h_window = (h_group / $GROUPS_IN_WINDOWu) * L;
   let h_first = h_window + (h_group % $GROUPS_IN_WINDOWu) * $ROWSu;
   let h_end = min(h_window + L, p.grid_h);
-  // Not unrolled: the code for the tables is long, and drivers take seconds for it.
+  let row = row_at(w_window, min(h_first, h_end - 1u), d_abs, group.z);
+  let rows = min($ROWSu, max(h_end, h_first) - h_first); // none in the groups that a cut-off window has too many
+  fill_tables(row, max(rows, 1u), row.token * 3u * c4 + head, 3u * c4, head, lane);
+  //#if PADDED
   for (var r = 0u; r < $ROWSu; r++) {
-    let one = row_at(w_window, min(h_first + r, h_end - 1u), d_abs, group.z);
-    fill_tables(r, one, one.token * 3u * c4 + head, 3u * c4, head, lane);
-    //#if PADDED
-    fill_mass(r, one, lane);
-    for (var i = lane; i < one.r2; i += $SGu) { pad_top[r * L + i] = pad_mass(r, i); }
-    //#end
+    fill_mass(r, row, lane);
+    for (var i = lane; i < row.r2; i += $SGu) { pad_top[r * L + i] = pad_mass(r, i); }
   }
   workgroupBarrier();
-  let row = row_at(w_window, h_first, d_abs, group.z); // for what all of them share: the window
+  //#end
 
   //#unroll u PARTS
   let query_${u} = min(${u}u * $SGu + lane, row.r2 - 1u);
@@ -156,7 +155,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
   //#unroll r ROWS
   //#unroll u PARTS
-  if (${u}u * $SGu + lane < row.r2 && h_first + ${r}u < h_end) {
+  if (${u}u * $SGu + lane < row.r2 && ${r}u < rows) {
     let at = (row.token + ${r}u * p.grid_w + ${u}u * $SGu + lane) * c4 + head;
     //#unroll x HD4
     out[at + ${x}u] = acc_${r}_${u}_${x} / sum_${r}_${u};

@@ -1,5 +1,9 @@
 // Where a row (d, h) of a window lies: for kernels whose workgroups take one row of one window and one head each.
-struct Params { heads: u32, scale: f32, grid_d: u32, grid_h: u32, grid_w: u32, windows_w: u32, batch: u32 }
+// `edge` and `head_vec4` are L and HD / 4 once more, for loops that are to stay loops: what they can count, drivers unroll, and
+// on CPU adapters every load in it is long code.
+struct Params {
+  heads: u32, scale: f32, grid_d: u32, grid_h: u32, grid_w: u32, windows_w: u32, batch: u32, edge: u32, head_vec4: u32,
+}
 @group(0) @binding(0) var<uniform> p: Params;
 
 const HD = $HDu;

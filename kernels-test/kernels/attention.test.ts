@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { windowAttentionCandidates } from '../../src/kernels/attention.js';
+import { windowAttentionCandidates } from '../../src/kernels/window-attention.js';
 import { linear, multiHeadAttention, randomTensor, relativeL2, windowAttention } from '../reference/index.js';
 import { runGraph, testCapabilities } from '../support/run.js';
 
@@ -17,6 +17,14 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
   }[] = [
     { name: 'global, one tile of keys', batch: 1, grid: [6, 6, 6], window: 0, heads: 3, headDim: 16 },
     { name: 'global, several tiles of keys', batch: 1, grid: [8, 8, 8], window: 0, heads: 1, headDim: 64 },
+    {
+      name: 'cut-off windows, a head in two parts',
+      batch: 1,
+      grid: [3, 7, 6],
+      window: 5,
+      heads: 1,
+      headDim: 80,
+    },
     { name: 'windows that divide the grid', batch: 1, grid: [8, 8, 8], window: 4, heads: 2, headDim: 8 },
     { name: 'ragged windows, batch 2', batch: 2, grid: [6, 6, 6], window: 4, heads: 3, headDim: 16 },
     { name: 'a window larger than the grid', batch: 1, grid: [8, 8, 8], window: 14, heads: 2, headDim: 16 },
@@ -27,11 +35,11 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
     { name: 'rows longer than a query tile', batch: 1, grid: [2, 2, 18], window: 18, heads: 1, headDim: 8 },
   ];
   // Every variant, with every number of rows a subgroup can take where head dims are small (lavapipe compiles the others for
-  // half a minute each; parity at full size runs those); where a device or a shape has none of them, the test says so.
+  // seconds each; parity at full size runs those); where a device or a shape has none of them, the test says so.
   const runs = cases.flatMap((one) =>
     (one.headDim > 16
-      ? (['shared', 'subgroup'] as const)
-      : (['shared', 'subgroup-1', 'subgroup-2', 'subgroup-4'] as const)
+      ? (['shared', 'subgroup', 'block'] as const)
+      : (['shared', 'subgroup-1', 'subgroup-2', 'subgroup-4', 'block'] as const)
     ).map((variant) => ({ ...one, variant })),
   );
   for (const { name, batch, grid, window, heads, headDim, variant } of runs) {

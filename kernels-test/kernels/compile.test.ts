@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../src/graph/plan.js';
-import { planAttention, planWindowAttention } from '../../src/kernels/attention.js';
+import { planAttention } from '../../src/kernels/attention.js';
 import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
 import { planFma } from '../../src/kernels/ceilings.js';
 import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
@@ -25,6 +25,7 @@ import {
   planResize,
 } from '../../src/kernels/spatial.js';
 import { packParams } from '../../src/kernels/wgsl.js';
+import { planWindowAttention } from '../../src/kernels/window-attention.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/models/config.js';
 import { decoderGraph, encoderGraph } from '../../src/models/sam-med3d.js';
 import { trainingGraph } from '../../src/training/graph.js';

@@ -1,5 +1,5 @@
 /** From operations to dispatches: which planner serves which op, with which buffers. */
-import { planAttention, planWindowAttention } from '../kernels/attention.js';
+import { planAttention } from '../kernels/attention.js';
 import type { Capabilities, KernelCall } from '../kernels/call.js';
 import { planMatmul } from '../kernels/matmul.js';
 import {
@@ -17,6 +17,7 @@ import {
   planPointEncoding,
   planResize,
 } from '../kernels/spatial.js';
+import { planWindowAttention } from '../kernels/window-attention.js';
 import { type Node, type NodeOf, type Region, sizeOf, type Tensor } from './ir.js';
 import { isHalf } from './layout.js';
 import { lowerBackward } from './lower-backward.js';

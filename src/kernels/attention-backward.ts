@@ -1,8 +1,8 @@
 /** Planners of the encoder attention's backward passes (attention_backward_*.wgsl). */
 import { SgpSamError } from '../errors.js';
-import { chooseBackward, edgeOf, rowKernel, type WindowAttentionSpec } from './attention.js';
 import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
 import { shader } from './shaders.js';
+import { chooseBackward, edgeOf, rowKernel, type WindowAttentionSpec } from './window-attention.js';
 
 const THREADS = 64;
 const KEY_TILE = 32;

@@ -1,13 +1,6 @@
-/** Planner of attention.wgsl: plain multi-head attention, and an encoder block's windowed or global one. */
+/** Planner of attention.wgsl for plain multi-head attention (the mask decoder's), and how that shader is tiled. */
 import { SgpSamError } from '../errors.js';
-import {
-  type Capabilities,
-  ceilDiv,
-  chosenVariant,
-  forcedVariant,
-  type KernelCall,
-  type Workgroups,
-} from './call.js';
+import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
 import { shader } from './shaders.js';
 
 export interface AttentionSpec {
@@ -18,18 +11,9 @@ export interface AttentionSpec {
   readonly keys: number;
 }
 
-export interface WindowAttentionSpec {
-  readonly batch: number;
-  readonly heads: number;
-  readonly headDim: number;
-  readonly grid: readonly [number, number, number];
-  /** Window edge; 0 in a global block, where the (cubic) grid is the window. */
-  readonly window: number;
-}
-
 const THREADS = 64;
 
-interface Tiling {
+export interface SharedTiling {
   readonly defines: Record<string, number | boolean>;
   readonly queryTile: number;
 }
@@ -38,7 +22,13 @@ interface Tiling {
  * Queries per workgroup and keys per tile: as many keys as shared memory holds (a tile costs four barriers).
  * @param window the window edge, 0 for plain attention
  */
-function tiling(caps: Capabilities, headDim: number, queries: number, keys: number, window: number): Tiling {
+export function sharedTiling(
+  caps: Capabilities,
+  headDim: number,
+  queries: number,
+  keys: number,
+  window: number,
+): SharedTiling {
   const queryTile = queries <= 4 ? 4 : queries <= 8 ? 8 : 16;
   const hd4 = ceilDiv(headDim, 4);
   if (hd4 > THREADS) {
@@ -82,7 +72,7 @@ export function planAttention<T>(
   buffers: { q: T; k: T; v: T; out: T },
 ): KernelCall<T> {
   const { batch, heads, headDim, queries, keys } = spec;
-  const { defines, queryTile } = tiling(caps, headDim, queries, keys, 0);
+  const { defines, queryTile } = sharedTiling(caps, headDim, queries, keys, 0);
   const width = heads * headDim;
   return {
     kernel: 'attention',
@@ -112,240 +102,5 @@ export function planAttention<T>(
       flops: 4 * batch * heads * queries * keys * headDim,
       bytes: 4 * batch * width * 2 * (queries + keys),
     },
-  };
-}
-
-/** Query × key pairs that are really computed, over all windows of one sample: real ones and a virtual key. */
-function pairs(grid: readonly [number, number, number], edge: number): { scores: number; rows: number } {
-  let scores = 0;
-  let rows = 0;
-  const extents = grid.map((n) =>
-    Array.from({ length: ceilDiv(n, edge) }, (_, i) => Math.min(edge, n - i * edge)),
-  );
-  for (const d of extents[0]) {
-    for (const h of extents[1]) {
-      for (const w of extents[2]) {
-        scores += (d * h * w) ** 2;
-        rows += d * h;
-      }
-    }
-  }
-  return { scores, rows };
-}
-
-export type AttentionKernel = 'attention' | 'attention_backward';
-export type WindowAttentionVariant = 'subgroup' | 'shared';
-
-/** Window edge, or the grid's in a global block. */
-export const edgeOf = (spec: WindowAttentionSpec): number =>
-  spec.window > 0 ? spec.window : Math.max(...spec.grid);
-
-/** Head dims beyond this need more registers than the subgroup variants' unrolled code should have. */
-const WIDEST_HEAD = 128;
-
-/** Subgroups that a row of the forward variant may be longer than one by: its code grows with the square. */
-const MOST_PARTS = 2;
-
-/** Positions of a row of keys that are real somewhere. */
-const rowLength = (spec: WindowAttentionSpec): number => Math.min(edgeOf(spec), spec.grid[2]);
-
-/**
- * What there is for an encoder block's attention, forward (`attention`) and backward (`attention_backward`). `subgroup` gives
- * a lane to each position of a row: backward a row must fit, forward it may take two subgroups' worth.
- */
-export function windowAttentionVariants(
-  caps: Capabilities,
-  spec: WindowAttentionSpec,
-  kernel: AttentionKernel = 'attention',
-): WindowAttentionVariant[] {
-  const { headDim } = spec;
-  const parts = kernel === 'attention' ? MOST_PARTS : 1;
-  const fits = caps.subgroupSize > 0 && rowLength(spec) <= parts * caps.subgroupSize;
-  return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
-}
-
-/** The backward passes' variant: for the same reasons as forward. */
-export function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): WindowAttentionVariant {
-  const available = windowAttentionVariants(caps, spec, 'attention_backward');
-  return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? available[0] : 'shared');
-}
-
-/** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
-const rowBytes = (edge: number, headDim: number): number =>
-  4 * (edge * headDim + 3 * edge * edge + 6 * edge) + 8 * 16;
-
-/** vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load. */
-const ROW_REGISTERS = 32;
-
-/** Rows that a subgroup of the forward variant can take: workgroup memory and the window allow them. */
-function rowChoices(caps: Capabilities, spec: WindowAttentionSpec): number[] {
-  const edge = edgeOf(spec);
-  const most = Math.min(edge, spec.grid[1]);
-  return [1, 2, 4].filter(
-    (rows) => rows === 1 || (rows <= most && rows * rowBytes(edge, spec.headDim) <= caps.maxWorkgroupStorage),
-  );
-}
-
-/** And how many it takes untuned: as many as registers allow. */
-function usualRows(caps: Capabilities, spec: WindowAttentionSpec): number {
-  const parts = ceilDiv(rowLength(spec), caps.subgroupSize);
-  const most = ROW_REGISTERS / (parts * (spec.headDim / 4));
-  return rowChoices(caps, spec)
-    .filter((rows) => rows === 1 || rows <= most)
-    .at(-1) as number;
-}
-
-/**
- * What kernels that take rows of a window per workgroup have in common (attention_window.wgsl).
- * @param rows how many rows (d, h), (d, h + 1), … of one window a workgroup takes
- */
-export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 1) {
-  const { batch, heads, headDim, grid } = spec;
-  const edge = edgeOf(spec);
-  const windows = ceilDiv(grid[2], edge);
-  const groupsInWindow = ceilDiv(Math.min(edge, grid[1]), rows);
-  // A last window that is cut off has as many groups as the others, some of them without rows.
-  const groups = rows === 1 ? grid[1] : ceilDiv(grid[1], edge) * groupsInWindow;
-  return {
-    edge,
-    defines: {
-      HD: headDim,
-      HD4: headDim / 4,
-      L: edge,
-      L_HD: edge * headDim,
-      L_HD4: (edge * headDim) / 4,
-      L_L: edge * edge,
-      PADDED: grid.some((n) => n % edge !== 0),
-      RAGGED: grid[2] > edge && grid[2] % edge !== 0,
-      KEYS: rowLength(spec),
-      SG: caps.subgroupSize,
-      PART: [4, 2, 1].find((part) => (headDim / 4) % part === 0) ?? 1,
-      ROWS: rows,
-      ROWS_L: rows * edge,
-      ROWS_L_L: rows * edge * edge,
-      ROWS_L_HD4: (rows * edge * headDim) / 4,
-      H_GROUPS: groups,
-      GROUPS_IN_WINDOW: groupsInWindow,
-    },
-    params: {
-      heads,
-      scale: headDim ** -0.5,
-      grid_d: grid[0],
-      grid_h: grid[1],
-      grid_w: grid[2],
-      windows_w: windows,
-      batch,
-    },
-    workgroups: [grid[0] * groups * windows, heads, batch] as Workgroups,
-  };
-}
-
-/** The forward variants for a shape by their full names: `subgroup-2` takes two rows. */
-export function windowAttentionCandidates(
-  caps: Capabilities,
-  spec: WindowAttentionSpec,
-): (`subgroup-${number}` | 'shared')[] {
-  if (!windowAttentionVariants(caps, spec).includes('subgroup')) return ['shared'];
-  return [...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), 'shared'];
-}
-
-/** An encoder block's attention on qkv (B, D, H, W, 3·C), relative position and padding included; out (B, D, H, W, C). */
-export function planWindowAttention<T>(
-  caps: Capabilities,
-  spec: WindowAttentionSpec,
-  buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; out: T },
-): KernelCall<T> {
-  const { batch, heads, headDim, grid } = spec;
-  const edge = edgeOf(spec);
-  const width = heads * headDim;
-  const work = pairs(grid, edge);
-  const cost = {
-    // scores and values, and the three tables of every (d, h) row
-    flops: batch * heads * headDim * (4 * work.scores + 6 * work.rows * edge * edge),
-    bytes: 4 * batch * width * 4 * grid[0] * grid[1] * grid[2],
-  };
-  const tunable = {
-    key: `attention ${batch}x${grid.join('x')} heads ${heads}x${headDim} window ${spec.window}`,
-    candidates: windowAttentionCandidates(caps, spec),
-  };
-  const forced = caps.force?.attention;
-  // CPU adapters have fast broadcasts and slow barriers; GPUs the opposite, and wider subgroups than rows.
-  const subgroups = tunable.candidates.length > 1;
-  const wanted = subgroups && (forced === 'subgroup' || caps.software);
-  const variant = chosenVariant(
-    caps,
-    'attention',
-    tunable,
-    wanted ? `subgroup-${usualRows(caps, spec)}` : 'shared',
-  );
-  if (variant !== 'shared') {
-    const rows = Number(variant.split('-')[1]);
-    const row = rowLength(spec);
-    const parts = ceilDiv(row, caps.subgroupSize);
-    const { defines, params, workgroups } = rowKernel(caps, spec, rows);
-    const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
-    return {
-      kernel: 'attention',
-      variant,
-      shader: shader('attention_subgroup', {
-        ...defines,
-        PARTS: parts,
-        LANES: Math.min(row, caps.subgroupSize),
-        RAGGED: defines.RAGGED || (parts > 1 && row % caps.subgroupSize !== 0),
-      }),
-      buffers: { qkv, qkv_bias: qkvBias, table_d: tableD, table_h: tableH, table_w: tableW, out },
-      params,
-      workgroups,
-      cost,
-      tunable,
-    };
-  }
-  const padded = grid.some((n) => n % edge !== 0);
-  const row = Math.min(edge, grid[2]);
-  const keys = Math.min(edge, grid[0]) * Math.min(edge, grid[1]) * row;
-  const { defines, queryTile } = tiling(caps, headDim, row, keys, edge);
-  const tiles = ceilDiv(row, queryTile);
-  const windowsW = ceilDiv(grid[2], edge);
-  return {
-    kernel: 'attention',
-    variant: 'shared',
-    shader: shader('attention', {
-      ...defines,
-      WINDOW: true,
-      PADDED: padded,
-      L: edge,
-      REL_D: queryTile * edge,
-      REL: edge * edge,
-    }),
-    buffers: {
-      q_in: buffers.qkv,
-      k_in: buffers.qkv,
-      v_in: buffers.qkv,
-      out: buffers.out,
-      qkv_bias: buffers.qkvBias,
-      table_d: buffers.tableD,
-      table_h: buffers.tableH,
-      table_w: buffers.tableW,
-    },
-    params: {
-      heads,
-      scale: headDim ** -0.5,
-      queries: grid[0] * grid[1] * grid[2],
-      keys: grid[0] * grid[1] * grid[2],
-      q_stride: 3 * width,
-      k_stride: 3 * width,
-      v_stride: 3 * width,
-      o_stride: width,
-      q_offset: 0,
-      k_offset: width,
-      v_offset: 2 * width,
-      grid_d: grid[0],
-      grid_h: grid[1],
-      grid_w: grid[2],
-      windows_w: windowsW,
-      tiles,
-    },
-    workgroups: [grid[0] * grid[1] * windowsW * tiles, heads, batch],
-    cost,
   };
 }

@@ -11,6 +11,7 @@ import attentionBackwardKeysSubgroup from '../../shaders/attention_backward_keys
 import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
 import attentionBackwardRowsSubgroup from '../../shaders/attention_backward_rows_subgroup.wgsl';
 import attentionBackwardTables from '../../shaders/attention_backward_tables.wgsl';
+import attentionBlock from '../../shaders/attention_block.wgsl';
 import attentionPadding from '../../shaders/attention_padding.wgsl';
 import attentionRow from '../../shaders/attention_row.wgsl';
 import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
@@ -78,6 +79,7 @@ const sources = {
   attention_backward_rows: attentionBackwardRows,
   attention_backward_rows_subgroup: attentionBackwardRowsSubgroup,
   attention_backward_tables: attentionBackwardTables,
+  attention_block: attentionBlock,
   attention_subgroup: attentionSubgroup,
   attention_weights: attentionWeights,
   attention_weights_row: attentionWeightsRow,
