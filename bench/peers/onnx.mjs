@@ -46,6 +46,7 @@ function model(nodes, inputs, outputs, constants) {
 
 /** The model of a case, with its input's name, shape and values as ONNX wants them (channels first), and the output's shape. */
 export function onnxModel(work, turn) {
+  if (work.kind === 'model') return { ...work, out: [work.outputs] };
   if (work.kind === 'matmul') {
     const { rows, k, n, x, w, bias } = work;
     const nodes = [

@@ -3,12 +3,14 @@
  * the environment that leads Dawn to the wanted adapter.
  *
  *   node run.mjs PEER SECONDS [case …]
+ *
+ * $PEERS_ENCODER is the encoder as ONNX, for the case of that name.
  */
 import os from 'node:os';
 import { Bench } from 'tinybench';
 import { create, globals } from 'webgpu';
 import { onnxModel } from './onnx.mjs';
-import { cases, errorOf, turn } from './work.mjs';
+import { cases, ENCODER, encoderWork, errorOf, turn } from './work.mjs';
 
 const [peer, seconds, ...names] = process.argv.slice(2);
 
@@ -293,15 +295,17 @@ try {
   process.exit(0);
 }
 for (const name of names.length > 0 ? names : Object.keys(cases)) {
-  const work = cases[name]();
+  const work = name === ENCODER ? encoderWork(process.env.PEERS_ENCODER) : cases[name]();
   try {
     const { run, read } = await prepare(work);
     const error = errorOf(work, await read());
     // Dawn polls on this thread while a promise is pending, which on a CPU adapter takes a core from the kernels.
     if (process.platform === 'linux' && peer !== 'onnxruntime-node (CPU)') os.setPriority(0, 15);
+    const whole = work.kind === 'model'; // it can take minutes: the run that was checked has warmed it up
     const bench = new Bench({
       time: 1000 * Number(seconds),
-      iterations: 3,
+      iterations: whole ? 1 : 3,
+      warmup: !whole,
       warmupIterations: 1,
       warmupTime: 0,
     });
@@ -314,7 +318,7 @@ for (const name of names.length > 0 ? names : Object.keys(cases)) {
       case: name,
       ms: result.latency.p50,
       runs: result.latency.samplesCount,
-      gflops: work.flops / 1e6 / result.latency.p50,
+      ...(work.flops ? { gflops: work.flops / 1e6 / result.latency.p50 } : {}),
       error,
     });
   } catch (error) {

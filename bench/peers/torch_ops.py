@@ -1,19 +1,23 @@
 """The same operations with PyTorch on the CPU, and the image encoder of SAM-Med3D ViT-B (SPEC A1) in plain PyTorch.
 
     python3 torch_ops.py SECONDS          prints a line of JSON for each
+    python3 torch_ops.py export FILE      writes the encoder as ONNX, and FILE.json with some values of its result
 """
 import json, math, os, sys, time
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-seconds = float(sys.argv[1])
+export = sys.argv[2] if sys.argv[1] == "export" else None
+seconds = 0 if export else float(sys.argv[1])
 torch.set_num_threads(os.cpu_count())
 torch.set_grad_enabled(False)
 waves = lambda count, step, scale: torch.from_numpy((np.sin(np.arange(count) * step) * scale).astype(np.float32))
 
 
 def measure(name, flops, f, least=3):
+    if export:
+        return
     f()
     times, begun = [], time.perf_counter()
     while len(times) < least or time.perf_counter() - begun < seconds:
@@ -96,7 +100,7 @@ image = waves(128**3, 0.37, 1).view(1, 1, 128, 128, 128)
 norm3d = lambda x, p: F.layer_norm(x.permute(0, 2, 3, 4, 1), (384,), *p, eps=1e-6).permute(0, 4, 1, 2, 3)
 
 
-def encoder():
+def encoder(image=image):
     x = F.conv3d(image, *patch, stride=16).permute(0, 2, 3, 4, 1) + position
     for p in blocks:
         x = block(x, p)
@@ -105,3 +109,14 @@ def encoder():
 
 
 measure("SAM-Med3D ViT-B image encoder, 128³", 0, encoder, least=2)
+
+if export:
+    class Encoder(torch.nn.Module):
+        def forward(self, x):
+            return encoder(x)
+
+    y = encoder().flatten()
+    torch.onnx.export(Encoder(), (image,), export, opset_version=17, input_names=["x"], output_names=["y"])
+    at = [int(n * 0.618034 % 1 * y.numel()) for n in range(64)]
+    with open(export + ".json", "w") as f:
+        json.dump({"outputs": y.numel(), "at": at, "values": [float(y[i]) for i in at]}, f)

@@ -3,6 +3,8 @@
  * channels-last (D, H, W, C) here; runners turn them as their library wants them.
  */
 
+import { readFileSync } from 'node:fs';
+
 const waves = (count, step, scale) =>
   Float32Array.from({ length: count }, (_, i) => Math.sin(i * step) * scale);
 
@@ -152,6 +154,22 @@ export const cases = {
   'attention 12×512×64': () => attention(12, 512, 64),
 };
 
+export const ENCODER = 'SAM-Med3D ViT-B image encoder, 128³';
+
+/** The whole encoder as torch_ops.py exported it; what is right is what PyTorch made of it. For ONNX Runtimes alone. */
+export function encoderWork(file) {
+  const { outputs, at, values } = JSON.parse(readFileSync(`${file}.json`, 'utf8'));
+  const right = new Map(at.map((place, i) => [place, values[i]]));
+  return {
+    kind: 'model',
+    model: readFileSync(file),
+    dims: [1, 1, 128, 128, 128],
+    x: waves(128 ** 3, 0.37, 1),
+    outputs,
+    want: (place) => right.get(place) ?? Number.NaN,
+  };
+}
+
 /** (D, H, W, C) → (C, D, H, W), or with `back` the other way. */
 export function turn(values, voxels, channels, back = false) {
   const out = new Float32Array(values.length);
@@ -172,10 +190,8 @@ export function errorOf(work, values) {
   for (let n = 0; n < 64; n++) {
     const at = Math.floor(((n * 0.618034) % 1) * work.outputs);
     const want = work.want(at);
-    worst = Math.max(
-      worst,
-      Number.isFinite(values[at]) ? Math.abs(values[at] - want) : Number.POSITIVE_INFINITY,
-    );
+    const off = Math.abs(values[at] - want);
+    worst = Math.max(worst, Number.isFinite(off) ? off : Number.POSITIVE_INFINITY);
     size = Math.max(size, Math.abs(want));
   }
   return worst / size;

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Tensor } from '../../src/graph/ir.js';
 import type { ParameterLayout } from '../../src/graph/layout.js';
-import type { Program, RunOptions } from '../../src/graph/program.js';
+import type { Program } from '../../src/graph/program.js';
 import { type GateSetting, type RegionReport, regionModes } from '../../src/graph/regions.js';
+import type { RunOptions } from '../../src/graph/run.js';
 import { type Capabilities, familyOf } from '../../src/kernels/call.js';
 import { matmulVariants } from '../../src/kernels/matmul.js';
 import { controlOffset, controlWords, planGate } from '../../src/kernels/sgpm.js';

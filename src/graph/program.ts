@@ -1,12 +1,11 @@
 /**
- * A compiled graph: buffers, bind groups and pipelines ready, so that a run only encodes dispatches. One pass and
- * one submit, unless a time budget or the readback mode asks for more.
+ * A compiled graph: buffers, bind groups and pipelines ready, so that a run only encodes dispatches (run.ts).
  */
 import { checkAborted, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { type PassTimeOptions, type PassTimes, timePasses } from '../gpu/pass-timer.js';
 import type { Pipeline } from '../gpu/pipelines.js';
-import { type Capabilities, capabilitiesOf, type KernelCall, type Workgroups } from '../kernels/call.js';
+import { type Capabilities, capabilitiesOf, type KernelCall } from '../kernels/call.js';
 import { controlOffset, controlWords } from '../kernels/sgpm.js';
 import { packParams } from '../kernels/wgsl.js';
 import type { Graph } from './graph.js';
@@ -21,8 +20,8 @@ import {
   type RegionReport,
   type RegionState,
   reportRegion,
-  workgroupCount,
 } from './regions.js';
+import { encodeOne, type Prepared, type RunOptions, type RunReport, submitRun } from './run.js';
 
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
 export type ParameterLookup = Pick<ParameterStore, 'slice'>;
@@ -39,46 +38,11 @@ export interface CompileOptions {
   readonly label?: string;
 }
 
-export interface RunOptions {
-  readonly mode?: RegionMode;
-  /** Splits the run into submits of about this many milliseconds each, waiting between them. */
-  readonly budgetMs?: number;
-  readonly signal?: AbortSignal | undefined;
-  readonly progress?: ((done: number, total: number) => void) | undefined;
-}
-
-export interface RunReport {
-  readonly submits: number;
-  /** Dispatches given to the device. */
-  readonly encoded: number;
-  /** What the host spent on encoding and submitting them, without any waiting, ms. */
-  readonly hostMs: number;
-}
-
 /** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
 export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
 
-interface Prepared {
-  readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
-  readonly workgroups: Workgroups;
-  readonly flops: number;
-  readonly region: RegionState | undefined;
-  /** Place among the region's dispatches. */
-  readonly index: number;
-}
-
 export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
   readonly mode?: RegionMode;
-}
-
-/** Encodes one dispatch, of `size` workgroups unless the gate's own count decides. */
-function encodeOne(pass: GPUComputePassEncoder, one: Prepared, mode: RegionMode, size: Workgroups): void {
-  pass.setPipeline(one.pipeline);
-  pass.setBindGroup(0, one.bindGroup);
-  if (one.region && mode === 'indirect') {
-    pass.dispatchWorkgroupsIndirect(one.region.decision.buffer, 16 * one.index);
-  } else pass.dispatchWorkgroups(size[0], size[1], size[2]);
 }
 
 const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
@@ -95,8 +59,7 @@ export class Program {
   private readonly calls: readonly AnyCall[];
   private counters: BufferSlice | undefined;
   private arena: GPUBuffer | undefined;
-  /** GFLOP/s that earlier submits reached: how a time budget becomes a number of dispatches. */
-  private rate: number;
+  private readonly rate: { gflops: number };
 
   private constructor(
     private readonly engine: Engine,
@@ -104,7 +67,7 @@ export class Program {
     readonly plan: Plan,
     private readonly options: CompileOptions,
   ) {
-    this.rate = engine.gpu.adapter.kind === 'software' ? 4 : 200;
+    this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200 };
     this.calls = [...plan.calls, ...(options.epilogue ?? [])];
     this.place();
   }
@@ -347,76 +310,11 @@ export class Program {
   async run(options: RunOptions = {}): Promise<RunReport> {
     if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
     checkAborted(options.signal);
-    return this.engine.guarded(this.options.label ?? 'running a program', () => this.encodeAll(options));
-  }
-
-  private async encodeAll({
-    mode = 'predicated',
-    budgetMs,
-    signal,
-    progress,
-  }: RunOptions): Promise<RunReport> {
-    const { device } = this.engine;
-    let encoder: GPUCommandEncoder | undefined;
-    let pass: GPUComputePassEncoder | undefined;
-    let submits = 0;
-    let encoded = 0;
-    let flops = 0;
-    const start = () => {
-      encoder ??= device.createCommandEncoder({ label: this.options.label ?? 'program' });
-      if (this.counters && submits === 0 && !pass) encoder.clearBuffer(this.counters.buffer);
-      pass ??= encoder.beginComputePass();
-      return pass;
-    };
-    let waited = 0;
-    const submit = () => {
-      if (!encoder) return;
-      pass?.end();
-      device.queue.submit([encoder.finish()]);
-      encoder = pass = undefined;
-      submits++;
-    };
-    const entered = performance.now();
-    const waiting = async <R>(work: Promise<R>): Promise<R> => {
-      const begun = performance.now();
-      const result = await work;
-      waited += performance.now() - begun;
-      return result;
-    };
-    /** In readback mode, the dispatch counts that the host read for a region. */
-    const counts = new Map<RegionState, Uint32Array>();
-    for (let i = 0; i < this.prepared.length; i++) {
-      const one = this.prepared[i];
-      const { region, index, flops: cost } = one;
-      let size = one.workgroups;
-      if (region && mode === 'readback') {
-        let read = counts.get(region);
-        if (!read) {
-          submit();
-          const { buffer } = region.decision;
-          read = new Uint32Array(
-            await waiting(this.engine.read({ buffer, offset: 0, size: 16 * region.calls.length })),
-          );
-          counts.set(region, read);
-        }
-        size = [read[4 * index], read[4 * index + 1], read[4 * index + 2]];
-        if (workgroupCount(size) === 0) continue;
-      }
-      encodeOne(start(), one, mode, size);
-      encoded++;
-      flops += cost;
-      if (budgetMs !== undefined && flops >= this.rate * 1e6 * budgetMs) {
-        const begun = performance.now();
-        submit();
-        await waiting(this.engine.idle());
-        this.rate = Math.max(0.05, flops / 1e6 / Math.max(0.1, performance.now() - begun));
-        flops = 0;
-        checkAborted(signal);
-        progress?.(i + 1, this.prepared.length);
-      }
-    }
-    submit();
-    return { submits, encoded, hostMs: performance.now() - entered - waited };
+    const { engine, prepared, counters, rate } = this;
+    const { label } = this.options;
+    return engine.guarded(label ?? 'running a program', () =>
+      submitRun({ engine, label: label ?? 'program', prepared, counters, rate }, options),
+    );
   }
 
   /**

@@ -3,35 +3,21 @@ import { checkAborted, SgpSamError } from '../errors.js';
 import type { Gpu, OpenDeviceOptions } from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import type { GateSetting } from '../graph/regions.js';
-import { affineFromRows, voxelSizes } from '../volumes/affine.js';
-import { worldToVoxel } from '../volumes/clicks.js';
-import { type CroppedMask, paintCrop, type VoxelBox } from '../volumes/crop.js';
-import { readNifti } from '../volumes/nifti.js';
-import { newHeader, writeMask, writeVolume } from '../volumes/nifti-write.js';
-import type { Vec3, Volume } from '../volumes/types.js';
-import { type ByteSource, blobSource, memorySource } from '../weights/byte-source.js';
-import { collectWeights, fetchWeights } from '../weights/fetch.js';
-import { overlayWeights } from '../weights/overlay.js';
+import { voxelSizes } from '../volumes/affine.js';
+import type { Volume } from '../volumes/types.js';
 import { estimatesIou } from '../weights/untrained.js';
-import { openWeights, type WeightSource } from '../weights/weight-source.js';
-import { boxOfPoints } from './growth.js';
-import { type CallOptions, LesionSession } from './lesion-session.js';
-import type { Action } from './lesion-state.js';
-import { formulaWeights, Model } from './model.js';
-import {
-  type BoxPrompt,
-  checkKnown,
-  type Lesion,
-  type OpenVolumeOptions,
-  type Place,
-  type PointPrompt,
-  type Segmenter,
-  type SegmenterInfo,
-  type SegmenterOptions,
-  type SegmenterVolume,
-  type VolumeInfo,
-  type VolumeInput,
-  type WeightsInput,
+import { checkGates, type OpenedWeights, openChosen, openVolumeInput } from './inputs.js';
+import { LesionSession } from './lesion-session.js';
+import { LocalVolume, type Owner } from './local-volume.js';
+import { Model } from './model.js';
+import type {
+  OpenVolumeOptions,
+  Segmenter,
+  SegmenterInfo,
+  SegmenterOptions,
+  SegmenterVolume,
+  VolumeInfo,
+  VolumeInput,
 } from './segmenter.js';
 
 /** GPU work between two chances for the page to draw, ms: most of a frame. */
@@ -52,243 +38,6 @@ export const segmenterOpener =
   (options: LocalSegmenterOptions): Promise<LocalSegmenter> =>
     LocalSegmenter.open(openDevice, options);
 
-interface Opened {
-  readonly source: WeightSource;
-  readonly config?: ReturnType<typeof formulaWeights>['config'];
-  readonly trained: boolean;
-}
-
-async function openInput(input: WeightsInput, options: SegmenterOptions): Promise<Opened> {
-  if (typeof input === 'string' && input.startsWith('formula:'))
-    return { ...formulaWeights(input), trained: false };
-  return { source: await openWeights(await bytesOf(input, options)), trained: true };
-}
-
-async function bytesOf(input: WeightsInput, options: SegmenterOptions): Promise<ByteSource> {
-  if (typeof input === 'string' || input instanceof URL) return fetchWeights(input, options);
-  if (input instanceof ReadableStream)
-    return blobSource((await collectWeights(input, 'weights', 0, options)).blob);
-  const source = input instanceof Blob ? blobSource(input) : memorySource(input);
-  if (options.sha256 !== undefined) {
-    const blob = input instanceof Blob ? input : new Blob([input as BlobPart]);
-    await collectWeights(blob.stream(), source.name, blob.size, options);
-  }
-  return source;
-}
-
-async function openChosen(options: SegmenterOptions): Promise<Opened> {
-  const base = await openInput(options.weights, options);
-  if (options.adapterWeights === undefined) return base;
-  const over = await openInput(options.adapterWeights, { ...options, sha256: undefined });
-  return { ...base, source: overlayWeights(base.source, over.source) };
-}
-
-const isVec3 = (v: unknown): v is Vec3 =>
-  (Array.isArray(v) || ArrayBuffer.isView(v)) &&
-  (v as unknown as ArrayLike<unknown>).length === 3 &&
-  [0, 1, 2].every((a) => Number.isFinite((v as unknown as ArrayLike<unknown>)[a]));
-
-/** @throws SgpSamError `bad-argument` for anything but one known setting per module at most */
-function checkGates(gates: readonly GateSetting[], modules: number): void {
-  const known: readonly string[] = ['auto', 'open', 'closed'];
-  const wrong = gates.find((gate) => !known.includes(gate));
-  if (wrong === undefined && gates.length <= modules) return;
-  throw new SgpSamError(
-    'bad-argument',
-    wrong === undefined
-      ? `${gates.length} gates for a model that has ${modules} modules`
-      : `'${wrong}' is no gate setting`,
-    'Give one of auto, open, closed per module.',
-  );
-}
-
-/** Numbers and where they lie, as a volume. */
-function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string): Volume {
-  const { data, dims, spacing = [1, 1, 1] } = input;
-  if (!data || !isVec3(dims) || !isVec3(spacing)) {
-    throw new SgpSamError(
-      'bad-argument',
-      `${name}: this is neither a NIfTI file nor { data, dims, spacing or affine }`,
-      'Give a File, Blob, ArrayBuffer or Uint8Array of a file, or voxels with their sizes.',
-    );
-  }
-  if (data.length !== dims[0] * dims[1] * dims[2]) {
-    throw new SgpSamError(
-      'bad-argument',
-      `${name}: ${data.length} values do not fill ${dims.join(' × ')} voxels`,
-      'Give one 3-D image, i varying fastest.',
-    );
-  }
-  const affine = input.affine
-    ? affineFromRows(input.affine)
-    : affineFromRows([spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0]);
-  const values = data instanceof Float32Array ? data : Float32Array.from(data, Number);
-  const bad = values.findIndex((v) => !Number.isFinite(v));
-  if (bad >= 0) {
-    throw new SgpSamError(
-      'non-finite',
-      `${name}: value ${bad} is ${values[bad]}`,
-      'Replace it, by 0 for air.',
-    );
-  }
-  return { name, dims, affine, data: values, header: newHeader({ dims, affine, datatype: 'float32' }) };
-}
-
-/** What lesions need of their segmenter. */
-interface Owner {
-  readonly modules: number;
-  session(volume: Volume): LesionSession;
-  /** One call after the other, stopped when the segmenter is disposed of. */
-  inTurn<R>(work: (signal: AbortSignal) => Promise<R>, signal?: AbortSignal | undefined): Promise<R>;
-  forget(volume: LocalVolume): void;
-}
-
-class LocalLesion implements Lesion {
-  /** Why calls are errors: it was removed, or its volume disposed of. */
-  gone: string | undefined;
-
-  constructor(
-    readonly name: string,
-    readonly session: LesionSession,
-    private readonly owner: Owner,
-  ) {}
-
-  private voxel(place: Place): Vec3 {
-    const own = 'ijk' in place ? place.ijk : place.mm;
-    if (!isVec3(own))
-      throw new SgpSamError('bad-prompt', `'${own}' is no place`, 'Give { ijk } or { mm }: three numbers.');
-    return 'ijk' in place ? [own[0], own[1], own[2]] : worldToVoxel(this.session.volume, own);
-  }
-
-  private run<R>(
-    work: (session: LesionSession, options: CallOptions) => Promise<R>,
-    options: CallOptions = {},
-  ): Promise<R> {
-    return this.owner.inTurn(async (signal) => {
-      if (this.gone) throw new SgpSamError('bad-argument', `lesion '${this.name}': ${this.gone}`);
-      return work(this.session, { ...options, signal });
-    }, options.signal);
-  }
-
-  addPoint(point: PointPrompt, options?: CallOptions) {
-    return this.run(
-      (session, own) => session.addClick({ at: this.voxel(point), label: point.label ?? 1 }, own),
-      options,
-    );
-  }
-
-  addBox(box: BoxPrompt, options?: CallOptions) {
-    return this.run((session, own) => session.addBox(this.boxOf(box), own), options);
-  }
-
-  /** The box of voxels that holds a box; one in the world has corners that may lie anywhere on an oblique grid. */
-  private boxOf(box: BoxPrompt): VoxelBox {
-    const world = 'mm' in box;
-    const [a, b] = world ? box.mm : box.ijk;
-    const corners = Array.from({ length: 8 }, (_, n): Vec3 => {
-      const pick = (axis: 0 | 1 | 2) => (n & (1 << axis) ? b : a)[axis];
-      return [pick(0), pick(1), pick(2)];
-    }).map((corner) => this.voxel(world ? { mm: corner } : { ijk: corner }));
-    return boxOfPoints(corners) as VoxelBox;
-  }
-
-  setMask(mask: Uint8Array | CroppedMask) {
-    return this.run((session) => session.setMask(mask));
-  }
-
-  undo() {
-    return this.run((session) => session.undo());
-  }
-
-  redo() {
-    return this.run((session) => session.redo());
-  }
-
-  reset() {
-    return this.run((session) => session.reset());
-  }
-
-  state() {
-    return this.run((session) => session.state());
-  }
-
-  preview(gates: readonly GateSetting[], options?: CallOptions) {
-    return this.run((session, own) => {
-      checkGates(gates, this.owner.modules);
-      return session.preview(gates, own);
-    }, options);
-  }
-
-  recompute(options?: CallOptions) {
-    return this.run((session, own) => session.recompute(own), options);
-  }
-
-  actions(): Promise<readonly Action[]> {
-    return this.run(async (session) => session.actions);
-  }
-
-  apply(action: Action, options?: CallOptions) {
-    return this.run((session, own) => session.apply(action, own), options);
-  }
-}
-
-class LocalVolume implements SegmenterVolume {
-  readonly lesions = new Map<string, LocalLesion>();
-  private disposed = false;
-
-  constructor(
-    readonly info: VolumeInfo,
-    private readonly volume: Volume,
-    private readonly owner: Owner,
-  ) {}
-
-  private checkOpen(): void {
-    if (this.disposed) throw new SgpSamError('bad-argument', 'this volume was disposed of');
-  }
-
-  lesion(name: string): Lesion {
-    this.checkOpen();
-    let lesion = this.lesions.get(name);
-    if (!lesion) {
-      lesion = new LocalLesion(name, this.owner.session(this.volume), this.owner);
-      this.lesions.set(name, lesion);
-    }
-    return lesion;
-  }
-
-  async remove(name: string): Promise<void> {
-    const lesion = this.lesions.get(name);
-    if (lesion) lesion.gone = 'it was removed';
-    this.lesions.delete(name);
-  }
-
-  async image(): Promise<Uint8Array<ArrayBuffer>> {
-    this.checkOpen();
-    return writeVolume(this.volume, 'image.nii') as Uint8Array<ArrayBuffer>;
-  }
-
-  save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>> {
-    return this.owner.inTurn(async () => {
-      this.checkOpen();
-      if (names.length > 255) throw new SgpSamError('bad-argument', 'a file holds 255 lesions at most');
-      checkKnown(names, this.lesions);
-      const grid = new Uint8Array(this.volume.data.length);
-      for (const [n, name] of names.entries()) {
-        const state = await this.lesions.get(name)?.session.state();
-        if (state) paintCrop(state.crop, grid, n + 1);
-      }
-      return writeMask(this.volume, grid, fileName) as Uint8Array<ArrayBuffer>;
-    });
-  }
-
-  async dispose(): Promise<void> {
-    this.disposed = true;
-    for (const lesion of this.lesions.values()) lesion.gone = 'its volume was disposed of';
-    this.lesions.clear();
-    this.owner.forget(this);
-  }
-}
-
 export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
   private working: Promise<unknown> = Promise.resolve();
@@ -300,7 +49,7 @@ export class LocalSegmenter implements Segmenter, Owner {
   private constructor(
     private readonly openDevice: OpenDevice,
     private readonly options: LocalSegmenterOptions,
-    private readonly opened: Opened,
+    private readonly opened: OpenedWeights,
     private engine: Engine,
     private model: Model,
   ) {
@@ -387,25 +136,11 @@ export class LocalSegmenter implements Segmenter, Owner {
 
   async openVolume(input: VolumeInput, options: OpenVolumeOptions = {}): Promise<SegmenterVolume> {
     this.checkOpen();
-    const own = input instanceof Blob && 'name' in input ? String(input.name) : undefined;
-    const name = options.name ?? own ?? 'volume';
-    const file =
-      input instanceof Blob
-        ? new Uint8Array(await input.arrayBuffer())
-        : input instanceof ArrayBuffer
-          ? new Uint8Array(input)
-          : ArrayBuffer.isView(input)
-            ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
-            : input;
-    const { channel, progress, signal } = options;
-    const volume =
-      file instanceof Uint8Array
-        ? await readNifti(file, { name, channel, progress, signal })
-        : volumeOf(file, name);
+    const volume = await openVolumeInput(input, options);
     this.checkOpen();
     const { dims, affine, header } = volume;
     const info: VolumeInfo = {
-      name,
+      name: volume.name,
       dims,
       spacing: voxelSizes(affine),
       affine: [...affine],
@@ -484,7 +219,7 @@ export class LocalSegmenter implements Segmenter, Owner {
 async function load(
   openDevice: OpenDevice,
   options: LocalSegmenterOptions,
-  { source, config }: Opened,
+  { source, config }: OpenedWeights,
 ): Promise<{ engine: Engine; model: Model }> {
   const {
     device,
