@@ -14,6 +14,7 @@ import {
   openDevice,
   ParameterStore,
   Program,
+  usualWeights,
 } from '../dist/node.js';
 import { cases } from './cases.mjs';
 
@@ -40,10 +41,11 @@ for (const { name, kernel, build, choices } of cases) {
       const count = shape.reduce((a, b) => a * b, 1);
       return Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.37) / 16);
     };
-    const parameters = await ParameterStore.load(engine, specs, read);
+    const weights = usualWeights(capabilitiesOf(engine));
+    const parameters = await ParameterStore.load(engine, specs, read, { storage: weights });
     try {
       const force = choice === 'default' ? {} : { [kernel]: choice };
-      const capabilities = capabilitiesOf(engine, force);
+      const capabilities = { ...capabilitiesOf(engine, force), weights };
       const program = await Program.compile(engine, graph, { parameters, capabilities, label: name });
       for (const [input, { shape }] of graph.inputs) {
         const count = shape.reduce((a, b) => a * b, 1);

@@ -22,20 +22,27 @@ struct Params {
 //#else
 @group(0) @binding(1) var<storage, read> a: array<vec4f>;
 //#end
-// B_HALF: f16, two to a word; unpacking them needs no feature of the device.
+// B_HALF: f16, two to a word; unpacking them needs no feature of the device. B_TEXTURE: a run of texels, $B_WIDTH to a row.
+//#if B_TEXTURE
+@group(0) @binding(2) var b: texture_2d<f32>;
+//#else
 //#if N_SCALAR
 //#if B_HALF
 @group(0) @binding(2) var<storage, read> b: array<u32>;
 //#else
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 //#end
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
 //#else
 //#if B_HALF
 @group(0) @binding(2) var<storage, read> b: array<vec2u>;
 //#else
 @group(0) @binding(2) var<storage, read> b: array<vec4f>;
 //#end
+//#end
+//#end
+//#if N_SCALAR
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+//#else
 @group(0) @binding(3) var<storage, read_write> c: array<vec4f>;
 //#end
 //#if BIAS
@@ -108,6 +115,16 @@ fn a_load(base: i32, i: u32) -> vec4f {
   //#end
 }
 
+// B[k, col … col+3]; `i` is k's place within `inner`. Columns past N repeat the last ones and are never stored.
+//#if B_TEXTURE
+fn b_load(k: u32, i: u32, col: u32) -> vec4f {
+  //#if A_SCALAR
+  if (i >= p.inner) { return vec4f(0.0); }
+  //#end
+  let four = (k * p.n + min(col, p.n - 4u)) / 4u;
+  return textureLoad(b, vec2u(four % $B_WIDTHu, four / $B_WIDTHu), 0);
+}
+//#else
 //#if N_SCALAR
 fn b_at(at: u32) -> f32 {
   //#if B_HALF
@@ -116,16 +133,14 @@ fn b_at(at: u32) -> f32 {
   return b[at];
   //#end
 }
-//#end
-
-// B[k, col … col+3]; `i` is k's place within `inner`. Columns past N repeat the last ones and are never stored.
 fn b_load(k: u32, i: u32, col: u32) -> vec4f {
-  //#if N_SCALAR
   if (i >= p.inner) { return vec4f(0.0); }
   let at = k * p.n;
   let last = p.n - 1u;
   return vec4f(b_at(at + min(col, last)), b_at(at + min(col + 1u, last)), b_at(at + min(col + 2u, last)), b_at(at + min(col + 3u, last)));
-  //#else
+}
+//#else
+fn b_load(k: u32, i: u32, col: u32) -> vec4f {
   //#if A_SCALAR
   if (i >= p.inner) { return vec4f(0.0); }
   //#end
@@ -135,8 +150,9 @@ fn b_load(k: u32, i: u32, col: u32) -> vec4f {
   //#else
   return b[four];
   //#end
-  //#end
 }
+//#end
+//#end
 
 // Where C[row, col] lives, in elements.
 fn c_index(row: u32, col: u32) -> u32 {

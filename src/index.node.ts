@@ -7,7 +7,7 @@ export { openDevice } from './gpu/node/open.js';
 export { Graph } from './graph/graph.js';
 export { ParameterStore } from './graph/parameters.js';
 export { Program } from './graph/program.js';
-export { capabilitiesOf } from './kernels/call.js';
+export { capabilitiesOf, usualWeights } from './kernels/call.js';
 export * from './metrics/index.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';

@@ -32,7 +32,7 @@ function webgpuInPlace() {
 /** Each: (work) → { run, read }, where `run` resolves when the device is done, and `read` gives values channels-last. */
 const peers = {
   async 'sgp-sam'() {
-    const { capabilitiesOf, Engine, Graph, openDevice, ParameterStore, Program } = await import(
+    const { capabilitiesOf, Engine, Graph, openDevice, ParameterStore, Program, usualWeights } = await import(
       '../../dist/node.js'
     );
     const engine = new Engine(
@@ -98,11 +98,11 @@ const peers = {
         }
       }
       graph.output('y', y);
-      const parameters = await ParameterStore.load(engine, specs, async (name) => values.get(name));
-      const program = await Program.compile(engine, graph, {
-        parameters,
-        capabilities: capabilitiesOf(engine),
-      });
+      const weights = usualWeights(capabilitiesOf(engine));
+      const read = async (name) => values.get(name);
+      const parameters = await ParameterStore.load(engine, specs, read, { storage: weights });
+      const capabilities = { ...capabilitiesOf(engine), weights };
+      const program = await Program.compile(engine, graph, { parameters, capabilities });
       program.write('x', input);
       return {
         async run() {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { f16ToF32, f32ToF16 } from '../../src/half.js';
+import type { WeightStorage } from '../../src/kernels/call.js';
 import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
 import {
   add,
@@ -15,7 +16,7 @@ import {
   type Tensor64,
   tensor64,
 } from '../reference/index.js';
-import { runGraph, testCapabilities } from '../support/run.js';
+import { type Bench, runGraph, testCapabilities } from '../support/run.js';
 
 /** Float32 sums against float64. */
 const TOLERANCE = 2e-6;
@@ -60,12 +61,46 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const w = randomTensor([n, k], 2);
     const { outputs, program } = await runGraph(
       (b) => b.graph.output('y', b.graph.linear(b.input('x', x), b.param('w', w, 'linear'))),
-      { capabilities: { ...force(variant), halfWeights: true } },
+      { capabilities: { ...force(variant), weights: 'f16' } },
     );
     expect(program.plan.calls[0]!.cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
     expect(relativeL2(outputs.y!, linear(x, rounded(w)).data)).toBeLessThan(TOLERANCE);
     // And the rounding is there: this is not the f32 store under another name.
     expect(relativeL2(outputs.y!, linear(x, w).data)).toBeGreaterThan(5e-5);
+  });
+
+  /** The same graph with its weights in buffers and in textures. */
+  async function both(build: (b: Bench) => void) {
+    const run = async (weights: WeightStorage) =>
+      (await runGraph(build, { capabilities: { ...force(variant), weights } })).outputs;
+    return [await run('f32'), await run('texture')] as const;
+  }
+
+  it.each(shapes)('weights in a texture: linear %i × %i → %i has the same bits', async (rows, k, n) => {
+    const [x, w, bias] = [randomTensor([rows, k], 1), randomTensor([n, k], 2), randomTensor([n], 3)];
+    const [buffer, texture] = await both((b) => {
+      const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+      b.graph.output('y', y);
+    });
+    expect(texture).toEqual(buffer);
+  });
+
+  // 27 · 40 · 12 / 4 texels are rows and a part of one; 5 channels make the epilogue scalar, 1 channel the gathering.
+  it.each([
+    [12, 40, 5],
+    [1, 8, 4],
+    [6, 4, 3],
+  ])('weights in textures: convolutions %i → %i and a transposed one to %i', async (from, to, up) => {
+    const x = randomTensor([1, 4, 5, 6, from], 1);
+    const w = randomTensor([to, from, 3, 3, 3], 2);
+    const turned = randomTensor([to, up, 2, 2, 2], 3);
+    const [buffer, texture] = await both((b) => {
+      const attrs = { kernel: 3, padding: 2, dilation: 2 };
+      const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, attrs);
+      b.graph.output('y', y);
+      b.graph.output('z', b.graph.convTranspose(y, b.param('up', turned, 'conv_transpose')));
+    });
+    expect(texture).toEqual(buffer);
   });
 
   it('f16 weights: convolutions and transposed ones', async () => {
@@ -82,7 +117,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
         b.graph.output('y', y);
         b.graph.output('z', b.graph.convTranspose(y, b.param('up', up, 'conv_transpose')));
       },
-      { capabilities: { ...force(variant), halfWeights: true } },
+      { capabilities: { ...force(variant), weights: 'f16' } },
     );
     const y = conv3d(x, rounded(w), { padding: 2, dilation: 2 });
     expect(relativeL2(outputs.y!, y.data)).toBeLessThan(TOLERANCE);

@@ -58,9 +58,10 @@ export async function runGraph(
   const on = await testEngine();
   const bench = new Bench();
   build(bench);
-  const storage = options.capabilities?.halfWeights ? 'f16' : 'f32';
   const read = async (name: string) => bench.values.get(name) as Float32Array;
-  const parameters = await ParameterStore.load(on, [...bench.specs.values()], read, { storage });
+  const parameters = await ParameterStore.load(on, [...bench.specs.values()], read, {
+    storage: options.capabilities?.weights,
+  });
   const capabilities = await testCapabilities(options.capabilities);
   const program = await Program.compile(on, bench.graph, { parameters, capabilities, label: 'test' });
   try {

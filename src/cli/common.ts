@@ -7,8 +7,9 @@ import type { AdapterChoice, AdapterReport } from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import { openDevice } from '../gpu/node/open.js';
 import { readTunedFile, tunedFile } from '../gpu/node/tuned.js';
-import { type WeightStorage, weightStorages } from '../graph/layout.js';
+import { weightStorages } from '../graph/layout.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
+import type { WeightStorage } from '../kernels/call.js';
 import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
@@ -58,13 +59,16 @@ export function deviceOptions(command: Command): Command {
 export const storageOption = (command: Command): Command =>
   command.option(
     '--weight-storage <type>',
-    `how weight matrices are held on the GPU: ${weightStorages.join(', ')} (half the memory)`,
-    'f32',
+    `how weight matrices are held on the GPU: ${weightStorages.join(', ')} (f16: half the memory; texture: as f32, faster on some CPU adapters); by rule if not given`,
   );
 
-/** That option's value. */
-export const storageOf = ({ weightStorage }: { readonly weightStorage: string }): WeightStorage =>
-  oneOf('--weight-storage', weightStorage, weightStorages);
+/** That option's value, if it was given. */
+export const storageOf = ({
+  weightStorage,
+}: {
+  readonly weightStorage?: string;
+}): WeightStorage | undefined =>
+  weightStorage === undefined ? undefined : oneOf('--weight-storage', weightStorage, weightStorages);
 
 /** The kernels that have variants to choose from. */
 const VARIED = [

@@ -44,7 +44,7 @@ function table(report: ParityReport): string {
 
 interface ParityCliOptions extends DeviceOptions {
   json: boolean;
-  weightStorage: string;
+  weightStorage?: string;
 }
 
 export function addParity(program: Command): void {

@@ -33,7 +33,7 @@ interface SegmentOptions extends DeviceOptions {
   point: string[];
   mm: boolean;
   grow: boolean;
-  weightStorage: string;
+  weightStorage?: string;
   channel?: string;
   preset: string;
   weights?: string;

@@ -20,7 +20,7 @@ export interface WorkOptions {
   /** What a training step trains: names with * and commas. */
   train: string;
   gates?: string;
-  weightStorage: string;
+  weightStorage?: string;
 }
 
 type PreparedOptions = WorkOptions & Pick<DeviceOptions, 'variant'>;
@@ -85,7 +85,7 @@ async function training(
 
 /** Loads or makes the model, runs what comes before, and writes the program's inputs. */
 export function prepareWork(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
-  if (work === 'train' && storageOf(options) !== 'f32') {
+  if (work === 'train' && (storageOf(options) ?? 'f32') !== 'f32') {
     throw new SgpSamError(
       'bad-argument',
       `--weight-storage ${options.weightStorage}: a training step holds its weights in f32`,

@@ -1,11 +1,11 @@
-/** GPU memory with an account: every buffer this package makes is allocated and freed here. */
+/** GPU memory with an account: every buffer and texture this package makes is allocated and freed here. */
 import { SgpSamError } from '../errors.js';
 
 const MiB = 2 ** 20;
 
-/** Allocates buffers within the device's limits, and knows how many bytes are in use and were at most. */
+/** Allocates within the device's limits, and knows how many bytes are in use and were at most. */
 export class DeviceMemory {
-  private readonly live = new Map<GPUBuffer, number>();
+  private readonly live = new Map<GPUBuffer | GPUTexture, number>();
   private current = 0;
   private most = 0;
 
@@ -20,6 +20,7 @@ export class DeviceMemory {
     return this.most;
   }
 
+  /** Buffers and textures in use. */
   get buffers(): number {
     return this.live.size;
   }
@@ -42,14 +43,37 @@ export class DeviceMemory {
       );
     }
     const buffer = this.device.createBuffer({ label, size, usage });
-    this.live.set(buffer, size);
-    this.current += size;
-    this.most = Math.max(this.most, this.current);
+    this.account(buffer, size);
     return buffer;
   }
 
-  /** Frees a buffer; one that is not ours, or freed already, is left alone. */
-  free(buffer: GPUBuffer): void {
+  /**
+   * A texture of `width` × `height` texels of four floats, to be read by shaders.
+   * @throws SgpSamError `adapter-limit` when it is higher than a texture may be
+   */
+  allocateTexels(label: string, width: number, height: number): GPUTexture {
+    const limit = this.device.limits.maxTextureDimension2D;
+    if (height > limit || width > limit) {
+      throw new SgpSamError(
+        'adapter-limit',
+        `${label}: a texture of ${width} × ${height}, the device allows ${limit}`,
+        'Hold the weights as f32.',
+      );
+    }
+    const usage = GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST | GPUTextureUsage.COPY_SRC;
+    const texture = this.device.createTexture({ label, size: [width, height], format: 'rgba32float', usage });
+    this.account(texture, 16 * width * height);
+    return texture;
+  }
+
+  private account(what: GPUBuffer | GPUTexture, size: number): void {
+    this.live.set(what, size);
+    this.current += size;
+    this.most = Math.max(this.most, this.current);
+  }
+
+  /** Frees a buffer or texture; one that is not ours, or freed already, is left alone. */
+  free(buffer: GPUBuffer | GPUTexture): void {
     const size = this.live.get(buffer);
     if (size === undefined) return;
     this.live.delete(buffer);

@@ -1,11 +1,14 @@
 /** Compute pipelines, each compiled once per device, all of a program's in parallel. */
 import { SgpSamError } from '../errors.js';
 
-/** What a pipeline needs to know of a shader: its text, and the access of every storage binding. */
+/** What a pipeline needs to know of a shader: its text, and what every binding but the uniform block is. */
 export interface PipelineSource {
   readonly name: string;
   readonly code: string;
-  readonly bindings: readonly { readonly binding: number; readonly access: 'read' | 'read_write' }[];
+  readonly bindings: readonly {
+    readonly binding: number;
+    readonly access: 'read' | 'read_write' | 'texture';
+  }[];
 }
 
 export interface Pipeline {
@@ -23,7 +26,7 @@ export class PipelineCache {
     return this.pipelines.size;
   }
 
-  /** The compiled pipeline: binding 0 the uniform block, the others storage as the shader declares them. */
+  /** The compiled pipeline: binding 0 the uniform block, the others as the shader declares them. */
   get(source: PipelineSource): Promise<Pipeline> {
     let found = this.pipelines.get(source.code);
     if (!found) {
@@ -38,10 +41,11 @@ export class PipelineCache {
   private async compile(source: PipelineSource): Promise<Pipeline> {
     const { device } = this;
     const limit = device.limits.maxStorageBuffersPerShaderStage;
-    if (source.bindings.length > limit) {
+    const buffers = source.bindings.filter(({ access }) => access !== 'texture').length;
+    if (buffers > limit) {
       throw new SgpSamError(
         'adapter-limit',
-        `shader ${source.name} binds ${source.bindings.length} storage buffers, the device allows ${limit}`,
+        `shader ${source.name} binds ${buffers} storage buffers, the device allows ${limit}`,
       );
     }
     const layout = this.layout(source);
@@ -74,7 +78,11 @@ export class PipelineCache {
           ...source.bindings.map(({ binding, access }) => ({
             binding,
             visibility,
-            buffer: { type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) },
+            ...(access === 'texture'
+              ? { texture: { sampleType: 'unfilterable-float' as const } }
+              : {
+                  buffer: { type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) },
+                }),
           })),
         ],
       });

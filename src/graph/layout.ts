@@ -3,6 +3,7 @@
  * as (K, N) with the outputs contiguous, which is what all matmul variants (and dW in the backward pass) want.
  */
 import { SgpSamError } from '../errors.js';
+import type { WeightStorage } from '../kernels/call.js';
 import type { Shape } from './ir.js';
 
 /**
@@ -18,16 +19,18 @@ export interface ParameterSpec {
   /** PyTorch's shape, which is also the checkpoint's. */
   readonly shape: Shape;
   readonly layout: ParameterLayout;
-  /** Never held as f16: what reads it takes f32 alone. */
+  /** Never held otherwise than as f32 in a buffer: what reads it takes nothing else. */
   readonly exact?: boolean;
 }
 
-/** How weight matrices are held on the device; sums are f32 either way. */
-export const weightStorages = ['f32', 'f16'] as const;
-export type WeightStorage = (typeof weightStorages)[number];
+export const weightStorages: readonly WeightStorage[] = ['f32', 'f16', 'texture'];
 
-/** Whether a store with f16 weights holds this parameter as f16: the matrices that the matmul family reads. */
-export const isHalf = ({ layout, exact }: ParameterSpec): boolean => layout !== 'plain' && !exact;
+/** How a store of that kind holds this parameter: only the matrices that the matmul family reads are not f32 in a buffer. */
+export function storedAs({ layout, exact, shape }: ParameterSpec, storage: WeightStorage): WeightStorage {
+  if (layout === 'plain' || exact) return 'f32';
+  // A texel is four columns.
+  return storage === 'texture' && layout !== 'conv_transpose' && shape[0] % 4 !== 0 ? 'f32' : storage;
+}
 
 /** The permutation as three nested lengths: element (a, b, c) of the source goes to the place `engine` gives. */
 function axes(

@@ -1,6 +1,6 @@
 /** From operations to dispatches: which planner serves which op, with which buffers. */
 import { planAttention } from '../kernels/attention.js';
-import type { Capabilities, KernelCall } from '../kernels/call.js';
+import type { Capabilities, KernelCall, WeightStorage } from '../kernels/call.js';
 import { planMatmul } from '../kernels/matmul.js';
 import {
   planCopy,
@@ -19,7 +19,7 @@ import {
 } from '../kernels/spatial.js';
 import { planWindowAttention } from '../kernels/window-attention.js';
 import { type Node, type NodeOf, type Region, sizeOf, type Tensor } from './ir.js';
-import { isHalf } from './layout.js';
+import { storedAs } from './layout.js';
 import { lowerBackward } from './lower-backward.js';
 
 /** Buffers that belong to a region or the program rather than to a tensor. */
@@ -53,9 +53,9 @@ function regional(region: Region | undefined, counter: number) {
   };
 }
 
-/** Whether a weight lies on the device as f16. */
-const isHalfOperand = (w: Tensor, caps: Capabilities): boolean =>
-  caps.halfWeights === true && w.parameter !== undefined && isHalf(w.parameter);
+/** How an operand lies on the device. */
+const storageOf = (w: Tensor, caps: Capabilities): WeightStorage =>
+  w.parameter ? storedAs(w.parameter, caps.weights ?? 'f32') : 'f32';
 
 function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabilities, counter: number) {
   const { x, w, bias, residual } = node.inputs;
@@ -85,7 +85,7 @@ function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabiliti
       n,
       k: sizeOf(w.shape) / n,
       activation,
-      half: isHalfOperand(w, caps),
+      weights: storageOf(w, caps),
       ...conv,
       ...(residual ? { residualRows: sizeOf(residual.shape) / n } : {}),
       ...(into ? { ldc: last(into.target), cOffset: into.offset } : {}),
@@ -147,7 +147,7 @@ function lowerNode(
             n: 8 * channels,
             k: last(x),
             activation: node.attrs.activation,
-            half: isHalfOperand(w, caps),
+            weights: storageOf(w, caps),
             scatter: { input: size3(x.shape.slice(1)), channels },
           },
           { a: x, b: w, bias, c: y },

@@ -2,15 +2,30 @@
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { f16ToF32, f32ToF16, findF16Overflow } from '../half.js';
-import { fromEngine, isHalf, type ParameterSpec, toEngine, type WeightStorage } from './layout.js';
+import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
+import { fromEngine, type ParameterSpec, storedAs, toEngine } from './layout.js';
 
 /** Bytes written before the queue is flushed and waited for: pending writes are copies in host memory. */
 const FLUSH_BYTES = 64 * 2 ** 20;
 
-/** Holds every parameter of a model on one device. Programs bind ranges of its buffers. */
+interface Texels {
+  readonly texture: GPUTexture;
+  readonly view: GPUTextureView;
+}
+
+interface Entry {
+  readonly spec: ParameterSpec;
+  readonly place: BufferSlice | Texels;
+  /** What it takes on the device. */
+  readonly bytes: number;
+}
+
+const count = ({ shape }: ParameterSpec): number => shape.reduce((a, b) => a * b, 1);
+
+/** Holds every parameter of a model on one device. Programs bind ranges of its buffers, or its textures. */
 export class ParameterStore {
-  private readonly slices = new Map<string, { spec: ParameterSpec; slice: BufferSlice }>();
-  private readonly buffers: GPUBuffer[] = [];
+  private readonly entries = new Map<string, Entry>();
+  private readonly owned: (GPUBuffer | GPUTexture)[] = [];
 
   private constructor(
     private readonly engine: Engine,
@@ -35,15 +50,15 @@ export class ParameterStore {
     const store = new ParameterStore(engine, options.storage ?? 'f32');
     try {
       await engine.guarded('allocating parameters', () => store.allocate(specs));
-      const total = specs.reduce((sum, spec) => sum + store.slice(spec.name).size, 0);
+      const total = specs.reduce((sum, spec) => sum + store.entry(spec.name).bytes, 0);
       let done = 0;
       let pending = 0;
       for (const spec of specs) {
         checkAborted(options.signal);
-        const { size } = store.slice(spec.name);
+        const { bytes } = store.entry(spec.name);
         store.write(spec.name, await read(spec.name));
-        done += size;
-        pending += size;
+        done += bytes;
+        pending += bytes;
         if (pending >= FLUSH_BYTES) {
           pending = 0;
           engine.device.queue.submit([]);
@@ -59,7 +74,7 @@ export class ParameterStore {
     }
   }
 
-  /** Places parameters one after the other in buffers of at most the binding limit. */
+  /** Places parameters one after the other in buffers of at most the binding limit; each texture is one parameter's. */
   private allocate(specs: readonly ParameterSpec[]): void {
     const { limits } = this.engine.gpu;
     // The optimiser's groups go by runs of 64 floats, whatever alignment an adopted device was asked for.
@@ -68,8 +83,13 @@ export class ParameterStore {
     const places: { spec: ParameterSpec; chunk: number; offset: number; size: number }[] = [];
     const chunks: number[] = [];
     for (const spec of specs) {
+      const stored = storedAs(spec, this.storage);
+      if (stored === 'texture') {
+        this.allocateTexels(spec);
+        continue;
+      }
       // Whole words: queues write nothing smaller.
-      const size = Math.ceil(((this.half(spec) ? 2 : 4) * spec.shape.reduce((a, b) => a * b, 1)) / 4) * 4;
+      const size = Math.ceil(((stored === 'f16' ? 2 : 4) * count(spec)) / 4) * 4;
       let offset = Math.ceil((chunks[chunks.length - 1] ?? limit) / align) * align;
       if (chunks.length === 0 || offset + size > limit) {
         chunks.push(0);
@@ -79,40 +99,55 @@ export class ParameterStore {
       places.push({ spec, chunk: chunks.length - 1, offset, size });
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
-    chunks.forEach((bytes, i) => {
+    const buffers = chunks.map((bytes, i) => {
       const only = places.filter((place) => place.chunk === i);
       const label = only.length === 1 ? only[0].spec.name : `parameters ${i}`;
-      this.buffers.push(this.engine.memory.allocate(label, bytes, usage));
+      const buffer = this.engine.memory.allocate(label, bytes, usage);
+      this.owned.push(buffer);
+      return buffer;
     });
     for (const { spec, chunk, offset, size } of places) {
-      this.slices.set(spec.name, { spec, slice: { buffer: this.buffers[chunk], offset, size } });
+      this.entries.set(spec.name, { spec, place: { buffer: buffers[chunk], offset, size }, bytes: size });
     }
   }
 
-  private entry(name: string) {
-    const entry = this.slices.get(name);
+  private allocateTexels(spec: ParameterSpec): void {
+    const rows = Math.ceil(count(spec) / 4 / TEXTURE_WIDTH);
+    const texture = this.engine.memory.allocateTexels(spec.name, TEXTURE_WIDTH, rows);
+    this.owned.push(texture);
+    const place = { texture, view: texture.createView() };
+    this.entries.set(spec.name, { spec, place, bytes: 16 * TEXTURE_WIDTH * rows });
+  }
+
+  private entry(name: string): Entry {
+    const entry = this.entries.get(name);
     if (!entry) throw new SgpSamError('bad-argument', `no parameter is called '${name}'`);
     return entry;
   }
 
   get bytes(): number {
-    return this.buffers.reduce((sum, buffer) => sum + buffer.size, 0);
+    return this.owned.reduce((sum, one) => sum + ('size' in one ? one.size : 16 * one.width * one.height), 0);
   }
 
   has(name: string): boolean {
-    return this.slices.has(name);
+    return this.entries.has(name);
   }
 
   spec(name: string): ParameterSpec {
     return this.entry(name).spec;
   }
 
+  /** Where a parameter's buffer is. */
   slice(name: string): BufferSlice {
-    return this.entry(name).slice;
+    const { place } = this.entry(name);
+    if ('buffer' in place) return place;
+    throw new SgpSamError('bad-graph', `${name} is in a texture, and something reads it from a buffer`);
   }
 
-  private half(spec: ParameterSpec): boolean {
-    return this.storage === 'f16' && isHalf(spec);
+  /** The texture of a parameter that is held in one. */
+  texture(name: string): GPUTextureView | undefined {
+    const { place } = this.entry(name);
+    return 'view' in place ? place.view : undefined;
   }
 
   /**
@@ -120,11 +155,29 @@ export class ParameterStore {
    * @throws SgpSamError `bad-weights` for a value that f16 storage cannot hold
    */
   write(name: string, values: Float32Array): void {
-    const { spec, slice } = this.entry(name);
+    const { spec, place } = this.entry(name);
     const packed = toEngine(spec, values);
     const { queue } = this.engine.device;
-    if (!this.half(spec)) {
-      queue.writeBuffer(slice.buffer, slice.offset, packed as Float32Array<ArrayBuffer>);
+    if ('texture' in place) {
+      // Whole rows, then what is left of the last one.
+      const texels = count(spec) / 4;
+      const rows = Math.floor(texels / TEXTURE_WIDTH);
+      const write = (y: number, width: number, height: number) => {
+        const part = packed.subarray(4 * TEXTURE_WIDTH * y, 4 * TEXTURE_WIDTH * y + 4 * width * height);
+        const layout = { bytesPerRow: 16 * TEXTURE_WIDTH, rowsPerImage: height };
+        queue.writeTexture(
+          { texture: place.texture, origin: [0, y] },
+          part as Float32Array<ArrayBuffer>,
+          layout,
+          [width, height],
+        );
+      };
+      if (rows > 0) write(0, TEXTURE_WIDTH, rows);
+      if (texels % TEXTURE_WIDTH > 0) write(rows, texels % TEXTURE_WIDTH, 1);
+      return;
+    }
+    if (storedAs(spec, this.storage) !== 'f16') {
+      queue.writeBuffer(place.buffer, place.offset, packed as Float32Array<ArrayBuffer>);
       return;
     }
     const large = findF16Overflow(packed);
@@ -135,25 +188,41 @@ export class ParameterStore {
         'Load these weights with f32 storage.',
       );
     }
-    const words = new Uint16Array(slice.size / 2);
+    const words = new Uint16Array(place.size / 2);
     words.set(f32ToF16(packed));
-    queue.writeBuffer(slice.buffer, slice.offset, words);
+    queue.writeBuffer(place.buffer, place.offset, words);
   }
 
   /** A parameter's current values, in PyTorch's layout. */
   async read(name: string): Promise<Float32Array> {
-    const { spec, slice } = this.entry(name);
-    const bytes = await this.engine.read(slice);
-    const count = spec.shape.reduce((a, b) => a * b, 1);
+    const { spec, place } = this.entry(name);
+    if ('texture' in place) return fromEngine(spec, await this.readTexels(place.texture, count(spec)));
+    const bytes = await this.engine.read(place);
+    const half = storedAs(spec, this.storage) === 'f16';
     return fromEngine(
       spec,
-      this.half(spec) ? f16ToF32(new Uint16Array(bytes, 0, count)) : new Float32Array(bytes),
+      half ? f16ToF32(new Uint16Array(bytes, 0, count(spec))) : new Float32Array(bytes),
     );
   }
 
+  private async readTexels(texture: GPUTexture, values: number): Promise<Float32Array> {
+    const { memory, device } = this.engine;
+    const { width, height } = texture;
+    const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    const buffer = memory.allocate(texture.label, 16 * width * height, usage);
+    try {
+      const encoder = device.createCommandEncoder();
+      encoder.copyTextureToBuffer({ texture }, { buffer, bytesPerRow: 16 * width }, [width, height]);
+      device.queue.submit([encoder.finish()]);
+      return new Float32Array(await this.engine.read({ buffer, offset: 0, size: 4 * values }));
+    } finally {
+      memory.free(buffer);
+    }
+  }
+
   dispose(): void {
-    for (const buffer of this.buffers) this.engine.memory.free(buffer);
-    this.buffers.length = 0;
-    this.slices.clear();
+    for (const one of this.owned) this.engine.memory.free(one);
+    this.owned.length = 0;
+    this.entries.clear();
   }
 }

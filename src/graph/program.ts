@@ -24,7 +24,7 @@ import {
 import { encodeOne, type Prepared, type RunOptions, type RunReport, submitRun } from './run.js';
 
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
-export type ParameterLookup = Pick<ParameterStore, 'slice'>;
+export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture'>;
 
 export interface CompileOptions {
   readonly parameters?: ParameterLookup;
@@ -195,6 +195,13 @@ export class Program {
     return { buffer, offset: 0, size: Math.max(16, bytesOf(tensor)) };
   }
 
+  private texture(operand: Operand | BufferSlice): GPUTextureView {
+    const texture =
+      'kind' in operand ? this.options.parameters?.texture(this.plan.root(operand).name) : undefined;
+    if (!texture) throw new SgpSamError('bad-graph', 'a shader reads a texture where there is a buffer');
+    return texture;
+  }
+
   private auxiliary({ aux, region }: Auxiliary): BufferSlice {
     if (aux === 'counters') return this.counters as BufferSlice;
     return this.regionState(region)[aux];
@@ -219,10 +226,11 @@ export class Program {
     device.queue.writeBuffer(this.arena, 0, bytes);
 
     this.prepared = calls.map((call, i) => {
-      const entries = call.shader.bindings.map(({ binding, name }) => {
+      const entries = call.shader.bindings.map(({ binding, name, access }): GPUBindGroupEntry => {
         const operand = call.buffers[name];
         if (operand === undefined)
           throw new SgpSamError('bad-graph', `${call.stage}: ${call.kernel}: no buffer for '${name}'`);
+        if (access === 'texture') return { binding, resource: this.texture(operand) };
         return { binding, resource: { ...this.slice(operand) } };
       });
       entries.push({

@@ -3,6 +3,15 @@ import { SgpSamError } from '../errors.js';
 import type { Gpu } from '../gpu/device.js';
 import type { Shader } from './wgsl.js';
 
+/** How weight matrices are held on the device; sums are f32 always. `texture`: f32 in textures, see {@link TEXTURE_WIDTH}. */
+export type WeightStorage = 'f32' | 'f16' | 'texture';
+
+/**
+ * A matrix in a texture is a run of rgba32float texels, this many to a row whatever its own shape. For CPU adapters alone: there
+ * a texel is fetched in a third of the instructions that a load from a buffer takes (bench/README.md).
+ */
+export const TEXTURE_WIDTH = 1024;
+
 /** What a planner may know about the device; pure data, so that planning can be tested without one. */
 export interface Capabilities {
   /** A CPU pretending to be a GPU: barriers are expensive there, registers are the only fast memory. */
@@ -12,8 +21,8 @@ export interface Capabilities {
   readonly maxWorkgroupStorage: number;
   readonly maxInvocations: number;
   readonly maxWorkgroups: number;
-  /** Weight matrices are held as f16 (`WeightStorage`). */
-  readonly halfWeights?: boolean;
+  /** How weight matrices are held; f32 in buffers unless given. */
+  readonly weights?: WeightStorage;
   /** Kernel family → variant name, to overrule the planner. */
   readonly force?: Readonly<Record<string, string>>;
   /** Shape ({@link Tunable.key}) → variant name, as measured on this device; a planner's own choice where there is none. */
@@ -100,6 +109,10 @@ export function capabilitiesOf(
     ...(tuned ? { tuned } : {}),
   };
 }
+
+/** How weights are held untuned: in textures on CPU adapters with subgroups of 8 and more (Mesa's lavapipe), else as f32. */
+export const usualWeights = ({ software, subgroupSize }: Capabilities): WeightStorage =>
+  software && subgroupSize >= 8 ? 'texture' : 'f32';
 
 /** The family of a variant's name: `subgroup` of `subgroup-32x1`. */
 export const familyOf = (variant: string): string => variant.split('-', 1)[0] as string;

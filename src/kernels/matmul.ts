@@ -11,6 +11,8 @@ import {
   gridParams,
   type KernelCall,
   type RegionScaling,
+  TEXTURE_WIDTH,
+  type WeightStorage,
 } from './call.js';
 import { shader } from './shaders.js';
 
@@ -46,8 +48,8 @@ export interface MatmulSpec {
   readonly ldc?: number;
   readonly cOffset?: number;
   readonly region?: { readonly samples: number; readonly counter: number };
-  /** B is f16, two to a word; sums are f32 all the same. */
-  readonly half?: boolean;
+  /** How B is held: as f16 it is two to a word, as a texture n is a multiple of 4. Sums are f32 all the same. */
+  readonly weights?: WeightStorage;
   /** Family name for the variant override and for reports; default 'matmul'. */
   readonly kernel?: string;
 }
@@ -128,8 +130,8 @@ function usualOf(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
   return usualVariant(spec, caps);
 }
 
-function keyOf({ kernel = 'matmul', rows, n, k, conv, scatter, half }: MatmulSpec): string {
-  const shape = `${kernel} ${rows}x${k}x${n}${half ? ' f16' : ''}`;
+function keyOf({ kernel = 'matmul', rows, n, k, conv, scatter, weights = 'f32' }: MatmulSpec): string {
+  const shape = `${kernel} ${rows}x${k}x${n}${weights === 'f32' ? '' : ` ${weights}`}`;
   if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
   return scatter ? `${shape} scattered` : shape;
 }
@@ -160,7 +162,10 @@ export function planMatmul<T>(
   const defines: Record<string, number | boolean> = {
     A_SCALAR: Boolean(aScalar),
     N_SCALAR: nScalar,
-    B_HALF: spec.half === true,
+    B_HALF: spec.weights === 'f16',
+    B_TEXTURE: spec.weights === 'texture',
+    B_WIDTH: TEXTURE_WIDTH,
+
     CONV: conv !== undefined,
     SCATTER: scatter !== undefined,
     BIAS: buffers.bias !== undefined,
@@ -206,7 +211,7 @@ export function planMatmul<T>(
     flops: 2 * samples * rows * n * spec.k,
     bytes:
       4 * (samples * rows * (conv ? spec.k / conv.kernel ** 3 : spec.k) + samples * rows * n) +
-      (spec.half ? 2 : 4) * spec.k * n +
+      (spec.weights === 'f16' ? 2 : 4) * spec.k * n +
       (buffers.residual ? 4 * samples * rows * n : 0),
   };
   const scaling: { scaling?: RegionScaling } = region ? { scaling: {} } : {};

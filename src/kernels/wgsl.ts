@@ -9,17 +9,20 @@
  *     //#include file.wgsl  another file of shaders/, itself specialised
  *     $NAME                 the value of NAME (capitals); ${i} of a loop variable
  *
- * `Params` (the uniform block) and the storage bindings are read back from the specialised text, so a
+ * `Params` (the uniform block) and the other bindings are read back from the specialised text, so a
  * planner names fields and buffers, and a misspelt or forgotten one is an error, not a wrong offset.
  */
 import { SgpSamError } from '../errors.js';
 
 export type Defines = Readonly<Record<string, number | boolean>>;
 
+/** A storage buffer's access, or a texture of unfiltered floats. */
+export type BindingAccess = 'read' | 'read_write' | 'texture';
+
 export interface ShaderBinding {
   readonly binding: number;
   readonly name: string;
-  readonly access: 'read' | 'read_write';
+  readonly access: BindingAccess;
 }
 
 export interface ParamField {
@@ -137,6 +140,9 @@ export function specialise(
   const pattern = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)/g;
   for (const m of code.matchAll(pattern)) {
     bindings.push({ binding: Number(m[1]), access: m[2] as 'read' | 'read_write', name: m[3] });
+  }
+  for (const m of code.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var\s+(\w+)\s*:\s*texture_2d<f32>/g)) {
+    bindings.push({ binding: Number(m[1]), access: 'texture', name: m[2] });
   }
   const params: ParamField[] = [];
   const struct = /struct Params \{([^}]*)\}/.exec(code)?.[1] ?? '';

@@ -5,8 +5,8 @@
  */
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
-import type { WeightStorage } from '../graph/layout.js';
 import type { RegionMode } from '../graph/regions.js';
+import type { WeightStorage } from '../kernels/call.js';
 import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { Model, type PromptPoint } from '../session/model.js';

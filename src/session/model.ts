@@ -1,11 +1,10 @@
 /** A model on a device: weights loaded, encoder compiled; encode once, decode per click. */
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
-import type { WeightStorage } from '../graph/layout.js';
 import { ParameterStore } from '../graph/parameters.js';
 import { type ParameterLookup, Program } from '../graph/program.js';
 import type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
-import { type Capabilities, capabilitiesOf } from '../kernels/call.js';
+import { type Capabilities, capabilitiesOf, usualWeights, type WeightStorage } from '../kernels/call.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
 import { MASK_TOKENS, modelParameters } from '../models/parameters.js';
@@ -22,7 +21,10 @@ export interface ModelOptions {
   readonly regionMode?: RegionMode | undefined;
   /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
   readonly budgetMs?: number | undefined;
-  /** How weight matrices are held: `f16` halves their memory, and rounds each to 11 bits. Default `f32`. */
+  /**
+   * How weight matrices are held: `f16` halves their memory, and rounds each to 11 bits; `f32` and `texture` give the same
+   * results. By rule unless given: see `usualWeights`.
+   */
   readonly weightStorage?: WeightStorage | undefined;
   /** Kernel family → variant, to overrule the planner. */
   readonly variants?: Readonly<Record<string, string>>;
@@ -120,7 +122,9 @@ export class Model {
    * Loads weights and compiles the encoder, both at once.
    * @throws SgpSamError `bad-weights` listing what is missing, left over or misshaped; `adapter-limit`
    */
-  static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
+  static async load(engine: Engine, weights: WeightSource, given: ModelOptions = {}): Promise<Model> {
+    const storage = given.weightStorage ?? usualWeights(capabilitiesOf(engine));
+    const options = { ...given, weightStorage: storage };
     const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
     checkConfig(config);
     const specs = modelParameters(config);
@@ -138,7 +142,6 @@ export class Model {
       // One stage after the other: `weights` first.
       if (arrived !== undefined) progress?.({ stage: 'compile', done, total });
     }).catch(() => {});
-    const storage = options.weightStorage;
     const parameters = await ParameterStore.load(engine, specs, read, { progress, signal, storage });
     arrived = performance.now() - begun;
     if (compiled) progress?.({ stage: 'compile', ...compiled });
@@ -154,7 +157,7 @@ export class Model {
   }
 
   private static capabilities(engine: Engine, { variants, weightStorage }: ModelOptions): Capabilities {
-    return { ...capabilitiesOf(engine, variants), halfWeights: weightStorage === 'f16' };
+    return { ...capabilitiesOf(engine, variants), ...(weightStorage ? { weights: weightStorage } : {}) };
   }
 
   /**

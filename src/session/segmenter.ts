@@ -4,8 +4,8 @@
  */
 import { type Progress, SgpSamError } from '../errors.js';
 import type { AdapterChoice, AdapterReport, Tier } from '../gpu/device.js';
-import type { WeightStorage } from '../graph/layout.js';
 import type { GateSetting, RegionMode } from '../graph/regions.js';
+import type { WeightStorage } from '../kernels/call.js';
 import type { ModelConfig } from '../models/config.js';
 import type { CroppedMask } from '../volumes/crop.js';
 import type { Preset, PresetName } from '../volumes/presets.js';
@@ -30,7 +30,7 @@ export interface SegmenterOptions {
   readonly cache?: boolean | undefined;
   /** Which GPU adapter; `auto` unless given. */
   readonly adapter?: AdapterChoice | undefined;
-  /** `f16` halves the weights' GPU memory and rounds them to 11 bits; default `f32`. */
+  /** `f16` halves the weights' GPU memory and rounds them to 11 bits; by rule unless given (`usualWeights`). */
   readonly weightStorage?: WeightStorage | undefined;
   /** How closed gates are skipped; `predicated` unless given. */
   readonly gateMode?: RegionMode | undefined;

@@ -153,7 +153,8 @@ export class TrainStep {
 
   /** All parameters as they are now: for programs that validate with them. */
   get parameters(): ParameterLookup {
-    return { slice: (name) => (this.hot.has(name) ? this.hot : this.cold).slice(name) };
+    const of = (name: string) => (this.hot.has(name) ? this.hot : this.cold);
+    return { slice: (name) => of(name).slice(name), texture: (name) => of(name).texture(name) };
   }
 
   /** Micro-steps since the last update: their gradients are on the device alone, and in no checkpoint. */

@@ -1,13 +1,18 @@
-/** f16 weight storage: the same bits as f32 storage of the rounded weights, in half the memory. */
+/**
+ * How weights are held: f16 gives the bits of f32 storage of the rounded weights, in half the memory; textures those of f32
+ * storage.
+ */
 import { describe, expect, it } from 'vitest';
-import { isHalf } from '../../src/graph/layout.js';
+import { type ParameterSpec, storedAs } from '../../src/graph/layout.js';
 import { f16ToF32, f32ToF16 } from '../../src/half.js';
+import { usualWeights, type WeightStorage } from '../../src/kernels/call.js';
 import { configByName } from '../../src/models/config.js';
 import { modelParameters } from '../../src/models/parameters.js';
 import { formulaWeights, Model } from '../../src/session/model.js';
 import type { WeightSource } from '../../src/weights/weight-source.js';
-import { testEngine } from '../support/run.js';
+import { testCapabilities, testEngine } from '../support/run.js';
 
+const isHalf = (spec: ParameterSpec) => storedAs(spec, 'f16') === 'f16';
 const specs = (name: string) => new Map(modelParameters(configByName(name)).map((spec) => [spec.name, spec]));
 
 /** Formula weights with some changed as they are read. */
@@ -40,9 +45,11 @@ describe.each(['tiny', 'sgp-tiny', 'sgp-small'])('%s', (name) => {
       isHalf(known.get(tensor)!) ? f16ToF32(f32ToF16(values)) : values,
     );
     const plain = formulaWeights(`formula:${name}`);
-    const half = await Model.load(engine, plain.source, { config: plain.config, weightStorage: 'f16' });
-    const full = await Model.load(engine, rounded.source, { config: rounded.config });
-    const exact = await Model.load(engine, plain.source, { config: plain.config });
+    const load = ({ source, config }: typeof plain, weightStorage: WeightStorage) =>
+      Model.load(engine, source, { config, weightStorage });
+    const half = await load(plain, 'f16');
+    const full = await load(rounded, 'f32');
+    const exact = await load(plain, 'f32');
     const [a, b, c] = [await masksOf(half), await masksOf(full), await masksOf(exact)];
     expect(a).toEqual(b);
     expect(a.masks).not.toEqual(c.masks);
@@ -52,12 +59,56 @@ describe.each(['tiny', 'sgp-tiny', 'sgp-small'])('%s', (name) => {
       expect(await half.parameters.read(tensor), tensor).toEqual(await full.parameters.read(tensor));
     for (const model of [half, full, exact]) model.dispose();
   });
+
+  it('in textures gives the bits of f32 storage, and gives the memory back', async () => {
+    const engine = await testEngine();
+    const { source, config } = formulaWeights(`formula:${name}`);
+    const [results, left]: [unknown[], number[]] = [[], []];
+    for (const weightStorage of ['f32', 'texture', 'texture'] as const) {
+      const model = await Model.load(engine, source, { config, weightStorage });
+      const held = [...specs(name).values()].filter((spec) => model.parameters.texture(spec.name));
+      expect(held.length > 20).toBe(weightStorage === 'texture');
+      const tensors = [];
+      for (const { name: tensor } of [...specs(name).values()].filter((_, n) => n % 13 === 0))
+        tensors.push(await model.parameters.read(tensor));
+      results.push({ ...(await masksOf(model)), tensors });
+      model.dispose();
+      left.push(engine.memory.bytes);
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(left[2]).toBe(left[1]);
+  });
 });
 
 it('the gates are never rounded: what is decided does not hang on storage', () => {
   const gate = [...specs('sgp-tiny').values()].filter((spec) => spec.name.includes('.gate.'));
   expect(gate.length).toBe(8);
   expect(gate.filter(isHalf)).toEqual([]);
+});
+
+it('untuned, textures hold weights on CPU adapters with wide subgroups alone', async () => {
+  const capabilities = await testCapabilities();
+  const rule = (software: boolean, subgroupSize: number) =>
+    usualWeights({ ...capabilities, software, subgroupSize });
+  expect([rule(true, 8), rule(true, 4), rule(true, 0), rule(false, 32)]).toEqual([
+    'texture',
+    'f32',
+    'f32',
+    'f32',
+  ]);
+  const { source, config } = formulaWeights('formula:tiny');
+  const model = await Model.load(await testEngine(), source, { config });
+  expect(model.parameters.storage).toBe(usualWeights(capabilities));
+  model.dispose();
+});
+
+it('a matrix whose columns are no multiple of 4 stays in a buffer, and so does all that is not one', () => {
+  const spec = { name: 'w', shape: [6, 8], layout: 'linear' } as const;
+  expect(storedAs(spec, 'texture')).toBe('f32');
+  expect(storedAs({ ...spec, shape: [8, 6] }, 'texture')).toBe('texture');
+  expect(storedAs({ ...spec, shape: [8, 5, 2, 2, 2], layout: 'conv_transpose' }, 'texture')).toBe('texture');
+  expect(storedAs({ ...spec, shape: [8], layout: 'plain' }, 'texture')).toBe('f32');
+  expect(storedAs({ ...spec, shape: [8, 6], exact: true }, 'texture')).toBe('f32');
 });
 
 it('a weight that f16 cannot hold is refused by its name', async () => {
