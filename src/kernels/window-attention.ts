@@ -143,7 +143,7 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 
       windows_w: windows,
       batch,
       edge,
-      head_vec4: headDim / 4,
+      head_vec4: ceilDiv(headDim, 4),
     },
     workgroups: [grid[0] * groups * windows, heads, batch] as Workgroups,
   };
