@@ -45,7 +45,7 @@ for (const { name, kernel, build, choices } of cases) {
     const parameters = await ParameterStore.load(engine, specs, read, { storage: weights });
     try {
       const force = choice === 'default' ? {} : { [kernel]: choice };
-      const capabilities = { ...capabilitiesOf(engine, force), weights };
+      const capabilities = capabilitiesOf(engine, force);
       const program = await Program.compile(engine, graph, { parameters, capabilities, label: name });
       for (const [input, { shape }] of graph.inputs) {
         const count = shape.reduce((a, b) => a * b, 1);

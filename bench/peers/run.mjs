@@ -101,8 +101,7 @@ const peers = {
       const weights = usualWeights(capabilitiesOf(engine));
       const read = async (name) => values.get(name);
       const parameters = await ParameterStore.load(engine, specs, read, { storage: weights });
-      const capabilities = { ...capabilitiesOf(engine), weights };
-      const program = await Program.compile(engine, graph, { parameters, capabilities });
+      const program = await Program.compile(engine, graph, { parameters });
       program.write('x', input);
       return {
         async run() {

@@ -105,6 +105,24 @@ describe('splitting a run', () => {
     parameters.dispose();
   });
 
+  it('stops, and says why, when it is disposed of meanwhile', async () => {
+    const { program, parameters } = await compiled(await testEngine());
+    let last = 0;
+    const run = program.run({
+      budgetMs: 1e-9,
+      progress: (done) => {
+        last = done;
+        if (done === 3) program.dispose();
+      },
+    });
+    await expect(within(run)).rejects.toMatchObject({
+      code: 'bad-argument',
+      message: expect.stringContaining('disposed of'),
+    });
+    expect(last).toBe(3);
+    parameters.dispose();
+  });
+
   it('an abort before the start stops it too', async () => {
     const { program, parameters } = await compiled(await testEngine());
     await expect(program.run({ signal: AbortSignal.abort() })).rejects.toThrow();

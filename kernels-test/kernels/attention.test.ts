@@ -18,7 +18,7 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
     { name: 'global, one tile of keys', batch: 1, grid: [6, 6, 6], window: 0, heads: 3, headDim: 16 },
     { name: 'global, several tiles of keys', batch: 1, grid: [8, 8, 8], window: 0, heads: 1, headDim: 64 },
     {
-      name: 'cut-off windows, a head in two parts',
+      name: 'cut-off windows, a head in parts',
       batch: 1,
       grid: [3, 7, 6],
       window: 5,

@@ -25,7 +25,7 @@ import {
   planResize,
 } from '../../src/kernels/spatial.js';
 import { packParams } from '../../src/kernels/wgsl.js';
-import { planWindowAttention } from '../../src/kernels/window-attention.js';
+import { planWindowAttention, windowAttentionCandidates } from '../../src/kernels/window-attention.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/models/config.js';
 import { decoderGraph, encoderGraph } from '../../src/models/sam-med3d.js';
 import { trainingGraph } from '../../src/training/graph.js';
@@ -44,9 +44,10 @@ const base: Capabilities = {
 const devices: Capabilities[] = [
   base,
   { ...base, software: true },
-  ...[4, 8, 32, 64].map((subgroupSize) => ({ ...base, software: true, subgroupSize })),
+  ...[4, 8, 16, 32, 64].map((subgroupSize) => ({ ...base, software: true, subgroupSize })),
   { ...base, subgroupSize: 32, maxWorkgroupStorage: 49152, maxInvocations: 1024 },
   { ...base, software: true, subgroupSize: 4, maxWorkgroupStorage: 32768 },
+  { ...base, software: true, subgroupSize: 16, maxWorkgroupStorage: 32768 },
   // Forced variants: a GPU made to use what CPUs prefer, and the other way round.
   {
     ...base,
@@ -158,6 +159,11 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
           ),
         );
         const scatter = { input: volume, channels: n };
+        for (const weights of ['f16', 'texture'] as const) {
+          if (weights === 'texture' && n % 4 !== 0) continue;
+          calls.push(planMatmul(forced, { rows: 64, n, k: depth, weights }, { a, b, c, bias }));
+          calls.push(planMatmul(forced, { rows: 64, n, k: 27 * depth, conv, weights }, { a, b, c }));
+        }
         calls.push(
           planMatmul(
             forced,
@@ -232,8 +238,19 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
       calls.push(planWindowAttention(caps, { batch: 1, heads: 2, headDim, grid, window }, tables));
     }
   }
+  // By rule no short head reaches `block`.
+  for (const headDim of [8, 24]) {
+    for (const window of [0, 4, 14]) {
+      const spec = { batch: 1, heads: 2, headDim, grid: [8, 8, 8], window } as const;
+      if (!windowAttentionCandidates(caps, spec).includes('block')) continue;
+      const forced = { ...caps, force: { attention: 'block' } };
+      const tables = { qkv: q, qkvBias: bias, tableD: a, tableH: b, tableW: c, out };
+      calls.push(planWindowAttention(forced, spec, tables));
+    }
+  }
   const size = [3, 4, 5] as const;
   calls.push(planResize(caps, { planes: 2, input: size, output: size }, { x, y }));
+  calls.push(planResize(caps, { planes: 2, input: size, output: [3, 4, 16] }, { x, y }));
   calls.push(
     planAffineResample(
       caps,
@@ -290,7 +307,8 @@ function check(call: AnyCall, caps: Capabilities): void {
   expect(Number(size[1]) * Number(size[2] ?? 1), `${where}: invocations`).toBeLessThanOrEqual(
     caps.maxInvocations,
   );
-  expect(shader.bindings.length, `${where}: storage buffers`).toBeLessThanOrEqual(8);
+  const storage = shader.bindings.filter(({ access }) => access !== 'texture');
+  expect(storage.length, `${where}: storage buffers`).toBeLessThanOrEqual(8);
   expect(Object.keys(buffers).sort(), where).toEqual(shader.bindings.map((b) => b.name).sort());
   expect(new Set(shader.bindings.map((b) => b.binding)).size, `${where}: bindings`).toBe(
     shader.bindings.length,

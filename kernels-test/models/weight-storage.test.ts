@@ -109,6 +109,9 @@ it('a matrix whose columns are no multiple of 4 stays in a buffer, and so does a
   expect(storedAs({ ...spec, shape: [8, 5, 2, 2, 2], layout: 'conv_transpose' }, 'texture')).toBe('texture');
   expect(storedAs({ ...spec, shape: [8], layout: 'plain' }, 'texture')).toBe('f32');
   expect(storedAs({ ...spec, shape: [8, 6], exact: true }, 'texture')).toBe('f32');
+  // More rows of texels than a texture may have.
+  expect(storedAs({ ...spec, shape: [4096, 8192] }, 'texture')).toBe('texture');
+  expect(storedAs({ ...spec, shape: [4096, 8193] }, 'texture')).toBe('f32');
 });
 
 it('a weight that f16 cannot hold is refused by its name', async () => {

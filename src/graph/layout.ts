@@ -3,7 +3,7 @@
  * as (K, N) with the outputs contiguous, which is what all matmul variants (and dW in the backward pass) want.
  */
 import { SgpSamError } from '../errors.js';
-import type { WeightStorage } from '../kernels/call.js';
+import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
 import type { Shape } from './ir.js';
 
 /**
@@ -28,8 +28,11 @@ export const weightStorages: readonly WeightStorage[] = ['f32', 'f16', 'texture'
 /** How a store of that kind holds this parameter: only the matrices that the matmul family reads are not f32 in a buffer. */
 export function storedAs({ layout, exact, shape }: ParameterSpec, storage: WeightStorage): WeightStorage {
   if (layout === 'plain' || exact) return 'f32';
-  // A texel is four columns.
-  return storage === 'texture' && layout !== 'conv_transpose' && shape[0] % 4 !== 0 ? 'f32' : storage;
+  if (storage !== 'texture') return storage;
+  // A texel is four columns, and WebGPU's textures are 8192 high unless more was asked for.
+  const columns = layout === 'conv_transpose' ? 8 * shape[1] : shape[0];
+  const texels = shape.reduce((a, b) => a * b, 1) / 4;
+  return columns % 4 === 0 && texels <= 8192 * TEXTURE_WIDTH ? 'texture' : 'f32';
 }
 
 /** The permutation as three nested lengths: element (a, b, c) of the source goes to the place `engine` gives. */

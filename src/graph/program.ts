@@ -24,7 +24,7 @@ import {
 import { encodeOne, type Prepared, type RunOptions, type RunReport, submitRun } from './run.js';
 
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
-export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture'>;
+export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture' | 'storage'>;
 
 export interface CompileOptions {
   readonly parameters?: ParameterLookup;
@@ -77,7 +77,10 @@ export class Program {
    * @throws SgpSamError `adapter-limit` naming the tensor or shader that is too much for the device
    */
   static async compile(engine: Engine, graph: Graph, options: CompileOptions = {}): Promise<Program> {
-    const plan = planGraph(graph, options.capabilities ?? capabilitiesOf(engine), options.placements?.keys());
+    // How weights are held is the store's business: planned for another, kernels would read one thing as the other.
+    const weights = options.parameters?.storage ?? 'f32';
+    const capabilities = { ...(options.capabilities ?? capabilitiesOf(engine)), weights };
+    const plan = planGraph(graph, capabilities, options.placements?.keys());
     const program = new Program(engine, graph, plan, options);
     try {
       await engine.guarded(`preparing ${options.label ?? 'a program'}`, () => program.prepare());
@@ -321,7 +324,10 @@ export class Program {
     const { engine, prepared, counters, rate } = this;
     const { label } = this.options;
     return engine.guarded(label ?? 'running a program', () =>
-      submitRun({ engine, label: label ?? 'program', prepared, counters, rate }, options),
+      submitRun(
+        { engine, label: label ?? 'program', prepared, counters, rate, disposed: () => this.disposed },
+        options,
+      ),
     );
   }
 

@@ -1,5 +1,5 @@
 /** One run of a program: its dispatches as one pass and one submit, unless a time budget or the readback mode asks for more. */
-import { checkAborted } from '../errors.js';
+import { checkAborted, SgpSamError } from '../errors.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import type { Workgroups } from '../kernels/call.js';
 import { type RegionMode, type RegionState, workgroupCount } from './regions.js';
@@ -50,15 +50,20 @@ export interface Runnable {
   readonly engine: Engine;
   readonly label: string;
   readonly prepared: readonly Prepared[];
+  /** Whether the program was disposed of, which can happen while a run waits. */
+  readonly disposed: () => boolean;
   /** Set to zero before the first dispatch. */
   readonly counters: BufferSlice | undefined;
   /** GFLOP/s that earlier submits reached: how a time budget becomes a number of dispatches. */
   readonly rate: { gflops: number };
 }
 
-/** Submits one run. Resolves when everything is submitted. */
+/**
+ * Submits one run. Resolves when everything is submitted.
+ * @throws SgpSamError `bad-argument` if the program was disposed of meanwhile, `aborted`
+ */
 export async function submitRun(
-  { engine, label, prepared, counters, rate }: Runnable,
+  { engine, label, prepared, disposed, counters, rate }: Runnable,
   { mode = 'predicated', budgetMs, signal, progress }: RunOptions,
 ): Promise<RunReport> {
   const { device } = engine;
@@ -68,7 +73,7 @@ export async function submitRun(
   let encoded = 0;
   let flops = 0;
   const start = () => {
-    encoder ??= device.createCommandEncoder({ label: label });
+    encoder ??= device.createCommandEncoder({ label });
     if (counters && submits === 0 && !pass) encoder.clearBuffer(counters.buffer);
     pass ??= encoder.beginComputePass();
     return pass;
@@ -81,11 +86,16 @@ export async function submitRun(
     encoder = pass = undefined;
     submits++;
   };
+  // Its owner can dispose of it whenever this waits, or in `progress`.
+  const checkOpen = () => {
+    if (disposed()) throw new SgpSamError('bad-argument', 'this program was disposed of');
+  };
   const entered = performance.now();
   const waiting = async <R>(work: Promise<R>): Promise<R> => {
     const begun = performance.now();
     const result = await work;
     waited += performance.now() - begun;
+    checkOpen();
     return result;
   };
   /** In readback mode, the dispatch counts that the host read for a region. */
@@ -118,6 +128,7 @@ export async function submitRun(
       flops = 0;
       checkAborted(signal);
       progress?.(i + 1, prepared.length);
+      checkOpen();
     }
   }
   submit();

@@ -165,7 +165,6 @@ export function planMatmul<T>(
     B_HALF: spec.weights === 'f16',
     B_TEXTURE: spec.weights === 'texture',
     B_WIDTH: TEXTURE_WIDTH,
-
     CONV: conv !== undefined,
     SCATTER: scatter !== undefined,
     BIAS: buffers.bias !== undefined,

@@ -22,16 +22,17 @@ export interface WindowAttentionSpec {
   readonly window: number;
 }
 
+/** Lengths of the windows along an axis. */
+const extents = (n: number, edge: number): number[] =>
+  Array.from({ length: ceilDiv(n, edge) }, (_, i) => Math.min(edge, n - i * edge));
+
 /** Query × key pairs that are really computed, over all windows of one sample: real ones and a virtual key. */
 function pairs(grid: readonly [number, number, number], edge: number): { scores: number; rows: number } {
   let scores = 0;
   let rows = 0;
-  const extents = grid.map((n) =>
-    Array.from({ length: ceilDiv(n, edge) }, (_, i) => Math.min(edge, n - i * edge)),
-  );
-  for (const d of extents[0]) {
-    for (const h of extents[1]) {
-      for (const w of extents[2]) {
+  for (const d of extents(grid[0], edge)) {
+    for (const h of extents(grid[1], edge)) {
+      for (const w of extents(grid[2], edge)) {
         scores += (d * h * w) ** 2;
         rows += d * h;
       }
@@ -71,7 +72,7 @@ export function windowAttentionVariants(
   return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
 }
 
-/** The backward passes' variant: for the same reasons as forward. */
+/** The backward passes' variant: CPU adapters take `subgroup` where a row fits one. */
 export function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): WindowAttentionVariant {
   const available = windowAttentionVariants(caps, spec, 'attention_backward');
   return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? available[0] : 'shared');
@@ -170,17 +171,19 @@ function blockTiling(caps: Capabilities, spec: WindowAttentionSpec): BlockTiling
   if (length > 4 * size) return undefined;
   const high = Math.min(edge, spec.grid[1]);
   const quarters = ceilDiv(length, 4);
-  const keyRows = Math.min(high, Math.floor((4 * size) / length));
+  // Fewer rows of keys where their probabilities would leave no room for a row of queries.
+  const bytesOf = (keyRows: number) => 16 * 4 * ceilDiv(keyRows * length, 4) * size;
+  const roomFor = (keyRows: number) =>
+    Math.floor((caps.maxWorkgroupStorage - bytesOf(keyRows)) / rowBytes(edge, spec.headDim));
+  let keyRows = Math.min(high, Math.floor((4 * size) / length));
+  while (keyRows > 1 && roomFor(keyRows) < 1) keyRows--;
   const block = keyRows * length;
   const groups = ceilDiv(block, size);
   // Lanes that each load a vec4 of the head, all of them the same number of times.
   let lanes = Math.min(size, hd4);
   while (hd4 % lanes !== 0) lanes--;
-  const room = caps.maxWorkgroupStorage - 16 * 4 * ceilDiv(block, 4) * size;
-  const rows = Math.min(high, Math.floor(size / quarters), Math.floor(room / rowBytes(edge, spec.headDim)));
+  const rows = Math.min(high, Math.floor(size / quarters), roomFor(keyRows));
   if (rows < 1) return undefined;
-  const extents = (n: number) =>
-    Array.from({ length: ceilDiv(n, edge) }, (_, i) => Math.min(edge, n - i * edge));
   return {
     rows,
     keyRows,
@@ -194,8 +197,8 @@ function blockTiling(caps: Capabilities, spec: WindowAttentionSpec): BlockTiling
       PARTS: hd4 / lanes,
       PART_LANES: lanes,
       CUT:
-        extents(spec.grid[1]).some((n) => n % keyRows !== 0) ||
-        extents(spec.grid[2]).some((n) => n !== length),
+        extents(spec.grid[1], edge).some((n) => n % keyRows !== 0) ||
+        extents(spec.grid[2], edge).some((n) => n !== length),
     },
   };
 }

@@ -22,8 +22,8 @@ export interface ModelOptions {
   /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
   readonly budgetMs?: number | undefined;
   /**
-   * How weight matrices are held: `f16` halves their memory, and rounds each to 11 bits; `f32` and `texture` give the same
-   * results. By rule unless given: see `usualWeights`.
+   * How `load` holds weight matrices: `f16` halves their memory, and rounds each to 11 bits; `f32` and `texture` give the same
+   * results. Unless given, `texture` on CPU adapters with subgroups of 8 and more, else `f32`.
    */
   readonly weightStorage?: WeightStorage | undefined;
   /** Kernel family → variant, to overrule the planner. */
@@ -122,9 +122,7 @@ export class Model {
    * Loads weights and compiles the encoder, both at once.
    * @throws SgpSamError `bad-weights` listing what is missing, left over or misshaped; `adapter-limit`
    */
-  static async load(engine: Engine, weights: WeightSource, given: ModelOptions = {}): Promise<Model> {
-    const storage = given.weightStorage ?? usualWeights(capabilitiesOf(engine));
-    const options = { ...given, weightStorage: storage };
+  static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
     const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
     checkConfig(config);
     const specs = modelParameters(config);
@@ -134,7 +132,9 @@ export class Model {
     const begun = performance.now();
     // Side by side: weights come from a disk or network, pipelines from the driver. A pipeline that fails is told of below.
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
-    const capabilities = Model.capabilities(engine, options);
+    const usual = capabilitiesOf(engine, options.variants);
+    const storage = options.weightStorage ?? usualWeights(usual);
+    const capabilities = { ...usual, weights: storage };
     let compiled: { done: number; total: number } | undefined;
     let arrived: number | undefined;
     const warming = Program.warm(engine, graph, capabilities, (done, total) => {
@@ -154,10 +154,6 @@ export class Model {
       parameters.dispose();
       throw error;
     }
-  }
-
-  private static capabilities(engine: Engine, { variants, weightStorage }: ModelOptions): Capabilities {
-    return { ...capabilitiesOf(engine, variants), ...(weightStorage ? { weights: weightStorage } : {}) };
   }
 
   /**
@@ -180,7 +176,7 @@ export class Model {
     owned: ParameterStore | undefined,
     options: ModelOptions,
   ): Promise<Model> {
-    const capabilities = Model.capabilities(engine, options);
+    const capabilities = capabilitiesOf(engine, options.variants);
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
     const encoder = await Program.compile(engine, graph, {
       parameters,

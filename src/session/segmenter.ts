@@ -30,7 +30,10 @@ export interface SegmenterOptions {
   readonly cache?: boolean | undefined;
   /** Which GPU adapter; `auto` unless given. */
   readonly adapter?: AdapterChoice | undefined;
-  /** `f16` halves the weights' GPU memory and rounds them to 11 bits; by rule unless given (`usualWeights`). */
+  /**
+   * `f16` halves the weights' GPU memory and rounds them to 11 bits; `texture` is f32 in textures, with the same results.
+   * Unless given, `texture` on CPU adapters with subgroups of 8 and more, else `f32`.
+   */
   readonly weightStorage?: WeightStorage | undefined;
   /** How closed gates are skipped; `predicated` unless given. */
   readonly gateMode?: RegionMode | undefined;

@@ -154,7 +154,11 @@ export class TrainStep {
   /** All parameters as they are now: for programs that validate with them. */
   get parameters(): ParameterLookup {
     const of = (name: string) => (this.hot.has(name) ? this.hot : this.cold);
-    return { slice: (name) => of(name).slice(name), texture: (name) => of(name).texture(name) };
+    return {
+      storage: 'f32',
+      slice: (name) => of(name).slice(name),
+      texture: (name) => of(name).texture(name),
+    };
   }
 
   /** Micro-steps since the last update: their gradients are on the device alone, and in no checkpoint. */
