@@ -42,14 +42,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       //#unroll i KEYS
       {
         var s = 0.0;
-        var dp = -subgroupShuffle(product, ${i}u);
+        var dp = -$BROADCAST(product, ${i}u);
         //#unroll x HD4
-        let qb_${x} = subgroupShuffle(q_${x}, ${i}u);
-        let db_${x} = subgroupShuffle(do_${x}, ${i}u);
+        let qb_${x} = $BROADCAST(q_${x}, ${i}u);
+        let db_${x} = $BROADCAST(do_${x}, ${i}u);
         s = dot4(k_${x}, qb_${x}, s);
         dp = dot4(v_${x}, db_${x}, dp);
         //#end
-        var weight = exp(fma(p.scale, s, rel + record[tables + ${i}u * L]) - subgroupShuffle(lse, ${i}u));
+        var weight = exp(fma(p.scale, s, rel + record[tables + ${i}u * L]) - $BROADCAST(lse, ${i}u));
         //#if RAGGED
         weight = select(0.0, weight, ${i}u < row.r2);
         //#end

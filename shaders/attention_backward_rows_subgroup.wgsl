@@ -88,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       {
         let k = qkv[k_at + ${x}u];
         //#unroll j KEYS
-        s_${j} = dot4(q_${x}, subgroupShuffle(k, ${j}u), s_${j});
+        s_${j} = dot4(q_${x}, $BROADCAST(k, ${j}u), s_${j});
         //#end
       }
       //#end
@@ -145,8 +145,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       {
         let v = qkv[k_at + c4 + ${x}u];
         //#unroll j KEYS
-        s_${j} = dot4(q_${x}, subgroupShuffle(k_${x}, ${j}u), s_${j});
-        dp_${j} = dot4(do_${x}, subgroupShuffle(v, ${j}u), dp_${j});
+        s_${j} = dot4(q_${x}, $BROADCAST(k_${x}, ${j}u), s_${j});
+        dp_${j} = dot4(do_${x}, $BROADCAST(v, ${j}u), dp_${j});
         //#end
       }
       //#end
@@ -163,7 +163,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       if (lane < $KEYSu) { d_tw[kh * L + lane] += row_ds; }
       //#unroll x HD4
       //#unroll j KEYS
-      dq_${x} = fma(vec4f(ds_${j}), subgroupShuffle(k_${x}, ${j}u), dq_${x});
+      dq_${x} = fma(vec4f(ds_${j}), $BROADCAST(k_${x}, ${j}u), dq_${x});
       //#end
       //#end
     }

@@ -80,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#end
   //#unroll l PART_LANES
   //#if PADDED
-  let start_${g}_${l} = subgroupShuffle(start_${g}, ${l}u);
+  let start_${g}_${l} = $BROADCAST(start_${g}, ${l}u);
   //#else
   let start_${g}_${l} = vec4f(0.0);
   //#end
@@ -126,7 +126,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         k[${j}u] = qkv[k_at[${j}u] + x];
         //#end
         //#unroll n BLOCK
-        s_${n} = add(s_${n}, subgroupShuffle(k[${n}u / $SGu], ${n}u % $SGu), q);
+        s_${n} = add(s_${n}, $BROADCAST(k[${n}u / $SGu], ${n}u % $SGu), q);
         //#end
       }
       var higher = top;
@@ -175,8 +175,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
           //#unroll l PART_LANES
           {
             let one = transpose(mat4x4f(
-              subgroupShuffle(v[0], ${l}u), subgroupShuffle(v[1], ${l}u),
-              subgroupShuffle(v[2], ${l}u), subgroupShuffle(v[3], ${l}u),
+              $BROADCAST(v[0], ${l}u), $BROADCAST(v[1], ${l}u),
+              $BROADCAST(v[2], ${l}u), $BROADCAST(v[3], ${l}u),
             ));
             //#unroll x 4
             acc_${g}_${l}_${x} = add(acc_${g}_${l}_${x}, one[${x}], e);

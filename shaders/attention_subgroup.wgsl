@@ -92,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         let k = qkv[k_at_${t} + ${x}u];
         //#unroll j LANES
         {
-          let one = subgroupShuffle(k, ${j}u);
+          let one = $BROADCAST(k, ${j}u);
           //#unroll r ROWS
           //#unroll u PARTS
           s_${r}_${u}_${t}_${j} = dot4(q_${r}_${u}_${x}, one, s_${r}_${u}_${t}_${j});
@@ -111,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       var higher_${r}_${u} = top_${r}_${u};
       //#unroll t PARTS
       //#unroll j LANES
-      s_${r}_${u}_${t}_${j} = fma(p.scale, s_${r}_${u}_${t}_${j}, d_${r}_${u}_${t}_${j} + subgroupShuffle(hw_${r}_${t}, ${j}u));
+      s_${r}_${u}_${t}_${j} = fma(p.scale, s_${r}_${u}_${t}_${j}, d_${r}_${u}_${t}_${j} + $BROADCAST(hw_${r}_${t}, ${j}u));
       //#if RAGGED
       s_${r}_${u}_${t}_${j} = select(LOWEST, s_${r}_${u}_${t}_${j}, ${t}u * $SGu + ${j}u < row.r2);
       //#end
@@ -140,7 +140,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         let v = qkv[k_at_${t} + c4 + ${x}u];
         //#unroll j LANES
         {
-          let one = subgroupShuffle(v, ${j}u);
+          let one = $BROADCAST(v, ${j}u);
           //#unroll r ROWS
           //#unroll u PARTS
           acc_${r}_${u}_${x} = fma(vec4f(p_${r}_${u}_${t}_${j}), one, acc_${r}_${u}_${x});

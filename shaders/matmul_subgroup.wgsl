@@ -2,8 +2,7 @@
 // and all $TM rows; A is loaded one row per lane ($PER_LANE vec4 each) and broadcast. On CPU adapters a load costs many
 // times a broadcast, so tiles are as large as the registers' spilling allows: see `subgroupTile` in matmul.ts.
 //
-// The broadcast is a shuffle from a constant lane: of a subgroupBroadcast lavapipe makes a comparison with the subgroup's size and
-// a masked move as well.
+// BROADCAST is subgroupBroadcast or subgroupShuffle, whichever the adapter is faster with.
 //
 // Rounding grows with the length of a chain of sums, so after $CHUNK terms they are added to `partial` and begin anew. That
 // is in workgroup memory, each lane's own: a second set of registers would spill the first.
@@ -68,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         let a_${j} = a_load(base_${j}, i);
         //#unroll l SG
         {
-          let v = subgroupShuffle(a_${j}, ${l}u);
+          let v = $BROADCAST(a_${j}, ${l}u);
           //#unroll c COLS
           sum_${j}_${l}_${c} = fma(vec4f(v.w), b3_${c}, fma(vec4f(v.z), b2_${c}, fma(vec4f(v.y), b1_${c}, fma(vec4f(v.x), b0_${c}, sum_${j}_${l}_${c}))));
           //#end

@@ -110,6 +110,13 @@ export function capabilitiesOf(
   };
 }
 
+/**
+ * The built-in by which CPU adapters broadcast a constant lane. Of a subgroupBroadcast lavapipe makes a comparison with the
+ * subgroup's size and a masked move as well; of a subgroupShuffle SwiftShader makes code that takes a quarter longer.
+ */
+export const broadcastOf = ({ software, subgroupSize }: Capabilities): string =>
+  software && subgroupSize >= 8 ? 'subgroupShuffle' : 'subgroupBroadcast';
+
 /** How weights are held untuned: in textures on CPU adapters with subgroups of 8 and more (Mesa's lavapipe), else as f32. */
 export const usualWeights = ({ software, subgroupSize }: Capabilities): WeightStorage =>
   software && subgroupSize >= 8 ? 'texture' : 'f32';

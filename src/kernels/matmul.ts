@@ -4,6 +4,7 @@
  */
 import { SgpSamError } from '../errors.js';
 import {
+  broadcastOf,
   type Capabilities,
   type Cost,
   ceilDiv,
@@ -159,7 +160,7 @@ export function planMatmul<T>(
   const variant = chosenVariant(caps, spec.kernel ?? 'matmul', tunable, usualOf(spec, caps));
   const [family, tileText = ''] = variant.split('-') as [MatmulFamily, string?];
 
-  const defines: Record<string, number | boolean> = {
+  const defines: Record<string, number | boolean | string> = {
     A_SCALAR: Boolean(aScalar),
     N_SCALAR: nScalar,
     B_HALF: spec.weights === 'f16',
@@ -180,6 +181,7 @@ export function planMatmul<T>(
     const [tm, columns] = tileText.split('x').map(Number) as [number, number];
     Object.assign(defines, {
       SG: size,
+      BROADCAST: broadcastOf(caps),
       PER_LANE: tm / size,
       TM: tm,
       COLS: columns,

@@ -14,7 +14,7 @@
  */
 import { SgpSamError } from '../errors.js';
 
-export type Defines = Readonly<Record<string, number | boolean>>;
+export type Defines = Readonly<Record<string, number | boolean | string>>;
 
 /** A storage buffer's access, or a texture of unfiltered floats. */
 export type BindingAccess = 'read' | 'read_write' | 'texture';
@@ -122,7 +122,7 @@ function expand(
 }
 
 /**
- * Specialises `source` for `defines`; booleans become 1 or 0.
+ * Specialises `source` for `defines`; booleans become 1 or 0, a string stands for itself (a built-in's name).
  * @throws SgpSamError `bad-graph` naming the shader and the line of an unknown name or unclosed directive.
  */
 export function specialise(
@@ -131,7 +131,12 @@ export function specialise(
   defines: Defines,
   includes: Readonly<Record<string, string>> = {},
 ): Shader {
-  const values = new Map(Object.entries(defines).map(([key, value]) => [key, String(Number(value))]));
+  const values = new Map(
+    Object.entries(defines).map(([key, value]) => [
+      key,
+      typeof value === 'string' ? value : String(Number(value)),
+    ]),
+  );
   const out: string[] = [];
   expand(source.split('\n'), values, { name, includes }, 0, out);
   const code = out.join('\n');

@@ -4,6 +4,7 @@
  */
 import { sharedTiling } from './attention.js';
 import {
+  broadcastOf,
   type Capabilities,
   ceilDiv,
   chosenVariant,
@@ -127,6 +128,7 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 
       RAGGED: grid[2] > edge && grid[2] % edge !== 0,
       KEYS: rowLength(spec),
       SG: caps.subgroupSize,
+      BROADCAST: broadcastOf(caps),
       PART: [4, 2, 1].find((part) => (headDim / 4) % part === 0) ?? 1,
       ROWS: rows,
       ROWS_L: rows * edge,
