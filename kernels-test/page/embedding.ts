@@ -22,7 +22,7 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
   const stages = new Set<string>();
   const segmenter = await open({
     weights: 'formula:sgp-tiny',
-    budgetMs: 5,
+    budgetMs: 0.5, // a fraction of any encode: what aborts in `progress` is asked in the middle of one
     grow: false,
     progress: ({ stage }) => stages.add(stage),
   });
