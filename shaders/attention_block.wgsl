@@ -6,17 +6,7 @@
 // Why beside attention_subgroup.wgsl: that one unrolls a whole head, longer code than a CPU's instruction cache; here the two
 // loops are short, over 4 components of the head and over 4 keys.
 enable subgroups;
-//#include attention_window.wgsl
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;      // (B, D, H, W, 3·C)
-@group(0) @binding(2) var<storage, read> qkv_bias: array<vec4f>; // (3·C)
-@group(0) @binding(3) var<storage, read> table_d: array<vec4f>;  // (2L−1, head_dim)
-@group(0) @binding(4) var<storage, read> table_h: array<vec4f>;
-@group(0) @binding(5) var<storage, read> table_w: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // (B, D, H, W, C)
-//#include attention_row.wgsl
-//#if PADDED
-var<workgroup> pad_top: array<f32, $ROWS_L>; // pad_mass by row and query
-//#end
+//#include attention_forward.wgsl
 
 const KEYS = $KEYSu;             // slots of a row of keys
 const BLOCK = $BLOCKu;           // $KEY_ROWS rows of slots: (r, w') is slot r · KEYS + w'
@@ -41,23 +31,9 @@ fn token_of(row: Row, kd: u32, kh: u32, slot: u32) -> u32 {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let c4 = p.heads * HD4;
   let head = group.y * HD4;
-  // Groups of rows lie within windows: the last of a window can reach past it.
-  let w_window = group.x % p.windows_w;
-  let h_group = (group.x / p.windows_w) % $H_GROUPSu;
-  let d_abs = group.x / (p.windows_w * $H_GROUPSu);
-  let h_window = (h_group / $GROUPS_IN_WINDOWu) * L;
-  let h_first = h_window + (h_group % $GROUPS_IN_WINDOWu) * $ROWSu;
-  let h_end = min(h_window + L, p.grid_h);
-  let row = row_at(w_window, min(h_first, h_end - 1u), d_abs, group.z);
-  let rows = min($ROWSu, max(h_end, h_first) - h_first); // none in the groups that a cut-off window has too many
-  fill_tables(row, max(rows, 1u), row.token * 3u * c4 + head, 3u * c4, head, lane);
-  //#if PADDED
-  for (var r = 0u; r < $ROWSu; r++) {
-    fill_mass(r, row, lane);
-    for (var i = lane; i < row.r2; i += $SGu) { pad_top[r * L + i] = pad_mass(r, i); }
-  }
-  workgroupBarrier();
-  //#end
+  let begun = begin_rows(group, lane);
+  let row = begun.row;
+  let rows = begun.count;
 
   // This lane's queries: 4 of row `mine`, from w_first.
   let mine = min(lane / $QUARTERSu, $ROWSu - 1u);

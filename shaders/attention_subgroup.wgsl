@@ -4,40 +4,15 @@
 // is what more than one row is for. On CPU adapters, where shared memory and barriers are dear, many times the speed of
 // attention.wgsl. Names: r a row, u a part of a row's queries, t a part of a row of keys, j a key in it, x a vec4 of the head.
 enable subgroups;
-//#include attention_window.wgsl
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;      // (B, D, H, W, 3·C)
-@group(0) @binding(2) var<storage, read> qkv_bias: array<vec4f>; // (3·C)
-@group(0) @binding(3) var<storage, read> table_d: array<vec4f>;  // (2L−1, head_dim)
-@group(0) @binding(4) var<storage, read> table_h: array<vec4f>;
-@group(0) @binding(5) var<storage, read> table_w: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> out: array<vec4f>; // (B, D, H, W, C)
-//#include attention_row.wgsl
-
-//#if PADDED
-var<workgroup> pad_top: array<f32, $ROWS_L>; // pad_mass by row and query
-//#end
+//#include attention_forward.wgsl
 
 @compute @workgroup_size($SG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
   let c4 = p.heads * HD4;
   let head = group.y * HD4;
-  // Groups of rows lie within windows: the last of a window can reach past it.
-  let w_window = group.x % p.windows_w;
-  let h_group = (group.x / p.windows_w) % $H_GROUPSu;
-  let d_abs = group.x / (p.windows_w * $H_GROUPSu);
-  let h_window = (h_group / $GROUPS_IN_WINDOWu) * L;
-  let h_first = h_window + (h_group % $GROUPS_IN_WINDOWu) * $ROWSu;
-  let h_end = min(h_window + L, p.grid_h);
-  let row = row_at(w_window, min(h_first, h_end - 1u), d_abs, group.z);
-  let rows = min($ROWSu, max(h_end, h_first) - h_first); // none in the groups that a cut-off window has too many
-  fill_tables(row, max(rows, 1u), row.token * 3u * c4 + head, 3u * c4, head, lane);
-  //#if PADDED
-  for (var r = 0u; r < $ROWSu; r++) {
-    fill_mass(r, row, lane);
-    for (var i = lane; i < row.r2; i += $SGu) { pad_top[r * L + i] = pad_mass(r, i); }
-  }
-  workgroupBarrier();
-  //#end
+  let begun = begin_rows(group, lane);
+  let row = begun.row;
+  let rows = begun.count;
 
   //#unroll u PARTS
   let query_${u} = min(${u}u * $SGu + lane, row.r2 - 1u);

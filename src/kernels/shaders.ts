@@ -12,6 +12,7 @@ import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
 import attentionBackwardRowsSubgroup from '../../shaders/attention_backward_rows_subgroup.wgsl';
 import attentionBackwardTables from '../../shaders/attention_backward_tables.wgsl';
 import attentionBlock from '../../shaders/attention_block.wgsl';
+import attentionForward from '../../shaders/attention_forward.wgsl';
 import attentionPadding from '../../shaders/attention_padding.wgsl';
 import attentionRow from '../../shaders/attention_row.wgsl';
 import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
@@ -58,6 +59,7 @@ import { type Defines, type Shader, specialise } from './wgsl.js';
 
 const includes = {
   'attention_backward_common.wgsl': attentionBackwardCommon,
+  'attention_forward.wgsl': attentionForward,
   'attention_padding.wgsl': attentionPadding,
   'attention_row.wgsl': attentionRow,
   'attention_window.wgsl': attentionWindow,
