@@ -371,6 +371,7 @@ describe('options', () => {
     ['preset', ['--preset', 'ct'], [/"ct"/, /sam-med3d-ct/]],
     ['gate mode', ['--gate-mode', 'magic'], [/'magic'/, /indirect/]],
     ['limits', ['--limits', 'none'], [/'none'/, /raised/]],
+    ['features', ['--features', 'some'], [/'some' is none of all, none, experimental/]],
     ['variant', ['--variant', 'matmul=magic'], [/'magic'/, /register/]],
     ['variant of no kernel', ['--variant', 'matmal=tiled'], [/'matmal'/, /matmul/]],
     ['weight storage', ['--weight-storage', 'f8'], [/'f8' is none of f32, f16/]],

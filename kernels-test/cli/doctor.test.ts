@@ -8,7 +8,7 @@ interface Report {
   adapters: {
     adapter: { kind: string; source: string; description: string; device: string };
     auto: boolean;
-    tier: { subgroups: boolean; f16: boolean };
+    tier: { subgroups: boolean; f16: boolean; subgroupMatrices: { M: number }[] };
     limits: Record<string, number>;
     proof: { ok: boolean };
   }[];
@@ -38,6 +38,19 @@ test('doctor lists the adapters and which one is taken', async () => {
   expect(text.stdout.endsWith('\n')).toBe(true);
 });
 
+test('doctor looks at the features it is told to open', async () => {
+  for (const features of ['none', 'experimental']) {
+    const json = await runCli(['doctor', '--json', '--features', features]);
+    expect(json.code, json.stderr).toBe(0);
+    for (const { tier, proof } of (JSON.parse(json.stdout) as Report).adapters) {
+      expect(proof.ok).toBe(true);
+      if (features === 'none')
+        expect(tier).toMatchObject({ f16: false, subgroups: false, subgroupMatrices: [] });
+      for (const { M } of tier.subgroupMatrices) expect(M).toBeGreaterThan(0);
+    }
+  }
+});
+
 test.skipIf(process.platform !== 'linux')(
   'doctor without a driver exits with 1 and says how to get one',
   async () => {
@@ -48,7 +61,16 @@ test.skipIf(process.platform !== 'linux')(
   },
 );
 
-const DEVICE = ['--adapter', '--limits', '--gate-mode', '--variant', '--no-tuned', '--quiet', '--help'];
+const DEVICE = [
+  '--adapter',
+  '--limits',
+  '--features',
+  '--gate-mode',
+  '--variant',
+  '--no-tuned',
+  '--quiet',
+  '--help',
+];
 const TRAIN = [
   '[folder]',
   '--output',

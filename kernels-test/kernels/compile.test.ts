@@ -7,7 +7,8 @@ import { planGraph } from '../../src/graph/plan.js';
 import { planAttention } from '../../src/kernels/attention.js';
 import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
 import { planFma } from '../../src/kernels/ceilings.js';
-import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
+import { planMatmul } from '../../src/kernels/matmul.js';
+import { matmulVariants } from '../../src/kernels/matmul-variants.js';
 import {
   planCopy,
   planCountNonfinite,
@@ -46,6 +47,12 @@ const devices: Capabilities[] = [
   { ...base, software: true },
   ...[4, 8, 16, 32, 64].map((subgroupSize) => ({ ...base, software: true, subgroupSize })),
   { ...base, subgroupSize: 32, maxWorkgroupStorage: 49152, maxInvocations: 1024 },
+  // With tensor cores, as NVIDIA's, Intel's and lavapipe's are, in much workgroup memory and in the least.
+  ...([49152, 16384] as const).flatMap((maxWorkgroupStorage) => [
+    { ...base, subgroupSize: 32, subgroupMatrix: [16, 16, 16] as const, maxWorkgroupStorage },
+    { ...base, subgroupSize: 16, subgroupMatrix: [8, 16, 16] as const, maxWorkgroupStorage },
+    { ...base, subgroupSize: 8, subgroupMatrix: [8, 8, 8] as const, maxWorkgroupStorage },
+  ]),
   { ...base, software: true, subgroupSize: 4, maxWorkgroupStorage: 32768 },
   { ...base, software: true, subgroupSize: 16, maxWorkgroupStorage: 32768 },
   // Forced variants: a GPU made to use what CPUs prefer, and the other way round.
@@ -275,13 +282,17 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
   return calls;
 }
 
-const subgroupSizeOf = (code: string): number =>
-  code.includes('enable subgroups') ? Number(/@workgroup_size\((\d+)\)/.exec(code)?.[1]) : 0;
+/** Whether a device can compile a text: one of subgroups was written for their size, one of subgroup matrices for no device. */
+function canCompile(code: string, { subgroupSize, subgroupMatrix }: Capabilities): boolean {
+  if (code.includes('enable chromium_experimental_subgroup_matrix')) return subgroupMatrix !== undefined;
+  const size = /@workgroup_size\((\d+)\)/.exec(code)?.[1];
+  return !code.includes('enable subgroups') || Number(size) === subgroupSize;
+}
 
 /** Bytes of workgroup memory a shader declares: its arrays' lengths are numbers or constants of its own. */
 function workgroupBytes(code: string): number {
   const constants = new Map([...code.matchAll(/const (\w+) = (\d+)u;/g)].map((m) => [m[1], Number(m[2])]));
-  const widths: Record<string, number> = { f32: 4, u32: 4, vec3u: 16, vec4f: 16, vec4u: 16 };
+  const widths: Record<string, number> = { f16: 2, f32: 4, u32: 4, vec3u: 16, vec4f: 16, vec4u: 16 };
   let bytes = 0;
   for (const [whole, type, length] of code.matchAll(/var<workgroup> \w+: array<(\w+), (\w+)>;/g)) {
     const count = constants.get(length) ?? Number(length);
@@ -372,7 +383,7 @@ describe('compiling', () => {
       texts.set(call.shader.code, call.shader.name);
     for (const call of plannerCalls(own)) texts.set(call.shader.code, call.shader.name);
 
-    const taken = [...texts].filter(([code]) => [0, own.subgroupSize].includes(subgroupSizeOf(code)));
+    const taken = [...texts].filter(([code]) => canCompile(code, own));
     const messages: string[] = [];
     const modules = taken.map(([code, name]) => ({
       code,
@@ -391,6 +402,7 @@ describe('compiling', () => {
     const names = new Set(taken.map(([, name]) => name));
     for (const name of shaderNames) {
       if (name === 'matmul_subgroup' && !matmulVariants(own).includes('subgroup')) continue;
+      if (name === 'matmul_matrix' && !matmulVariants(own).includes('matrix')) continue;
       if (['accumulate', 'adamw', 'gradient_norm', 'gradient_squares'].includes(name)) continue; // planned by the optimiser alone
       expect(names, name).toContain(name);
     }

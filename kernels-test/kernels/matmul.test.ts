@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { f16ToF32, f32ToF16 } from '../../src/half.js';
-import type { WeightStorage } from '../../src/kernels/call.js';
-import { matmulVariants, planMatmul } from '../../src/kernels/matmul.js';
+import type { Capabilities, WeightStorage } from '../../src/kernels/call.js';
+import { planMatmul } from '../../src/kernels/matmul.js';
+import { matmulVariants } from '../../src/kernels/matmul-variants.js';
 import {
   add,
   conv3d,
@@ -22,6 +23,11 @@ import { type Bench, runGraph, testCapabilities } from '../support/run.js';
 const TOLERANCE = 2e-6;
 const caps = await testCapabilities();
 const variants = matmulVariants(caps);
+
+if (!variants.includes('matrix'))
+  console.info(
+    'matmul, variant matrix: not run, this device grants no subgroup matrices of f16 (SGP_SAM_FEATURES=experimental asks for them)',
+  );
 
 const force = (variant: string) => ({ force: { matmul: variant, conv3d: variant, conv_transpose: variant } });
 
@@ -250,6 +256,35 @@ describe.each(variants)('matmul, variant %s', (variant) => {
       });
     });
     expect(relativeL2(outputs.y, want)).toBeLessThan(TOLERANCE);
+  });
+});
+
+describe('the variants of a device with tensor cores', () => {
+  const tensor = { ...caps, software: false, subgroupSize: 32, subgroupMatrix: [16, 16, 16] as const };
+  const device = { ...tensor, maxWorkgroupStorage: 49152, maxInvocations: 1024 };
+  const spec = { rows: 512, k: 768, n: 3072 };
+  const buffers = { a: 'a', b: 'b', c: 'c' };
+  const matrices = (over: object, on: Capabilities = device) =>
+    (planMatmul(on, { ...spec, ...over }, buffers).tunable?.candidates ?? []).filter((name) =>
+      name.startsWith('matrix'),
+    );
+
+  it('are candidates where they fit, and never the choice of a rule that nobody measured', () => {
+    expect(matrices({})).toEqual(['matrix-64x64', 'matrix-128x128']);
+    expect(matrices({ rows: 40 })).toEqual(['matrix-64x64']);
+    expect(matrices({}, { ...device, maxWorkgroupStorage: 16384 })).toEqual(['matrix-64x64']);
+    expect(matrices({}, { ...device, maxInvocations: 128 })).toEqual(['matrix-64x64']);
+    expect(matrices({}, { ...device, subgroupMatrix: undefined })).toEqual([]);
+    expect(planMatmul(device, spec, buffers).variant).toBe('tiled-64x64');
+  });
+
+  it('leave gradients alone, even when forced', () => {
+    expect(matrices({ gradients: true })).toEqual([]);
+    const forced = { ...device, force: { matmul: 'matrix' } };
+    expect(planMatmul(forced, spec, buffers).variant).toBe('matrix-64x64');
+    expect(planMatmul(forced, { ...spec, gradients: true }, buffers).variant).toBe('tiled-64x64');
+    const none = { ...forced, subgroupMatrix: undefined };
+    expect(() => planMatmul(none, { ...spec, gradients: true }, buffers)).toThrow(/no variant 'matrix'/);
   });
 });
 

@@ -6,7 +6,7 @@ import type { Program } from '../../src/graph/program.js';
 import { type GateSetting, type RegionReport, regionModes } from '../../src/graph/regions.js';
 import type { RunOptions } from '../../src/graph/run.js';
 import { type Capabilities, familyOf } from '../../src/kernels/call.js';
-import { matmulVariants } from '../../src/kernels/matmul.js';
+import { matmulVariants } from '../../src/kernels/matmul-variants.js';
 import { controlOffset, controlWords, planGate } from '../../src/kernels/sgpm.js';
 import { packParams } from '../../src/kernels/wgsl.js';
 import {

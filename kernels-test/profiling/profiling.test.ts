@@ -1,5 +1,6 @@
 /** Profiles, traces, comparisons and tuning on the test device: what they say must add up. */
 import { describe, expect, it } from 'vitest';
+import { SgpSamError } from '../../src/errors.js';
 import { median, timePasses } from '../../src/gpu/pass-timer.js';
 import { Graph } from '../../src/graph/graph.js';
 import { Program } from '../../src/graph/program.js';
@@ -258,6 +259,34 @@ describe('tuning', () => {
     const [a, b] = results;
     const difference = Math.max(...a.map((v, i) => Math.abs(v - b[i])));
     expect(difference).toBeLessThan(1e-3);
+  });
+
+  it('passes over what the driver does not compile, and measures the rest', async () => {
+    const engine = await testEngine();
+    const { source, config } = formulaWeights('formula:sgp-tiny');
+    let model: Model | undefined;
+    let refusals = 0;
+    const entries = await tuneProgram(
+      async (tuned) => {
+        model?.dispose();
+        model = undefined;
+        if (Object.values(tuned).includes('register-4')) {
+          refusals++;
+          throw new SgpSamError('gpu-error', 'shader matmul_register did not compile');
+        }
+        engine.tuned = tuned;
+        model = await Model.load(engine, source, { config });
+        return model.encoderProgram;
+      },
+      { runs: 1, ceilings: { ...ceilings, fmaGflops: 1e9, copyGBs: 1e9 } },
+    );
+    model?.dispose();
+    engine.tuned = undefined;
+    expect(refusals).toBeGreaterThan(0);
+    const all = Object.values(entries).flatMap(({ measured }) => Object.keys(measured));
+    expect(all).not.toContain('register-4');
+    expect(all).toContain('register-8');
+    expect(all).toContain('tiled-64x64');
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, expect } from 'vitest';
-import type { AdapterChoice, Gpu } from '../../src/gpu/device.js';
+import type { AdapterChoice, DeviceFeatures, Gpu } from '../../src/gpu/device.js';
 import { openDevice } from '../../src/gpu/node/open.js';
 import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
 
@@ -19,9 +19,10 @@ export function testAdapter(): AdapterChoice {
   return chosen || (swiftShaderPackage() ? 'swiftshader' : 'auto');
 }
 
-/** The device of this test file, opened once; an error no scope caught fails the test that caused it. */
+/** The device of this test file, with the features that SGP_SAM_FEATURES names, opened once; an error no scope caught fails the test that caused it. */
 export function testGpu(): Promise<Gpu> {
-  opened ??= openDevice({ adapter: testAdapter(), announce: () => {} }).then((gpu) => {
+  const features = (process.env.SGP_SAM_FEATURES as DeviceFeatures | undefined) || 'all';
+  opened ??= openDevice({ adapter: testAdapter(), features, announce: () => {} }).then((gpu) => {
     gpu.device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       errors.push(event.error.message);

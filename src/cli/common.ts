@@ -3,7 +3,12 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
-import type { AdapterChoice, AdapterReport } from '../gpu/device.js';
+import {
+  type AdapterChoice,
+  type AdapterReport,
+  type DeviceFeatures,
+  deviceFeatures,
+} from '../gpu/device.js';
 import { Engine } from '../gpu/engine.js';
 import { openDevice } from '../gpu/node/open.js';
 import { readTunedFile, tunedFile } from '../gpu/node/tuned.js';
@@ -22,6 +27,7 @@ export const SUBMIT_BUDGET_MS = 400;
 export interface DeviceOptions {
   adapter: AdapterChoice;
   limits: 'default' | 'raised';
+  features: string;
   gateMode: RegionMode;
   variant: string[];
   /** False: as the planner chooses, whatever was measured. */
@@ -35,9 +41,21 @@ export const collect = (value: string, all: string[]): string[] => [...all, valu
 export const defaultAdapter = (): AdapterChoice =>
   (process.env.SGP_SAM_ADAPTER as AdapterChoice | undefined) ?? 'auto';
 
+/** Adds the option of what a device is opened with. */
+export const featuresOption = (command: Command): Command =>
+  command.option(
+    '--features <which>',
+    "'all' that WebGPU offers, 'none', or 'experimental': with Dawn's unsafe ones, such as subgroup matrices",
+    process.env.SGP_SAM_FEATURES ?? 'all',
+  );
+
+/** That option's value. */
+export const featuresOf = ({ features }: { readonly features: string }): DeviceFeatures =>
+  oneOf('--features', features, deviceFeatures);
+
 /** Adds the options of every command that computes on the device. */
 export function deviceOptions(command: Command): Command {
-  return command
+  return featuresOption(command)
     .option('--adapter <name>', 'auto, hardware, software, lavapipe or swiftshader', defaultAdapter())
     .option(
       '--limits <which>',
@@ -135,7 +153,8 @@ export async function withEngine<R>(
   if (options.limits !== 'default' && options.limits !== 'raised') {
     throw new SgpSamError('bad-argument', `--limits '${options.limits}' is neither 'default' nor 'raised'`);
   }
-  const gpu = await openDevice({ adapter: options.adapter, limits: options.limits });
+  const { adapter, limits } = options;
+  const gpu = await openDevice({ adapter, limits, features: featuresOf(options) });
   const engine = new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter));
   try {
     return await work(engine);

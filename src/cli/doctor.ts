@@ -1,10 +1,10 @@
 /** `doctor`: which adapters this machine has, whether they compute, and how to get a better one. */
 import { SgpSamError } from '../errors.js';
-import type { AdapterReport, Gpu, LimitName, Tier } from '../gpu/device.js';
+import type { AdapterReport, DeviceFeatures, Gpu, LimitName, Tier } from '../gpu/device.js';
 import { adapterLine, DEFAULT_LIMITS, openAdapter } from '../gpu/device.js';
 import type { Usable } from '../gpu/node/advice.js';
 import { advise } from '../gpu/node/advice.js';
-import { firstLine } from '../gpu/node/dawn.js';
+import { dawnFeatures, firstLine } from '../gpu/node/dawn.js';
 import type { Candidate, Miss } from '../gpu/node/search.js';
 import { search, searchEverywhere } from '../gpu/node/search.js';
 import { waitSleeping } from '../gpu/node/wait.js';
@@ -13,6 +13,7 @@ import { proveCompute, timestampStep } from '../gpu/probe.js';
 
 export interface DoctorOptions {
   json?: boolean;
+  features?: DeviceFeatures;
   write: (text: string) => void;
 }
 
@@ -37,12 +38,12 @@ interface Report {
 
 /** Reports on every adapter of this machine. Exit code 0 when `auto` would get one that computes rightly, else 1. */
 export async function doctor(options: DoctorOptions): Promise<number> {
-  const report = await examine();
+  const report = await examine(options.features);
   options.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : render(report));
   return report.adapters.some((finding) => finding.auto && finding.proof.ok) ? 0 : 1;
 }
 
-async function examine(): Promise<Report> {
+async function examine(features: DeviceFeatures | undefined): Promise<Report> {
   const report: Report = {
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
@@ -56,7 +57,8 @@ async function examine(): Promise<Report> {
       ? undefined
       : chosen.adapter.info.description || chosen.adapter.info.device;
     if (!Array.isArray(chosen)) chosen.release();
-    for (const result of await searchEverywhere()) await add(report, result, auto);
+    for (const result of await searchEverywhere(dawnFeatures(features)))
+      await add(report, result, auto, features);
   } catch (error) {
     if (!(error instanceof SgpSamError)) throw error;
     report.misses.push({ place: 'WebGPU for Node', reason: firstLine(error) });
@@ -73,7 +75,12 @@ async function examine(): Promise<Report> {
   return report;
 }
 
-async function add(report: Report, result: Candidate | Miss, auto: string | undefined): Promise<void> {
+async function add(
+  report: Report,
+  result: Candidate | Miss,
+  auto: string | undefined,
+  features: DeviceFeatures | undefined,
+): Promise<void> {
   if (!('adapter' in result)) {
     // The two searches for hardware usually fail alike.
     if (!report.misses.some((miss) => miss.place === result.place)) report.misses.push(result);
@@ -84,7 +91,12 @@ async function add(report: Report, result: Candidate | Miss, auto: string | unde
   const known = report.adapters.some(({ adapter: seen }) => (seen.description || seen.device) === name);
   if (known) return release();
   try {
-    const gpu = await openAdapter(adapter, source, {}, { onDispose: release, waitSoftware: waitSleeping });
+    const gpu = await openAdapter(
+      adapter,
+      source,
+      { features },
+      { onDispose: release, waitSoftware: waitSleeping },
+    );
     try {
       report.adapters.push(await inspect(gpu, name === auto));
     } finally {
@@ -127,6 +139,7 @@ function renderFinding({ adapter, auto, tier, limits, timestampStepNs, proof }: 
   return [
     `${auto ? '*' : ' '} ${adapterLine(adapter)}${auto ? '  <- auto takes this one' : ''}`,
     `    f16 ${tier.f16 ? 'yes' : 'no'}; subgroups ${subgroups}; timestamps ${timing(tier, timestampStepNs)}`,
+    ...matrices(tier),
     `    test kernel: ${verdict}`,
     ...raised.map(
       (name) => `    ${name} ${amount(name, limits[name])} (default ${amount(name, DEFAULT_LIMITS[name])})`,
@@ -136,6 +149,11 @@ function renderFinding({ adapter, auto, tier, limits, timestampStepNs, proof }: 
 
 function sizes({ subgroupMinSize: least, subgroupMaxSize: most }: Tier): string {
   return least === most ? `of ${least}` : `of ${least} to ${most}`;
+}
+
+function matrices({ subgroupMatrices: all }: Tier): string[] {
+  const names = all.map((c) => `${c.M}×${c.N}×${c.K} ${c.componentType} → ${c.resultComponentType}`);
+  return names.length > 0 ? [`    subgroup matrices ${names.join(', ')}`] : [];
 }
 
 function timing(tier: Tier, step: number | null): string {

@@ -1,7 +1,7 @@
 /** The `sgp-sam` command. */
 import { Command, CommanderError } from 'commander';
 import { addAblate } from './ablate.js';
-import { errorText } from './common.js';
+import { errorText, featuresOf, featuresOption } from './common.js';
 import { addCompare } from './compare.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
@@ -33,15 +33,16 @@ function build(): Command {
   addAblate(program);
   addProfile(program);
   addTune(program);
-  program
+  const examine = program
     .command('doctor')
     .description(
       'list the WebGPU adapters of this machine, prove that they compute, and say how to get a better one',
     )
-    .option('--json', 'print JSON', false)
-    .action(async (options: { json: boolean }) => {
-      process.exitCode = await doctor({ json: options.json, write: (text) => process.stdout.write(text) });
-    });
+    .option('--json', 'print JSON', false);
+  featuresOption(examine).action(async (options: { json: boolean; features: string }) => {
+    const write = (text: string) => process.stdout.write(text);
+    process.exitCode = await doctor({ json: options.json, features: featuresOf(options), write });
+  });
   for (const command of program.commands) command.exitOverride();
   return program;
 }

@@ -67,6 +67,7 @@ async function tune(options: TuneOptions): Promise<void> {
           const measured = await tuneProgram(
             async (tuned) => {
               prepared?.dispose();
+              prepared = undefined;
               engine.tuned = tuned;
               prepared = await prepareWork(engine, work, options);
               return prepared.program;

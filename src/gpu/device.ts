@@ -23,6 +23,15 @@ export interface AdapterReport {
   isFallback: boolean;
 }
 
+/** C (M × N) += A (M × K) · B (K × N): Chromium's `GPUSubgroupMatrixConfig`, which @webgpu/types does not know. */
+export interface SubgroupMatrix {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 /** Optional capabilities of a device: only what was granted, so a kernel may use whatever is true here. */
 export interface Tier {
   f16: boolean;
@@ -32,8 +41,8 @@ export interface Tier {
   /** 0 without `subgroups`. */
   subgroupMaxSize: number;
   timestamps: boolean;
-  /** Experimental, Chromium's name for it; never required. */
-  subgroupMatrix: boolean;
+  /** Experimental and never required: the matrices that subgroups multiply; none unless Chromium's feature was granted. */
+  subgroupMatrices: readonly SubgroupMatrix[];
 }
 
 export interface Gpu {
@@ -54,14 +63,20 @@ export interface Gpu {
   dispose(): void;
 }
 
+export const deviceFeatures = ['all', 'none', 'experimental'] as const;
+export type DeviceFeatures = (typeof deviceFeatures)[number];
+
 export interface OpenDeviceOptions {
   /** A device the host owns: used as it is, never destroyed. Of the others only `features` and `announce` then matter. */
   device?: GPUDevice;
   adapter?: AdapterChoice;
   /** `raised` (the default) asks for larger buffers and workgroups as far as granted; `default` is WebGPU's own. */
   limits?: 'default' | 'raised';
-  /** `none` opens (or treats an adopted device as) the base tier. */
-  features?: 'all' | 'none';
+  /**
+   * `none` opens (or treats an adopted device as) the base tier. `experimental`: in Node, also what Dawn keeps behind
+   * `allow_unsafe_apis`, such as subgroup matrices; a browser has a flag of its own for that.
+   */
+  features?: DeviceFeatures;
   /** Told, in one line, when a software adapter is used. Default: stderr in Node, the console in a page. */
   announce?: (line: string) => void;
   /**
@@ -230,8 +245,20 @@ function tierOf(device: GPUDevice, info: GPUAdapterInfo, options: OpenDeviceOpti
     subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,
     subgroupMaxSize: subgroups ? (info.subgroupMaxSize ?? 0) : 0,
     timestamps: has('timestamp-query'),
-    subgroupMatrix: has(SUBGROUP_MATRIX),
+    subgroupMatrices: has(SUBGROUP_MATRIX) ? matricesOf(info) : [],
   };
+}
+
+/** As plain objects: Dawn's have getters only, which neither JSON nor a message to another thread carries. */
+function matricesOf(info: GPUAdapterInfo): SubgroupMatrix[] {
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Iterable<SubgroupMatrix> };
+  return [...subgroupMatrixConfigs].map(({ componentType, resultComponentType, M, N, K }) => ({
+    componentType,
+    resultComponentType,
+    M,
+    N,
+    K,
+  }));
 }
 
 function wrapDevice(device: GPUDevice, adapter: AdapterReport, tier: Tier, hooks: Hooks): Gpu {

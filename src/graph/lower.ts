@@ -85,6 +85,7 @@ function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabiliti
       n,
       k: sizeOf(w.shape) / n,
       activation,
+      gradients: w.parameter === undefined,
       weights: storageOf(w, caps),
       ...conv,
       ...(residual ? { residualRows: sizeOf(residual.shape) / n } : {}),

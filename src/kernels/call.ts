@@ -18,6 +18,8 @@ export interface Capabilities {
   readonly software: boolean;
   /** The one subgroup size of the device, or 0 where there are none or the size can vary. */
   readonly subgroupSize: number;
+  /** Rows, columns and depth of the matrices of f16 that subgroups multiply, adding up in f32; undefined where they do not. */
+  readonly subgroupMatrix?: readonly [number, number, number];
   readonly maxWorkgroupStorage: number;
   readonly maxInvocations: number;
   readonly maxWorkgroups: number;
@@ -98,10 +100,16 @@ export function capabilitiesOf(
   { gpu, tuned }: { readonly gpu: Gpu; readonly tuned?: Readonly<Record<string, string>> | undefined },
   force: Readonly<Record<string, string>> = {},
 ): Capabilities {
-  const { subgroups, subgroupMinSize, subgroupMaxSize } = gpu.tier;
+  const { f16, subgroups, subgroupMinSize, subgroupMaxSize, subgroupMatrices } = gpu.tier;
+  const subgroupSize = subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0;
+  // Of several the largest: fewer loads a product.
+  const [matrix] = subgroupMatrices
+    .filter(({ componentType, resultComponentType: to }) => componentType === 'f16' && to === 'f32')
+    .sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
   return {
     software: gpu.adapter.kind === 'software',
-    subgroupSize: subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0,
+    subgroupSize,
+    ...(matrix && f16 && subgroupSize > 0 ? { subgroupMatrix: [matrix.M, matrix.N, matrix.K] as const } : {}),
     maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
     maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroups: gpu.limits.maxComputeWorkgroupsPerDimension,

@@ -41,6 +41,7 @@ import maskProductBackward from '../../shaders/mask_product_backward.wgsl';
 import maskProductHyperBackward from '../../shaders/mask_product_hyper_backward.wgsl';
 import math from '../../shaders/math.wgsl';
 import matmulCommon from '../../shaders/matmul_common.wgsl';
+import matmulMatrix from '../../shaders/matmul_matrix.wgsl';
 import matmulRegister from '../../shaders/matmul_register.wgsl';
 import matmulSubgroup from '../../shaders/matmul_subgroup.wgsl';
 import matmulTiled from '../../shaders/matmul_tiled.wgsl';
@@ -104,6 +105,7 @@ const sources = {
   mask_product: maskProduct,
   mask_product_backward: maskProductBackward,
   mask_product_hyper_backward: maskProductHyperBackward,
+  matmul_matrix: matmulMatrix,
   matmul_register: matmulRegister,
   matmul_subgroup: matmulSubgroup,
   matmul_tiled: matmulTiled,

@@ -62,6 +62,8 @@ interface Shape {
   /** The fastest so far, ms per call. */
   readonly times: Map<string, number>;
   settled: boolean;
+  /** Candidates that this driver does not compile, whatever its features promise. */
+  readonly refused: Set<string>;
 }
 
 /** Dispatch times by key, the sum over the dispatches that share one. */
@@ -85,7 +87,7 @@ async function timesByKey(program: Program, runs: number, signal: AbortSignal | 
 }
 
 /**
- * Measures every shape of a program that has a choice.
+ * Measures every shape of a program that has a choice. A candidate that does not compile is passed over.
  * @param compile makes the program anew for each sweep; it is disposed of here
  * @returns one entry per shape
  */
@@ -99,7 +101,13 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
       const { key, candidates } = tunable;
       // The usual one first: it is the one to beat.
       const order = [variant, ...candidates.filter((c) => c !== variant)];
-      shapes.set(key, { candidates: order, usual: variant, times: new Map(), settled: false });
+      shapes.set(key, {
+        candidates: order,
+        usual: variant,
+        times: new Map(),
+        settled: false,
+        refused: new Set(),
+      });
     }
   } finally {
     first.dispose();
@@ -109,33 +117,31 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
   const bestOf = ({ times, usual }: Shape): string =>
     [...times].reduce((best, [name, ms]) => (ms < (times.get(best) ?? Infinity) ? name : best), usual);
 
-  for (let sweep = 0; sweep < total; sweep++) {
-    checkAborted(signal);
-    const again = sweep >= most;
-    const tuned: Record<string, string> = {};
-    let work = false;
-    for (const [key, shape] of shapes) {
-      const candidate = shape.candidates[sweep % most];
-      const best = bestOf(shape);
-      const wanted =
-        candidate !== undefined &&
-        !shape.settled &&
-        (!again ||
-          // Always measured again: all others are compared with it, and its first run came when nothing was warm.
-          candidate === shape.usual ||
-          (shape.times.get(candidate) ?? Infinity) <= GIVEN_UP * (shape.times.get(best) ?? 0));
-      tuned[key] = wanted ? candidate : best;
-      work ||= wanted;
+  /** Measures these shapes' candidates (key → name) in one program in which every other shape has its best. */
+  async function measure(candidates: ReadonlyMap<string, string>, times: number): Promise<void> {
+    const tuned = Object.fromEntries(
+      [...shapes].map(([key, shape]) => [key, candidates.get(key) ?? bestOf(shape)]),
+    );
+    let program: Program;
+    try {
+      program = await compile(tuned);
+    } catch (error) {
+      const refused = error instanceof SgpSamError && error.code === 'gpu-error';
+      if (!refused || candidates.size === 0) throw error;
+      // Which of them it was, by halves.
+      const all = [...candidates];
+      if (all.length === 1) shapes.get(all[0][0])?.refused.add(all[0][1]);
+      else
+        for (const half of [all.slice(0, all.length / 2), all.slice(all.length / 2)])
+          await measure(new Map(half), times);
+      return;
     }
-    progress?.(sweep, total);
-    if (!work) continue;
-    const program = await compile(tuned);
     try {
       // Drivers that compile late do it in a run that does not count.
       await program.run();
-      for (const [key, sum] of await timesByKey(program, again ? runs : 2, signal)) {
+      for (const [key, sum] of await timesByKey(program, times, signal)) {
         const shape = shapes.get(key);
-        if (!shape || sum.variant !== shape.candidates[sweep % most]) continue;
+        if (!shape || sum.variant !== candidates.get(key)) continue;
         const before = shape.times.get(sum.variant) ?? Infinity;
         shape.times.set(sum.variant, Math.min(before, sum.ms / sum.calls));
         const roof = Math.max(
@@ -147,6 +153,28 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
     } finally {
       program.dispose();
     }
+  }
+
+  for (let sweep = 0; sweep < total; sweep++) {
+    checkAborted(signal);
+    const again = sweep >= most;
+    const wanted = new Map<string, string>();
+    for (const [key, shape] of shapes) {
+      const candidate = shape.candidates[sweep % most];
+      const best = bestOf(shape);
+      if (
+        candidate !== undefined &&
+        !shape.settled &&
+        !shape.refused.has(candidate) &&
+        (!again ||
+          // Always measured again: all others are compared with it, and its first run came when nothing was warm.
+          candidate === shape.usual ||
+          (shape.times.get(candidate) ?? Infinity) <= GIVEN_UP * (shape.times.get(best) ?? 0))
+      )
+        wanted.set(key, candidate);
+    }
+    progress?.(sweep, total);
+    if (wanted.size > 0) await measure(wanted, again ? runs : 2);
   }
   progress?.(total, total);
   return Object.fromEntries(

@@ -1,5 +1,6 @@
 /** Dawn, loaded on demand: the npm package `webgpu` is only needed where a device is opened. */
 import { SgpSamError } from '../../errors.js';
+import type { DeviceFeatures } from '../device.js';
 
 /** An adapter together with the Dawn instance it came from; `release` lets go of both. */
 export interface FoundAdapter {
@@ -20,6 +21,10 @@ const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
 
 /** Without it timestamps are rounded to 65.5 µs, a browser's defence that a local program has no use for. */
 const EXACT_TIMESTAMPS = 'disable-dawn-features=timestamp_quantization';
+
+/** Dawn's argument for what a device is to be opened with. */
+export const dawnFeatures = (features: DeviceFeatures | undefined): string[] =>
+  features === 'experimental' ? ['enable-dawn-features=allow_unsafe_apis'] : [];
 
 type Dawn = typeof import('webgpu');
 let loading: Promise<Dawn> | undefined;

@@ -2,6 +2,7 @@ import { SgpSamError } from '../../errors.js';
 import type { AdapterChoice, Gpu, OpenDeviceOptions } from '../device.js';
 import { adoptDevice, announceSoftware, openAdapter } from '../device.js';
 import { howToGetOne } from './advice.js';
+import { dawnFeatures } from './dawn.js';
 import { lowerPriority } from './priority.js';
 import type { Miss } from './search.js';
 import { ADAPTER_CHOICES, search } from './search.js';
@@ -26,7 +27,7 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Gpu> 
       `Choose one of ${ADAPTER_CHOICES.join(', ')}.`,
     );
   }
-  const found = await search(choice, options.dawn);
+  const found = await search(choice, [...dawnFeatures(options.features), ...(options.dawn ?? [])]);
   if (Array.isArray(found)) throw noAdapter(choice, found);
   const { adapter, source, release } = found;
   let gpu: Gpu;

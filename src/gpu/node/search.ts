@@ -53,9 +53,9 @@ export async function search(
 }
 
 /** Every place at once, each with what it has, for a report. The adapters must be released by the caller. */
-export async function searchEverywhere(): Promise<(Candidate | Miss)[]> {
+export async function searchEverywhere(dawn: readonly string[] = []): Promise<(Candidate | Miss)[]> {
   const results: (Candidate | Miss)[] = [];
-  for (const look of [anySystem, lowPower, lavapipe, swiftShader]) results.push(await look([]));
+  for (const look of [anySystem, lowPower, lavapipe, swiftShader]) results.push(await look(dawn));
   return results;
 }
 

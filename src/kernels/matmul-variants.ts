@@ -1,0 +1,206 @@
+/** The variants of the matmul family: which a device has, which serve a shape, which is usual, and how each is tiled. */
+import { broadcastOf, type Capabilities } from './call.js';
+import type { MatmulSpec } from './matmul.js';
+
+/**
+ * Families; exact names add the tile: `subgroup-32x1` (rows, vec4 columns a lane), `register-8` (rows an invocation),
+ * `tiled-64x64` and `matrix-64x64` (rows, columns a workgroup).
+ */
+export type MatmulFamily = 'subgroup' | 'register' | 'tiled' | 'matrix';
+export type MatmulVariant =
+  | `subgroup-${number}x${number}`
+  | `register-${number}`
+  | `${'tiled' | 'matrix'}-${number}x${number}`;
+
+/** A workgroup's part of C, and what its shader is specialised with. */
+export interface MatmulTile {
+  readonly family: MatmulFamily;
+  readonly rows: number;
+  readonly columns: number;
+  readonly defines: Readonly<Record<string, number | boolean | string>>;
+}
+
+/** Length of the partial sums that keep rounding short, multiples of 4; longer where ending one is dearer. */
+const CHUNK = 64;
+const SUBGROUP_CHUNK = 256;
+/** Rows an invocation has in `tiled`, and the length of its slices. */
+const TILED_ROWS = 8;
+const TILED_SLICE = 16;
+/** Tile of `tiled` → vec4 columns an invocation. 64 × 64 fits WebGPU's default of workgroup memory. */
+const TILED = { '64x64': 1, '128x64': 1, '128x128': 2 } as const;
+/** Tile of `matrix` → its subgroups, down and across. */
+const MATRIX = { '64x64': [2, 2], '128x128': [4, 2] } as const;
+
+type Tiled = keyof typeof TILED;
+type Matrix = keyof typeof MATRIX;
+
+/** `64x128` → [64, 128]. */
+const sides = (tile: string): [number, number] => tile.split('x').map(Number) as [number, number];
+
+/** The families this device has. */
+export function matmulVariants(caps: Capabilities): MatmulFamily[] {
+  // A row per lane: wider subgroups would take more registers and workgroup memory than there are.
+  const subgroup: MatmulFamily[] = [4, 8, 16, 32].includes(caps.subgroupSize) ? ['subgroup'] : [];
+  const matrix: MatmulFamily[] = caps.subgroupMatrix ? ['matrix'] : [];
+  return [...subgroup, 'register', 'tiled', ...matrix];
+}
+
+/**
+ * The subgroup variant's tile untuned. On 512×768×3072 lavapipe is fastest with 32 rows and one vec4 of columns a lane (more
+ * spill); SwiftShader gains a third from 32 rows and two (bench/README.md), but takes four times as long to compile it, in
+ * every process anew: 16 rows there.
+ */
+function subgroupTile(size: number, rows: number): MatmulVariant {
+  let tm = size <= 4 ? 16 : size <= 8 ? 32 : Math.max(16, size);
+  // No more rows than there are, in powers of two of the subgroup.
+  while (tm > size && tm / 2 >= rows) tm /= 2;
+  return `subgroup-${tm}x1`;
+}
+
+const registerTile = (rows: number): MatmulVariant => (rows >= 64 ? 'register-8' : 'register-4');
+
+/** Bytes of workgroup memory: two buffers of a slice of A and one of B. */
+function tiledBytes(tile: Tiled): number {
+  const [rows, columns] = sides(tile);
+  return 4 * 2 * TILED_SLICE * (rows + columns);
+}
+
+const tiledThreads = (tile: Tiled): number => {
+  const [rows, columns] = sides(tile);
+  return (rows / TILED_ROWS) * (columns / (4 * TILED[tile]));
+};
+
+/**
+ * How `matrix` lies in workgroup memory with slices of this length, in elements. Rows are 8 longer than needed: equal columns of
+ * different rows would else lie in the same bank.
+ */
+function matrixLayout(tile: Matrix, slice: number, [m, n]: readonly [number, number, number]) {
+  const [rows, columns] = sides(tile);
+  const [down, across] = MATRIX[tile];
+  const [strideA, strideB] = [slice + 8, columns + 8];
+  return { strideA, strideB, a: rows * strideA, b: slice * strideB, results: down * across * m * n };
+}
+
+/** The longest slice of K that the device has room for: 32, 16 or 0. */
+function matrixSlice(tile: Matrix, spec: MatmulSpec, caps: Capabilities): number {
+  const { subgroupMatrix: shape, subgroupSize, maxInvocations, maxWorkgroupStorage } = caps;
+  if (!shape) return 0;
+  const [m, n, k] = shape;
+  const [rows, columns] = sides(tile);
+  const [down, across] = MATRIX[tile];
+  if (rows % (down * m) !== 0 || columns % (across * n) !== 0) return 0;
+  if (down * across * subgroupSize > maxInvocations) return 0;
+  const fits = (slice: number) => {
+    const { a, b, results } = matrixLayout(tile, slice, shape);
+    // Both halves of A and B in f16, but weights that are f16 already have one.
+    const bytes = 2 * (2 * a + (spec.weights === 'f16' ? 1 : 2) * b) + 4 * results;
+    return slice % k === 0 && bytes <= maxWorkgroupStorage;
+  };
+  return [32, 16].find(fits) ?? 0;
+}
+
+/** Variants for a shape, those that waste most of a tile or do not fit left out. */
+export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVariant[] {
+  const { rows, n } = spec;
+  const size = caps.subgroupSize;
+  const candidates: MatmulVariant[] = [];
+  if (matmulVariants(caps).includes('subgroup')) {
+    for (const tm of [size, 2 * size, 4 * size, 8 * size]) {
+      if (tm > 32 || (tm > size && tm / 2 >= rows)) continue;
+      candidates.push(`subgroup-${tm}x1`);
+      if (tm * 2 * size * 16 <= caps.maxWorkgroupStorage && n >= 2 * 4 * size)
+        candidates.push(`subgroup-${tm}x2`);
+    }
+  }
+  candidates.push('register-4', 'register-8');
+  const wasteful = (tile: string) =>
+    tile !== '64x64' && (sides(tile)[0] / 2 >= rows || sides(tile)[1] / 2 >= n);
+  for (const tile of Object.keys(TILED) as Tiled[]) {
+    const fits = tiledBytes(tile) <= caps.maxWorkgroupStorage && tiledThreads(tile) <= caps.maxInvocations;
+    if (fits && !wasteful(tile)) candidates.push(`tiled-${tile}`);
+  }
+  for (const tile of Object.keys(MATRIX) as Matrix[])
+    if (!spec.gradients && matrixSlice(tile, spec, caps) > 0 && !wasteful(tile))
+      candidates.push(`matrix-${tile}`);
+  return candidates;
+}
+
+/**
+ * The variant untuned; a family forced by name is served by the tile it would have. GPUs want shared-memory tiles; CPU
+ * adapters, where barriers and loads are dear, want neither.
+ */
+export function usualMatmul(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
+  const { rows, n } = spec;
+  const subgroup = () => subgroupTile(caps.subgroupSize, rows);
+  const family = caps.force?.[spec.kernel ?? 'matmul'];
+  if (family === 'subgroup') return subgroup();
+  if (family === 'register') return registerTile(rows);
+  if (family === 'tiled') return 'tiled-64x64';
+  if (family === 'matrix' && !spec.gradients) return 'matrix-64x64';
+  if (caps.software) return matmulVariants(caps).includes('subgroup') ? subgroup() : registerTile(rows);
+  // A tile of 64 × 64 is wasted on a few rows (the decoder's tokens).
+  return rows >= 32 && n >= 32 ? 'tiled-64x64' : registerTile(rows);
+}
+
+/** How a variant is laid out on this device. */
+export function matmulTile(variant: MatmulVariant, spec: MatmulSpec, caps: Capabilities): MatmulTile {
+  const [family, tile] = variant.split('-') as [MatmulFamily, string];
+  const size = caps.subgroupSize;
+  if (family === 'register') {
+    const [rows, x, y] = [Number(tile), 8, 8];
+    return { family, rows: y * rows, columns: 4 * x, defines: { WGX: x, WGY: y, TM: rows, CHUNK } };
+  }
+  const [rows, columns] = sides(tile);
+  if (family === 'subgroup') {
+    const defines = {
+      SG: size,
+      BROADCAST: broadcastOf(caps),
+      PER_LANE: rows / size,
+      TM: rows,
+      COLS: columns,
+      CHUNK: SUBGROUP_CHUNK,
+      LONG: spec.k > SUBGROUP_CHUNK,
+      PARTIAL: rows * columns * size,
+    };
+    return { family, rows, columns: size * 4 * columns, defines };
+  }
+  if (family === 'tiled') {
+    const defines = {
+      TM: rows,
+      TN: columns,
+      COLS: TILED[tile as Tiled],
+      THREADS: tiledThreads(tile as Tiled),
+      TILE_A: (2 * TILED_SLICE * rows) / 4,
+      TILE_B: (2 * TILED_SLICE * columns) / 4,
+    };
+    return { family, rows, columns, defines };
+  }
+  const shape = caps.subgroupMatrix as readonly [number, number, number];
+  const [m, n, k] = shape;
+  const slice = matrixSlice(tile as Matrix, spec, caps);
+  const layout = matrixLayout(tile as Matrix, slice, shape);
+  const [down, across] = MATRIX[tile as Matrix];
+  const threads = down * across * size;
+  const defines = {
+    SG: size,
+    ACROSS: across,
+    THREADS: threads,
+    MM: m,
+    MN: n,
+    MK: k,
+    TM: rows,
+    TN: columns,
+    TK: slice,
+    STRIDE_A: layout.strideA,
+    STRIDE_B: layout.strideB,
+    TILE_A: layout.a,
+    TILE_B: layout.b,
+    RESULTS: layout.results,
+    ROWS: rows / down / m,
+    COLS: columns / across / n,
+    LOADS_A: (rows * slice) / 4 / threads,
+    LOADS_B: (slice * columns) / 4 / threads,
+    QUADS: Math.ceil((m * n) / 4 / size),
+  };
+  return { family, rows, columns, defines };
+}
