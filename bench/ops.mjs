@@ -4,7 +4,8 @@
  *
  *   npm run build && node bench/ops.mjs [adapter] [runs] [ops] [variants]
  *
- * `ops` and `variants` are parts of names, separated by commas.
+ * `ops` and `variants` are parts of names, separated by commas. Without `variants` each family's usual tile is measured, with them
+ * every tile that matches (`-` matches all).
  */
 import {
   capabilitiesOf,
@@ -32,8 +33,9 @@ console.log('| operation | variant | ms | GFLOP/s | of FMA | GB/s |\n|---|---|--
 
 for (const { name, kernel, build, choices } of cases) {
   if (!matches(name, ops)) continue;
-  for (const choice of choices) {
-    if (choice !== 'default' && !matches(choice, variants)) continue;
+  // With the tiles that serve the shape, which the plan of the first knows.
+  const order = variants === '' ? [...choices] : ['default'];
+  for (const choice of order) {
     const graph = new Graph();
     const specs = build(graph);
     const read = async (of) => {
@@ -55,6 +57,10 @@ for (const { name, kernel, build, choices } of cases) {
         );
       }
       await program.run();
+      if (choice === 'default' && variants !== '') {
+        const { candidates = [] } = program.dispatches.find((call) => call.kernel === kernel)?.tunable ?? {};
+        order.push(...candidates.filter((name) => matches(name, variants)));
+      }
       const { passes } = await program.profile({ runs: Number(runs) });
       const ms = passes.reduce((sum, { samples }) => sum + Math.min(...samples), 0);
       const { flops, bytes } = program.plan;

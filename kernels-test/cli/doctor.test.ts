@@ -187,7 +187,7 @@ const HELP: Record<string, string[]> = {
   ],
   tune: ['--config', '--work', '--train', '--runs', '--output', '--weight-storage', ...DEVICE],
   convert: ['<in>', '<out>', '--f16', '--quiet', '--help'],
-  doctor: ['--json', '--help'],
+  doctor: ['--json', '--features', '--help'],
   phantom: [
     'out',
     '--cases',

@@ -288,6 +288,20 @@ describe('the variants of a device with tensor cores', () => {
   });
 });
 
+it('with subgroups of 4, big linear layers alone are worth a wide tile', () => {
+  const device = { ...caps, software: true, subgroupSize: 4 };
+  const buffers = { a: 'a', b: 'b', c: 'c' };
+  const usual = (rows: number, k: number, n: number, over = {}) =>
+    planMatmul(device, { rows, k, n, ...over }, buffers).variant;
+  expect(usual(512, 768, 3072)).toBe('subgroup-16x2');
+  expect(usual(512, 384, 768)).toBe('subgroup-16x1');
+  expect(usual(512 ** 2, 768 * 8, 12)).toBe('subgroup-16x1');
+  const volume = [8, 8, 8] as const;
+  const geometry = { channels: 384, kernel: 3, stride: 1, padding: 1, dilation: 1 };
+  const conv = { input: volume, output: volume, ...geometry };
+  expect(usual(512, 27 * 384, 384, { conv })).toBe('subgroup-16x1');
+});
+
 describe('every tile of every variant', () => {
   // Fewer rows than a tile, ragged on both sides, and sums longer than a chunk.
   const shapes = [

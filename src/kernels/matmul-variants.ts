@@ -46,15 +46,23 @@ export function matmulVariants(caps: Capabilities): MatmulFamily[] {
 }
 
 /**
- * The subgroup variant's tile untuned. On 512×768×3072 lavapipe is fastest with 32 rows and one vec4 of columns a lane (more
- * spill); SwiftShader gains a third from 32 rows and two (bench/README.md), but takes four times as long to compile it, in
- * every process anew: 16 rows there.
+ * Work of a linear layer, of which an encoder has one in every block, that repays SwiftShader, a compiler in every process anew, for
+ * a tile that compiles in twice the time.
  */
-function subgroupTile(size: number, rows: number): MatmulVariant {
+const WORTH_COMPILING = 2 ** 30;
+
+/**
+ * The subgroup variant's tile untuned. On 512×768×3072 lavapipe is fastest with 32 rows and one vec4 of columns a lane (more
+ * spill). SwiftShader, whose subgroups have 4 lanes, takes 16 rows, and two vec4 for big layers; wider tiles of what runs once or
+ * twice are for a session long enough to tune (bench/README.md).
+ */
+function subgroupTile(size: number, { rows, n, k, conv, scatter }: MatmulSpec): MatmulVariant {
   let tm = size <= 4 ? 16 : size <= 8 ? 32 : Math.max(16, size);
   // No more rows than there are, in powers of two of the subgroup.
   while (tm > size && tm / 2 >= rows) tm /= 2;
-  return `subgroup-${tm}x1`;
+  const big = !conv && !scatter && 2 * rows * n * k >= WORTH_COMPILING;
+  const wide = size <= 4 && big && n >= 2 * 4 * size;
+  return `subgroup-${tm}x${wide ? 2 : 1}`;
 }
 
 const registerTile = (rows: number): MatmulVariant => (rows >= 64 ? 'register-8' : 'register-4');
@@ -131,7 +139,7 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
  */
 export function usualMatmul(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
   const { rows, n } = spec;
-  const subgroup = () => subgroupTile(caps.subgroupSize, rows);
+  const subgroup = () => subgroupTile(caps.subgroupSize, spec);
   const family = caps.force?.[spec.kernel ?? 'matmul'];
   if (family === 'subgroup') return subgroup();
   if (family === 'register') return registerTile(rows);
