@@ -15,6 +15,10 @@ enable subgroups;
 var<workgroup> d_td: array<f32, $L_L>;
 var<workgroup> d_th: array<f32, $L_L>;
 var<workgroup> d_tw: array<f32, $L_L>;
+//#if KEPT
+// Scores of the first loop for the second, where the window's fit: [key][lane].
+var<workgroup> scores: array<f32, $KEPT>;
+//#end
 //#if PADDED
 var<workgroup> do_row: array<vec4f, $L_HD4>;
 var<workgroup> pad_lse: array<f32, L>;    // logsumexp over w' of T_d + M
@@ -48,13 +52,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 
   let query = min(lane, row.r2 - 1u);
   let own_at = (row.token + query) * c4 + head;
-  var product = 0.0;
   //#unroll x HD4
   let q_${x} = q_row[query * HD4 + ${x}u];
   let do_${x} = dout[own_at + ${x}u];
-  product = dot4(do_${x}, attended[own_at + ${x}u], product);
   var dq_${x} = vec4f(0.0);
   //#end
+  var product = 0.0;
+  //#if PADDED
+  var qk = 0.0;
+  var pad_dp = 0.0;
+  //#end
+  // What happens once is in loops that stay loops: unrolled it would be most of the code.
+  for (var x = 0u; x < p.head_vec4; x++) {
+    let d = dout[own_at + x];
+    product = dot4(d, attended[own_at + x], product);
+    //#if PADDED
+    qk = dot4(q_row[query * HD4 + x], qkv_bias[c4 + head + x], qk);
+    pad_dp = dot4(d, qkv_bias[2u * c4 + head + x], pad_dp);
+    //#end
+  }
   //#unroll j KEYS
   let d_${j} = rel_d[query * L + ${j}u];
   //#end
@@ -65,12 +81,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#if PADDED
   fill_mass(0u, row, lane);
   let pad_mass_own = pad_mass(0u, query);
-  var qk = 0.0;
-  var pad_dp = 0.0;
-  //#unroll x HD4
-  qk = dot4(q_${x}, qkv_bias[c4 + head + ${x}u], qk);
-  pad_dp = dot4(do_${x}, qkv_bias[2u * c4 + head + ${x}u], pad_dp);
-  //#end
   let pad_score = fma(p.scale, qk, pad_mass_own);
   top = pad_score;
   sum = 1.0;
@@ -97,6 +107,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       s_${j} = fma(p.scale, s_${j}, dh_${j} + rel_w[kh * L + ${j}u]);
       //#if RAGGED
       s_${j} = select(LOWEST, s_${j}, ${j}u < row.r2);
+      //#end
+      //#if KEPT
+      scores[((kd * row.r1 + kh) * $KEYSu + ${j}u) * $SGu + lane] = s_${j};
       //#end
       higher = max(higher, s_${j});
       //#end
@@ -131,13 +144,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#end
   for (var kd = 0u; kd < row.r0; kd++) {
     //#unroll j KEYS
+    //#if !KEPT
     let dh_${j} = d_${j} + rel_h[kd * L + ${j}u];
+    //#end
     var th_${j} = 0.0;
     //#end
     for (var kh = 0u; kh < row.r1; kh++) {
       let k_at = (row.window_token + (kd * p.grid_h + kh) * p.grid_w + query) * 3u * c4 + c4 + head;
       //#unroll j KEYS
+      //#if KEPT
+      let s_${j} = scores[((kd * row.r1 + kh) * $KEYSu + ${j}u) * $SGu + lane];
+      //#else
       var s_${j} = 0.0;
+      //#end
       var dp_${j} = -product;
       //#end
       //#unroll x HD4
@@ -145,14 +164,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       {
         let v = qkv[k_at + c4 + ${x}u];
         //#unroll j KEYS
+        //#if !KEPT
         s_${j} = dot4(q_${x}, $BROADCAST(k_${x}, ${j}u), s_${j});
+        //#end
         dp_${j} = dot4(do_${x}, $BROADCAST(v, ${j}u), dp_${j});
         //#end
       }
       //#end
       var row_ds = 0.0;
       //#unroll j KEYS
+      //#if KEPT
+      var ds_${j} = counts * exp(s_${j} - lse) * dp_${j};
+      //#else
       var ds_${j} = counts * exp(fma(p.scale, s_${j}, dh_${j} + rel_w[kh * L + ${j}u]) - lse) * dp_${j};
+      //#end
       //#if RAGGED
       ds_${j} = select(0.0, ds_${j}, ${j}u < row.r2);
       //#end
@@ -206,28 +231,31 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#end
 
   // From the tables to the queries that made them: real ones, and the bias at padded positions of the row.
-  for (var i = lane; i < L; i += $SGu) {
-    let real = i < row.r2;
+  if (lane < row.r2) {
     //#unroll x HD4
-    var g_${x} = select(vec4f(0.0), p.scale * dq_${x}, real); // this lane's query in the first round; none after it
+    store4(base + lane * HD + ${x}u * 4u, p.scale * dq_${x});
+    //#end
+  }
+  storageBarrier();
+  for (var e = lane; e < L * HD4; e += $SGu) {
+    let i = e / HD4;
+    let x = e % HD4;
+    let at = base + e * 4u;
+    let real = i < row.r2;
+    var g = vec4f(0.0);
+    if (real) { g = vec4f(record[at], record[at + 1u], record[at + 2u], record[at + 3u]); }
     //#if PADDED
-    if (real) { g_${x} += p.scale * pad_ds[i] * qkv_bias[c4 + head + ${x}u]; }
+    if (real) { g += p.scale * pad_ds[i] * qkv_bias[c4 + head + x]; }
     //#end
-    //#end
-    for (var j = 0u; j < L; j++) {
+    for (var j = 0u; j < p.edge; j++) {
       let by_d = select(0.0, d_td[i * L + j], real);
       let by_h = d_th[i * L + j];
       let by_w = d_tw[i * L + j];
-      let at_d = (row.d + L - 1u - j) * HD4;
-      let at_h = (row.h + L - 1u - j) * HD4;
-      let at_w = (i + L - 1u - j) * HD4;
-      //#unroll x HD4
-      g_${x} += by_d * table_d[at_d + ${x}u] + by_h * table_h[at_h + ${x}u] + by_w * table_w[at_w + ${x}u];
-      //#end
+      g += by_d * table_d[(row.d + L - 1u - j) * HD4 + x];
+      g += by_h * table_h[(row.h + L - 1u - j) * HD4 + x];
+      g += by_w * table_w[(i + L - 1u - j) * HD4 + x];
     }
-    //#unroll x HD4
-    store4(base + i * HD + ${x}u * 4u, g_${x});
-    //#end
+    store4(at, g);
   }
   for (var e = lane; e < L * L; e += $SGu) {
     record[base + AT_DTABLES + e] = d_td[e];

@@ -7,17 +7,13 @@
 // loops are short, over 4 components of the head and over 4 keys.
 enable subgroups;
 //#include attention_forward.wgsl
+//#include attention_products.wgsl
 
 const KEYS = $KEYSu;             // slots of a row of keys
 const BLOCK = $BLOCKu;           // $KEY_ROWS rows of slots: (r, w') is slot r · KEYS + w'
 const STEPS = (BLOCK + 3u) / 4u * 4u;
 const PART_LANES = $PART_LANESu; // vec4 of the head that are loaded at once, a lane each
 var<workgroup> probability: array<vec4f, $PROBABILITY>; // [slot][lane]: of the lane's 4 queries, not yet divided by their sum
-
-// sum + a · m in order: per row of m one component of a.
-fn add(sum: vec4f, a: vec4f, m: mat4x4f) -> vec4f {
-  return fma(vec4f(a.w), m[3], fma(vec4f(a.z), m[2], fma(vec4f(a.y), m[1], fma(vec4f(a.x), m[0], sum))));
-}
 
 // First element of a slot's token, in vec4, in the block that begins at row (kd, kh) of the window.
 fn token_of(row: Row, kd: u32, kh: u32, slot: u32) -> u32 {

@@ -4,6 +4,7 @@ import { gradients } from '../../src/autograd/gradients.js';
 import { rules } from '../../src/autograd/rules.js';
 import { Graph } from '../../src/graph/graph.js';
 import { type OpName, sizeOf, type Tensor } from '../../src/graph/ir.js';
+import { backwardVariants } from '../../src/kernels/attention-backward.js';
 import {
   add,
   concatLast,
@@ -29,7 +30,7 @@ import {
   trilinearResize,
   windowAttention,
 } from '../reference/index.js';
-import { Bench } from '../support/run.js';
+import { Bench, testCapabilities } from '../support/run.js';
 import {
   awayFromZero,
   checkProblem,
@@ -598,6 +599,25 @@ describe('the gradient through the variants with shared memory', () => {
   it.each(some)('$op: $name', async (problem) => {
     await checkProblem({ ...problem, force });
   });
+});
+
+describe('the gradient through attention in blocks', async () => {
+  const caps = await testCapabilities();
+  const specs: (WindowCase & { name: string })[] = [
+    { name: 'a head in three parts', grid: [2, 2, 3], window: 3, heads: 1, headDim: 36 },
+    { name: 'ragged windows, batch 2', batch: 2, grid: [4, 5, 4], window: 3, heads: 2, headDim: 4 },
+    { name: 'windows larger than the grid', batch: 2, grid: [2, 3, 2], window: 4, heads: 2, headDim: 4 },
+    { name: 'more rows than a block, the last cut off', grid: [1, 6, 7], window: 7, heads: 1, headDim: 4 },
+    { name: 'windows of one', grid: [2, 1, 3], window: 1, heads: 2, headDim: 4 },
+  ];
+  for (const spec of specs) {
+    const { batch = 1, heads, headDim, grid, window } = spec;
+    const serves = backwardVariants(caps, { batch, heads, headDim, grid, window }).includes('block');
+    if (!serves) console.info(`attention_backward, block: ${spec.name}: not on this device`);
+    it.runIf(serves)(spec.name, async () => {
+      await checkProblem({ ...windowCase(spec.name, spec), each: 0, force: { attention_backward: 'block' } });
+    });
+  }
 });
 
 describe('the table of cases', () => {

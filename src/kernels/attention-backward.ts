@@ -1,8 +1,16 @@
 /** Planners of the encoder attention's backward passes (attention_backward_*.wgsl). */
 import { SgpSamError } from '../errors.js';
-import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
+import { type Capabilities, ceilDiv, forcedVariant, type KernelCall } from './call.js';
 import { shader } from './shaders.js';
-import { chooseBackward, edgeOf, rowKernel, type WindowAttentionSpec } from './window-attention.js';
+import {
+  blockTiling,
+  edgeOf,
+  rowKernel,
+  rowLength,
+  SHORT_HEAD,
+  type WindowAttentionSpec,
+  windowAttentionVariants,
+} from './window-attention.js';
 
 const THREADS = 64;
 const KEY_TILE = 32;
@@ -39,6 +47,27 @@ function checkStorage(caps: Capabilities, spec: WindowAttentionSpec, floats: num
   }
 }
 
+export type BackwardVariant = 'block' | 'subgroup' | 'shared';
+
+/** The keys' pass in blocks, or nothing: both sides of a row's keys, and two factors for each pair of a block. */
+const keysTiling = (caps: Capabilities, spec: WindowAttentionSpec) =>
+  blockTiling(caps, spec, { row: 2 * 4 * rowLength(spec) * spec.headDim, perSlot: 2 * 16 });
+
+/** What there is for an encoder block's attention, backward. `block` is of the keys' pass; the rows' is then `subgroup`. */
+export function backwardVariants(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant[] {
+  const available = windowAttentionVariants(caps, spec, 'attention_backward');
+  const block = available.includes('subgroup') && keysTiling(caps, spec) !== undefined;
+  return block ? ['block', ...available] : available;
+}
+
+/** The variant untuned: CPU adapters take `block` or `subgroup` where there is one, as forward (`usualForward`). */
+function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant {
+  const available = backwardVariants(caps, spec);
+  const long = caps.subgroupSize >= 8 && spec.headDim > SHORT_HEAD;
+  const usual = available.find((v) => long || v !== 'block') as BackwardVariant;
+  return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? usual : 'shared');
+}
+
 /** First pass: the record of every row and head. */
 export function planAttentionRows<T>(
   caps: Capabilities,
@@ -46,19 +75,23 @@ export function planAttentionRows<T>(
   buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; attended: T; dout: T; record: T },
 ): KernelCall<T> {
   const { edge, defines, params, workgroups } = rowKernel(caps, spec);
-  const variant = chooseBackward(caps, spec);
+  const variant = chooseBackward(caps, spec) === 'shared' ? 'shared' : 'subgroup';
   const floats =
     variant === 'subgroup'
       ? 2 * edge * spec.headDim + 6 * edge * edge + 9 * edge
       : 2 * edge * spec.headDim + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge;
   checkStorage(caps, spec, floats);
+  // The scores of a window's keys, a lane per query, where there is room for them.
+  const [depth, height] = spec.grid.map((n) => Math.min(edge, n)) as [number, number, number];
+  const scores = depth * height * rowLength(spec) * caps.subgroupSize;
+  const kept = 4 * (floats + scores) <= caps.maxWorkgroupStorage ? scores : 0;
   const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
   return {
     kernel: 'attention_backward',
     variant: `rows, ${variant}`,
     shader:
       variant === 'subgroup'
-        ? shader('attention_backward_rows_subgroup', defines)
+        ? shader('attention_backward_rows_subgroup', { ...defines, KEPT: kept })
         : shader('attention_backward_rows', { ...defines, L_KT: edge * KEY_TILE }),
     buffers: {
       qkv,
@@ -82,16 +115,25 @@ export function planAttentionKeys<T>(
   spec: WindowAttentionSpec,
   buffers: { qkv: T; dout: T; record: T; dqkv: T },
 ): KernelCall<T> {
-  const { edge, defines, params, workgroups } = rowKernel(caps, spec);
   const variant = chooseBackward(caps, spec);
+  const tiling = variant === 'block' ? keysTiling(caps, spec) : undefined;
+  const { edge, defines, params, workgroups } = rowKernel(caps, spec, tiling?.rows);
   if (variant === 'shared') checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
   return {
     kernel: 'attention_backward',
     variant: `keys, ${variant}`,
-    shader: shader(
-      variant === 'subgroup' ? 'attention_backward_keys_subgroup' : 'attention_backward_keys',
-      defines,
-    ),
+    shader: tiling
+      ? shader('attention_backward_keys_block', {
+          ...defines,
+          ...tiling.defines,
+          KEY_ROWS: tiling.keyRows,
+          OWN: (2 * tiling.rows * rowLength(spec) * spec.headDim) / 4,
+          FACTORS: 4 * ceilDiv(tiling.keyRows * rowLength(spec), 4) * caps.subgroupSize * 2,
+        })
+      : shader(
+          variant === 'subgroup' ? 'attention_backward_keys_subgroup' : 'attention_backward_keys',
+          defines,
+        ),
     buffers,
     params,
     workgroups,

@@ -7,6 +7,7 @@ import attention from '../../shaders/attention.wgsl';
 import attentionApply from '../../shaders/attention_apply.wgsl';
 import attentionBackwardCommon from '../../shaders/attention_backward_common.wgsl';
 import attentionBackwardKeys from '../../shaders/attention_backward_keys.wgsl';
+import attentionBackwardKeysBlock from '../../shaders/attention_backward_keys_block.wgsl';
 import attentionBackwardKeysSubgroup from '../../shaders/attention_backward_keys_subgroup.wgsl';
 import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
 import attentionBackwardRowsSubgroup from '../../shaders/attention_backward_rows_subgroup.wgsl';
@@ -14,7 +15,9 @@ import attentionBackwardTables from '../../shaders/attention_backward_tables.wgs
 import attentionBlock from '../../shaders/attention_block.wgsl';
 import attentionForward from '../../shaders/attention_forward.wgsl';
 import attentionPadding from '../../shaders/attention_padding.wgsl';
+import attentionProducts from '../../shaders/attention_products.wgsl';
 import attentionRow from '../../shaders/attention_row.wgsl';
+import attentionRows from '../../shaders/attention_rows.wgsl';
 import attentionSubgroup from '../../shaders/attention_subgroup.wgsl';
 import attentionWeights from '../../shaders/attention_weights.wgsl';
 import attentionWeightsRow from '../../shaders/attention_weights_row.wgsl';
@@ -62,7 +65,9 @@ const includes = {
   'attention_backward_common.wgsl': attentionBackwardCommon,
   'attention_forward.wgsl': attentionForward,
   'attention_padding.wgsl': attentionPadding,
+  'attention_products.wgsl': attentionProducts,
   'attention_row.wgsl': attentionRow,
+  'attention_rows.wgsl': attentionRows,
   'attention_window.wgsl': attentionWindow,
   'loss_common.wgsl': lossCommon,
   'matmul_common.wgsl': matmulCommon,
@@ -78,6 +83,7 @@ const sources = {
   attention,
   attention_apply: attentionApply,
   attention_backward_keys: attentionBackwardKeys,
+  attention_backward_keys_block: attentionBackwardKeysBlock,
   attention_backward_keys_subgroup: attentionBackwardKeysSubgroup,
   attention_backward_rows: attentionBackwardRows,
   attention_backward_rows_subgroup: attentionBackwardRowsSubgroup,

@@ -8,7 +8,6 @@ import {
   type Capabilities,
   ceilDiv,
   chosenVariant,
-  forcedVariant,
   type KernelCall,
   type Workgroups,
 } from './call.js';
@@ -56,7 +55,7 @@ const WIDEST_HEAD = 128;
 const MOST_PARTS = 2;
 
 /** Positions of a row of keys that are real somewhere. */
-const rowLength = (spec: WindowAttentionSpec): number => Math.min(edgeOf(spec), spec.grid[2]);
+export const rowLength = (spec: WindowAttentionSpec): number => Math.min(edgeOf(spec), spec.grid[2]);
 
 /**
  * What there is for an encoder block's attention, forward (`attention`) and backward (`attention_backward`). `subgroup` gives
@@ -71,12 +70,6 @@ export function windowAttentionVariants(
   const parts = kernel === 'attention' ? MOST_PARTS : 1;
   const fits = caps.subgroupSize > 0 && rowLength(spec) <= parts * caps.subgroupSize;
   return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
-}
-
-/** The backward passes' variant: CPU adapters take `subgroup` where a row fits one. */
-export function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): WindowAttentionVariant {
-  const available = windowAttentionVariants(caps, spec, 'attention_backward');
-  return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? available[0] : 'shared');
 }
 
 /** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
@@ -155,15 +148,25 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 
 /** Subgroups that the block variant serves: a lane takes 4 queries and as many keys, more than 64 of them unroll too far. */
 const BLOCK_SUBGROUPS = [4, 8, 16];
 
-interface BlockTiling {
+export interface BlockTiling {
   /** Rows of queries, and rows of keys that a pass of the softmax takes. */
   readonly rows: number;
   readonly keyRows: number;
   readonly defines: Record<string, number | boolean>;
 }
 
-/** How the block variant divides a shape, or nothing where it does not serve it. */
-function blockTiling(caps: Capabilities, spec: WindowAttentionSpec): BlockTiling | undefined {
+/** Bytes of workgroup memory that a block kernel takes for each row of its own, and for each vec4 of a block and lane. */
+export interface BlockMemory {
+  readonly row: number;
+  readonly perSlot: number;
+}
+
+/** How a block variant divides a shape, or nothing where it does not serve it. */
+export function blockTiling(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  { row, perSlot }: BlockMemory,
+): BlockTiling | undefined {
   const size = caps.subgroupSize;
   const edge = edgeOf(spec);
   const length = rowLength(spec);
@@ -174,9 +177,8 @@ function blockTiling(caps: Capabilities, spec: WindowAttentionSpec): BlockTiling
   const high = Math.min(edge, spec.grid[1]);
   const quarters = ceilDiv(length, 4);
   // Fewer rows of keys where their probabilities would leave no room for a row of queries.
-  const bytesOf = (keyRows: number) => 16 * 4 * ceilDiv(keyRows * length, 4) * size;
-  const roomFor = (keyRows: number) =>
-    Math.floor((caps.maxWorkgroupStorage - bytesOf(keyRows)) / rowBytes(edge, spec.headDim));
+  const bytesOf = (keyRows: number) => perSlot * 4 * ceilDiv(keyRows * length, 4) * size;
+  const roomFor = (keyRows: number) => Math.floor((caps.maxWorkgroupStorage - bytesOf(keyRows)) / row);
   let keyRows = Math.min(high, Math.floor((4 * size) / length));
   while (keyRows > 1 && roomFor(keyRows) < 1) keyRows--;
   const block = keyRows * length;
@@ -205,18 +207,24 @@ function blockTiling(caps: Capabilities, spec: WindowAttentionSpec): BlockTiling
   };
 }
 
+/** A row's tables, and the probabilities of its queries. */
+const forwardMemory = (spec: WindowAttentionSpec): BlockMemory => ({
+  row: rowBytes(edgeOf(spec), spec.headDim),
+  perSlot: 16,
+});
+
 /** The forward variants for a shape by their full names: `subgroup-2` takes two rows. */
 export function windowAttentionCandidates(
   caps: Capabilities,
   spec: WindowAttentionSpec,
 ): ('block' | `subgroup-${number}` | 'shared')[] {
-  const block = blockTiling(caps, spec) ? (['block'] as const) : [];
+  const block = blockTiling(caps, spec, forwardMemory(spec)) ? (['block'] as const) : [];
   if (!windowAttentionVariants(caps, spec).includes('subgroup')) return [...block, 'shared'];
   return [...block, ...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), 'shared'];
 }
 
 /** Head dims up to this one fit the `subgroup` variant's unrolled code: there it is no slower than `block`, and twice as fast at 16. */
-const SHORT_HEAD = 32;
+export const SHORT_HEAD = 32;
 
 /**
  * The forward variant untuned. CPU adapters have fast broadcasts and slow barriers; GPUs the opposite, and wider subgroups
@@ -259,7 +267,7 @@ export function planWindowAttention<T>(
     tunable,
     usualForward(caps, spec, tunable.candidates) ?? 'shared',
   );
-  const tiling = blockTiling(caps, spec);
+  const tiling = blockTiling(caps, spec, forwardMemory(spec));
   if (variant === 'block' && tiling) {
     const { defines, params, workgroups } = rowKernel(caps, spec, tiling.rows);
     const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
