@@ -22,7 +22,7 @@ import { cases } from './cases.mjs';
 const [adapter = 'auto', runs = '5', ops = '', variants = ''] = process.argv.slice(2);
 const matches = (name, parts) => parts === '' || parts.split(',').some((part) => name.includes(part));
 
-const engine = new Engine(await openDevice({ adapter }));
+const engine = new Engine(await openDevice({ adapter, features: process.env.SGP_SAM_FEATURES || 'all' }));
 const ceilings = await measureCeilings(engine);
 const { description, kind } = engine.gpu.adapter;
 console.log(`${description} (${kind}), ${new Date().toISOString().slice(0, 10)}`);

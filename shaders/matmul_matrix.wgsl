@@ -2,10 +2,11 @@
 // $TM × $TN of C, each of its subgroups $ROWS × $COLS result matrices. Slices of $TK along K go through workgroup memory; the loads of
 // the next are on their way while one is multiplied.
 //
-// f16 keeps 11 bits of an f32's 24. So every operand x is split in two, hi = f16(x) and lo = f16(2048 · (x − hi)), and
-//   a · b = hi(a) hi(b) + (hi(a) lo(b) + lo(a) hi(b)) / 2048 + what is below f32's own rounding.
-// Weights held as f16 have no lo, which saves one of the three products. What is beyond f16's range (65504) gives NaN;
-// nothing is left of what is below 2⁻³⁶, so gradients are not for this variant: see `gradients` in matmul.ts.
+// f16 keeps 11 bits of an f32's 24. So every operand x is split in two, hi = f16(x) and lo = f16(2048 · (x − hi)), which keep 22, and
+//   a · b = hi(a) hi(b) + (hi(a) lo(b) + lo(a) hi(b)) / 2048, to about 2⁻²¹ of the product.
+// Weights held as f16 have no lo, which saves one of the three products. What is beyond f16's range (65504) gives NaN. Below 1e-4 hi has
+// fewer bits (values of 1e-5 are off by 1.5e-6, of 1e-6 by 1.5e-5), so gradients are not for this variant: `gradients` in matmul.ts.
+// How long sums are rounded is the device's business: they stay in its accumulators over all of K.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;

@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'no-adapter' // no WebGPU adapter, or none of the kind asked for
   | 'adapter-limit' // the adapter is too small for what was asked
   | 'device-lost' // the GPU device went away while work was pending
+  | 'bad-shader' // a kernel that the driver does not compile
   | 'gpu-error' // validation, out-of-memory or internal error from WebGPU
   | 'worker-failed' // the worker that computes could not start, or ended
   | 'non-finite' // NaN or Inf where a number was needed

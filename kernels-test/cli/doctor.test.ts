@@ -1,5 +1,6 @@
 /** `sgp-sam doctor`, and the help of every command. */
 import { expect, test } from 'vitest';
+import { dawnFeatures } from '../../src/gpu/node/dawn.js';
 import { runCli } from '../support/cli.js';
 
 interface Report {
@@ -39,6 +40,8 @@ test('doctor lists the adapters and which one is taken', async () => {
 });
 
 test('doctor looks at the features it is told to open', async () => {
+  expect(dawnFeatures('experimental')).toEqual(['enable-dawn-features=allow_unsafe_apis']);
+  expect(dawnFeatures('all')).toEqual([]);
   for (const features of ['none', 'experimental']) {
     const json = await runCli(['doctor', '--json', '--features', features]);
     expect(json.code, json.stderr).toBe(0);

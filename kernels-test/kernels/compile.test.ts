@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../src/graph/plan.js';
 import { planAttention } from '../../src/kernels/attention.js';
+import { planAttentionRows } from '../../src/kernels/attention-backward.js';
 import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
 import { planFma } from '../../src/kernels/ceilings.js';
 import { planMatmul } from '../../src/kernels/matmul.js';
@@ -338,6 +339,36 @@ function check(call: AnyCall, caps: Capabilities): void {
 const texts = new Map<string, string>();
 
 describe('planning', () => {
+  it('every variant of a shape that has a choice can be measured by the tuner', () => {
+    const spec = { batch: 1, heads: 2, headDim: 64, grid: [8, 8, 8] as const, window: 0 };
+    const names = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'out'];
+    const buffers = Object.fromEntries(names.map((n) => [n, n])) as never;
+    for (const caps of devices) {
+      for (const variant of windowAttentionCandidates(caps, spec)) {
+        const call = planWindowAttention({ ...caps, force: { attention: variant } }, spec, buffers);
+        expect(call.variant).toBe(variant);
+        expect(call.tunable?.candidates).toContain(variant);
+      }
+    }
+  });
+
+  it('the rows of a gradient keep their scores only where there is room', () => {
+    const names = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'attended', 'dout', 'record'];
+    const buffers = Object.fromEntries(names.map((n) => [n, n])) as never;
+    let kept = 0;
+    for (const maxWorkgroupStorage of [16384, 32768]) {
+      const caps = { ...base, software: true, subgroupSize: 8, maxWorkgroupStorage };
+      for (const n of [3, 4, 5, 6, 7, 8]) {
+        const spec = { batch: 1, heads: 1, headDim: 64, grid: [n, n, n] as const, window: 14 };
+        const { shader } = planAttentionRows(caps, spec, buffers);
+        expect(workgroupBytes(shader.code), `${n}³`).toBeLessThanOrEqual(maxWorkgroupStorage);
+        kept += Number(shader.code.includes('var<workgroup> scores'));
+      }
+    }
+    expect(kept).toBeGreaterThan(0);
+    expect(kept).toBeLessThan(12);
+  });
+
   const configs = [...Object.values(samMed3DConfigs)];
   it.each(configs.map((c) => [c.name, c] as const))('%s fits every kind of device', (_, config) => {
     for (const caps of devices) {
@@ -360,6 +391,25 @@ describe('planning', () => {
         texts.set(call.shader.code, call.shader.name);
       }
     }
+  });
+
+  it.each(['tiny', 'vit_b_ori'])('no gradient of %s goes through two f16', (name) => {
+    const caps = {
+      ...base,
+      subgroupSize: 32,
+      subgroupMatrix: [16, 16, 16] as const,
+      maxWorkgroupStorage: 49152,
+    };
+    const forced = { ...caps, force: { matmul: 'matrix', conv3d: 'matrix', conv_transpose: 'matrix' } };
+    const config = samMed3DConfigs[name];
+    const graph = (trainable: (name: string) => boolean) =>
+      trainingGraph(config, { points: 2, mask: true, loss: losses.zoom, trainable }).graph;
+    const count = (trainable: (name: string) => boolean) =>
+      planGraph(graph(trainable), forced).calls.filter(({ variant }) => variant.startsWith('matrix')).length;
+    const forward = count((parameter) => parameter === 'mask_decoder.iou_token.weight');
+    expect(forward).toBeGreaterThan(10);
+    // What is trained adds backward products, and none of them here.
+    expect(count(() => true)).toBe(forward);
   });
 
   it('each planner fits every kind of device', () => {

@@ -284,8 +284,24 @@ describe('the variants of a device with tensor cores', () => {
     expect(planMatmul(forced, spec, buffers).variant).toBe('matrix-64x64');
     expect(planMatmul(forced, { ...spec, gradients: true }, buffers).variant).toBe('tiled-64x64');
     const none = { ...forced, subgroupMatrix: undefined };
+    expect(() => planMatmul(none, spec, buffers)).toThrow(/no variant 'matrix'/);
+    const small = { ...forced, maxWorkgroupStorage: 8192 };
+    expect(() => planMatmul(small, spec, buffers)).toThrow(/no variant 'matrix'/);
+    const odd = { ...forced, subgroupMatrix: [64, 64, 16] as const };
+    expect(() => planMatmul(odd, spec, buffers)).toThrow(/no variant 'matrix'/);
+    const lanes = { ...device, subgroupSize: 0, subgroupMatrix: undefined, force: { matmul: 'subgroup' } };
+    expect(() => planMatmul(lanes, spec, buffers)).toThrow(/no variant 'subgroup'/);
     expect(() => planMatmul(none, { ...spec, gradients: true }, buffers)).toThrow(/no variant 'matrix'/);
   });
+});
+
+it('a tile too large for a shape, forced, is its family there', () => {
+  const buffers = { a: 'a', b: 'b', c: 'c' };
+  const device = { ...caps, software: false, maxWorkgroupStorage: 32768, force: { matmul: 'tiled-128x128' } };
+  expect(planMatmul(device, { rows: 512, k: 64, n: 512 }, buffers).variant).toBe('tiled-128x128');
+  expect(planMatmul(device, { rows: 4, k: 64, n: 512 }, buffers).variant).toBe('tiled-64x64');
+  const nothing = { ...device, force: { matmul: 'tiled-7x7' } };
+  expect(() => planMatmul(nothing, { rows: 4, k: 64, n: 512 }, buffers)).toThrow(/no variant 'tiled-7x7'/);
 });
 
 it('with subgroups of 4, big linear layers alone are worth a wide tile', () => {

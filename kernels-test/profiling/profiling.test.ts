@@ -266,27 +266,54 @@ describe('tuning', () => {
     const { source, config } = formulaWeights('formula:sgp-tiny');
     let model: Model | undefined;
     let refusals = 0;
+    let told: readonly string[] = [];
     const entries = await tuneProgram(
       async (tuned) => {
         model?.dispose();
         model = undefined;
         if (Object.values(tuned).includes('register-4')) {
           refusals++;
-          throw new SgpSamError('gpu-error', 'shader matmul_register did not compile');
+          throw new SgpSamError('bad-shader', 'shader matmul_register did not compile');
         }
         engine.tuned = tuned;
         model = await Model.load(engine, source, { config });
         return model.encoderProgram;
       },
-      { runs: 1, ceilings: { ...ceilings, fmaGflops: 1e9, copyGBs: 1e9 } },
+      {
+        runs: 1,
+        ceilings: { ...ceilings, fmaGflops: 1e9, copyGBs: 1e9 },
+        refused: (variants) => {
+          told = variants;
+        },
+      },
     );
     model?.dispose();
     engine.tuned = undefined;
+    expect(told).toEqual(['register-4']);
     expect(refusals).toBeGreaterThan(0);
     const all = Object.values(entries).flatMap(({ measured }) => Object.keys(measured));
     expect(all).not.toContain('register-4');
     expect(all).toContain('register-8');
     expect(all).toContain('tiled-64x64');
+  });
+
+  it('does not take running out of memory for a candidate that does not compile', async () => {
+    const engine = await testEngine();
+    const { source, config } = formulaWeights('formula:sgp-tiny');
+    let model: Model | undefined;
+    let compiles = 0;
+    const tuning = tuneProgram(
+      async () => {
+        model?.dispose();
+        model = undefined;
+        if (++compiles > 1) throw new SgpSamError('gpu-error', 'out of memory');
+        model = await Model.load(engine, source, { config });
+        return model.encoderProgram;
+      },
+      { runs: 1, ceilings },
+    );
+    await expect(tuning).rejects.toThrow('out of memory');
+    expect(compiles).toBe(2);
   });
 
   it.each([

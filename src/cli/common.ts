@@ -126,8 +126,8 @@ export function variantsOf(options: Pick<DeviceOptions, 'variant'>): Record<stri
 }
 
 /** What `tune` kept for this adapter; a table that is broken is said and passed over: it only makes things faster. */
-function keptChoices(adapter: AdapterReport): Record<string, string> | undefined {
-  const file = tunedFile(adapter, __VERSION__);
+function keptChoices(adapter: AdapterReport, features: DeviceFeatures): Record<string, string> | undefined {
+  const file = tunedFile(adapter, __VERSION__, features);
   const text = file === undefined ? undefined : readTunedFile(file);
   if (file === undefined || text === undefined) return undefined;
   try {
@@ -154,8 +154,9 @@ export async function withEngine<R>(
     throw new SgpSamError('bad-argument', `--limits '${options.limits}' is neither 'default' nor 'raised'`);
   }
   const { adapter, limits } = options;
-  const gpu = await openDevice({ adapter, limits, features: featuresOf(options) });
-  const engine = new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter));
+  const features = featuresOf(options);
+  const gpu = await openDevice({ adapter, limits, features });
+  const engine = new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter, features));
   try {
     return await work(engine);
   } finally {

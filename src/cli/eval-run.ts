@@ -40,6 +40,7 @@ export interface Evaluated {
 const NOT_THE_CASE: readonly ErrorCode[] = [
   'aborted',
   'device-lost',
+  'bad-shader',
   'gpu-error',
   'adapter-limit',
   'no-adapter',

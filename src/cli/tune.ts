@@ -16,6 +16,7 @@ import { writeFileAtomic } from '../volumes/nifti.node.js';
 import {
   type DeviceOptions,
   deviceOptions,
+  featuresOf,
   interruptible,
   oneOf,
   requireWritableFolder,
@@ -76,6 +77,8 @@ async function tune(options: TuneOptions): Promise<void> {
               runs,
               ceilings,
               signal,
+              refused: (variants) =>
+                process.stderr.write(`not compiled by this driver: ${variants.join(', ')}\n`),
               progress: (done, total) => bars.report({ stage: `tune ${work}`, done, total }),
             },
           );
@@ -86,7 +89,7 @@ async function tune(options: TuneOptions): Promise<void> {
         }
       }
       const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
-      const file = options.output ?? tunedFile(engine.gpu.adapter, __VERSION__);
+      const file = options.output ?? tunedFile(engine.gpu.adapter, __VERSION__, featuresOf(options));
       process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
       if (file === undefined) {
         process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');

@@ -61,7 +61,7 @@ export class PipelineCache {
       const { messages } = await module.getCompilationInfo();
       const lines = messages.map((m) => `  line ${m.lineNum}: ${m.message}`);
       const detail = lines.length > 0 ? lines.join('\n') : String(cause);
-      throw new SgpSamError('gpu-error', `shader ${source.name} did not compile:\n${detail}`, undefined, {
+      throw new SgpSamError('bad-shader', `shader ${source.name} did not compile:\n${detail}`, undefined, {
         cause,
       });
     }

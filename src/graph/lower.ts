@@ -148,6 +148,7 @@ function lowerNode(
             n: 8 * channels,
             k: last(x),
             activation: node.attrs.activation,
+            gradients: w.parameter === undefined,
             weights: storageOf(w, caps),
             scatter: { input: size3(x.shape.slice(1)), channels },
           },

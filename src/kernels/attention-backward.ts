@@ -14,6 +14,8 @@ import {
 
 const THREADS = 64;
 const KEY_TILE = 32;
+/** Floats that rounding every array up to 16 bytes adds at most: there are fewer than 20 arrays. */
+const ROUNDED = 20 * 3;
 
 /** Elements of one (row, head)'s record; see attention_backward_common.wgsl. */
 function recordLength(spec: WindowAttentionSpec): number {
@@ -80,11 +82,11 @@ export function planAttentionRows<T>(
     variant === 'subgroup'
       ? 2 * edge * spec.headDim + 6 * edge * edge + 9 * edge
       : 2 * edge * spec.headDim + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge;
-  checkStorage(caps, spec, floats);
+  checkStorage(caps, spec, floats + ROUNDED);
   // The scores of a window's keys, a lane per query, where there is room for them.
   const [depth, height] = spec.grid.map((n) => Math.min(edge, n)) as [number, number, number];
   const scores = depth * height * rowLength(spec) * caps.subgroupSize;
-  const kept = 4 * (floats + scores) <= caps.maxWorkgroupStorage ? scores : 0;
+  const kept = 4 * (floats + ROUNDED + scores) <= caps.maxWorkgroupStorage ? scores : 0;
   const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
   return {
     kernel: 'attention_backward',
@@ -128,7 +130,7 @@ export function planAttentionKeys<T>(
           ...tiling.defines,
           KEY_ROWS: tiling.keyRows,
           OWN: (2 * tiling.rows * rowLength(spec) * spec.headDim) / 4,
-          FACTORS: 4 * ceilDiv(tiling.keyRows * rowLength(spec), 4) * caps.subgroupSize * 2,
+          FACTORS: 2 * tiling.defines.PROBABILITY,
         })
       : shader(
           variant === 'subgroup' ? 'attention_backward_keys_subgroup' : 'attention_backward_keys',

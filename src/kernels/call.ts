@@ -147,7 +147,7 @@ export function forcedVariant<V extends string>(
   if (forced === undefined) return undefined;
   const variant =
     available.find((v) => v === forced) ??
-    (usual !== undefined && familyOf(usual) === forced
+    (usual !== undefined && available.includes(usual) && familyOf(usual) === forced
       ? usual
       : available.find((v) => familyOf(v) === forced));
   if (variant) return variant;

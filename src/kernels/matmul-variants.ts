@@ -97,17 +97,19 @@ function matrixSlice(tile: Matrix, spec: MatmulSpec, caps: Capabilities): number
   const [rows, columns] = sides(tile);
   const [down, across] = MATRIX[tile];
   if (rows % (down * m) !== 0 || columns % (across * n) !== 0) return 0;
-  if (down * across * subgroupSize > maxInvocations) return 0;
+  const threads = down * across * subgroupSize;
+  if (threads > maxInvocations) return 0;
   const fits = (slice: number) => {
     const { a, b, results } = matrixLayout(tile, slice, shape);
     // Both halves of A and B in f16, but weights that are f16 already have one.
     const bytes = 2 * (2 * a + (spec.weights === 'f16' ? 1 : 2) * b) + 4 * results;
-    return slice % k === 0 && bytes <= maxWorkgroupStorage;
+    const loads = [rows, columns].every((side) => (side * slice) % (4 * threads) === 0);
+    return slice % k === 0 && loads && bytes <= maxWorkgroupStorage;
   };
   return [32, 16].find(fits) ?? 0;
 }
 
-/** Variants for a shape, those that waste most of a tile or do not fit left out. */
+/** Variants for a shape: those that fit the device, larger tiles than 64 × 64 only where most of one is used. */
 export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVariant[] {
   const { rows, n } = spec;
   const size = caps.subgroupSize;

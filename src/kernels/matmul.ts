@@ -47,7 +47,7 @@ export interface MatmulSpec {
   readonly ldc?: number;
   readonly cOffset?: number;
   readonly region?: { readonly samples: number; readonly counter: number };
-  /** A or B holds gradients: of any magnitude, while f16, even split in two (matmul_matrix.wgsl), ends at 2⁻³⁵. */
+  /** A or B holds gradients: of any magnitude, f16, even split in two (matmul_matrix.wgsl), loses those below 1e-4. */
   readonly gradients?: boolean;
   /** How B is held: as f16 it is two to a word, as a texture n is a multiple of 4. Sums are f32 all the same. */
   readonly weights?: WeightStorage;
@@ -91,10 +91,19 @@ function keyOf({
   return scatter ? `${shape} scattered` : shape;
 }
 
-/** A variant forced by name that is not for gradients: theirs are planned as if nothing were forced. */
-function forcible({ gradients }: MatmulSpec, kernel: string, caps: Capabilities): Capabilities {
-  const matrix = familyOf(caps.force?.[kernel] ?? '') === 'matrix' && matmulVariants(caps).includes('matrix');
-  return gradients && matrix ? { ...caps, force: {} } : caps;
+/**
+ * What a name that is forced means for one shape: a tile too large for it stands for its family, and `matrix` for nothing
+ * where there are gradients.
+ */
+function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabilities {
+  const forced = caps.force?.[kernel];
+  if (forced === undefined) return caps;
+  const family = familyOf(forced);
+  if (spec.gradients && family === 'matrix' && matmulVariants(caps).includes('matrix'))
+    return { ...caps, force: {} };
+  const all: readonly string[] = matmulCandidates({ ...spec, rows: 2 ** 20, n: 2 ** 20 }, caps);
+  const fits = (matmulCandidates(spec, caps) as readonly string[]).includes(forced);
+  return all.includes(forced) && !fits ? { ...caps, force: { [kernel]: family } } : caps;
 }
 
 /**
@@ -118,7 +127,8 @@ export function planMatmul<T>(
   const nScalar = n % 4 !== 0 || ldc % 4 !== 0 || cOffset % 4 !== 0 || biasSize % 4 !== 0;
   const tunable = { key: keyOf(spec), candidates: matmulCandidates(spec, caps) };
   const kernel = spec.kernel ?? 'matmul';
-  const variant = chosenVariant(forcible(spec, kernel, caps), kernel, tunable, usualMatmul(spec, caps));
+  const meant = forcedFor(spec, kernel, caps);
+  const variant = chosenVariant(meant, kernel, tunable, usualMatmul(spec, meant));
   const tile = matmulTile(variant, spec, caps);
 
   const defines: Record<string, number | boolean | string> = {

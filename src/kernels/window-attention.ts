@@ -152,7 +152,7 @@ export interface BlockTiling {
   /** Rows of queries, and rows of keys that a pass of the softmax takes. */
   readonly rows: number;
   readonly keyRows: number;
-  readonly defines: Record<string, number | boolean>;
+  readonly defines: Record<string, number | boolean> & { readonly PROBABILITY: number };
 }
 
 /** Bytes of workgroup memory that a block kernel takes for each row of its own, and for each vec4 of a block and lane. */
@@ -351,5 +351,6 @@ export function planWindowAttention<T>(
     },
     workgroups: [grid[0] * grid[1] * windowsW * tiles, heads, batch],
     cost,
+    tunable,
   };
 }

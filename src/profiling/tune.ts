@@ -41,6 +41,8 @@ export interface TuneOptions {
   /** Timed runs of each candidate that survives its first, default 3. */
   readonly runs?: number;
   readonly ceilings: Ceilings;
+  /** Told, at the end, of variants that the driver does not compile. */
+  readonly refused?: (variants: readonly string[]) => void;
   /** Told of sweeps. */
   readonly progress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal | undefined;
@@ -62,8 +64,6 @@ interface Shape {
   /** The fastest so far, ms per call. */
   readonly times: Map<string, number>;
   settled: boolean;
-  /** Candidates that this driver does not compile, whatever its features promise. */
-  readonly refused: Set<string>;
 }
 
 /** Dispatch times by key, the sum over the dispatches that share one. */
@@ -106,12 +106,13 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
         usual: variant,
         times: new Map(),
         settled: false,
-        refused: new Set(),
       });
     }
   } finally {
     first.dispose();
   }
+  /** Variants that this driver does not compile for some shape, whatever its features promise: not tried again for any. */
+  const refused = new Set<string>();
   const most = Math.max(0, ...[...shapes.values()].map(({ candidates }) => candidates.length));
   const total = 2 * most;
   const bestOf = ({ times, usual }: Shape): string =>
@@ -119,6 +120,8 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
 
   /** Measures these shapes' candidates (key → name) in one program in which every other shape has its best. */
   async function measure(candidates: ReadonlyMap<string, string>, times: number): Promise<void> {
+    checkAborted(signal);
+    if (candidates.size === 0) return;
     const tuned = Object.fromEntries(
       [...shapes].map(([key, shape]) => [key, candidates.get(key) ?? bestOf(shape)]),
     );
@@ -126,14 +129,16 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
     try {
       program = await compile(tuned);
     } catch (error) {
-      const refused = error instanceof SgpSamError && error.code === 'gpu-error';
-      if (!refused || candidates.size === 0) throw error;
-      // Which of them it was, by halves.
+      if (!(error instanceof SgpSamError) || error.code !== 'bad-shader') throw error;
+      // Which of them it was, by halves. What the rule takes must compile.
       const all = [...candidates];
-      if (all.length === 1) shapes.get(all[0][0])?.refused.add(all[0][1]);
+      const [[key, name] = []] = all;
+      if (key === undefined || name === undefined || (all.length === 1 && shapes.get(key)?.usual === name))
+        throw error;
+      if (all.length === 1) refused.add(name);
       else
         for (const half of [all.slice(0, all.length / 2), all.slice(all.length / 2)])
-          await measure(new Map(half), times);
+          await measure(new Map(half.filter(([, other]) => !refused.has(other))), times);
       return;
     }
     try {
@@ -156,7 +161,6 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
   }
 
   for (let sweep = 0; sweep < total; sweep++) {
-    checkAborted(signal);
     const again = sweep >= most;
     const wanted = new Map<string, string>();
     for (const [key, shape] of shapes) {
@@ -165,7 +169,7 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
       if (
         candidate !== undefined &&
         !shape.settled &&
-        !shape.refused.has(candidate) &&
+        !refused.has(candidate) &&
         (!again ||
           // Always measured again: all others are compared with it, and its first run came when nothing was warm.
           candidate === shape.usual ||
@@ -174,9 +178,10 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
         wanted.set(key, candidate);
     }
     progress?.(sweep, total);
-    if (wanted.size > 0) await measure(wanted, again ? runs : 2);
+    await measure(wanted, again ? runs : 2);
   }
   progress?.(total, total);
+  if (refused.size > 0) options.refused?.([...refused]);
   return Object.fromEntries(
     [...shapes].map(([key, shape]) => {
       const best = bestOf(shape);

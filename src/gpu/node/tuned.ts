@@ -1,9 +1,9 @@
-/** Where tuned tables are kept between processes: a file per adapter, driver and engine version. */
+/** Where tuned tables are kept between processes: a file per adapter, driver, engine version and features. */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { AdapterReport } from '../device.js';
+import type { AdapterReport, DeviceFeatures } from '../device.js';
 
 /** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
 function folder(): string | undefined {
@@ -12,12 +12,17 @@ function folder(): string | undefined {
   return chosen || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sgp-sam', 'tuned');
 }
 
-/** The file for an adapter and this version; undefined where none is to be kept. */
-export function tunedFile(adapter: AdapterReport, version: string): string | undefined {
+/** The file for an adapter opened with these features, and this version; undefined where none is to be kept. */
+export function tunedFile(
+  adapter: AdapterReport,
+  version: string,
+  features: DeviceFeatures = 'all',
+): string | undefined {
   const at = folder();
   if (at === undefined) return undefined;
   const { vendor, architecture, device, description } = adapter;
-  const text = [vendor, architecture, device, description, version].join('\n');
+  const opened = features === 'all' ? [] : [features];
+  const text = [vendor, architecture, device, description, version, ...opened].join('\n');
   const name = (description || device || 'adapter').replace(/[^\w.]+/g, '-').slice(0, 40);
   return join(at, `${name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.json`);
 }
