@@ -5,7 +5,11 @@
 import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../src/graph/plan.js';
 import { planAttention } from '../../src/kernels/attention.js';
-import { planAttentionRows } from '../../src/kernels/attention-backward.js';
+import {
+  backwardVariants,
+  planAttentionKeys,
+  planAttentionRows,
+} from '../../src/kernels/attention-backward.js';
 import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
 import { planFma } from '../../src/kernels/ceilings.js';
 import { planMatmul } from '../../src/kernels/matmul.js';
@@ -216,6 +220,16 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
   );
   calls.push(planMeanTokens({ batch: 1, tokens: 8, channels: 5 }, { x, y }));
   calls.push(planCountNonfinite({ count: 8 }, { x, result: y }));
+  for (const [grid, window] of [
+    [[4, 4, 4], 0],
+    [[3, 5, 4], 3],
+  ] as const) {
+    const spec = { batch: 1, heads: 2, headDim: 64, grid, window };
+    for (const variant of backwardVariants(caps, spec)) {
+      const forced = { ...caps, force: { attention_backward: variant } };
+      calls.push(planAttentionKeys(forced, spec, { qkv: q, dout: k, record: v, dqkv: out }));
+    }
+  }
   for (const hidden of [1, 64, 1024]) {
     const gate = { mean: x, w1: w, b1: bias, w2: a, b2: b, z, decision: c, plan: h };
     calls.push(planGate(caps, { samples: 2, channels: 300, hidden, dispatches: 7 }, gate));
