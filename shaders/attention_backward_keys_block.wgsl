@@ -4,15 +4,10 @@
 // the probabilities' gradients, and with the probabilities dv; side 1 is the queries against the keys, which gives the
 // scores, and with their gradients dk.
 enable subgroups;
-//#include attention_backward_common.wgsl
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> dout: array<vec4f>;
-@group(0) @binding(3) var<storage, read> record: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dqkv: array<vec4f>;
+//#include attention_backward_keys_lanes.wgsl
 //#include attention_rows.wgsl
 //#include attention_products.wgsl
 
-const HD4 = HD / 4u;
 const KEYS = $KEYSu;   // slots of a row of queries, as many as of keys
 const BLOCK = $BLOCKu; // $KEY_ROWS rows of slots: (r, w) is slot r · KEYS + w
 const STEPS = (BLOCK + 3u) / 4u * 4u;

@@ -1,16 +1,8 @@
 // Encoder attention, backward, second pass, subgroup variant: what attention_backward_keys.wgsl computes, with one
 // subgroup per row and a lane per key; queries are loaded a lane each and broadcast.
 enable subgroups;
-//#include attention_backward_common.wgsl
-@group(0) @binding(1) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(2) var<storage, read> dout: array<vec4f>;
-@group(0) @binding(3) var<storage, read> record: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dqkv: array<vec4f>;
-const HD4 = HD / 4u;
-
-fn dot4(a: vec4f, b: vec4f, sum: f32) -> f32 {
-  return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
-}
+//#include attention_backward_keys_lanes.wgsl
+//#include attention_products.wgsl
 
 @compute @workgroup_size($SG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {

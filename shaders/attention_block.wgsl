@@ -7,7 +7,6 @@
 // loops are short, over 4 components of the head and over 4 keys.
 enable subgroups;
 //#include attention_forward.wgsl
-//#include attention_products.wgsl
 
 const KEYS = $KEYSu;             // slots of a row of keys
 const BLOCK = $BLOCKu;           // $KEY_ROWS rows of slots: (r, w') is slot r · KEYS + w'

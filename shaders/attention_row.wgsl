@@ -2,6 +2,7 @@
 // window and one head; notation and the closed form of the padding are explained in attention.wgsl. No lane waits for
 // another but through subgroup operations, and a handful of barriers around the rows' tables. `r` counts the rows.
 const HD4 = HD / 4u;
+//#include attention_products.wgsl
 const LOWEST = -1.0e30; // stands for −∞, see attention.wgsl
 
 var<workgroup> q_row: array<vec4f, $ROWS_L_HD4>; // real positions of the row, then the q bias
@@ -90,7 +91,3 @@ fn pad_mass(r: u32, query: u32) -> f32 {
   return m + log(sum);
 }
 //#end
-
-fn dot4(a: vec4f, b: vec4f, sum: f32) -> f32 {
-  return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
-}

@@ -5,9 +5,9 @@ import { shader } from './shaders.js';
 import {
   blockTiling,
   edgeOf,
+  prefersBlock,
   rowKernel,
   rowLength,
-  SHORT_HEAD,
   type WindowAttentionSpec,
   windowAttentionVariants,
 } from './window-attention.js';
@@ -65,8 +65,7 @@ export function backwardVariants(caps: Capabilities, spec: WindowAttentionSpec):
 /** The variant untuned: CPU adapters take `block` or `subgroup` where there is one, as forward (`usualForward`). */
 function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant {
   const available = backwardVariants(caps, spec);
-  const long = caps.subgroupSize >= 8 && spec.headDim > SHORT_HEAD;
-  const usual = available.find((v) => long || v !== 'block') as BackwardVariant;
+  const usual = available.find((v) => v !== 'block' || prefersBlock(caps, spec)) as BackwardVariant;
   return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? usual : 'shared');
 }
 
@@ -128,7 +127,6 @@ export function planAttentionKeys<T>(
       ? shader('attention_backward_keys_block', {
           ...defines,
           ...tiling.defines,
-          KEY_ROWS: tiling.keyRows,
           OWN: (2 * tiling.rows * rowLength(spec) * spec.headDim) / 4,
           FACTORS: 2 * tiling.defines.PROBABILITY,
         })

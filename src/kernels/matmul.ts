@@ -47,7 +47,7 @@ export interface MatmulSpec {
   readonly ldc?: number;
   readonly cOffset?: number;
   readonly region?: { readonly samples: number; readonly counter: number };
-  /** A or B holds gradients: of any magnitude, f16, even split in two (matmul_matrix.wgsl), loses those below 1e-4. */
+  /** A or B holds gradients: of any magnitude, while f16, even split in two (matmul_matrix.wgsl), loses bits below 1e-4. */
   readonly gradients?: boolean;
   /** How B is held: as f16 it is two to a word, as a texture n is a multiple of 4. Sums are f32 all the same. */
   readonly weights?: WeightStorage;

@@ -8,6 +8,7 @@ import attentionApply from '../../shaders/attention_apply.wgsl';
 import attentionBackwardCommon from '../../shaders/attention_backward_common.wgsl';
 import attentionBackwardKeys from '../../shaders/attention_backward_keys.wgsl';
 import attentionBackwardKeysBlock from '../../shaders/attention_backward_keys_block.wgsl';
+import attentionBackwardKeysLanes from '../../shaders/attention_backward_keys_lanes.wgsl';
 import attentionBackwardKeysSubgroup from '../../shaders/attention_backward_keys_subgroup.wgsl';
 import attentionBackwardRows from '../../shaders/attention_backward_rows.wgsl';
 import attentionBackwardRowsSubgroup from '../../shaders/attention_backward_rows_subgroup.wgsl';
@@ -63,6 +64,7 @@ import { type Defines, type Shader, specialise } from './wgsl.js';
 
 const includes = {
   'attention_backward_common.wgsl': attentionBackwardCommon,
+  'attention_backward_keys_lanes.wgsl': attentionBackwardKeysLanes,
   'attention_forward.wgsl': attentionForward,
   'attention_padding.wgsl': attentionPadding,
   'attention_products.wgsl': attentionProducts,

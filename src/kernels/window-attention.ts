@@ -149,9 +149,8 @@ export function rowKernel(caps: Capabilities, spec: WindowAttentionSpec, rows = 
 const BLOCK_SUBGROUPS = [4, 8, 16];
 
 export interface BlockTiling {
-  /** Rows of queries, and rows of keys that a pass of the softmax takes. */
+  /** Rows that a workgroup has for its own. */
   readonly rows: number;
-  readonly keyRows: number;
   readonly defines: Record<string, number | boolean> & { readonly PROBABILITY: number };
 }
 
@@ -190,7 +189,6 @@ export function blockTiling(
   if (rows < 1) return undefined;
   return {
     rows,
-    keyRows,
     defines: {
       KEYS: length,
       KEY_ROWS: keyRows,
@@ -224,7 +222,11 @@ export function windowAttentionCandidates(
 }
 
 /** Head dims up to this one fit the `subgroup` variant's unrolled code: there it is no slower than `block`, and twice as fast at 16. */
-export const SHORT_HEAD = 32;
+const SHORT_HEAD = 32;
+
+/** Where `block` is faster than `subgroup`, forward and backward: not with subgroups of 4 (SwiftShader). */
+export const prefersBlock = (caps: Capabilities, spec: WindowAttentionSpec): boolean =>
+  caps.subgroupSize >= 8 && spec.headDim > SHORT_HEAD;
 
 /**
  * The forward variant untuned. CPU adapters have fast broadcasts and slow barriers; GPUs the opposite, and wider subgroups
@@ -239,7 +241,7 @@ function usualForward<V extends string>(
   if (caps.force?.attention === 'subgroup') return subgroup;
   if (!caps.software) return undefined;
   const block = candidates.find((v) => v === 'block');
-  return caps.subgroupSize >= 8 && spec.headDim > SHORT_HEAD ? (block ?? subgroup) : (subgroup ?? block);
+  return prefersBlock(caps, spec) ? (block ?? subgroup) : (subgroup ?? block);
 }
 
 /** An encoder block's attention on qkv (B, D, H, W, 3·C), relative position and padding included; out (B, D, H, W, C). */
