@@ -25,7 +25,8 @@ import {
   type TrainOptions,
   trainOptions,
 } from './train-options.js';
-import { type Data, openBase, runTraining, trainingData } from './training-run.js';
+import { type Data, trainingData } from './training-data.js';
+import { openBase, runTraining } from './training-run.js';
 
 interface AblateOptions extends TrainOptions {
   seeds: string;

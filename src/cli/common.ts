@@ -200,13 +200,13 @@ export function wholeOf(option: string, text: string, least = 1): number {
 }
 
 /** An option's whole number, or a range of them: 3, 1-8. */
-export function rangeOf(option: string, text: string): { min: number; max: number } {
-  const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());
+export function rangeOf(option: string, text: string, fractions = false): { min: number; max: number } {
+  const match = (fractions ? /^(\d*\.?\d+)(?:-(\d*\.?\d+))?$/ : /^(\d+)(?:-(\d+))?$/).exec(text.trim());
   if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
   throw new SgpSamError(
     'bad-argument',
     `${option} '${text}' is not a number or a range`,
-    `For instance: ${option} 1-8`,
+    `For instance: ${option} ${fractions ? '0.08-1.3' : '1-8'}`,
   );
 }
 

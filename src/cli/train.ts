@@ -16,7 +16,8 @@ import {
   trainDescription,
   trainOptions,
 } from './train-options.js';
-import { openBase, runTraining, trainingData } from './training-run.js';
+import { trainingData } from './training-data.js';
+import { openBase, runTraining } from './training-run.js';
 
 async function trainCommand(path: string | undefined, options: TrainOptions): Promise<void> {
   checkTrainOptions(path, options);

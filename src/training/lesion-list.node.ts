@@ -78,7 +78,8 @@ export async function listCases(
       if (sizes.every((voxels) => voxels === 0)) {
         throw new SgpSamError('no-lesion', `${label} has no connected part of ${fewest} voxels or more.`);
       }
-      return { id: ids[n], image, lesions: parts.labels, sizes, modality, partial };
+      const known = { ...image, hounsfield: modality === 'CT' };
+      return { id: ids[n], image: known, lesions: parts.labels, sizes, modality, partial };
     },
   };
 }
