@@ -7,6 +7,7 @@ import { SgpSamError } from '../../src/errors.js';
 import {
   type CaseSource,
   cached,
+  mixedCases,
   phantomCases,
   spacingOf,
   type TrainingCase,
@@ -331,5 +332,42 @@ describe('the check', () => {
     const work = checkCases(watched, { ...options(true), signal: controller.signal });
     await expectError(work, 'aborted');
     expect(asked).toEqual([0]);
+  });
+});
+
+describe('several sources', () => {
+  const one = {
+    image: imageOf([1, 1, 1], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], () => 1),
+    lesions: new Uint8Array(1),
+    sizes: [1],
+  };
+  const named = (name: string, count: number): CaseSource => {
+    const ids = Array.from({ length: count }, (_, n) => `${name}${n}`);
+    return { ids, load: async (n) => ({ ...one, id: ids[n] }) };
+  };
+  const mixed = mixedCases([
+    { source: named('a', 2), share: 3 },
+    { source: named('b', 50), share: 1 },
+  ]);
+
+  it('have the cases of all, each by its own number', async () => {
+    expect(mixed.ids.length).toBe(52);
+    for (const n of [0, 1, 2, 51]) expect((await mixed.load(n)).id).toBe(mixed.ids[n]);
+    expect(mixed.ids[1]).toBe('a1');
+    expect(mixed.ids[2]).toBe('b0');
+  });
+
+  it('are drawn by their shares and not their sizes, the same for the same seed and sample', () => {
+    const picks = Array.from({ length: 4000 }, (_, sample) => mixed.pick?.(sample, 7) as number);
+    const share = picks.filter((n) => n < 2).length / picks.length;
+    // Four standard deviations of a binomial share.
+    expect(Math.abs(share - 0.75)).toBeLessThan(4 * Math.sqrt((0.75 * 0.25) / 4000));
+    expect(new Set(picks).size).toBe(52);
+    expect(picks.slice(100, 120)).toEqual(Array.from({ length: 20 }, (_, n) => mixed.pick?.(100 + n, 7)));
+    expect(picks).not.toEqual(Array.from({ length: 4000 }, (_, sample) => mixed.pick?.(sample, 8)));
+  });
+
+  it('refuse a share that is none', () => {
+    expect(() => mixedCases([{ source: named('a', 1), share: 0 }])).toThrow(/share is 0/);
   });
 });
