@@ -157,7 +157,9 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
   try {
     await interruptible(async (signal) => {
       mkdirSync(options.output, { recursive: true });
-      const data = await trainingData(path, options, bars, signal);
+      const { config, close } = await openBase(options, 'ft-dice');
+      await close();
+      const data = await trainingData(path, config.volume, options, bars, signal);
       await withEngine(options, async (engine) => {
         const runs: ArmRun[] = [];
         const units = seeds.flatMap((seed) => (Object.keys(arms) as Arm[]).map((arm) => ({ arm, seed })));

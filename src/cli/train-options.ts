@@ -103,7 +103,7 @@ export function trainOptions(command: Command): Command {
     .option('--resume', 'go on with the run in that folder, if there is one', false)
     .option(
       '--data <source=share>',
-      'one of several sources and its share of the cubes: a folder, a list (lesions.json), phantoms (repeatable)',
+      'one of several sources and its share of the cubes: a folder, a list (lesions.json), phantoms, or anatomy:, background: or pet: and the folder of what such patches are made of (repeatable)',
       collect,
       [],
     )

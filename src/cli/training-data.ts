@@ -2,12 +2,14 @@
 import { freemem } from 'node:os';
 import { basename, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
+import { type AnatomySource, anatomyCases, anatomySources } from '../training/anatomy-cases.node.js';
 import { type CaseSource, cached, type MixedPart, mixedCases, phantomCases } from '../training/cases.js';
 import { checkCases, folderCases } from '../training/cases.node.js';
 import type { JsonObject } from '../training/checkpoint.js';
 import { listCases } from '../training/lesion-list.node.js';
 import { channelNumber, labelValues } from '../volumes/dataset.js';
 import { readDecathlon } from '../volumes/dataset.node.js';
+import { mixSeed } from '../volumes/synthetic/draws.js';
 import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
 import { numberOf, wholeOf } from './common.js';
 import type { ProgressBars } from './progress.js';
@@ -39,17 +41,47 @@ function phantomData(options: TrainOptions): Data {
   };
 }
 
-async function mixedData(options: TrainOptions, bars: ProgressBars, signal: AbortSignal): Promise<Data> {
+function sourceData(
+  name: string,
+  cube: number,
+  options: TrainOptions,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Data | Promise<Data> {
+  if (name === 'phantoms') return phantomData(options);
+  const made = anatomySources.find((kind) => name.startsWith(`${kind}:`));
+  if (made) return anatomyData(made, name.slice(made.length + 1), cube, options);
+  return name.endsWith('.json')
+    ? listData(name, options, bars, signal)
+    : folderData(name, options, bars, signal);
+}
+
+/** Patches are made anew for every cube: as many as a long run can want, and a few others to validate with. */
+const PATCHES = 200_000;
+const VALIDATION_PATCHES = 12;
+
+function anatomyData(kind: AnatomySource, folder: string, cube: number, options: TrainOptions): Data {
+  const seed = numberOf('--phantom-seed', options.phantomSeed);
+  const of = (count: number, part: number) =>
+    anatomyCases(kind, { folder, count, seed: mixSeed(seed, part), cube });
+  return {
+    training: of(PATCHES, 1),
+    validation: cached(of(VALIDATION_PATCHES, 2)),
+    description: { patches: kind, seed },
+  };
+}
+
+async function mixedData(
+  cube: number,
+  options: TrainOptions,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Promise<Data> {
   const parts: MixedPart[] = [];
   const validations: MixedPart[] = [];
   const descriptions: JsonObject[] = [];
   for (const { name, share } of namedSources(options.data)) {
-    const { training, validation, description } =
-      name === 'phantoms'
-        ? phantomData(options)
-        : name.endsWith('.json')
-          ? await listData(name, options, bars, signal)
-          : await folderData(name, options, bars, signal);
+    const { training, validation, description } = await sourceData(name, cube, options, bars, signal);
     parts.push({ source: training, share });
     if (validation) validations.push({ source: validation, share });
     descriptions.push({ source: name, share, ...description });
@@ -144,16 +176,18 @@ async function folderData(
 
 /**
  * The data that the options name.
+ * @param cube voxels along the edge of the model's volume: how fine patches are made
  * @throws SgpSamError `bad-argument` for patience with nothing to validate with; as the cases' sources
  */
 export async function trainingData(
   folder: string | undefined,
+  cube: number,
   options: TrainOptions,
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<Data> {
   const data = await (options.data.length > 0
-    ? mixedData(options, bars, signal)
+    ? mixedData(cube, options, bars, signal)
     : folder === undefined
       ? phantomData(options)
       : folderData(folder, options, bars, signal));

@@ -118,7 +118,8 @@ export function anatomyCases(
           draws,
         );
         if (!made) continue;
-        const { image, label, voxels, cubeEdge, modality } = made;
+        const { label, voxels, cubeEdge, modality } = made;
+        const image = { ...made.image, hounsfield: modality === 'ct' };
         return { id: ids[n], image, lesions: label, sizes: [voxels], cubeEdge, modality };
       }
       throw new SgpSamError('bad-argument', `${ids[n]}: no lesion fits in after ${ATTEMPTS} anatomies`);

@@ -15,6 +15,8 @@ export interface TrainingCase {
   readonly lesions: Uint8Array | Int32Array;
   /** Voxels of each lesion; the first is that of number 1. Those without any are no lesions. */
   readonly sizes: readonly number[];
+  /** Edge of the cubes that a case was made for, mm; not given: cubes of any scale. */
+  readonly cubeEdge?: number | undefined;
 }
 
 /** Cases by number. The same number always gives the same case. */

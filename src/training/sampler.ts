@@ -85,13 +85,15 @@ function extentOf(one: TrainingCase, lesion: number): number {
   return Math.max(...spacingOf(one).map((mm, a) => mm * (max[a] + 1 - min[a])));
 }
 
-/** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range. */
+/** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range, or the case's own. */
 function drawScale(
   one: TrainingCase,
   lesion: number,
-  { size, preset, scale }: CubeOptions & { readonly scale: ScaleRange },
+  { size, preset }: CubeOptions,
+  scale: ScaleRange,
   draws: Draws,
 ): Preset {
+  if (one.cubeEdge !== undefined) return { ...preset, spacing: one.cubeEdge / size };
   const share = draws.logUniform(scale.min, scale.max);
   const finest = Math.max(SPACINGS.least, SPACINGS.finest * Math.min(...spacingOf(one)));
   const wanted = extentOf(one, lesion) / (share * size);
@@ -153,6 +155,20 @@ export function lesionCube(
   };
 }
 
+/** The cube around a click at a scale that is drawn for the lesion, or, where none is wanted, in the preset's voxels. */
+export function scaledCube(
+  one: TrainingCase,
+  lesion: number,
+  click: Vec3,
+  { size, preset, scale }: CubeOptions & { readonly scale?: ScaleRange | undefined },
+  draws: Draws,
+): LesionCube {
+  if (!scale) return lesionCube(one, lesion, click, { size, preset });
+  const own = drawScale(one, lesion, { size, preset }, scale, draws);
+  const centre = drawCentre(one, click, size * own.spacing, draws);
+  return lesionCube(one, lesion, click, { size, preset: own }, centre);
+}
+
 /** Mirrors a cube along the axes whose flag is set. */
 export function flipCube(cube: LesionCube, size: number, flips: readonly boolean[]): LesionCube {
   if (!flips.some(Boolean)) return cube;
@@ -204,10 +220,7 @@ export function drawCube(
 ): LesionCube {
   const lesion = drawLesion(one, options.weight, draws);
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
-  const { size, scale } = options;
-  const preset = scale ? drawScale(one, lesion, { ...options, scale }, draws) : options.preset;
-  const centre = scale ? drawCentre(one, voxel, size * preset.spacing, draws) : voxel;
-  const cube = lesionCube(one, lesion, voxel, { size, preset }, centre);
+  const cube = scaledCube(one, lesion, voxel, options, draws);
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
   return flipCube(cube, options.size, flips);
 }

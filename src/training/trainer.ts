@@ -218,6 +218,7 @@ async function score(
 ): Promise<Extract<TrainerEvent, { kind: 'validation' }>> {
   const settings = {
     cube,
+    scale: recipe.scale,
     first: 'center',
     clicks: 1,
     perCase: recipe.validateLesions,
