@@ -76,7 +76,7 @@ const recipes = {
       0.06,
     ),
   ],
-  pet: [...each(bodies, 'pet', 0.6), ...each(chests, 'pet', 0.25), ...each(heads, 'pet', 0.15)],
+  pet: [...each(bodies, 'pet', 0.65), ...each(chests, 'pet', 0.3), ...each(heads, 'pet', 0.05)],
 } as const satisfies Record<string, readonly Ingredient[]>;
 
 /** `anatomy`: label maps painted anew; `background`: healthy images; `pet`: tracer uptake over label maps. */

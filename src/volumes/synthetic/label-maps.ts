@@ -1,6 +1,7 @@
 /** Real anatomy to make images of: label maps of heads and bodies as one byte per voxel, upright, with what each byte means. */
 import { voxelSizes } from '../affine.js';
 import { squaredDistances } from '../distance.js';
+import { boundsOf } from '../masks.js';
 import { nearestRas } from '../orientation.js';
 import type { Image, Vec3 } from '../types.js';
 import type { Role } from './tissues.js';
@@ -53,22 +54,14 @@ const headRoles: readonly (readonly [Role, readonly number[]])[] = [
   ['fat', [511]],
 ];
 
+/** The greatest number of FreeSurfer's that is looked at; SynthSeg's own go to 530. */
+const MOST_LABEL = 1023;
+
 /** The part of a grid that is not 0, with a margin: most of a head's label map is air. */
 function cropped(classes: Uint8Array, dims: Vec3, margin: number): { classes: Uint8Array; dims: Vec3 } {
-  const low = [...dims];
-  const high = [-1, -1, -1];
-  for (let k = 0, at = 0; k < dims[2]; k++) {
-    for (let j = 0; j < dims[1]; j++) {
-      for (let i = 0; i < dims[0]; i++, at++) {
-        if (classes[at] === 0) continue;
-        for (const [a, c] of [i, j, k].entries()) {
-          if (c < low[a]!) low[a] = c;
-          if (c > high[a]!) high[a] = c;
-        }
-      }
-    }
-  }
-  if (high[0]! < 0) return { classes, dims };
+  const bounds = boundsOf(classes, dims);
+  if (!bounds) return { classes, dims };
+  const { min: low, max: high } = bounds;
   const first = low.map((c) => Math.max(0, c - margin));
   const size = high.map((c, a) => Math.min(dims[a]! - 1, c + margin) - first[a]! + 1) as unknown as Vec3;
   const out = new Uint8Array(size[0] * size[1] * size[2]);
@@ -85,16 +78,15 @@ function cropped(classes: Uint8Array, dims: Vec3, margin: number): { classes: Ui
 export function headAnatomy(labels: Image): Anatomy3 {
   const { data, dims, spacing } = upright(labels);
   const roles: Role[] = ['air'];
-  const byLabel = new Map<number, number>([[0, 0]]);
+  const byLabel = new Uint8Array(MOST_LABEL + 1);
   const classes = new Uint8Array(data.length);
   for (let n = 0; n < data.length; n++) {
     const label = data[n]!;
-    let own = byLabel.get(label);
-    if (own === undefined) {
-      own = roles.push(headRoles.find(([, all]) => all.includes(label))?.[0] ?? 'muscle') - 1;
-      byLabel.set(label, own);
+    if (label <= 0 || label > MOST_LABEL) continue;
+    if (byLabel[label] === 0) {
+      byLabel[label] = roles.push(headRoles.find(([, all]) => all.includes(label))?.[0] ?? 'muscle') - 1;
     }
-    classes[n] = own;
+    classes[n] = byLabel[label]!;
   }
   return { name: labels.name, kind: 'head', spacing, roles, ...cropped(classes, dims, 12) };
 }

@@ -35,10 +35,10 @@ export interface LesionLook {
 export function drawLook(palette: Palette, kind: 'head' | 'body', voxels: number, draws: Draws): LesionLook {
   const large = voxels > 14;
   const head = kind === 'head';
+  const pet = palette.modality === 'pet';
   const rim = large && draws.chance(palette.rims);
   // Readers outline the enhancing part in the brain, and the whole mass elsewhere.
-  const dead = large && !rim && draws.chance(head ? 0.12 : 0.3);
-  const pet = palette.modality === 'pet';
+  const dead = large && !rim && draws.chance(pet ? 0.6 : head ? 0.12 : 0.25);
   return {
     sign: draws.chance(palette.bright) ? 1 : -1,
     strength: draws.unit() ** 0.75,
@@ -129,7 +129,7 @@ export function drawLesion(
   const { mean, sd } = around;
   const { unit, darkest, modality } = palette;
   // Small lesions drown in less noise.
-  const noticed = extent < 10 ? 2.2 : extent < 20 ? 1.6 : 1.1;
+  const noticed = extent < 10 ? 2 : extent < 20 ? 1.2 : extent < 35 ? 0.7 : 0.4;
   const least = Math.max(0.4 * sd, noticed * noise, 0.04 * unit);
   const most = Math.max(
     1.6 * least,

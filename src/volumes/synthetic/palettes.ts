@@ -202,7 +202,7 @@ export function drawPalette({ kind, roles }: Anatomy3, modality: Palette['modali
       darkest: -1000,
       bright,
       rims: kind === 'head' ? 0.15 : 0.05,
-      noise: [2, 22],
+      noise: [3, 40],
     };
   }
   if (modality === 'pet')

@@ -62,7 +62,7 @@ const SCALES = {
   body: { diameters: [5, 190], edges: [24, 320] },
 } as const;
 /** Most voxels along a patch's edge. */
-const MOST = 88;
+const MOST = 80;
 const FEWEST_VOXELS = 6;
 const TRIES = 12;
 
@@ -127,13 +127,14 @@ function tryPatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws): Lesio
   if (!own || own.voxels < Math.max(FEWEST_VOXELS, 0.02 * extent ** 3)) return undefined;
 
   const stripped = kind === 'head' && style !== 'image' && draws.chance(style === 'ct' ? 0.15 : 0.5);
-  const { palette, tissue } = paint(anatomy, pose, style, stripped, voxel, draws);
+  const classes = sampleClasses(anatomy, pose, wholeBox(size));
+  const { palette, tissue } = paint(anatomy, pose, classes, style, stripped, voxel, draws);
   const { modality } = palette;
   const canvas: Canvas = {
     ...ground,
     palette,
     tissue,
-    classes: sampleClasses(anatomy, pose, wholeBox(size)),
+    classes,
     noise: draws.logUniform(palette.noise[0], palette.noise[1]) * (style === 'image' ? 0.4 : 1),
     resolution: drawResolution(kind, modality, voxel, diameter, draws),
   };
@@ -244,6 +245,7 @@ function openTable({ roles, kind }: Anatomy3, host: Role, diameter: number, draw
 function paint(
   anatomy: Anatomy3,
   pose: PatchPose,
+  classes: Uint8Array,
   style: PatchStyle,
   stripped: boolean,
   voxel: number,
@@ -271,34 +273,34 @@ function paint(
       if (!BRAIN.has(role) && role !== 'vessel') drawn.means[n] = drawn.texture[n] = 0;
     });
   }
-  const tissue = sampleTable(anatomy, pose, whole, drawn.means);
-  const texture = sampleTable(anatomy, pose, whole, drawn.texture);
+  // What real tissue shows within a class, to a random degree and of either sign: the image less what its class has.
+  const gain =
+    image && kind === 'body' && style !== 'pet' ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025) : 0;
+  const means = Float32Array.from(drawn.means);
+  if (gain !== 0) for (const [n, role] of roles.entries()) means[n]! -= gain * (HOUNSFIELD[role] ?? 45);
+  const tissue = sampleTable(anatomy, pose, whole, means);
+  if (gain !== 0) {
+    const real = sampleImage(anatomy, pose, whole);
+    for (let n = 0; n < tissue.length; n++) tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
+  }
   const coarse = smoothField(dims, spacing, Math.max(draws.uniform(6, 18), 3 * voxel), draws.seed());
   const fine = smoothField(dims, spacing, Math.max(draws.uniform(1.5, 4), 1.6 * voxel), draws.seed());
   const [a, b] = [draws.uniform(0.3, 1), draws.uniform(0.3, 1)];
-  for (let n = 0; n < tissue.length; n++) tissue[n]! += texture[n]! * (a * coarse[n]! + b * fine[n]!);
-  if (image && kind === 'body' && style !== 'pet') {
-    // What real tissue shows within a class, to a random degree and of either sign.
-    const typical = new Float32Array(256);
-    for (const [n, role] of roles.entries()) typical[n] = HOUNSFIELD[role] ?? 40;
-    const expected = sampleTable(anatomy, pose, whole, typical);
-    const real = sampleImage(anatomy, pose, whole);
-    const gain = draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025);
-    for (let n = 0; n < tissue.length; n++)
-      tissue[n]! += gain * Math.min(60, Math.max(-60, real[n]! - expected[n]!));
+  for (let n = 0; n < tissue.length; n++) {
+    tissue[n]! += drawn.texture[classes[n]!]! * (a * coarse[n]! + b * fine[n]!);
   }
   return { palette: drawn, tissue };
 }
 
-/** About the middle of what CT shows of a role. */
+/** Limits of the Hounsfield units whose details are taken over: those of fat and soft tissue. */
+const [LEAST_HU, MOST_HU] = [-150, 200];
+/** The middle of what CT shows of a role within these limits, for soft tissue 45. */
 const HOUNSFIELD: Partial<Record<Role, number>> = {
-  air: -1000,
+  air: LEAST_HU,
   fat: -100,
-  muscle: 45,
-  organ: 60,
-  bone: 350,
-  lung: -820,
-  gas: -950,
+  bone: MOST_HU,
+  lung: LEAST_HU,
+  gas: LEAST_HU,
 };
 
 /** Edges of the voxels that are resolved: often thicker along one axis, never so thick that the lesion is lost. */
