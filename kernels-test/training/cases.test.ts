@@ -13,7 +13,7 @@ import {
   type TrainingCase,
   voxelMillilitres,
 } from '../../src/training/cases.js';
-import { checkCases, folderCases } from '../../src/training/cases.node.js';
+import { checkCases, folderCases, listCases } from '../../src/training/cases.node.js';
 import { readDecathlon } from '../../src/volumes/dataset.node.js';
 import { expectError, type FileSpec, imageOf, niftiFile } from '../volumes/support.js';
 
@@ -369,5 +369,56 @@ describe('several sources', () => {
 
   it('refuse a share that is none', () => {
     expect(() => mixedCases([{ source: named('a', 1), share: 0 }])).toThrow(/share is 0/);
+  });
+});
+
+describe('cases of a list', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'sgp-list-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+  const entry = (name: string, fields: object) => ({
+    image: `${name}.nii`,
+    label: `${name}_mask.nii`,
+    value: 1,
+    kind: 'lesion',
+    use: 'train',
+    modality: 'MR',
+    organ: 'brain',
+    ...fields,
+  });
+
+  it('are those that may train, and no others are opened; specks are no lesions', async () => {
+    const list = path.join(folder, 'list.json');
+    const entries = [
+      entry('a', { subject: 'one', modality: 'CT' }),
+      entry('b', { use: 'test' }),
+      entry('c', { subject: 'one' }),
+      entry('d', { kind: 'template', label: undefined }),
+    ];
+    await writeFile(list, JSON.stringify(entries));
+    for (const name of ['a', 'b', 'c', 'd'])
+      for (const file of [`${name}.nii`, `${name}_mask.nii`]) await writeFile(path.join(folder, file), '');
+    const opened: string[] = [];
+    // Two lesions of 8 and 6 voxels, and a speck of 2.
+    const dims = [10, 4, 4] as const;
+    const mask = new Uint8Array(160);
+    for (const n of [0, 1, 2, 3, 10, 11, 12, 13, 6, 7, 8, 16, 17, 18, 158, 159]) mask[n] = 1;
+    const image = imageOf(dims, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], (i) => i);
+    const read = async (one: { readonly id: string }) => {
+      opened.push(one.id);
+      return { image, mask };
+    };
+    const source = await listCases(list, { read });
+    expect(source.ids).toEqual(['a', 'c']);
+    expect(source.subjects).toEqual(['one', 'one']);
+    const cases = await Promise.all(source.ids.map((_, n) => source.load(n)));
+    expect(opened).toEqual(['a', 'c']);
+    expect(cases[0].sizes).toEqual([8, 6, 0]);
+    expect(Math.max(...cases[0].lesions)).toBe(2);
+    expect(cases.map(({ image: { hounsfield } }) => hounsfield)).toEqual([true, false]);
+    const none = await listCases(list, { read, fewest: 9 });
+    await expectError(none.load(0), 'no-lesion', /a_mask.nii/);
   });
 });

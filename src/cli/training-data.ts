@@ -4,9 +4,8 @@ import { basename, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { type AnatomySource, anatomyCases, anatomySources } from '../training/anatomy-cases.node.js';
 import { type CaseSource, cached, type MixedPart, mixedCases, phantomCases } from '../training/cases.js';
-import { checkCases, folderCases } from '../training/cases.node.js';
+import { checkCases, folderCases, listCases } from '../training/cases.node.js';
 import type { JsonObject } from '../training/checkpoint.js';
-import { listCases } from '../training/lesion-list.node.js';
 import { channelNumber, labelValues } from '../volumes/dataset.js';
 import { readDecathlon } from '../volumes/dataset.node.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
@@ -99,14 +98,20 @@ async function listData(
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<Data> {
-  const all = await checkCases(cached(await listCases(file), cacheBytes()), {
+  const listed = await listCases(file);
+  const all = await checkCases(cached(listed, cacheBytes()), {
     skip: options.skipBadCases,
     skipWithoutLesion: options.skipCasesWithoutLesion,
     warn: (id, error) => process.stderr.write(`skipped case ${id}: ${error.message}\n`),
     progress: bars.report,
     signal,
   });
-  const { training, validation } = split(all.ids, options);
+  // By subject: another image of one who was trained on validates nothing.
+  const subjectOf = new Map(listed.ids.map((id, n) => [id, listed.subjects[n]]));
+  const subjects = split([...new Set(all.ids.map((id) => subjectOf.get(id)))], options);
+  const [training, validation] = [subjects.training, subjects.validation].map((own) =>
+    all.ids.filter((id) => own.includes(subjectOf.get(id))),
+  );
   const of = (ids: readonly string[]): CaseSource => {
     const numbers = ids.map((id) => all.ids.indexOf(id));
     return { ids, load: (n) => all.load(numbers[n]) };

@@ -275,13 +275,16 @@ function paint(
   }
   // What real tissue shows within a class, to a random degree and of either sign: the image less what its class has.
   const gain =
-    image && kind === 'body' && style !== 'pet' ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025) : 0;
+    image && kind === 'body' && style !== 'pet'
+      ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025)
+      : 0;
   const means = Float32Array.from(drawn.means);
   if (gain !== 0) for (const [n, role] of roles.entries()) means[n]! -= gain * (HOUNSFIELD[role] ?? 45);
   const tissue = sampleTable(anatomy, pose, whole, means);
   if (gain !== 0) {
     const real = sampleImage(anatomy, pose, whole);
-    for (let n = 0; n < tissue.length; n++) tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
+    for (let n = 0; n < tissue.length; n++)
+      tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
   }
   const coarse = smoothField(dims, spacing, Math.max(draws.uniform(6, 18), 3 * voxel), draws.seed());
   const fine = smoothField(dims, spacing, Math.max(draws.uniform(1.5, 4), 1.6 * voxel), draws.seed());
