@@ -147,7 +147,7 @@ test('weights as bytes, a Blob and a stream are the same, and a damaged stream s
 
 test('after a loss, recovery does not hang on the signal that the opening had', async () => {
   const controller = new AbortController();
-  const segmenter = await open({ weights: 'formula:sgp-tiny', grow: false, signal: controller.signal });
+  const segmenter = await open({ weights: 'formula:sgp-tiny', signal: controller.signal });
   const volume = await segmenter.openVolume(file, { name: 'head' });
   await volume.lesion('a').addPoint({ ijk: at });
   controller.abort();
@@ -202,7 +202,7 @@ test('disposing gives back every buffer, on a host’s device too, which stays a
   try {
     let settled: number | undefined;
     for (let round = 0; round < 2; round++) {
-      const segmenter = await open({ weights: 'formula:sgp-tiny', device, grow: false });
+      const segmenter = await open({ weights: 'formula:sgp-tiny', device });
       for (let visit = 0; visit < 3; visit++) {
         const volume = await segmenter.openVolume(file, { name: 'head' });
         await volume.lesion('a').addPoint({ ijk: at });

@@ -23,7 +23,6 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
   const segmenter = await open({
     weights: 'formula:sgp-tiny',
     budgetMs: 0.5, // a fraction of any encode: what aborts in `progress` is asked in the middle of one
-    grow: false,
     progress: ({ stage }) => stages.add(stage),
   });
   const volume = await segmenter.openVolume(file, { name: 'head.nii.gz' });

@@ -105,16 +105,7 @@ const count = (values: ArrayLike<number>, value: number) =>
 async function cliMask(clicks: readonly string[]): Promise<Float32Array> {
   const mask = join(scratch, 'cli.nii.gz');
   const points = clicks.flatMap((one) => ['--point', one]);
-  const args = [
-    'segment',
-    join(scratch, 'head.nii.gz'),
-    ...points,
-    '--grow',
-    '--weights',
-    WEIGHTS,
-    '-o',
-    mask,
-  ];
+  const args = ['segment', join(scratch, 'head.nii.gz'), ...points, '--weights', WEIGHTS, '-o', mask];
   const { code, stderr } = await runCli([...args, '--adapter', 'swiftshader', '--quiet'], {
     timeoutMs: 100_000,
   });
@@ -228,7 +219,6 @@ test.skipIf(!browser)(
         const source = await openWeightFile(WEIGHTS);
         const model = await Model.load(await testEngine(), source);
         const want = await new LesionSession(model, phantom.volume, {
-          grow: true,
           gates: ['closed', 'closed'],
         }).addClick({ at: lesion, label: 1 }, { probabilities: true });
         model.dispose();

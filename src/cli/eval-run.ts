@@ -157,14 +157,15 @@ export async function evaluateAll(
 ): Promise<Evaluated> {
   const model = await loadModel(engine, options, signal);
   try {
-    const { preset, target, clicks, first, correction, seed, tolerance, grow = false } = evaluation.options;
+    const { preset, target, clicks, first, correction, seed, tolerance } = evaluation.options;
+    const { zoom = model.card.zoom } = evaluation.options;
     const settings: Settings = {
       version: __VERSION__,
       dataset: evaluation.dataset,
       label: evaluation.label,
       channel: evaluation.channel ?? null,
       task: evaluation.task?.name ?? null,
-      ...{ target, clicks, first, correction, seed, tolerance, grow },
+      ...{ target, clicks, first, correction, seed, tolerance, zoom },
       preset: preset as unknown as JsonObject,
       ...(await weightIdentity(options)),
       config: model.config as unknown as JsonObject,

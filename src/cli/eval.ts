@@ -5,6 +5,7 @@ import { MOST_CLICKS, targets } from '../evaluation/case.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
 import { parseShard } from '../evaluation/shard.js';
 import { corrections, firstClicks } from '../session/simulate.js';
+import { parseZoom } from '../session/zoom.js';
 import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
 import { type Dataset, readDecathlon } from '../volumes/dataset.node.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
@@ -20,6 +21,7 @@ import {
   requireWritableFolder,
   wholeOf,
   withEngine,
+  ZOOM_HELP,
 } from './common.js';
 import { type Evaluated, type Evaluation, evaluateAll } from './eval-run.js';
 import { ProgressBars } from './progress.js';
@@ -34,7 +36,7 @@ interface EvalOptions extends DeviceOptions {
   clicks: string;
   firstClick: string;
   correction: string;
-  grow: boolean;
+  zoom?: string;
   seed: string;
   tolerance: string;
   preset: string;
@@ -118,7 +120,7 @@ async function evaluationOf(
     correction: oneOf('--correction', options.correction, corrections),
     seed: numberOf('--seed', options.seed),
     tolerance,
-    grow: options.grow,
+    zoom: options.zoom === undefined ? undefined : parseZoom(options.zoom),
     preset: resolvePreset(options.preset),
   };
   const shard = options.shard === undefined ? null : parseShard(options.shard);
@@ -228,7 +230,7 @@ export function addEval(program: Command): void {
     )
     .option('--seed <n>', 'of random clicks', '1')
     .option('--tolerance <mm>', 'of the normalised surface distance', '2')
-    .option('--grow', 'follow a lesion beyond the cube around its first click', false)
+    .option('--zoom <how>', ZOOM_HELP)
     .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
     .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
     .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')

@@ -5,6 +5,7 @@ import { type CroppedMask, changedBox, gridOfCrop, type VoxelBox, voxelCount } f
 import type { Roi } from '../volumes/preprocess.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 import type { GateReport } from './model.js';
+import type { ZoomReport } from './zoom.js';
 
 /** A click in the volume's voxels (file order, from 0, fractions allowed). */
 export interface Click {
@@ -52,7 +53,7 @@ export type RoiPlace = Omit<Roi, 'values'>;
 
 /** What the model said in a step. */
 export interface Segmentation extends LesionState {
-  /** Estimated IoU of the mask; not clamped to 0…1, since the head has no sigmoid. Of the coarse cube if there was one. */
+  /** Estimated IoU of the mask; not clamped to 0…1, since the head has no sigmoid. Of the cube at the scale taken. */
   readonly iou: number;
   readonly gates: readonly GateReport[];
   readonly roi: RoiPlace;
@@ -60,7 +61,9 @@ export interface Segmentation extends LesionState {
   readonly covered: VoxelBox | undefined;
   /** σ(logit) per source voxel, if asked for. */
   readonly probabilities: Float32Array | undefined;
-  /** How many cubes were encoded for it: more than one when the lesion outgrew its cube. */
+  /** The scale that was taken, those that were tried, and why. */
+  readonly zoom: ZoomReport;
+  /** How many cubes were encoded for it: more than one when several scales were tried or finer cubes refined it. */
   readonly encodes: number;
   /** Milliseconds; `encode` is 0 when the volume was encoded already. */
   readonly timings: Timings;
