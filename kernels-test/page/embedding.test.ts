@@ -12,7 +12,7 @@ import type { SegmenterOptions } from '../../src/session/segmenter.js';
 import { voxelToWorld } from '../../src/volumes/clicks.js';
 import { readNifti } from '../../src/volumes/nifti.js';
 import type { Vec3 } from '../../src/volumes/types.js';
-import { click, phantom, put, writeVolume } from '../cli/support.js';
+import { click, dice, phantom, put, writeVolume } from '../cli/support.js';
 import { findBrowser, loadModule, withPage } from '../support/page.js';
 import { testEngine } from '../support/run.js';
 import { embeddingScenario } from './embedding.js';
@@ -74,7 +74,12 @@ function expectStory(story: Story): void {
     unknown: 'bad-argument',
     wrong: 'bad-argument',
     after: 'bad-argument',
+    badZoom: 'bad-argument',
   });
+  const { zoomed } = story;
+  expect([zoomed.info, zoomed.zoom.setting]).toEqual(['auto', 'auto']);
+  expect(zoomed.encodes).toBe(zoomed.zoom.tried.length + zoomed.zoom.refined);
+  for (const { message } of zoomed.warnings) expect(message).toMatch(/\.$/);
   expect(story.handles).toEqual({
     removed: 'bad-argument',
     again: 0,
@@ -263,6 +268,14 @@ describe('in a page', () => {
     console.log(`page and Node: probabilities differ by at most ${worst.toExponential(1)}`);
     expect(worst).toBeLessThan(1e-4);
     expect(wrong).toBe(0);
+    // The same scales for the same reasons, and masks as alike.
+    const scales = ({ zoomed }: Story) => zoomed.zoom.tried.map(({ spacing }) => +spacing.toPrecision(3));
+    expect(scales(story)).toEqual(scales(inNode));
+    expect(story.zoomed.zoom.why.code).toBe(inNode.zoomed.zoom.why.code);
+    expect(story.zoomed.warnings.map(({ code }) => code)).toEqual(
+      inNode.zoomed.warnings.map(({ code }) => code),
+    );
+    expect(dice(story.zoomed.mask, inNode.zoomed.mask)).toBeGreaterThan(0.999);
   });
 
   test.skipIf(!browser)(

@@ -186,6 +186,8 @@ function reportOf(
       /** From the process's start to the first click's mask on the volume's grid. */
       firstMask: times.firstMaskMs,
     },
+    /** What is doubtful about the last mask. */
+    warnings: last.warnings,
     /** Scales tried after the last click, the one taken, and why; then how many cubes were encoded for all clicks. */
     zoom: last.zoom,
     encodes: sum((s) => s.encodes),
@@ -209,9 +211,9 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
         `${gate.module}: ${gate.openChannels} of ${gate.channels} channels open, ` +
         `${gate.executedDispatches} dispatches with work, ${gate.skippedDispatches} without`,
     ),
+    `scale ${+report.zoom.spacing.toPrecision(3)} mm: ${report.zoom.why.message}`,
     `encode ${(report.milliseconds.encode / 1000).toFixed(2)} s, decode ${report.milliseconds.decode.map((ms) => (ms / 1000).toFixed(2)).join(' + ')} s, peak ${(report.peakGpuBytes / 2 ** 20).toFixed(0)} MiB on ${adapter}`,
   ];
-  if (report.voxels === 0) lines.push('the mask is empty: no voxel is above ½ probability');
   if (!report.trained)
     lines.push(
       'formula weights were never trained: this mask shows that the engine runs, not where a lesion is',
@@ -271,6 +273,7 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
         files.push([options.report, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`)]);
       }
       for (const [name, bytes] of files) await writeFileAtomic(name, bytes);
+      for (const { code, message } of last.warnings) process.stderr.write(`warning (${code}): ${message}\n`);
       process.stdout.write(summary(report, adapterLine(engine.gpu.adapter)));
       process.stdout.write(files.map(([name]) => `wrote ${name}\n`).join(''));
     });

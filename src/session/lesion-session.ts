@@ -11,17 +11,19 @@ import {
   emptyCrop,
   unionBox,
   type VoxelBox,
+  voxelCount,
 } from '../volumes/crop.js';
 import { coveredBox, cropField, probabilitiesOf, sampleLogits } from '../volumes/paste-back.js';
 import { type Preset, type PresetName, resolvePreset } from '../volumes/presets.js';
 import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Image } from '../volumes/types.js';
-import { boxOfPoints, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
+import { boxOfPoints, cutFaces, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
 import { History } from './history.js';
 import {
   type Action,
   type Click,
   type LesionState,
+  millilitresOf,
   requireLesion,
   type Segmentation,
   stateOf,
@@ -29,7 +31,8 @@ import {
 } from './lesion-state.js';
 import type { Model } from './model.js';
 import type { Region, Spent } from './region.js';
-import { Search, type Start } from './search.js';
+import { type Pass, Search, type Start } from './search.js';
+import { type Levels, levelsOf, type Warning, warningsOf } from './warnings.js';
 import { checkZoom, firstSpacing, holding, limitsOf, type Zoom } from './zoom.js';
 
 /** What one call wants. */
@@ -69,6 +72,7 @@ export class LesionSession {
   private readonly preset: Preset;
   private readonly nothing: CroppedMask;
   private gates: readonly GateSetting[] | undefined;
+  private levels: Levels | undefined;
 
   constructor(
     model: Model,
@@ -262,6 +266,8 @@ export class LesionSession {
     const field = tiles.length > 0 ? mergeTiles(coarse, tiles) : coarse;
     const crop = cropField(volume.dims, field);
     const probabilities = options.probabilities ? probabilitiesOf(volume.dims, field) : undefined;
+    const [iou] = pass.decoded.iou;
+    const warnings = this.doubts(pass, crop, clicks);
     spent.pasteBack += performance.now() - begin;
     checkAborted(signal);
     const { encodes, ...timings } = spent;
@@ -271,18 +277,37 @@ export class LesionSession {
       {
         crop,
         clicks,
-        iou: pass.decoded.iou[0],
+        iou,
         gates: pass.encoded.gates,
         roi,
         covered: coveredBox(roi),
         probabilities,
         zoom: scale,
+        warnings,
         encodes,
         timings,
       },
       pass.region,
       model.firstMask(pass.decoded),
     );
+  }
+
+  /** What is doubtful about a mask. */
+  private doubts({ region, decoded }: Pass, crop: CroppedMask, clicks: readonly Click[]): Warning[] {
+    const { volume: image, model } = this;
+    const { logits, iou } = decoded;
+    this.levels ??= levelsOf(image);
+    return warningsOf({
+      image,
+      levels: this.levels,
+      clicks,
+      crop,
+      millilitres: millilitresOf(image, voxelCount(crop)),
+      cut: cutFaces(region.roi, logits),
+      fill: logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length,
+      iou: model.card.estimatesIou ? iou[0] : undefined,
+      scope: model.card.scope,
+    });
   }
 
   /** The cube that a step begins with: the one before if the click lies in it, else around everything known. */
