@@ -106,6 +106,27 @@ describe('the next scale', () => {
     );
   });
 
+  it('a mask that fits and is estimated badly is compared with its neighbours', () => {
+    const limits = { least: 0.1, most: 10 };
+    const low = { iou: POLICY.doubt - 0.1 };
+    expect(nextSpacing([finding(1.5, 0.4, { iou: POLICY.doubt })], limits)).toBeUndefined();
+    expect(nextSpacing([finding(1.5, 0.4, low)], limits)).toBeCloseTo(1.5 * POLICY.grow, 9);
+    expect(nextSpacing([finding(3, 0.2, low), finding(1.5, 0.4, low)], limits)).toBeCloseTo(
+      1.5 / POLICY.grow,
+      9,
+    );
+    expect(
+      nextSpacing([finding(3, 0.2, low), finding(0.7, 0.9, low), finding(1.5, 0.4, low)], limits),
+    ).toBeUndefined();
+    // At the coarsest there is no larger one; a scale that is kept is no longer doubted.
+    expect(nextSpacing([finding(1.5, 0.4, low)], { least: 0.1, most: 1.5 })).toBeCloseTo(
+      1.5 / POLICY.grow,
+      9,
+    );
+    expect(nextSpacing([finding(1.5, 0.4, low)], { least: 1.5, most: 1.5 })).toBeUndefined();
+    expect(nextSpacing([finding(1.5, 0.4, low)], limits, true)).toBeUndefined();
+  });
+
   it('two scales that point at each other are met between', () => {
     const tried = [finding(1.5, 0.2), finding(0.6, 1, { cut: true })];
     const next = nextSpacing(tried, { least: 0.1, most: 10 })!;

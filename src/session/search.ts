@@ -131,6 +131,7 @@ export class Search {
       const spacing = nextSpacing(
         all.map(({ finding }) => finding),
         start.limits,
+        kept,
       );
       const region = spacing && this.regionIf(this.next(last, spacing, clicks));
       if (!region || !clicks.every(({ at }) => region.holds(at))) break;

@@ -23,6 +23,8 @@ export const POLICY = {
   grow: 2,
   /** Smaller by this where the mask is empty or elsewhere, so that its extent says nothing. */
   shrink: 2.5,
+  /** A mask that fits but whose estimated IoU is below this is compared with a larger cube's, then a smaller one's (`grow`). */
+  doubt: 0.5,
   /** A scale is at most this many times another's. */
   jump: 4,
   /** Scales nearer to each other than this are the same. */
@@ -137,15 +139,30 @@ function wanted(found: Finding): number {
 
 const same = (a: number, b: number): boolean => Math.max(a / b, b / a) < POLICY.same;
 
+/** Which way to look although the last mask fits: where its estimate is low, to a side that was not tried. */
+function doubtful(tried: readonly Finding[], limits: Limits): 1 | 0 | -1 {
+  const { iou, spacing } = tried[tried.length - 1];
+  if (iou === undefined || iou >= POLICY.doubt) return 0;
+  const open = ([1, -1] as const).find(
+    (way) =>
+      !tried.some((one) => (one.spacing - spacing) * way > 0) &&
+      !same(within(spacing * POLICY.grow ** way, limits), spacing),
+  );
+  return open ?? 0;
+}
+
 /**
  * The scale to try after these; undefined where none is worth an encode.
  * @param tried in the order in which they were, at least one
+ * @param kept whether the first is the scale of the step before, which only a mask that outgrows it leaves
  */
-export function nextSpacing(tried: readonly Finding[], limits: Limits): number | undefined {
+export function nextSpacing(tried: readonly Finding[], limits: Limits, kept = false): number | undefined {
   const last = tried[tried.length - 1];
-  const way = direction(last);
-  if (way === 0 || tried.length >= POLICY.encodes) return undefined;
-  let next = within(wanted(last), limits);
+  if (tried.length >= POLICY.encodes) return undefined;
+  const fits = direction(last) === 0;
+  const way = !fits ? direction(last) : kept ? 0 : doubtful(tried, limits);
+  if (way === 0) return undefined;
+  let next = within(fits ? last.spacing * POLICY.grow ** way : wanted(last), limits);
   // Never past a scale that points back: between the two.
   const others = tried.map(({ spacing }) => spacing).filter((s) => (s - last.spacing) * way > 0);
   if (others.length > 0) {
