@@ -7,10 +7,12 @@ export { actionsFromJson, actionsToJson } from './session/actions-json.js';
 export type { CallOptions } from './session/lesion-session.js';
 export type { Action, Click, LesionState, Segmentation, Timings } from './session/lesion-state.js';
 export type * from './session/segmenter.js';
+export type { Warning, WarningCode } from './session/warnings.js';
 export {
   openWorkerSegmenter,
   type WorkerSegmenter,
   type WorkerSegmenterOptions,
 } from './session/worker-client.js';
+export type { Zoom, ZoomReason, ZoomReport } from './session/zoom.js';
 export { boxSizes, type CroppedMask, eachLine, inCrop } from './volumes/crop.js';
 export type { Vec3 } from './volumes/types.js';

@@ -2,12 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { openDevice } from '../../src/gpu/node/open.js';
+import { segmenterOpener } from '../../src/session/local-segmenter.js';
+import type { Warning } from '../../src/session/warnings.js';
+import { parseZoom } from '../../src/session/zoom.js';
 import { applyAffine, invertAffine } from '../../src/volumes/affine.js';
 import { worldToVoxel } from '../../src/volumes/clicks.js';
 import { readNiftiFile } from '../../src/volumes/nifti.node.js';
 import { axisCodes } from '../../src/volumes/orientation.js';
 import type { Vec3, Volume } from '../../src/volumes/types.js';
 import { runCli } from '../support/cli.js';
+import { testEngine } from '../support/run.js';
 import { dice, geometryOf, inflated, ones, pointText, scratchFolder, shared } from './support.js';
 
 const scratch = scratchFolder();
@@ -16,6 +21,7 @@ interface Report {
   dims: number[];
   voxels: number;
   millilitres: number;
+  warnings: Warning[];
   roi: { begin: number[]; affine: number[]; mean: number; std: number };
 }
 
@@ -43,6 +49,7 @@ const brain = shared('data/brain/imagesTr/BRATS_001.nii.gz');
 const oblique = shared('data/ms/oblique_flair.nii.gz');
 const ms = shared('data/ms/patient07_flair.nii.gz');
 const orientation = shared('data/orientation');
+const large = shared('cases/l_56mm.nii.gz');
 
 test.skipIf(!brain)('a channel of a two-channel glioma volume', async () => {
   const { mask, report } = await segment('brain', brain!, ['-p', '70.3,115.2,80.1', '--channel', '1']);
@@ -99,6 +106,51 @@ test.skipIf(!ms)('a click in the head at whose corner the region of interest lea
   const leaves = report.roi.begin.some((b, axis) => b < 0 || b + 48 > resampled[axis]!);
   expect(leaves).toBe(true);
 });
+
+describe.skipIf(!large)(
+  'a lesion of 56 mm, which the cube of 72 mm around a click near its end does not hold',
+  () => {
+    const shipped = ['--mm', '-p', '20,0,0', '--weights', 'weights/sgp-small.safetensors'];
+
+    test.each(['off', 'auto'])(
+      '--zoom %s: followed to its end, or a warning that names the face',
+      async (zoom) => {
+        const { mask, report } = await segment(`large-${zoom}`, large!, [...shipped, '--zoom', zoom]);
+        const cut = report.warnings.filter(({ code }) => code === 'touches-face');
+        const truth = await readNiftiFile(shared('cases/l_56mm_label.nii.gz')!);
+        const found = await readNiftiFile(mask);
+        console.log(
+          `zoom ${zoom}: Dice ${dice(found.data, truth.data).toFixed(3)}, ${report.millilitres.toFixed(1)} mL`,
+        );
+        if (zoom === 'off') expect(cut[0]!.message).toMatch(/cut by its cube's left face/);
+        else {
+          expect(cut).toEqual([]);
+          // Both ends, to a voxel or two.
+          const ends = (values: Float32Array) => {
+            const at = [...values].flatMap((v, n) => (v > 0 ? [n % 80] : []));
+            return [at.reduce((a, b) => Math.min(a, b)), at.reduce((a, b) => Math.max(a, b))];
+          };
+          ends(found.data).forEach((end, n) => {
+            expect(Math.abs(end - ends(truth.data)[n]!)).toBeLessThanOrEqual(2);
+          });
+        }
+        const bytes = readFileSync('weights/sgp-small.safetensors');
+        const segmenter = await segmenterOpener(openDevice)({
+          weights: new Uint8Array(bytes),
+          zoom: parseZoom(zoom),
+          device: (await testEngine()).device,
+        });
+        const volume = await segmenter.openVolume(new Uint8Array(readFileSync(large!)), {
+          name: 'l_56mm.nii.gz',
+        });
+        const same = await volume.lesion('a').addPoint({ mm: [20, 0, 0] });
+        await segmenter.dispose();
+        expect(Buffer.compare(same.mask, inflated(mask).subarray(352))).toBe(0);
+        expect(same.warnings).toEqual(report.warnings);
+      },
+    );
+  },
+);
 
 describe.skipIf(!orientation)('one image in six axis orders', () => {
   const orders = ['RAS', 'LPS', 'AIR', 'ILA', 'PSL', 'SPR'];

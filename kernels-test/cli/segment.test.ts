@@ -2,8 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { openDevice } from '../../src/gpu/node/open.js';
 import { configByName } from '../../src/models/config.js';
 import { modelParameters } from '../../src/models/parameters.js';
+import { segmenterOpener } from '../../src/session/local-segmenter.js';
+import type { Warning } from '../../src/session/warnings.js';
+import { parseZoom, type ZoomReport } from '../../src/session/zoom.js';
 import { voxelToWorld } from '../../src/volumes/clicks.js';
 import { readNiftiFile } from '../../src/volumes/nifti.node.js';
 import { pasteBack } from '../../src/volumes/paste-back.js';
@@ -11,6 +15,7 @@ import { preprocess } from '../../src/volumes/preprocess.js';
 import { formulaWeights, fromF32, samMed3dReference, stage, tensor64, toF32 } from '../reference/index.js';
 import { referenceConfigs } from '../reference/sam-med3d.js';
 import { type CliResult, runCli } from '../support/cli.js';
+import { testEngine } from '../support/run.js';
 import { archive, stateDict, torchTensor } from '../weights/support/checkpoint.js';
 import {
   changed,
@@ -65,6 +70,9 @@ interface Report {
     pasteBack: number;
     firstMask: number;
   };
+  zoom: ZoomReport;
+  warnings: Warning[];
+  encodes: number;
   encoderGflop: number;
   peakGpuBytes: number;
   gateMode: string;
@@ -305,6 +313,29 @@ test('several points with labels: each decodes on top of the ones before it', as
   expect(ones(voxelsOf(out.mask))).toBe(voxels);
   expect(out.report.gates).toEqual(plain.report.gates);
 });
+
+test.each(['off', 'auto', '2.5'])(
+  '--zoom %s: the mask that the library gives for the same click',
+  async (zoom) => {
+    const out = await segment(`zoom-${zoom}`, [...point, '--zoom', zoom]);
+    const segmenter = await segmenterOpener(openDevice)({
+      weights: 'formula:sgp-tiny',
+      zoom: parseZoom(zoom),
+      device: (await testEngine()).device,
+    });
+    const volume = await segmenter.openVolume(new Uint8Array(readFileSync(source)), { name: 'head.nii.gz' });
+    const found = await volume.lesion('a').addPoint({ ijk: click });
+    await segmenter.dispose();
+    expect(same(voxelsOf(out.mask), found.mask)).toBe(true);
+    expect(out.report.zoom).toEqual(JSON.parse(JSON.stringify(found.zoom)));
+    expect(out.report.warnings).toEqual(found.warnings);
+    expect(out.report.encodes).toBe(found.encodes);
+    expect(out.result.stdout).toContain(found.zoom.why.message);
+    for (const { code, message } of found.warnings)
+      expect(out.result.stderr).toContain(`warning (${code}): ${message}`);
+    if (zoom === 'off') expect(same(out.mask, plain.mask)).toBe(true);
+  },
+);
 
 describe('gates', () => {
   const tensors = modelTensors('sgp-tiny');

@@ -12,7 +12,7 @@ import type { SegmenterOptions } from '../../src/session/segmenter.js';
 import { voxelToWorld } from '../../src/volumes/clicks.js';
 import { readNifti } from '../../src/volumes/nifti.js';
 import type { Vec3 } from '../../src/volumes/types.js';
-import { click, phantom, put, writeVolume } from '../cli/support.js';
+import { click, dice, phantom, put, writeVolume } from '../cli/support.js';
 import { findBrowser, loadModule, withPage } from '../support/page.js';
 import { testEngine } from '../support/run.js';
 import { embeddingScenario } from './embedding.js';
@@ -74,7 +74,12 @@ function expectStory(story: Story): void {
     unknown: 'bad-argument',
     wrong: 'bad-argument',
     after: 'bad-argument',
+    badZoom: 'bad-argument',
   });
+  const { zoomed } = story;
+  expect([zoomed.info, zoomed.zoom.setting]).toEqual(['auto', 'auto']);
+  expect(zoomed.encodes).toBe(zoomed.zoom.tried.length + zoomed.zoom.refined);
+  for (const { message } of zoomed.warnings) expect(message).toMatch(/\.$/);
   expect(story.handles).toEqual({
     removed: 'bad-argument',
     again: 0,
@@ -147,7 +152,7 @@ test('weights as bytes, a Blob and a stream are the same, and a damaged stream s
 
 test('after a loss, recovery does not hang on the signal that the opening had', async () => {
   const controller = new AbortController();
-  const segmenter = await open({ weights: 'formula:sgp-tiny', grow: false, signal: controller.signal });
+  const segmenter = await open({ weights: 'formula:sgp-tiny', signal: controller.signal });
   const volume = await segmenter.openVolume(file, { name: 'head' });
   await volume.lesion('a').addPoint({ ijk: at });
   controller.abort();
@@ -202,7 +207,7 @@ test('disposing gives back every buffer, on a host’s device too, which stays a
   try {
     let settled: number | undefined;
     for (let round = 0; round < 2; round++) {
-      const segmenter = await open({ weights: 'formula:sgp-tiny', device, grow: false });
+      const segmenter = await open({ weights: 'formula:sgp-tiny', device });
       for (let visit = 0; visit < 3; visit++) {
         const volume = await segmenter.openVolume(file, { name: 'head' });
         await volume.lesion('a').addPoint({ ijk: at });
@@ -263,6 +268,14 @@ describe('in a page', () => {
     console.log(`page and Node: probabilities differ by at most ${worst.toExponential(1)}`);
     expect(worst).toBeLessThan(1e-4);
     expect(wrong).toBe(0);
+    // The same scales for the same reasons, and masks as alike.
+    const scales = ({ zoomed }: Story) => zoomed.zoom.tried.map(({ spacing }) => +spacing.toPrecision(3));
+    expect(scales(story)).toEqual(scales(inNode));
+    expect(story.zoomed.zoom.why.code).toBe(inNode.zoomed.zoom.why.code);
+    expect(story.zoomed.warnings.map(({ code }) => code)).toEqual(
+      inNode.zoomed.warnings.map(({ code }) => code),
+    );
+    expect(dice(story.zoomed.mask, inNode.zoomed.mask)).toBeGreaterThan(0.999);
   });
 
   test.skipIf(!browser)(

@@ -23,7 +23,6 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
   const segmenter = await open({
     weights: 'formula:sgp-tiny',
     budgetMs: 0.5, // a fraction of any encode: what aborts in `progress` is asked in the middle of one
-    grow: false,
     progress: ({ stage }) => stages.add(stage),
   });
   const volume = await segmenter.openVolume(file, { name: 'head.nii.gz' });
@@ -110,6 +109,19 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
   };
   // An empty lesion can be saved.
   const empties = await volume.save(['g2']);
+  // The scale is looked for.
+  const zooming = await open({ weights: 'formula:sgp-tiny', zoom: 'auto' });
+  const zoomVolume = await zooming.openVolume(file, { name: 'head.nii.gz' });
+  const found = await zoomVolume.lesion('z').addPoint({ ijk: at });
+  const zoomed = {
+    info: zooming.info.zoom,
+    mask: [...found.mask],
+    zoom: found.zoom,
+    warnings: found.warnings,
+    encodes: found.encodes,
+  };
+  await zooming.dispose();
+  const badZoom = await code(open({ weights: 'formula:sgp-tiny', zoom: 'on' as 'off' }));
   // A device that is not lost needs no recovery, and the promise of its loss stays.
   const same = segmenter.lost;
   await segmenter.recover();
@@ -149,7 +161,8 @@ export async function embeddingScenario({ open, file, at, near, mm }: Host) {
     encodes: [first.encodes, second.encodes, further.encodes],
     timings: Object.values(first.timings).every((ms) => ms >= 0),
     progress: seen.length > 1 && seen.every(({ done, total }) => done <= total),
-    errors: { ...errors, wrong, after },
+    zoomed,
+    errors: { ...errors, wrong, after, badZoom },
     loss,
     handles,
     empties: empties.length,

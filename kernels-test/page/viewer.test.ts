@@ -102,14 +102,14 @@ const drawn = (page: Page): Promise<Record<number, number>> =>
 const count = (values: ArrayLike<number>, value: number) =>
   Array.from(values).filter((v) => v === value).length;
 
-async function cliMask(clicks: readonly string[]): Promise<Float32Array> {
+async function cliMask(clicks: readonly string[], more: readonly string[] = []): Promise<Float32Array> {
   const mask = join(scratch, 'cli.nii.gz');
   const points = clicks.flatMap((one) => ['--point', one]);
   const args = [
     'segment',
     join(scratch, 'head.nii.gz'),
     ...points,
-    '--grow',
+    ...more,
     '--weights',
     WEIGHTS,
     '-o',
@@ -151,6 +151,15 @@ test.skipIf(!browser)(
         );
         expect((2 * overlap) / (ones(phantom.label) + ones(first.values))).toBeGreaterThan(0.5);
         await page.screenshot({ path: `${pictures}/first-click.png` });
+
+        // At another scale it is the command's mask at that scale; back again as before.
+        expect(await page.textContent('#scale')).toMatch(/^Scale 1\.5 mm/);
+        await page.selectOption('#zoom', 'auto');
+        await says(page, 'is ready');
+        expect((await savedMask(page)).values).toEqual(await cliMask([lesion.join(',')], ['--zoom', 'auto']));
+        await page.selectOption('#zoom', '');
+        await says(page, 'is ready');
+        expect((await savedMask(page)).values).toEqual(first.values);
 
         // A real click on a slice, with Shift: NiiVue's own crosshair, in the world, says which voxel it was.
         const spot = await page.evaluate(() => {
@@ -228,7 +237,6 @@ test.skipIf(!browser)(
         const source = await openWeightFile(WEIGHTS);
         const model = await Model.load(await testEngine(), source);
         const want = await new LesionSession(model, phantom.volume, {
-          grow: true,
           gates: ['closed', 'closed'],
         }).addClick({ at: lesion, label: 1 }, { probabilities: true });
         model.dispose();

@@ -1,7 +1,7 @@
 /** A lesion's steps: undone, done again, taken from a mask or a box, stopped, and followed beyond the cube. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { touchesBorder } from '../../src/session/growth.js';
+import { clickedPart, cutFaces } from '../../src/session/cubes.js';
 import { History } from '../../src/session/history.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { formulaWeights, Model } from '../../src/session/model.js';
@@ -248,7 +248,7 @@ describe('steps', () => {
   });
 });
 
-describe('growing', () => {
+describe('what a mask is in its cube', () => {
   const size = 32;
   const frame = (centre: Vec3) => roiFrame(head.volume, centre, { size });
   /** A patch of 8 × 8 voxels on a plane, away from the other faces. */
@@ -258,38 +258,113 @@ describe('growing', () => {
       return voxel.every((c, a) => (a === axis ? c === plane : c >= 12 && c < 20)) ? 1 : -1;
     });
 
-  it('a mask on a face of the cube touches it, unless the volume ends there', () => {
+  it('a mask on a face of the cube is cut there, unless the volume ends there, and the face has a name', () => {
     const inside = frame([24, 28, 20]);
     const corner = frame([0, 0, 0]);
+    const names = [
+      ['left', 'right'],
+      ['posterior', 'anterior'],
+      ['inferior', 'superior'],
+    ] as const;
     for (const axis of [0, 1, 2]) {
-      expect(touchesBorder(inside, patch(axis, 0))).toBe(true);
-      expect(touchesBorder(inside, patch(axis, size - 1))).toBe(true);
-      expect(touchesBorder(inside, patch(axis, 1))).toBe(false);
+      expect(cutFaces(inside, patch(axis, 0))).toEqual([names[axis]![0]]);
+      expect(cutFaces(inside, patch(axis, size - 1))).toEqual([names[axis]![1]]);
+      expect(cutFaces(inside, patch(axis, 1))).toEqual([]);
       // At the volume's corner the cube leaves it on one side of each axis.
-      const sides = [0, size - 1].map((plane) => touchesBorder(corner, patch(axis, plane)));
+      const sides = [0, size - 1].map((plane) => cutFaces(corner, patch(axis, plane)).length);
       expect(sides.filter(Boolean)).toHaveLength(1);
     }
   });
 
-  it('follows a mask beyond the cube, with the same clicks, and takes clicks far from the first', async () => {
-    const fixed = await withSession((s) => s.addClick({ at, label: 1 }));
-    const grown = await withSession((s) => s.addClick({ at, label: 1 }), { grow: true });
-    // Untrained weights mark voxels all over the cube, so it grows.
-    expect(fixed.encodes).toBe(1);
-    expect(grown.encodes).toBeGreaterThan(1);
-    const far: Vec3 = [at[0] > 24 ? 4 : 44, 28, 20];
+  it('faces have the world’s names however a cube’s axes run', () => {
+    const affine = Float64Array.from([0, -1, 0, 0, 0, 0, 2, 0, -3, 0, 0, 0, 0, 0, 0, 1]);
+    const turned = { ...frame([24, 28, 20]), affine };
+    expect(cutFaces(turned, patch(0, 0))).toEqual(['superior']);
+    expect(cutFaces(turned, patch(1, size - 1))).toEqual(['left']);
+    expect(cutFaces(turned, patch(2, 0))).toEqual(['posterior']);
+  });
+
+  it('the part of the clicks counts, and all of the mask where they are in none', () => {
+    const one = frame([24, 28, 20]);
+    const other = patch(2, 16);
+    const both = patch(0, 3).map((v, n) => Math.max(v, other[n]!));
+    const toSource = (voxel: Vec3): Vec3 =>
+      [0, 1, 2].map((source) => {
+        const a = one.axes.findIndex((axis) => axis.source === source);
+        return (voxel[a]! - one.sourceToRoi[4 * a + 3]!) / one.sourceToRoi[4 * a + source]!;
+      }) as unknown as Vec3;
+    const first = clickedPart(one, both, [toSource([3, 15, 15])]);
+    expect([first.extent, first.holdsClicks, first.mask.reduce((a, b) => a + b, 0)]).toEqual([
+      8 / size,
+      true,
+      64,
+    ]);
+    const two = clickedPart(one, both, [toSource([3, 15, 15]), toSource([15, 15, 16])]);
+    expect([two.extent, two.holdsClicks]).toEqual([17 / size, true]);
+    const beside = clickedPart(one, both, [toSource([8, 8, 8])]);
+    expect([beside.extent, beside.holdsClicks]).toEqual([17 / size, false]);
+    const empty = clickedPart(one, both.fill(-1), [toSource([8, 8, 8])]);
+    expect([empty.extent, empty.holdsClicks]).toEqual([0, false]);
+  });
+});
+
+describe('zoom', () => {
+  const far: Vec3 = [at[0] > 24 ? 4 : 44, 28, 20];
+
+  it('off: one cube at the preset’s spacing, and clicks outside are errors', async () => {
     await withSession(async (session) => {
-      await session.addClick({ at, label: 1 });
+      const first = await session.addClick({ at, label: 1 });
+      expect([first.encodes, first.roi.preset.spacing]).toEqual([1, 1.5]);
+      expect(first.zoom).toMatchObject({ setting: 'off', spacing: 1.5, why: { code: 'off' } });
+      expect(first.zoom.tried).toHaveLength(1);
       await expect(session.addClick({ at: far, label: 1 })).rejects.toMatchObject({ code: 'bad-prompt' });
     });
+  });
+
+  it('millimetres: one cube of such voxels, which moves to hold clicks, or says that it cannot', async () => {
+    const wide = async (session: LesionSession) => {
+      const first = await session.addClick({ at, label: 1 });
+      const second = await session.addClick({ at: far, label: 1 });
+      return [first, second];
+    };
+    const [first, second] = await withSession(wide, { zoom: 2.5 });
+    expect([first!.encodes, second!.encodes]).toEqual([1, 1]);
+    expect([first!.zoom.spacing, second!.zoom.spacing]).toEqual([2.5, 2.5]);
+    expect(second!.zoom.why.code).toBe('fixed');
+    expect(second!.roi.begin).not.toEqual(first!.roi.begin);
+    await expect(withSession(wide, { zoom: 0.5 })).rejects.toMatchObject({ code: 'bad-prompt' });
+    for (const zoom of ['on', 0, Number.NaN, 1000])
+      await expect(withSession(wide, { zoom: zoom as number })).rejects.toMatchObject({
+        code: 'bad-argument',
+      });
+  });
+
+  it('auto: looks for the scale in four encodes at most, says what it tried, and follows far clicks', async () => {
     await withSession(
       async (session) => {
-        await session.addClick({ at, label: 1 });
+        const first = await session.addClick({ at, label: 1 });
+        const { tried, spacing, refined } = first.zoom;
+        expect(tried.length).toBeLessThanOrEqual(4);
+        expect(first.encodes).toBe(tried.length + refined);
+        expect(tried.map((one) => one.spacing)).toContain(spacing);
+        expect(first.roi.preset.spacing).toBe(spacing);
+        const near2 = await session.addClick({ at: near, label: 0 });
+        expect(near2.zoom.tried[0]!.spacing).toBe(spacing);
         const second = await session.addClick({ at: far, label: 1 });
-        expect(second.clicks).toHaveLength(2);
-        expect(second.encodes).toBeGreaterThan(0);
+        expect(second.clicks).toHaveLength(3);
+        expect(second.zoom.spacing).toBeGreaterThanOrEqual(spacing);
       },
-      { grow: true },
+      { zoom: 'auto' },
     );
+  });
+
+  it('the card of the weights decides where nothing is said', async () => {
+    await withSession(async (_, model) => {
+      model.card = { ...model.card, zoom: 'auto' };
+      const own = await new LesionSession(model, head.volume).addClick({ at, label: 1 });
+      expect(own.zoom.setting).toBe('auto');
+      const off = await new LesionSession(model, head.volume, { zoom: 'off' }).addClick({ at, label: 1 });
+      expect(off.zoom.setting).toBe('off');
+    });
   });
 });

@@ -185,6 +185,11 @@ export function nameWhatWasNotRun(source: WeightSource): void {
     process.stderr.write(`${source.name}: named in the file and not run: ${names.join(', ')}\n`);
 }
 
+/** What `--zoom` says of itself. */
+export const ZOOM_HELP =
+  'at which scale lesions are seen: auto (looked for), off (the preset’s, around the first click), or the edge of a voxel in mm; ' +
+  'default: auto for weights that were trained for it';
+
 /** An option's number. */
 export function numberOf(option: string, text: string): number {
   const value = Number(text);

@@ -13,9 +13,10 @@ import type { JsonObject } from '../json.js';
 import { Model } from '../session/model.js';
 import type { DatasetCase } from '../volumes/dataset.js';
 import { type LabelChoice, readCase } from '../volumes/dataset.node.js';
-import type { Preset } from '../volumes/presets.js';
+import { resolvePreset } from '../volumes/presets.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import { checkTaskValues, type Task } from '../volumes/tasks.js';
+import { plainCard } from '../weights/card.js';
 import { type DeviceOptions, nameWhatWasNotRun, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, shippedWeights, type WeightChoice } from './weights.js';
@@ -40,7 +41,7 @@ export interface Evaluation {
   /** Clicks into background, of all cases together. */
   readonly backgroundClicks: number;
   readonly task: Task | undefined;
-  readonly options: CaseOptions & { readonly preset: Preset };
+  readonly options: CaseOptions;
   /** A folder to keep finished cases in; and which part of the cases is asked for. */
   readonly run: string | undefined;
   readonly shard: Shard | null;
@@ -187,18 +188,22 @@ export async function evaluateAll(
   signal: AbortSignal,
 ): Promise<Evaluated> {
   const { model, estimatesIou } = await loadModel(engine, options, signal);
-  const evaluation = { ...asked, options: { ...asked.options, estimatesIou } };
+  const { card } = model;
+  // A task's preset is for weights that have none of their own.
+  const usual = (card.preset === plainCard.preset ? asked.task?.preset : undefined) ?? card.preset;
+  const preset = resolvePreset(asked.options.preset ?? usual);
+  const evaluation = { ...asked, options: { ...asked.options, preset, estimatesIou } };
   try {
-    const { baseline, minVoxels = 1 } = evaluation.options;
+    const { baseline, minVoxels = 1, zoom = card.zoom } = evaluation.options;
     const { entries, backgroundClicks } = evaluation;
-    const { preset, target, clicks, first, correction, seed, tolerance, grow = false } = evaluation.options;
+    const { target, clicks, first, correction, seed, tolerance } = evaluation.options;
     const settings: Settings = {
       version: __VERSION__,
       dataset: evaluation.dataset,
       label: evaluation.label,
       channel: evaluation.channel ?? null,
       task: evaluation.task?.name ?? null,
-      ...{ target, clicks, first, correction, seed, tolerance, grow },
+      ...{ target, clicks, first, correction, seed, tolerance, zoom },
       preset: preset as unknown as JsonObject,
       ...(await weightIdentity(options)),
       config: model.config as unknown as JsonObject,

@@ -6,6 +6,7 @@ import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
 import { parseShard } from '../evaluation/shard.js';
 import { corrections, firstClicks } from '../session/simulate.js';
+import { parseZoom } from '../session/zoom.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { presets, resolvePreset } from '../volumes/presets.js';
 import { type Task, taskByName, tasks } from '../volumes/tasks.js';
@@ -18,6 +19,7 @@ import {
   requireWritableFolder,
   wholeOf,
   withEngine,
+  ZOOM_HELP,
 } from './common.js';
 import { type DataOptions, datasetData, isLesionList, listData } from './eval-data.js';
 import { type Evaluated, type Evaluation, evaluateAll } from './eval-run.js';
@@ -33,10 +35,10 @@ interface EvalOptions extends DeviceOptions, DataOptions {
   clicks: string;
   firstClick: string;
   correction: string;
-  grow: boolean;
+  zoom?: string;
   seed: string;
   tolerance: string;
-  preset: string;
+  preset?: string;
   weights?: string;
   adapterWeights?: string;
   run?: string;
@@ -59,7 +61,6 @@ function withTask(options: EvalOptions, command: Command): { task: Task | undefi
   const { channel } = task;
   const own = {
     label: String(task.label),
-    preset: task.preset,
     ...(channel === undefined ? {} : { channel }),
   };
   return { task, options: { ...options, ...own } };
@@ -119,8 +120,8 @@ async function evaluationOf(
     correction: oneOf('--correction', options.correction, corrections),
     seed: numberOf('--seed', options.seed),
     tolerance,
-    grow: options.grow,
-    preset: resolvePreset(options.preset),
+    zoom: options.zoom === undefined ? undefined : parseZoom(options.zoom),
+    preset: options.preset === undefined ? undefined : resolvePreset(options.preset),
   };
   return {
     ...(list ? await listData(data, options) : await datasetData(data, label, options, task)),
@@ -235,8 +236,11 @@ export function addEval(program: Command): void {
       '0',
     )
     .option('--tolerance <mm>', 'of the normalised surface distance', '2')
-    .option('--grow', 'follow a lesion beyond the cube around its first click', false)
-    .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
+    .option('--zoom <how>', ZOOM_HELP)
+    .option(
+      '--preset <name>',
+      `preprocessing: ${Object.keys(presets).join(', ')} (default: as the weights’ card says, else sam-med3d)`,
+    )
     .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
     .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
     .option(

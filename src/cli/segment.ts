@@ -7,6 +7,7 @@ import type { Engine } from '../gpu/engine.js';
 import { LesionSession } from '../session/lesion-session.js';
 import { type Click, requireLesion, type Segmentation } from '../session/lesion-state.js';
 import { formulaWeights, Model } from '../session/model.js';
+import { parseZoom } from '../session/zoom.js';
 import { parsePoint, requireInside, worldToVoxel } from '../volumes/clicks.js';
 import { montagePng } from '../volumes/montage.js';
 import { readNiftiFile, writeFileAtomic } from '../volumes/nifti.node.js';
@@ -25,6 +26,7 @@ import {
   timed,
   variantsOf,
   withEngine,
+  ZOOM_HELP,
 } from './common.js';
 import { ProgressBars } from './progress.js';
 import { type ChosenWeights, openChosenWeights, SHIPPED, weightsName } from './weights.js';
@@ -32,10 +34,10 @@ import { type ChosenWeights, openChosenWeights, SHIPPED, weightsName } from './w
 interface SegmentOptions extends DeviceOptions {
   point: string[];
   mm: boolean;
-  grow: boolean;
+  zoom?: string;
   weightStorage?: string;
   channel?: string;
-  preset: string;
+  preset?: string;
   weights?: string;
   adapterWeights?: string;
   output: string;
@@ -54,6 +56,8 @@ function channelOf({ channel }: SegmentOptions): number | undefined {
   );
 }
 
+const zoomOf = ({ zoom }: SegmentOptions) => (zoom === undefined ? undefined : parseZoom(zoom));
+
 /** What can be found wrong in the arguments alone, before any work is done. */
 function checkArguments(volume: string, options: SegmentOptions): void {
   if (options.point.length === 0) {
@@ -65,6 +69,7 @@ function checkArguments(volume: string, options: SegmentOptions): void {
   }
   if (options.weights?.startsWith('formula:')) formulaWeights(options.weights);
   resolvePreset(options.preset);
+  zoomOf(options);
   channelOf(options);
   variantsOf(options);
   storageOf(options);
@@ -181,7 +186,10 @@ function reportOf(
       /** From the process's start to the first click's mask on the volume's grid. */
       firstMask: times.firstMaskMs,
     },
-    /** More than one when the lesion outgrew its cube (--grow). */
+    /** What is doubtful about the last mask. */
+    warnings: last.warnings,
+    /** Scales tried after the last click, the one taken, and why; then how many cubes were encoded for all clicks. */
+    zoom: last.zoom,
     encodes: sum((s) => s.encodes),
     weightStorage: model.parameters.storage,
     weightBytes: model.parameters.bytes,
@@ -203,9 +211,9 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
         `${gate.module}: ${gate.openChannels} of ${gate.channels} channels open, ` +
         `${gate.executedDispatches} dispatches with work, ${gate.skippedDispatches} without`,
     ),
+    `scale ${+report.zoom.spacing.toPrecision(3)} mm: ${report.zoom.why.message}`,
     `encode ${(report.milliseconds.encode / 1000).toFixed(2)} s, decode ${report.milliseconds.decode.map((ms) => (ms / 1000).toFixed(2)).join(' + ')} s, peak ${(report.peakGpuBytes / 2 ** 20).toFixed(0)} MiB on ${adapter}`,
   ];
-  if (report.voxels === 0) lines.push('the mask is empty: no voxel is above ½ probability');
   if (!report.trained)
     lines.push(
       'formula weights were never trained: this mask shows that the engine runs, not where a lesion is',
@@ -229,7 +237,10 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
     const clicks = clicksOf(volume, options);
     await withEngine(options, async (engine) => {
       const { result: opened, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
-      const session = new LesionSession(opened.model, volume, { preset: options.preset, grow: options.grow });
+      const session = new LesionSession(opened.model, volume, {
+        preset: options.preset,
+        zoom: zoomOf(options),
+      });
       const results: Segmentation[] = [];
       let firstMaskMs = 0;
       for (const [i, click] of clicks.entries()) {
@@ -262,6 +273,7 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
         files.push([options.report, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`)]);
       }
       for (const [name, bytes] of files) await writeFileAtomic(name, bytes);
+      for (const { code, message } of last.warnings) process.stderr.write(`warning (${code}): ${message}\n`);
       process.stdout.write(summary(report, adapterLine(engine.gpu.adapter)));
       process.stdout.write(files.map(([name]) => `wrote ${name}\n`).join(''));
     });
@@ -282,9 +294,12 @@ export function addSegment(program: Command): void {
       [],
     )
     .option('--mm', 'points are world coordinates in millimetres (RAS+)', false)
-    .option('--grow', 'follow a lesion beyond the cube around the first click', false)
+    .option('--zoom <how>', ZOOM_HELP)
     .option('--channel <n>', 'which channel of a 4-D volume, from 0')
-    .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
+    .option(
+      '--preset <name>',
+      `preprocessing: ${Object.keys(presets).join(', ')} (default: as the weights’ card says, else sam-med3d)`,
+    )
     .option(
       '--weights <file>',
       `a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained); default: the shipped ${SHIPPED}`,

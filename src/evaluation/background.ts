@@ -104,11 +104,11 @@ export async function clickBackground(
   image: Image,
   mask: Uint8Array,
   share: BackgroundShare,
-  options: Pick<CaseOptions, 'seed' | 'preset' | 'grow' | 'estimatesIou'>,
+  options: Pick<CaseOptions, 'seed' | 'preset' | 'zoom' | 'estimatesIou'>,
 ): Promise<BackgroundClick[]> {
   const clicks: BackgroundClick[] = [];
   for (const { voxel, body } of backgroundVoxels(image, mask, share, options.seed)) {
-    const session = new LesionSession(model, image, { preset: options.preset, grow: options.grow });
+    const session = new LesionSession(model, image, { preset: options.preset, zoom: options.zoom });
     try {
       const result = await session.addClick({ at: voxel, label: 1 });
       const { millilitres, iou } = result;

@@ -1,5 +1,6 @@
 /** What an evaluation came to: the results file, its summary by lesion size, tables as text and CSV. */
 import type { Json, JsonObject } from '../json.js';
+import type { Zoom } from '../session/zoom.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';
 import { calibrationsOf, groupsOf, meanOf, warningsOf } from './groups.js';
@@ -25,7 +26,7 @@ export interface Settings extends JsonObject {
   readonly correction: string;
   readonly seed: number;
   readonly tolerance: number;
-  readonly grow: boolean;
+  readonly zoom: Zoom;
   readonly preset: JsonObject;
   /** Name and content (SHA-256, of adapters over weights too). */
   readonly weights: string;

@@ -53,5 +53,7 @@ export {
 } from './model.js';
 export type * from './segmenter.js';
 export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';
+export type { Warning, WarningCode } from './warnings.js';
 export { openWorkerSegmenter, type WorkerSegmenter, type WorkerSegmenterOptions } from './worker-client.js';
 export { type Extra, type ServedCall, type ServeOptions, serveSegmenter } from './worker-server.js';
+export type { Zoom, ZoomReason, ZoomReport } from './zoom.js';

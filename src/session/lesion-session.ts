@@ -1,6 +1,7 @@
 /** From a volume and prompts to a mask on the volume's own grid (SPEC A0, there and back), step by step. */
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { GateSetting } from '../graph/regions.js';
+import { voxelSizes } from '../volumes/affine.js';
 import { requireInside } from '../volumes/clicks.js';
 import {
   type CroppedMask,
@@ -10,36 +11,29 @@ import {
   emptyCrop,
   unionBox,
   type VoxelBox,
+  voxelCount,
 } from '../volumes/crop.js';
 import { coveredBox, cropField, probabilitiesOf, sampleLogits } from '../volumes/paste-back.js';
 import { type Preset, type PresetName, resolvePreset } from '../volumes/presets.js';
 import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Image } from '../volumes/types.js';
-import {
-  boxOfPoints,
-  maskPrompt,
-  mergeTiles,
-  middle,
-  type Placement,
-  placeAround,
-  placeLarger,
-  placeTiles,
-  type Tile,
-  thickestWithin,
-  touchesBorder,
-} from './growth.js';
+import { boxOfPoints, cutFaces, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
 import { History } from './history.js';
 import {
   type Action,
   type Click,
   type LesionState,
+  millilitresOf,
   requireLesion,
   type Segmentation,
   stateOf,
   withMask,
 } from './lesion-state.js';
-import type { Decoded, Encoded, Model } from './model.js';
-import { Region, type Spent } from './region.js';
+import type { Model } from './model.js';
+import type { Region, Spent } from './region.js';
+import { type Pass, Search, type Start } from './search.js';
+import { type Levels, levelsOf, type Warning, warningsOf } from './warnings.js';
+import { checkZoom, firstSpacing, holding, limitsOf, type Zoom } from './zoom.js';
 
 /** What one call wants. */
 export interface CallOptions {
@@ -52,8 +46,8 @@ export interface CallOptions {
 
 export interface LesionSessionOptions {
   readonly preset?: PresetName | Preset | (string & {}) | undefined;
-  /** Follow a lesion beyond the cube around its first click (`growth.ts`); without, clicks outside of it are errors. */
-  readonly grow?: boolean | undefined;
+  /** At which scale lesions are seen; as the weights' card says unless given. */
+  readonly zoom?: Zoom | undefined;
   /** Overrules gates, one setting per SGPM; unless given they are left as the model has them. */
   readonly gates?: readonly GateSetting[] | undefined;
 }
@@ -66,15 +60,9 @@ interface Step {
   readonly lowRes: Float32Array | undefined;
 }
 
-interface Pass {
-  readonly region: Region;
-  readonly encoded: Encoded;
-  readonly decoded: Decoded;
-}
-
 /**
- * Interactive segmentation of one lesion: the first click places the cube and encodes it, every click decodes
- * with all clicks so far and the previous low-resolution logits, as SAM-Med3D was trained to be used.
+ * Interactive segmentation of one lesion: the first click places the cube, finds its scale if `zoom` says so, and encodes it;
+ * every click decodes with all clicks so far and the previous low-resolution logits, as SAM-Med3D was trained to be used.
  * Calls are taken in turn; one that fails or is stopped leaves the session as it was.
  */
 export class LesionSession {
@@ -84,6 +72,7 @@ export class LesionSession {
   private readonly preset: Preset;
   private readonly nothing: CroppedMask;
   private gates: readonly GateSetting[] | undefined;
+  private levels: Levels | undefined;
 
   constructor(
     model: Model,
@@ -91,14 +80,15 @@ export class LesionSession {
     private readonly options: LesionSessionOptions = {},
   ) {
     this.model = model;
-    this.preset = resolvePreset(options.preset);
+    this.preset = resolvePreset(options.preset ?? model.card.preset);
+    if (options.zoom !== undefined) checkZoom(options.zoom);
     this.gates = options.gates;
     this.nothing = emptyCrop(volume.dims);
   }
 
   /**
    * Adds a click and segments anew. A model that another session has used since encodes this one's region again.
-   * @throws SgpSamError `bad-prompt` for a click outside the volume or, without `grow`, outside the first one's cube;
+   * @throws SgpSamError `bad-prompt` for a click outside the volume or, without zoom, outside the first one's cube;
    *   `aborted`; `device-lost`
    */
   addClick(click: Click, options: CallOptions = {}): Promise<Segmentation> {
@@ -106,7 +96,7 @@ export class LesionSession {
   }
 
   /**
-   * Adds a box as a click at its centre and, with `grow`, a cube that holds all of it.
+   * Adds a box as a click at its centre and, with zoom, a cube that holds all of it.
    * @param box in the volume's voxels, both corners included, fractions allowed
    * @throws as `addClick`
    */
@@ -252,7 +242,6 @@ export class LesionSession {
     options: CallOptions,
   ): Promise<Segmentation> {
     const { volume, model } = this;
-    const before = this.history.current;
     const { crop: found, clicks: earlier } = this.stateNow();
     const box = action.type === 'box' ? action.box : undefined;
     const click: Click = action.type === 'click' ? action.click : { at: middle(action.box), label: 1 };
@@ -265,47 +254,20 @@ export class LesionSession {
     if (earlier.length === 0 && !found.box) requireLesion(click);
     const clicks = [...earlier, click];
     const spent: Spent = { preprocess: 0, encode: 0, decode: 0, pasteBack: 0, encodes: 0 };
-    const { gates } = this;
-    const { signal, progress } = options;
-
-    const run = async (region: Region, points: readonly Click[], mask: Float32Array): Promise<Pass> => {
-      const encoded = await region.embedding(model, { gates, signal, progress }, spent);
-      const begin = performance.now();
-      const decoded = await model.decode(
-        { points: points.map((one) => region.point(one)), mask },
-        { token: encoded.token, signal },
-      );
-      spent.decode += performance.now() - begin;
-      return { region, encoded, decoded };
-    };
-
-    // The cube: the one before if the click lies in it, else around everything known.
-    let region = this.regionFor(before?.region, clicks, found, box, spent);
-    const mask =
-      region === before?.region && before.lowRes
-        ? before.lowRes
-        : found.box
-          ? maskPrompt(region.roi, found, model.lowResolution)
-          : model.emptyMask();
-    let pass = await run(region, clicks, mask);
-    while (this.options.grow && touchesBorder(region.roi, pass.decoded.logits)) {
-      const crop = cropField(volume.dims, sampleLogits(region.roi, pass.decoded.logits, 'positive'));
-      const around = unionBox(crop.box, boxOfPoints(clicks.map(({ at }) => at))) as VoxelBox;
-      const place = placeLarger(volume, around, model.config.volume, this.preset, region.spacing);
-      const larger = place && this.regionAt(place, spent);
-      // The coarsest cube may be too small for all clicks; the one before it holds them.
-      if (!larger || !clicks.every(({ at }) => larger.holds(at))) break;
-      region = larger;
-      pass = await run(region, clicks, maskPrompt(region.roi, crop, model.lowResolution));
-    }
-    const tiles = region.spacing > this.preset.spacing ? await this.refine(pass, clicks, run, spent) : [];
+    const { signal } = options;
+    const zoom = this.options.zoom ?? model.card.zoom;
+    const search = new Search(model, volume, this.preset, this.gates, options, spent);
+    const begun = this.start(search, zoom, clicks, found, box);
+    const { pass, tiles, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
-    const { roi } = region;
+    const { roi } = pass.region;
     const coarse = sampleLogits(roi, pass.decoded.logits, options.probabilities ? 'covered' : 'positive');
     const field = tiles.length > 0 ? mergeTiles(coarse, tiles) : coarse;
     const crop = cropField(volume.dims, field);
     const probabilities = options.probabilities ? probabilitiesOf(volume.dims, field) : undefined;
+    const [iou] = pass.decoded.iou;
+    const warnings = this.doubts(pass, crop, clicks);
     spent.pasteBack += performance.now() - begin;
     checkAborted(signal);
     const { encodes, ...timings } = spent;
@@ -315,86 +277,76 @@ export class LesionSession {
       {
         crop,
         clicks,
-        iou: pass.decoded.iou[0],
+        iou,
         gates: pass.encoded.gates,
         roi,
         covered: coveredBox(roi),
         probabilities,
+        zoom: scale,
+        warnings,
         encodes,
         timings,
       },
-      region,
+      pass.region,
       model.firstMask(pass.decoded),
     );
   }
 
-  private regionFor(
-    before: Region | undefined,
+  /** What is doubtful about a mask. */
+  private doubts({ region, decoded }: Pass, crop: CroppedMask, clicks: readonly Click[]): Warning[] {
+    const { volume: image, model } = this;
+    const { logits, iou } = decoded;
+    this.levels ??= levelsOf(image);
+    return warningsOf({
+      image,
+      levels: this.levels,
+      clicks,
+      crop,
+      millilitres: millilitresOf(image, voxelCount(crop)),
+      cut: cutFaces(region.roi, logits),
+      fill: logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length,
+      iou: model.card.estimatesIou ? iou[0] : undefined,
+      scope: model.card.scope,
+    });
+  }
+
+  /** The cube that a step begins with: the one before if the click lies in it, else around everything known. */
+  private start(
+    search: Search,
+    zoom: Zoom,
     clicks: readonly Click[],
     found: CroppedMask,
     box: VoxelBox | undefined,
-    spent: Spent,
-  ): Region {
+  ): Start {
+    const { volume, model, preset } = this;
+    const size = model.config.volume;
+    const before = this.history.current;
     const click = clicks[clicks.length - 1];
-    if (before && !this.options.grow) {
-      clickInRoi(before.roi, click.at); // a click outside is refused
-      return before;
+    const limits = limitsOf(volume.dims, voxelSizes(volume.affine), size);
+    const earlier = before?.region;
+    if (earlier && zoom === 'off') clickInRoi(earlier.roi, click.at); // a click outside is refused
+    const asked = [click.at, ...(box && zoom !== 'off' ? [box.min, box.max] : [])];
+    if (earlier && before.lowRes && asked.every((at) => earlier.holds(at))) {
+      // The scale is kept, unless the mask outgrows it.
+      const own = { least: earlier.spacing, most: Math.max(earlier.spacing, limits.most) };
+      return { region: earlier, mask: before.lowRes, clicks, kept: true, limits: own };
     }
-    if (before && [click.at, ...(box ? [box.min, box.max] : [])].every((p) => before.holds(p))) return before;
-    const known = [boxOfPoints(clicks.map(({ at }) => at)), found.box, box];
-    const around = known.reduce((all, one) => unionBox(all, one), undefined) as VoxelBox;
+    const fixed = zoom === 'off' ? preset.spacing : zoom;
+    const prompts = unionBox(boxOfPoints(clicks.map(({ at }) => at)), box) as VoxelBox;
+    const all = unionBox(prompts, found.box);
+    // A cube whose scale is given may be too small for the mask; then it holds what was asked for.
+    const around = fixed !== 'auto' && longestSide(volume, all) > fixed * size ? prompts : (all ?? prompts);
     const alone = clicks.length === 1 && !found.box && !box;
-    const usual: Placement = { centre: alone ? click.at : middle(around), preset: this.preset };
-    const place =
-      alone || !this.options.grow
-        ? usual
-        : placeAround(this.volume, around, this.model.config.volume, this.preset);
-    if (!place) {
-      throw new SgpSamError(
-        'bad-prompt',
-        'what this lesion is to hold (its clicks, box and mask) reaches farther than the coarsest cube',
-        'Give a smaller box, or segment it as a lesion of its own.',
-      );
-    }
-    const region = this.regionAt(place, spent);
+    const edge = alone ? 0 : longestSide(volume, around);
+    const least = Math.min(limits.most, Math.max(limits.least, holding(edge, size), earlier?.spacing ?? 0));
+    const own = { least, most: limits.most };
+    const spacing = fixed === 'auto' ? firstSpacing(preset.spacing, edge, size, own) : fixed;
+    const region = search.regionAt({
+      centre: alone ? click.at : middle(around),
+      preset: { ...preset, spacing },
+    });
     for (const { at } of clicks) clickInRoi(region.roi, at);
-    return region;
-  }
-
-  private regionAt(place: Placement, spent: Spent): Region {
-    return new Region(this.volume, place, this.model.config.volume, spent);
-  }
-
-  /** Runs the model in cubes of the usual voxels over what a coarse one found. */
-  private async refine(
-    coarse: Pass,
-    clicks: readonly Click[],
-    run: (region: Region, points: readonly Click[], mask: Float32Array) => Promise<Pass>,
-    spent: Spent,
-  ): Promise<Tile[]> {
-    const { volume, model } = this;
-    const crop = cropField(volume.dims, sampleLogits(coarse.region.roi, coarse.decoded.logits, 'positive'));
-    const tiles: Tile[] = [];
-    for (const place of placeTiles(volume, crop, model.config.volume, this.preset)) {
-      let frame: Region;
-      try {
-        frame = this.regionAt(place, spent);
-      } catch (error) {
-        // Air alone has nothing to normalise by; the coarse mask stands there.
-        if (error instanceof SgpSamError && error.code === 'bad-prompt') continue;
-        throw error;
-      }
-      const within = coveredBox(frame.roi);
-      const own = clicks.filter(({ at }) => frame.holds(at));
-      const thick = within && thickestWithin(crop, within, volume);
-      // Nothing of the lesion here.
-      if (!thick && !own.some(({ label }) => label === 1)) continue;
-      // The model was trained to be shown the lesion by a click.
-      const points =
-        own.some(({ label }) => label === 1) || !thick ? own : [{ at: thick, label: 1 as const }, ...own];
-      const pass = await run(frame, points, maskPrompt(frame.roi, crop, model.lowResolution));
-      tiles.push({ frame: frame.roi, logits: pass.decoded.logits });
-    }
-    return tiles;
+    const mask = found.box ? maskPrompt(region.roi, found, model.lowResolution) : model.emptyMask();
+    return { region, mask, clicks, kept: false, limits: own };
   }
 }

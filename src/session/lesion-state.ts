@@ -5,6 +5,8 @@ import { type CroppedMask, changedBox, gridOfCrop, type VoxelBox, voxelCount } f
 import type { Roi } from '../volumes/preprocess.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 import type { GateReport } from './model.js';
+import type { Warning } from './warnings.js';
+import type { ZoomReport } from './zoom.js';
 
 /** A click in the volume's voxels (file order, from 0, fractions allowed). */
 export interface Click {
@@ -52,7 +54,7 @@ export type RoiPlace = Omit<Roi, 'values'>;
 
 /** What the model said in a step. */
 export interface Segmentation extends LesionState {
-  /** Estimated IoU of the mask; not clamped to 0…1, since the head has no sigmoid. Of the coarse cube if there was one. */
+  /** Estimated IoU of the mask; not clamped to 0…1, since the head has no sigmoid. Of the cube at the scale taken. */
   readonly iou: number;
   readonly gates: readonly GateReport[];
   readonly roi: RoiPlace;
@@ -60,11 +62,19 @@ export interface Segmentation extends LesionState {
   readonly covered: VoxelBox | undefined;
   /** σ(logit) per source voxel, if asked for. */
   readonly probabilities: Float32Array | undefined;
-  /** How many cubes were encoded for it: more than one when the lesion outgrew its cube. */
+  /** The scale that was taken, those that were tried, and why. */
+  readonly zoom: ZoomReport;
+  /** What is doubtful about it; empty where nothing is known to be. */
+  readonly warnings: readonly Warning[];
+  /** How many cubes were encoded for it: more than one when several scales were tried or finer cubes refined it. */
   readonly encodes: number;
   /** Milliseconds; `encode` is 0 when the volume was encoded already. */
   readonly timings: Timings;
 }
+
+/** The volume of so many voxels. */
+export const millilitresOf = ({ affine }: Pick<Image, 'affine'>, voxels: number): number =>
+  (voxels * Math.abs(affineDeterminant(affine))) / 1000;
 
 /** The mask and what is measured on it, as a state after which nothing was undone. */
 export function stateOf(
@@ -80,7 +90,7 @@ export function stateOf(
     box: crop.box,
     changed: changedBox(before, crop),
     voxels,
-    millilitres: (voxels * Math.abs(affineDeterminant(volume.affine))) / 1000,
+    millilitres: millilitresOf(volume, voxels),
     canUndo: true,
     canRedo: false,
   });

@@ -5,7 +5,6 @@ import { Engine } from '../gpu/engine.js';
 import type { GateSetting } from '../graph/regions.js';
 import { voxelSizes } from '../volumes/affine.js';
 import type { Volume } from '../volumes/types.js';
-import { estimatesIou } from '../weights/untrained.js';
 import { checkGates, type OpenedWeights, openChosen, openVolumeInput } from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
@@ -19,6 +18,7 @@ import type {
   VolumeInfo,
   VolumeInput,
 } from './segmenter.js';
+import { checkZoom } from './zoom.js';
 
 /** GPU work between two chances for the page to draw, ms: most of a frame. */
 const BUDGET_MS = 12;
@@ -61,6 +61,7 @@ export class LocalSegmenter implements Segmenter, Owner {
    * @throws SgpSamError `bad-file`, `bad-weights`, `no-adapter`, `adapter-limit`, `aborted`
    */
   static async open(openDevice: OpenDevice, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
+    if (options.zoom !== undefined) checkZoom(options.zoom);
     const opened = await openChosen(options);
     try {
       const { engine, model } = await load(openDevice, options, opened);
@@ -82,11 +83,13 @@ export class LocalSegmenter implements Segmenter, Owner {
   get info(): SegmenterInfo {
     const { source, trained } = this.opened;
     const { adapter, tier } = this.engine.gpu;
-    const { config, sites, loadTimes } = this.model;
+    const { config, sites, loadTimes, card } = this.model;
     return {
       weights: source.name,
       trained,
-      estimatesIou: !trained || estimatesIou(source),
+      estimatesIou: card.estimatesIou,
+      zoom: this.options.zoom ?? card.zoom,
+      scope: card.scope,
       config,
       sites,
       adapter,
@@ -106,8 +109,8 @@ export class LocalSegmenter implements Segmenter, Owner {
 
   /** A lesion's session with what this segmenter runs now. */
   session(volume: Volume): LesionSession {
-    const { preset, grow = true } = this.options;
-    return new LesionSession(this.model, volume, { preset, grow, gates: this.gates });
+    const { preset, zoom } = this.options;
+    return new LesionSession(this.model, volume, { preset, zoom, gates: this.gates });
   }
 
   forget(volume: LocalVolume): void {

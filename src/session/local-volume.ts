@@ -5,7 +5,7 @@ import { worldToVoxel } from '../volumes/clicks.js';
 import { type CroppedMask, paintCrop, type VoxelBox } from '../volumes/crop.js';
 import { writeMask, writeVolume } from '../volumes/nifti-write.js';
 import type { Vec3, Volume } from '../volumes/types.js';
-import { boxOfPoints } from './growth.js';
+import { boxOfPoints } from './cubes.js';
 import { checkGates, isVec3 } from './inputs.js';
 import type { CallOptions, LesionSession } from './lesion-session.js';
 import type { Action } from './lesion-state.js';

@@ -10,6 +10,7 @@ import { inferConfig } from '../models/infer.js';
 import { MASK_TOKENS, modelParameters } from '../models/parameters.js';
 import { decoderGraph, encoderGraph } from '../models/sam-med3d.js';
 import { gateName } from '../models/sgpm.js';
+import { cardOf, plainCard, type WeightsCard } from '../weights/card.js';
 import { checkTensors } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
@@ -106,6 +107,8 @@ export class Model {
    * same time. Zero for a model on somebody else's parameters.
    */
   loadTimes: { readonly weights: number; readonly compile: number } = { weights: 0, compile: 0 };
+  /** What the weights say of their use. */
+  card: WeightsCard = plainCard;
 
   private constructor(
     readonly engine: Engine,
@@ -125,6 +128,7 @@ export class Model {
   static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
     const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
     checkConfig(config);
+    const card = cardOf(weights);
     const specs = modelParameters(config);
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
     const read = (name: string) => weights.readF32(name);
@@ -148,6 +152,7 @@ export class Model {
     try {
       await warming;
       const model = await Model.compile(engine, config, parameters, parameters, options);
+      model.card = card;
       model.loadTimes = { weights: arrived, compile: performance.now() - begun - arrived };
       return model;
     } catch (error) {

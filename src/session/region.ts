@@ -2,7 +2,7 @@
 import { preprocess, type Roi } from '../volumes/preprocess.js';
 import { clickInRoi, findInRoi } from '../volumes/roi-frame.js';
 import type { Image, Vec3 } from '../volumes/types.js';
-import type { Placement } from './growth.js';
+import type { Placement } from './cubes.js';
 import type { Click, RoiPlace, Timings } from './lesion-state.js';
 import type { Encoded, EncodeOptions, Model, PromptPoint } from './model.js';
 
@@ -18,7 +18,7 @@ export class Region {
   /** @throws as `preprocess` */
   constructor(
     private readonly image: Image,
-    private readonly place: Placement,
+    readonly place: Placement,
     size: number,
     spent: Spent,
   ) {

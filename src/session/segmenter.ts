@@ -10,8 +10,10 @@ import type { ModelConfig } from '../models/config.js';
 import type { CroppedMask } from '../volumes/crop.js';
 import type { Preset, PresetName } from '../volumes/presets.js';
 import type { DatatypeName, Vec3 } from '../volumes/types.js';
+import type { WeightsScope } from '../weights/card.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Action, LesionState, Segmentation } from './lesion-state.js';
+import type { Zoom } from './zoom.js';
 
 /**
  * Weights: an address (fetched and kept by the browser), a File or Blob, bytes, a stream of them, or
@@ -41,10 +43,10 @@ export interface SegmenterOptions {
   readonly gates?: readonly GateSetting[] | undefined;
   /** The GPU gets work in pieces of about this many milliseconds, so that what draws the page comes between; default 12. */
   readonly budgetMs?: number | undefined;
-  /** How volumes are prepared; `sam-med3d` unless given. */
+  /** How volumes are prepared; as the weights’ card says unless given, and `sam-med3d` where it says nothing. */
   readonly preset?: PresetName | Preset | undefined;
-  /** Follow lesions beyond the cube around their first click; default true. */
-  readonly grow?: boolean | undefined;
+  /** At which scale lesions are seen: `auto`, `off` or mm; as the weights' card says unless given. */
+  readonly zoom?: Zoom | undefined;
   /** Told of `download`, `weights` and `compile`. */
   readonly progress?: Progress | undefined;
   /** Stops the opening; later calls have their own. */
@@ -58,6 +60,9 @@ export interface SegmenterInfo {
   /** Whether the weights were trained at all, and whether the head that estimates a mask's IoU was. */
   readonly trained: boolean;
   readonly estimatesIou: boolean;
+  /** The scale that is used, and what the weights say they are for. */
+  readonly zoom: Zoom;
+  readonly scope: WeightsScope | undefined;
   readonly config: ModelConfig;
   /** The encoder block that each SGPM follows. */
   readonly sites: readonly number[];

@@ -10,6 +10,7 @@ import type { Image, Vec3 } from '../volumes/types.js';
 import { LesionSession } from './lesion-session.js';
 import type { Click, Segmentation } from './lesion-state.js';
 import type { Model } from './model.js';
+import type { Zoom } from './zoom.js';
 
 /** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
 export const firstClicks = ['farthest', 'center', 'random'] as const;
@@ -25,8 +26,8 @@ export interface SimulationOptions {
   /** Of the random ones. */
   readonly seed: number;
   readonly preset?: PresetName | Preset | (string & {}) | undefined;
-  /** Follow a lesion beyond the cube around its first click; default not. */
-  readonly grow?: boolean | undefined;
+  /** As a session's. */
+  readonly zoom?: Zoom | undefined;
   /** Takes each mask instead of `masks`, which then stays empty: at 512×512×1000 voxels five of them take 1.3 GB. */
   readonly onMask?: ((mask: Uint8Array, click: number) => void) | undefined;
 }
@@ -51,14 +52,11 @@ export interface Simulation {
 }
 
 /** The codes of a result's warnings. */
-export const warningCodes = ({
-  warnings = [],
-}: Segmentation & { readonly warnings?: readonly { readonly code: string }[] }): string[] =>
-  warnings.map(({ code }) => code);
+export const warningCodes = ({ warnings }: Segmentation): string[] => warnings.map(({ code }) => code);
 
 /**
  * Segments the lesion that `truth` marks (1, else 0, in the image's file order).
- * Clicks after the first go only where the cube around the first one reaches. A prediction without a wrong voxel there
+ * Clicks after the first go, without automatic zoom, only where the cube reaches. A prediction without a wrong voxel there
  * gets no more clicks, and its Dice and estimate count for the rest.
  * @throws SgpSamError `bad-argument` for an empty truth or another size than the image's; as `LesionSession`
  */
@@ -79,7 +77,7 @@ export async function simulateClicks(
     random: () => any(truth),
   }[options.first]();
   if (!first) throw new SgpSamError('bad-argument', `${image.name}: there is no lesion to click on`);
-  const session = new LesionSession(model, image, { preset: options.preset, grow: options.grow });
+  const session = new LesionSession(model, image, { preset: options.preset, zoom: options.zoom });
   const clicks: Click[] = [{ at: first.voxel, label: 1 }];
   const dice: number[] = [];
   const iou: number[] = [];
@@ -95,6 +93,7 @@ export async function simulateClicks(
   let encodes = 0;
   let warnings: readonly string[] = [];
   const milliseconds = { encode: 0, decode: 0 };
+  const everywhere: VoxelBox = { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
   for (let n = 0; n < options.clicks; n++) {
     const result = await session.addClick(clicks[n]);
     milliseconds.encode += result.timings.encode;
@@ -109,7 +108,9 @@ export async function simulateClicks(
       covered = shareInside(truth, dims, result.covered);
     }
     if (n + 1 === options.clicks) break;
-    const wrong = wrongInside(result.mask, truth, dims, result.covered);
+    // Only a scale that is looked for follows clicks wherever they are.
+    const reach = result.zoom.setting === 'auto' ? everywhere : result.covered;
+    const wrong = wrongInside(result.mask, truth, dims, reach);
     const next = options.correction === 'farthest' ? farthestFromBorder(wrong, dims, spacing) : any(wrong);
     if (!next) break;
     clicks.push({ at: next.voxel, label: truth[next.index] === 1 ? 1 : 0 });

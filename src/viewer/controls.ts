@@ -1,5 +1,6 @@
 /** From what a person does on the page to what the viewer is to do. */
 import { SgpSamError } from '../errors.js';
+import { parseZoom, type Zoom } from '../session/zoom.js';
 import type { Vec3 } from '../volumes/types.js';
 import { button, element, onFile } from './page.js';
 import type { Stage } from './stage.js';
@@ -10,6 +11,8 @@ export interface Commands {
   openChannel(channel: number): void;
   openSession(file: File): void;
   loadWeights(weights: File): void;
+  /** The scale of all lesions; undefined: as the weights say. */
+  setZoom(zoom: Zoom | undefined): void;
   newLesion(): void;
   /** Adds or removes at a voxel, for the lesion that is selected. */
   click(voxel: Vec3, remove: boolean): void;
@@ -40,6 +43,8 @@ export function listen(stage: Stage, commands: Commands): void {
   click('profile', () => commands.profile());
   const channel = element<HTMLSelectElement>('channel');
   channel.addEventListener('change', () => commands.openChannel(Number(channel.value)));
+  const zoom = element<HTMLSelectElement>('zoom');
+  zoom.addEventListener('change', () => commands.setZoom(zoom.value ? parseZoom(zoom.value) : undefined));
   element('point').addEventListener('submit', (event) => {
     event.preventDefault();
     typed(commands, false);

@@ -5,6 +5,7 @@ import type { GateSetting } from '../graph/regions.js';
 import type { Action, LesionState, Segmentation } from '../session/lesion-state.js';
 import type { Lesion, SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
+import type { Zoom } from '../session/zoom.js';
 import type { Vec3 } from '../volumes/types.js';
 import { type Commands, listen } from './controls.js';
 import { GatePanel } from './gate-panel.js';
@@ -38,6 +39,9 @@ class Viewer implements Commands {
   private volume: SegmenterVolume | undefined;
   /** The file that is open, for other weights and other channels. */
   private file: File | undefined;
+  /** What is loaded, for another scale; and the scale, if not the weights' own. */
+  private weights: URL | File | undefined;
+  private zoom: Zoom | undefined;
   private entries: Entry[] = [];
   private selected: Entry | undefined;
   /** Lesions asked of segmenters so far: each has a name of its own there. */
@@ -90,10 +94,16 @@ class Viewer implements Commands {
     this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, 0, work));
   }
 
+  setZoom(zoom: Zoom | undefined): void {
+    this.zoom = zoom;
+    if (this.weights) this.loadWeights(this.weights);
+  }
+
   loadWeights(weights: URL | File): void {
     this.tasks.run('Loading weights', async (work) => {
       const fresh = await openWorkerSegmenter({
         weights,
+        zoom: this.zoom,
         // Of the shipped ones: a kept copy that a newer page has replaced is fetched again.
         sha256: weights instanceof URL ? __WEIGHTS_SHA256__ : undefined,
         worker: new URL('worker.js', document.baseURI),
@@ -107,6 +117,7 @@ class Viewer implements Commands {
         throw error;
       }
       await old?.dispose().catch(() => {}); // its worker may have failed
+      this.weights = weights;
       const { weights: name, trained } = fresh.info;
       this.tasks.say(`${name} is ready${trained ? '' : ' (not trained: masks mean nothing)'}.`);
       await this.compareNow(work);
@@ -417,13 +428,19 @@ class Viewer implements Commands {
       button(id).disabled = !this.volume;
     for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
     this.gates.show(state && 'gates' in state ? state.gates : undefined);
+    const warnings = state && 'warnings' in state ? state.warnings : [];
+    element('warnings').replaceChildren(...warnings.map(({ message }) => make('li', {}, message)));
     if (state && 'timings' in state) this.showTimes(state);
-    else element('times').replaceChildren();
+    else {
+      element('times').replaceChildren();
+      element('scale').textContent = '';
+    }
     if (segmenter)
       element('adapter').textContent = `${segmenter.info.weights} on ${adapterLine(segmenter.info.adapter)}`;
   }
 
-  private showTimes({ timings, encodes }: Segmentation): void {
+  private showTimes({ timings, encodes, zoom }: Segmentation): void {
+    element('scale').textContent = `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`;
     const rows = [
       ['Resample', timings.preprocess],
       [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],

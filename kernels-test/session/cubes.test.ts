@@ -1,14 +1,7 @@
 /** Cubes that follow a lesion: where they are put, what they are told, how they are put together. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  maskPrompt,
-  mergeTiles,
-  placeAround,
-  placeLarger,
-  placeTiles,
-  thickestWithin,
-} from '../../src/session/growth.js';
+import { maskPrompt, mergeTiles, placeTiles, thickestWithin } from '../../src/session/cubes.js';
 import { applyAffine } from '../../src/volumes/affine.js';
 import { boxSizes, cropMask, type VoxelBox } from '../../src/volumes/crop.js';
 import { presets } from '../../src/volumes/presets.js';
@@ -66,53 +59,7 @@ const filled = (image: Image, { min, max }: VoxelBox) =>
     image.dims,
   );
 const inside = (frame: RoiFrame, at: Vec3): boolean => findInRoi(frame, at) !== undefined;
-const corners = ({ min, max }: VoxelBox): Vec3[] =>
-  Array.from(
-    { length: 8 },
-    (_, n) => [0, 1, 2].map((a) => (n & (1 << a) ? max[a]! : min[a]!)) as unknown as Vec3,
-  );
-
 describe('where cubes are put', () => {
-  it('around a box: it is in the cube, in its middle, and a finer cube would be too small', () => {
-    let held = 0;
-    fc.assert(
-      fc.property(images, boxes, (image, box) => {
-        const place = placeAround(image, box, SIZE, preset);
-        const edge = Math.max(
-          ...boxSizes(box).map((n, a) => n * Math.hypot(...[0, 4, 8].map((r) => image.affine[r + a]!))),
-        );
-        if (!place) {
-          expect(edge).toBeGreaterThan(0.8 * SIZE * preset.spacing * 4 - 1e-6);
-          return;
-        }
-        held++;
-        const frame = roiFrame(image, place.centre, { size: SIZE, preset: place.preset });
-        for (const corner of corners(box)) expect(inside(frame, corner)).toBe(true);
-        place.centre.forEach((c, a) => {
-          expect(c).toBe((box.min[a]! + box.max[a]!) / 2);
-        });
-        const factor = place.preset.spacing / preset.spacing;
-        const finer = [1, 1.5, 2.25, 3.375, 4].filter((f) => f < factor - 1e-9);
-        for (const f of finer) expect(edge).toBeGreaterThan(0.8 * SIZE * preset.spacing * f - 1e-6);
-      }),
-    );
-    expect(held).toBeGreaterThan(20);
-  });
-
-  it('larger cubes come one after the other, and end', () => {
-    const image = imageOf([40, 36, 44], [3, 3, 3]);
-    const box: VoxelBox = { min: [18, 18, 18], max: [20, 20, 20] };
-    const seen: number[] = [];
-    for (let now: number = preset.spacing; ; ) {
-      const place = placeLarger(image, box, SIZE, preset, now);
-      if (!place) break;
-      now = place.preset.spacing;
-      seen.push(now / preset.spacing);
-      expect(place.centre).toEqual([19, 19, 19]);
-    }
-    expect(seen).toEqual([1.5, 2.25, 3.375, 4]);
-  });
-
   it('tiles of the usual voxels cover a mask, every voxel of it', () => {
     let several = 0;
     fc.assert(

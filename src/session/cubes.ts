@@ -1,22 +1,21 @@
 /**
- * Lesions larger than the cube. When a mask runs into the cube's faces, the cube grows with coarser voxels around what was
- * found, and the result is then refined in cubes of the usual voxels that cover it: the scheme of nnInteractive (Isensee et
- * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `lesion-session.ts` runs the model.
+ * Cubes that follow a lesion: what a mask is in its cube, where further cubes are put, what they are told of a mask, how they
+ * are put together. Refining what a coarse cube found in cubes of finer voxels is the scheme of nnInteractive (Isensee et
+ * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `search.ts` runs the model.
  */
 import { voxelSizes } from '../volumes/affine.js';
-import { boxSizes, type CroppedMask, unionBox, type VoxelBox } from '../volumes/crop.js';
+import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../volumes/crop.js';
 import { voxelAt } from '../volumes/masks.js';
+import { ioOrientation } from '../volumes/orientation.js';
 import { type LogitField, sampleLogits } from '../volumes/paste-back.js';
 import type { Preset } from '../volumes/presets.js';
 import { farthestFromBorder } from '../volumes/prompts.js';
-import type { RoiFrame } from '../volumes/roi-frame.js';
+import { findInRoi, type RoiFrame } from '../volumes/roi-frame.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 
-/** How much coarser each attempt is, and the coarsest. */
-const FACTORS = [1, 1.5, 2.25, 3.375, 4];
 /** Share of a face's voxels that must be lesion: less than that is noise. */
-const FACE_SHARE = 0.01;
-/** Of the cube's edge: what neighbouring cubes share, and the space left around what a cube is to hold. */
+const FACE_SHARE = 0.0025;
+/** Of the cube's edge: what neighbouring cubes share, and the space left around what they are to hold. */
 const OVERLAP = 0.25;
 const MARGIN = 0.1;
 /** More cubes than that are not worth their time: the coarse mask stands. */
@@ -30,19 +29,106 @@ export interface Placement {
   readonly preset: Preset;
 }
 
-/** Whether the mask (logits above 0, size³) runs into a face of the cube beyond which the volume goes on. */
-export function touchesBorder({ size, axes }: RoiFrame, logits: Float32Array): boolean {
+/** Where a cube's face looks. */
+export const directions = ['left', 'right', 'posterior', 'anterior', 'inferior', 'superior'] as const;
+export type Direction = (typeof directions)[number];
+
+/** The faces that a mask (logits above 0, or 1; size³) runs into and beyond which the volume goes on, as a person names them. */
+export function cutFaces(
+  { size, axes, affine }: Pick<RoiFrame, 'size' | 'axes' | 'affine'>,
+  mask: ArrayLike<number>,
+): Direction[] {
   const strides = [size * size, size, 1];
-  return axes.some(({ begin, resampled }, a) => {
+  const worldly = ioOrientation(affine);
+  const cut = axes.flatMap(({ begin, resampled }, a) => {
     const [p, q] = [0, 1, 2].filter((other) => other !== a).map((other) => strides[other]);
     const onFace = (at: number): boolean => {
       let count = 0;
       for (let u = 0; u < size; u++)
-        for (let v = 0; v < size; v++) if (logits[at * strides[a] + u * p + v * q] > 0) count++;
+        for (let v = 0; v < size; v++) if (mask[at * strides[a] + u * p + v * q] > 0) count++;
       return count > FACE_SHARE * size * size;
     };
-    return (begin > 0 && onFace(0)) || (begin + size < resampled && onFace(size - 1));
+    const { world, sign } = worldly[a] ?? { world: a, sign: 1 };
+    const name = (end: 0 | 1) => directions[2 * world + (sign > 0 ? end : 1 - end)];
+    return [
+      ...(begin > 0 && onFace(0) ? [name(0)] : []),
+      ...(begin + size < resampled && onFace(size - 1) ? [name(1)] : []),
+    ];
   });
+  return directions.filter((one) => cut.includes(one));
+}
+
+/** What of a cube's mask belongs to the clicks. */
+export interface ClickedPart {
+  /** 1 in the parts (6 neighbours) that the clicks are in; of all of the mask where they are in none. */
+  readonly mask: Uint8Array;
+  /** Its longest side over the cube's edge; 0 where it is empty. */
+  readonly extent: number;
+  /** Whether every click is in the mask. */
+  readonly holdsClicks: boolean;
+}
+
+/**
+ * The part of a mask that clicks are in: what else the cube shows says nothing of the lesion's size.
+ * @param logits size³, above 0 inside
+ * @param clicks those that say lesion, in source voxels
+ */
+export function clickedPart(frame: RoiFrame, logits: Float32Array, clicks: readonly Vec3[]): ClickedPart {
+  const { size } = frame;
+  const strides = [size * size, size, 1];
+  const mask = new Uint8Array(size ** 3);
+  const queue: number[] = [];
+  const visit = (at: number) => {
+    if (mask[at] === 1 || !(logits[at] > 0)) return;
+    mask[at] = 1;
+    queue.push(at);
+  };
+  let holdsClicks = true;
+  for (const click of clicks) {
+    const voxel = findInRoi(frame, click)?.voxel;
+    const at = voxel ? voxel[0] * strides[0] + voxel[1] * size + voxel[2] : -1;
+    if (at >= 0 && logits[at] > 0) visit(at);
+    else holdsClicks = false;
+  }
+  if (queue.length === 0) for (let at = 0; at < mask.length; at++) visit(at);
+  const low = [size, size, size];
+  const high = [-1, -1, -1];
+  for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+    for (let a = 0; a < 3; a++) {
+      const c = Math.floor(at / strides[a]) % size;
+      if (c < low[a]) low[a] = c;
+      if (c > high[a]) high[a] = c;
+      if (c > 0) visit(at - strides[a]);
+      if (c + 1 < size) visit(at + strides[a]);
+    }
+  }
+  const extent = high[0] < 0 ? 0 : Math.max(...[0, 1, 2].map((a) => high[a] + 1 - low[a])) / size;
+  return { mask, extent, holdsClicks };
+}
+
+/** Dice of two masks of one grid, over the voxels of a box; 1 where neither has any there. */
+export function agreement(a: CroppedMask, b: CroppedMask, within: VoxelBox | undefined): number {
+  const box = unionBox(a.box, b.box);
+  let [sum, both] = [0, 0];
+  if (box && within) {
+    const low = box.min.map((c, axis) => Math.max(c, within.min[axis]));
+    const high = box.max.map((c, axis) => Math.min(c, within.max[axis]));
+    for (let k = low[2]; k <= high[2]; k++)
+      for (let j = low[1]; j <= high[1]; j++)
+        for (let i = low[0]; i <= high[0]; i++) {
+          const [p, q] = [inCrop(a, i, j, k), inCrop(b, i, j, k)];
+          sum += Number(p) + Number(q);
+          if (p && q) both++;
+        }
+  }
+  return sum === 0 ? 1 : (2 * both) / sum;
+}
+
+/** A box's longest side in the world, mm. */
+export function longestSide(image: Image, box: VoxelBox | undefined): number {
+  if (!box) return 0;
+  const zooms = voxelSizes(image.affine);
+  return Math.max(...boxSizes(box).map((n, a) => n * zooms[a]));
 }
 
 /** The middle of a box. */
@@ -55,45 +141,6 @@ export const middle = ({ min, max }: VoxelBox): Vec3 => [
 /** The box of voxels that holds points. */
 export function boxOfPoints(points: readonly Vec3[]): VoxelBox | undefined {
   return points.reduce<VoxelBox | undefined>((box, p) => unionBox(box, { min: p, max: p }), undefined);
-}
-
-/**
- * The cube with the finest voxels, no finer than `preset`'s times `least`, that holds a box (source voxels) with a margin.
- * @returns undefined when even the coarsest does not
- */
-export function placeAround(
-  image: Image,
-  box: VoxelBox,
-  size: number,
-  preset: Preset,
-  least = 1,
-): Placement | undefined {
-  const zooms = voxelSizes(image.affine);
-  const edge = Math.max(...boxSizes(box).map((n, a) => n * zooms[a]));
-  const factor = FACTORS.find(
-    (f) => f >= least && edge <= size * preset.spacing * f * (1 - 2 * MARGIN) + 1e-9,
-  );
-  if (factor === undefined) return undefined;
-  return { centre: middle(box), preset: { ...preset, spacing: preset.spacing * factor } };
-}
-
-/** The next coarser cube around a box, or the coarsest, even where it does not hold all; undefined after that. */
-export function placeLarger(
-  image: Image,
-  box: VoxelBox,
-  size: number,
-  preset: Preset,
-  now: number,
-): Placement | undefined {
-  const next = FACTORS.find((f) => preset.spacing * f > now + 1e-9);
-  if (next === undefined) return undefined;
-  const last = FACTORS[FACTORS.length - 1];
-  return (
-    placeAround(image, box, size, preset, next) ?? {
-      centre: middle(box),
-      preset: { ...preset, spacing: preset.spacing * last },
-    }
-  );
 }
 
 /** Cubes of the preset's own voxels that cover a mask; empty when there would be too many. */

@@ -1,0 +1,90 @@
+/** Scales looked for on volumes, by a stand-in for a model that is right at any scale: no device. */
+import { describe, expect, it } from 'vitest';
+import { diceOf } from '../../src/metrics/overlap.js';
+import { LesionSession } from '../../src/session/lesion-session.js';
+import { POLICY } from '../../src/session/zoom.js';
+import type { Vec3 } from '../../src/volumes/types.js';
+import { ballIn, thresholdModel } from './thresholds.js';
+
+const centre: Vec3 = [60, 60, 60];
+const dims: Vec3 = [120, 120, 120];
+/** Made once: it has two million voxels. */
+const large = ballIn(dims, [1, 1, 1], centre, 56);
+
+describe('a first click', () => {
+  it.each([
+    ['small, in the middle', 6, [60, 60, 60]],
+    ['middling', 30, [60, 60, 60]],
+    ['large', 56, [60, 60, 60]],
+    ['large, clicked near its end', 56, [80, 60, 60]],
+  ] as const)('%s: whole, at a scale that fits, in four encodes at most', async (_, mm, at) => {
+    const { image, truth } = mm === 56 ? large : ballIn(dims, [1, 1, 1], centre, mm);
+    const { model } = thresholdModel();
+    const session = new LesionSession(model, image, { zoom: 'auto' });
+    const { mask, zoom, encodes, roi } = await session.addClick({ at, label: 1 });
+    expect(zoom.tried.length).toBeLessThanOrEqual(POLICY.encodes);
+    expect(encodes).toBe(zoom.tried.length + zoom.refined);
+    const taken = zoom.tried.find(({ spacing }) => spacing === zoom.spacing)!;
+    expect(roi.preset.spacing).toBe(zoom.spacing);
+    expect(taken).toMatchObject({ holdsClick: true, cut: false });
+    expect(taken.extent).toBeGreaterThanOrEqual(POLICY.least);
+    expect(taken.extent).toBeLessThanOrEqual(POLICY.most);
+    expect(diceOf(mask, truth)).toBeGreaterThan(mm < 10 ? 0.8 : 0.9);
+  });
+
+  it('the same lesion without zoom is cut', async () => {
+    const { image, truth } = large;
+    const session = new LesionSession(thresholdModel().model, image, { zoom: 'off' });
+    const { mask, zoom } = await session.addClick({ at: [80, 60, 60], label: 1 });
+    expect(zoom.tried[0]!.cut).toBe(true);
+    expect(diceOf(mask, truth)).toBeLessThan(0.96);
+  });
+
+  it('the mask found at one scale is the prompt of the next, and one that lies elsewhere is not', async () => {
+    const { image } = large;
+    const { model, prompts } = thresholdModel();
+    await new LesionSession(model, image, { zoom: 'auto' }).addClick({ at: [80, 60, 60], label: 1 });
+    expect(prompts.length).toBeGreaterThan(1);
+    expect(prompts[0]!.mask!.every((v) => v === 0)).toBe(true);
+    expect(prompts[1]!.mask!.some((v) => v > 4)).toBe(true);
+    const beside = thresholdModel();
+    const session = new LesionSession(beside.model, image, { zoom: 'auto' });
+    await session.addClick({ at: [95, 60, 60], label: 1 });
+    expect(beside.prompts.length).toBeGreaterThan(1);
+    expect(beside.prompts[1]!.mask!.every((v) => v === 0)).toBe(true);
+  });
+
+  it('a box says the scale and stays inside the cube', async () => {
+    const { image } = ballIn(dims, [1, 1, 1], centre, 20);
+    const session = new LesionSession(thresholdModel().model, image, { zoom: 'auto' });
+    const { zoom } = await session.addBox({ min: [50, 50, 50], max: [70, 70, 70] });
+    expect(zoom.tried).toHaveLength(1);
+    expect(zoom.spacing).toBeCloseTo(21 / (POLICY.fill * 48), 9);
+  });
+});
+
+describe('later clicks', () => {
+  it('keep the scale, and what was encoded, unless the mask outgrows it or they lie outside', async () => {
+    const { image } = ballIn(dims, [1, 1, 1], centre, 12);
+    const session = new LesionSession(thresholdModel().model, image, { zoom: 'auto' });
+    const first = await session.addClick({ at: centre, label: 1 });
+    const second = await session.addClick({ at: [62, 60, 60], label: 1 });
+    expect(second.zoom).toMatchObject({ spacing: first.zoom.spacing, why: { code: 'kept' } });
+    expect(second.zoom.tried).toHaveLength(1);
+    const far = await session.addClick({ at: [115, 60, 60], label: 0 });
+    expect(far.zoom.spacing).toBeGreaterThan(first.zoom.spacing);
+    expect(far.clicks).toHaveLength(3);
+  });
+});
+
+describe('a lesion that no cube at twice the preset’s spacing holds', () => {
+  it('is refined in cubes of the preset’s', async () => {
+    const { image, truth } = ballIn([90, 90, 90], [3, 3, 3], [45, 45, 45], 110);
+    const session = new LesionSession(thresholdModel().model, image, { zoom: 'auto' });
+    const { zoom, encodes, mask } = await session.addClick({ at: [45, 45, 45], label: 1 });
+    expect(zoom.spacing).toBeGreaterThan(POLICY.refine.above * 1.5);
+    expect(zoom.refined).toBeGreaterThan(1);
+    expect(encodes).toBe(zoom.tried.length + zoom.refined);
+    expect(diceOf(mask, truth)).toBeGreaterThan(0.9);
+  });
+});

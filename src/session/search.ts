@@ -1,0 +1,217 @@
+/** Runs the model in cubes for one step of a session: at the scales that `zoom.ts` asks for, and in finer ones over the result. */
+import { SgpSamError } from '../errors.js';
+import type { GateSetting } from '../graph/regions.js';
+import { type CroppedMask, unionBox, type VoxelBox } from '../volumes/crop.js';
+import { coveredBox, cropField, sampleLogits } from '../volumes/paste-back.js';
+import type { Preset } from '../volumes/presets.js';
+import type { Image } from '../volumes/types.js';
+import {
+  agreement,
+  boxOfPoints,
+  clickedPart,
+  cutFaces,
+  maskPrompt,
+  middle,
+  type Placement,
+  placeTiles,
+  type Tile,
+  thickestWithin,
+} from './cubes.js';
+import type { CallOptions } from './lesion-session.js';
+import type { Click } from './lesion-state.js';
+import type { Decoded, Encoded, Model } from './model.js';
+import { Region, type Spent } from './region.js';
+import {
+  choose,
+  type Finding,
+  type Limits,
+  nextSpacing,
+  POLICY,
+  reasonOf,
+  type Zoom,
+  type ZoomReport,
+} from './zoom.js';
+
+/** The model's answer in a cube. */
+export interface Pass {
+  readonly region: Region;
+  readonly encoded: Encoded;
+  readonly decoded: Decoded;
+}
+
+/** What a step found: the cube that was taken, finer ones over it, and why. */
+export interface Found {
+  readonly pass: Pass;
+  readonly tiles: readonly Tile[];
+  readonly zoom: ZoomReport;
+}
+
+/** Where a step begins. */
+export interface Start {
+  readonly region: Region;
+  /** The mask prompt there. */
+  readonly mask: Float32Array;
+  readonly clicks: readonly Click[];
+  /** Whether the cube is the one of the step before. */
+  readonly kept: boolean;
+  /** Scales that may be tried, if any but the first are. */
+  readonly limits: Limits;
+}
+
+interface Candidate {
+  readonly pass: Pass;
+  readonly crop: CroppedMask;
+  readonly finding: Finding;
+}
+
+/** One step's work on the device. */
+export class Search {
+  constructor(
+    private readonly model: Model,
+    private readonly image: Image,
+    private readonly preset: Preset,
+    private readonly gates: readonly GateSetting[] | undefined,
+    private readonly options: CallOptions,
+    readonly spent: Spent,
+  ) {}
+
+  /** @throws as `preprocess` */
+  regionAt(place: Placement): Region {
+    return new Region(this.image, place, this.model.config.volume, this.spent);
+  }
+
+  /** The same, or undefined where the cube has nothing to normalise by: air, or a single value. */
+  private regionIf(place: Placement): Region | undefined {
+    try {
+      return this.regionAt(place);
+    } catch (error) {
+      if (error instanceof SgpSamError && error.code === 'bad-prompt') return undefined;
+      throw error;
+    }
+  }
+
+  private async run(region: Region, points: readonly Click[], mask: Float32Array): Promise<Pass> {
+    const { model, spent, gates } = this;
+    const { signal, progress } = this.options;
+    const encoded = await region.embedding(model, { gates, signal, progress }, spent);
+    const begin = performance.now();
+    const decoded = await model.decode(
+      { points: points.map((one) => region.point(one)), mask },
+      { token: encoded.token, signal },
+    );
+    spent.decode += performance.now() - begin;
+    return { region, encoded, decoded };
+  }
+
+  private async candidate(region: Region, clicks: readonly Click[], mask: Float32Array): Promise<Candidate> {
+    const pass = await this.run(region, clicks, mask);
+    const { logits, iou } = pass.decoded;
+    const inside = clicks.filter(({ label }) => label === 1).map(({ at }) => at);
+    const part = clickedPart(region.roi, logits, inside);
+    return {
+      pass,
+      crop: cropField(this.image.dims, sampleLogits(region.roi, logits, 'positive')),
+      finding: {
+        spacing: region.spacing,
+        extent: part.extent,
+        holdsClick: part.holdsClicks,
+        cut: cutFaces(region.roi, part.mask).length > 0,
+        iou: this.model.card.estimatesIou ? iou[0] : undefined,
+      },
+    };
+  }
+
+  /** The lesion of some clicks, at the scale that suits it. */
+  async find(setting: Zoom, start: Start): Promise<Found> {
+    const { model, image, preset } = this;
+    const { clicks, kept } = start;
+    const all = [await this.candidate(start.region, clicks, start.mask)];
+    while (setting === 'auto') {
+      const last = all[all.length - 1];
+      const spacing = nextSpacing(
+        all.map(({ finding }) => finding),
+        start.limits,
+        kept,
+      );
+      const region = spacing && this.regionIf(this.next(last, spacing, clicks));
+      if (!region || !clicks.every(({ at }) => region.holds(at))) break;
+      // A mask that lies elsewhere would lead the next one astray.
+      const prompt = POLICY.carry && last.finding.holdsClick;
+      all.push(
+        await this.candidate(
+          region,
+          clicks,
+          prompt ? maskPrompt(region.roi, last.crop, model.lowResolution) : model.emptyMask(),
+        ),
+      );
+    }
+    const tried = withStability(all);
+    const taken = choose(tried);
+    const { pass, crop } = all[taken];
+    const { above, spacing } = POLICY.refine;
+    const places =
+      setting === 'auto' && pass.region.spacing > above * preset.spacing
+        ? placeTiles(image, crop, model.config.volume, { ...preset, spacing: spacing * preset.spacing })
+        : [];
+    const tiles = await this.refine(places, crop, clicks);
+    return {
+      pass,
+      tiles,
+      zoom: {
+        setting,
+        spacing: pass.region.spacing,
+        tried,
+        refined: tiles.length,
+        why: reasonOf(setting, tried, taken, kept),
+      },
+    };
+  }
+
+  private next({ pass, crop }: Candidate, spacing: number, clicks: readonly Click[]): Placement {
+    const { centre } = pass.region.place;
+    const known = unionBox(crop.box, boxOfPoints(clicks.map(({ at }) => at))) as VoxelBox;
+    const moves = POLICY.recentre && spacing > pass.region.spacing;
+    return { centre: moves ? middle(known) : centre, preset: { ...this.preset, spacing } };
+  }
+
+  /** Runs the model in finer cubes over what a coarse one found. */
+  private async refine(
+    places: readonly Placement[],
+    crop: CroppedMask,
+    clicks: readonly Click[],
+  ): Promise<Tile[]> {
+    const tiles: Tile[] = [];
+    for (const place of places) {
+      const region = this.regionIf(place);
+      // The coarse mask stands there.
+      if (!region) continue;
+      const within = coveredBox(region.roi);
+      const own = clicks.filter(({ at }) => region.holds(at));
+      const thick = within && thickestWithin(crop, within, this.image);
+      // Nothing of the lesion here.
+      if (!thick && !own.some(({ label }) => label === 1)) continue;
+      // The model was trained to be shown the lesion by a click.
+      const points =
+        own.some(({ label }) => label === 1) || !thick ? own : [{ at: thick, label: 1 as const }, ...own];
+      const pass = await this.run(region, points, maskPrompt(region.roi, crop, this.model.lowResolution));
+      tiles.push({ frame: region.roi, logits: pass.decoded.logits });
+    }
+    return tiles;
+  }
+}
+
+/** Findings with their agreement with the neighbouring scales, where both cubes look: the mean, if there are two. */
+function withStability(all: readonly Candidate[]): Finding[] {
+  const sorted = [...all].sort((a, b) => a.finding.spacing - b.finding.spacing);
+  const between = sorted.slice(1).map((coarse, n) => {
+    const fine = sorted[n];
+    return agreement(fine.crop, coarse.crop, coveredBox(fine.pass.region.roi));
+  });
+  return all.map((one) => {
+    const at = sorted.indexOf(one);
+    const near = [between[at - 1], between[at]].filter((dice) => dice !== undefined);
+    return near.length === 0
+      ? one.finding
+      : { ...one.finding, stability: near.reduce((a, b) => a + b, 0) / near.length };
+  });
+}

@@ -1,0 +1,90 @@
+/** What a weights file's metadata says of its use: whether to look for a lesion's scale, and what it was trained for. */
+import { SgpSamError } from '../errors.js';
+import { estimatesIou } from './untrained.js';
+import type { WeightSource } from './weight-source.js';
+
+/** Kinds of images that a scope names. */
+export const modalities = ['CT', 'MR', 'PET'] as const;
+export type Modality = (typeof modalities)[number];
+
+/** What weights are for, as their card says: metadata `scope`, JSON. */
+export interface WeightsScope {
+  readonly modalities?: readonly Modality[] | undefined;
+  /** Words for people. */
+  readonly organs?: readonly string[] | undefined;
+  /** Least and most volume of a lesion. */
+  readonly millilitres?: readonly [number, number] | undefined;
+  /** Least and most of a lesion's longest extent along the volume's axes. */
+  readonly extentMm?: readonly [number, number] | undefined;
+}
+
+export interface WeightsCard {
+  /** Whether the head that estimates a mask's IoU was trained. */
+  readonly estimatesIou: boolean;
+  /** What is done unless a caller says otherwise: `auto` for weights that were trained at all scales (metadata `zoom`). */
+  readonly zoom: 'auto' | 'off';
+  /** The preprocessing that they were trained with: a preset's name (metadata `preset`). */
+  readonly preset: string;
+  readonly scope: WeightsScope | undefined;
+}
+
+/** Of weights that say nothing: SAM-Med3D's own checkpoints, formula weights. */
+export const plainCard: WeightsCard = {
+  estimatesIou: true,
+  zoom: 'off',
+  preset: 'sam-med3d',
+  scope: undefined,
+};
+
+/**
+ * The card of a weights file. Entries named `zoom`, `preset` and `scope` of files that are not this package's mean nothing here.
+ * @throws SgpSamError `bad-weights` naming the entry, for one that cannot be read
+ */
+export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata'>): WeightsCard {
+  const own = metadata.format?.startsWith('sgp-sam') === true;
+  const { zoom = plainCard.zoom, preset = plainCard.preset } = own ? metadata : {};
+  if (zoom !== 'auto' && zoom !== 'off') throw wrong(name, 'zoom', `is '${zoom}', neither 'auto' nor 'off'`);
+  return {
+    estimatesIou: estimatesIou({ metadata }),
+    zoom,
+    preset,
+    scope: own && metadata.scope !== undefined ? scopeOf(name, metadata.scope) : undefined,
+  };
+}
+
+const wrong = (file: string, entry: string, what: string) =>
+  new SgpSamError('bad-weights', `${file}: metadata ${entry} ${what}`, 'Export the weights again.');
+
+function scopeOf(file: string, text: string): WeightsScope {
+  const fail = (field: string, what: string) => wrong(file, `scope${field}`, what);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw fail('', 'is no JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw fail('', 'is no object');
+  const fields = value as Record<string, unknown>;
+  const words = (field: string, known?: readonly string[]): string[] | undefined => {
+    const list = fields[field];
+    if (list === undefined) return undefined;
+    if (!Array.isArray(list) || !list.every((word) => typeof word === 'string'))
+      throw fail(`.${field}`, 'is no list of words');
+    const other = known && list.find((word) => !known.includes(word));
+    if (other) throw fail(`.${field}`, `names '${other}', none of ${known.join(', ')}`);
+    return list;
+  };
+  const range = (field: string): [number, number] | undefined => {
+    const pair = fields[field];
+    if (pair === undefined) return undefined;
+    if (!Array.isArray(pair) || pair.length !== 2 || !(pair[0] >= 0 && pair[0] < pair[1]))
+      throw fail(`.${field}`, 'is not a least and a most');
+    return [Number(pair[0]), Number(pair[1])];
+  };
+  return {
+    modalities: words('modalities', modalities) as Modality[] | undefined,
+    organs: words('organs'),
+    millilitres: range('millilitres'),
+    extentMm: range('extentMm'),
+  };
+}
