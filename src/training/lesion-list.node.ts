@@ -15,6 +15,10 @@ export interface ListedCase extends TrainingCase {
   readonly partial: boolean;
 }
 
+export interface ListedSource extends CaseSource {
+  load(n: number): Promise<ListedCase>;
+}
+
 export interface ListCasesOptions {
   /** Only images of these modalities, as the list names them; all if not given. */
   readonly modalities?: readonly string[] | undefined;
@@ -44,10 +48,7 @@ const ABOVE_ZERO = Array.from({ length: 255 }, (_, n) => n + 1);
  *   `partial` or a `what` that says that lesions remain unlabelled marks a partial case
  * @throws SgpSamError `bad-file` for a list that cannot be read or holds nothing of the kind
  */
-export async function listCases(
-  file: string,
-  options: ListCasesOptions = {},
-): Promise<CaseSource & { load(n: number): Promise<ListedCase> }> {
+export async function listCases(file: string, options: ListCasesOptions = {}): Promise<ListedSource> {
   const { modalities, fewest = FEWEST, read = readCase } = options;
   const all = await readList(file);
   const chosen = all.filter(({ modality }) => !modalities || modalities.includes(modality));

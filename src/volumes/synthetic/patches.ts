@@ -62,7 +62,9 @@ const SCALES = {
   body: { diameters: [5, 190], edges: [24, 320] },
 } as const;
 /** Most voxels along a patch's edge. */
-const MOST = 80;
+const MOST = 72;
+/** Voxels of a patch per voxel of the cube: what is scanned is hardly ever finer than what is looked at. */
+const FINENESS = 0.85;
 const FEWEST_VOXELS = 6;
 const TRIES = 12;
 
@@ -108,7 +110,7 @@ function tryPatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws): Lesio
   const cubeEdge = diameter / share;
   // A click anywhere in the lesion, and half a cube on either side.
   const reach = 1.04 * (1 + share);
-  const size = Math.min(MOST, Math.ceil(cube * reach));
+  const size = Math.min(MOST, Math.ceil(FINENESS * cube * reach));
   const voxel = (cubeEdge * reach) / size;
 
   const host = drawHost(anatomy, style, diameter, draws);
@@ -275,13 +277,16 @@ function paint(
   }
   // What real tissue shows within a class, to a random degree and of either sign: the image less what its class has.
   const gain =
-    image && kind === 'body' && style !== 'pet' ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025) : 0;
+    image && kind === 'body' && style !== 'pet'
+      ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025)
+      : 0;
   const means = Float32Array.from(drawn.means);
   if (gain !== 0) for (const [n, role] of roles.entries()) means[n]! -= gain * (HOUNSFIELD[role] ?? 45);
   const tissue = sampleTable(anatomy, pose, whole, means);
   if (gain !== 0) {
     const real = sampleImage(anatomy, pose, whole);
-    for (let n = 0; n < tissue.length; n++) tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
+    for (let n = 0; n < tissue.length; n++)
+      tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
   }
   const coarse = smoothField(dims, spacing, Math.max(draws.uniform(6, 18), 3 * voxel), draws.seed());
   const fine = smoothField(dims, spacing, Math.max(draws.uniform(1.5, 4), 1.6 * voxel), draws.seed());
