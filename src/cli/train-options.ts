@@ -82,6 +82,7 @@ export interface TrainOptions extends DeviceOptions {
   clicks: string;
   correction: string;
   flips: boolean;
+  augment: boolean;
   gateNoise: boolean;
   // validation
   validateEvery?: string;
@@ -193,6 +194,7 @@ export function trainOptions(command: Command): Command {
     )
     .option('--correction <where>', `where on the error: ${corrections.join(', ')}`, 'random')
     .option('--no-flips', 'no mirroring')
+    .option('--augment', 'change cubes as other scanners, sequences, slices and crops would', false)
     .option('--gate-noise', 'logistic noise on the gates', false)
     .option('--validate-every <n>', 'cubes between validations (default: one pass over the cases)')
     .option('--validate-lesions <n>', 'lesions per case in them, at most', '3')
@@ -368,6 +370,7 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     clicks: number('clicks', options.clicks),
     correction: oneOf('--correction', options.correction, corrections),
     flips: options.flips,
+    ...(options.augment ? { augment: true } : {}),
     gateNoise: options.gateNoise,
     validateEvery:
       options.validateEvery === undefined ? cases : number('validate-every', options.validateEvery),

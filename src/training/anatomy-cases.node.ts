@@ -24,6 +24,10 @@ export interface PatchCase extends TrainingCase {
   readonly modality: 'mr' | 'ct' | 'pet';
 }
 
+export interface PatchSource extends CaseSource {
+  load(n: number): Promise<PatchCase>;
+}
+
 export interface AnatomyCasesOptions {
   /** The folder that holds synthseg_labels, totalseg, clinical_templates, mricron_templates and soop_lesion_masks. */
   readonly folder: string;
@@ -93,7 +97,7 @@ const ATTEMPTS = 8;
 export function anatomyCases(
   source: AnatomySource,
   { folder, count, seed, cube }: AnatomyCasesOptions,
-): CaseSource & { load(n: number): Promise<PatchCase> } {
+): PatchSource {
   const read = reader(folder);
   const anatomies = new Map<string, Promise<Anatomy3>>();
   const anatomy = (name: string) => remember(anatomies, name, () => readAnatomy(name, read));

@@ -58,6 +58,8 @@ export interface Recipe {
   /** Where on the error: any wrong voxel, the thickest part of what is wrong, or either. */
   readonly correction: Correction;
   readonly flips: boolean;
+  /** Cubes are changed as other scanners, sequences and crops would (`augment.ts`); not given: no. */
+  readonly augment?: boolean | undefined;
   /** Logistic noise on the gates (SPEC B1). */
   readonly gateNoise: boolean;
   /** Cubes between validations, lesions per case in them, and how many without an improvement end the run (0: none). */

@@ -301,6 +301,7 @@ const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   clicks: 'clicks per cube at most',
   correction: 'where corrections go',
   flips: 'flips',
+  augment: 'other scanners simulated',
   gateNoise: 'noise on gates',
   validateEvery: 'cubes between validations',
   validateLesions: 'validation lesions per case',

@@ -13,6 +13,7 @@ import {
 import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Draws } from '../volumes/synthetic/draws.js';
 import type { Vec3 } from '../volumes/types.js';
+import { augmentCube } from './augment.js';
 import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
 
 /** Where a lesion's first click goes. `mixed` draws one of the others. */
@@ -36,6 +37,10 @@ export interface LesionCube {
   /** 1 on the lesion, 0 elsewhere. */
   readonly targets: Float32Array;
   readonly click: [number, number, number];
+  /** Edge of its voxels, mm. */
+  readonly spacing: number;
+  /** What normalisation made of a raw 0: −mean/std. */
+  readonly zero: number;
 }
 
 /**
@@ -152,6 +157,8 @@ export function lesionCube(
     values: roi.values,
     targets,
     click: voxel,
+    spacing: preset.spacing,
+    zero: -roi.mean / roi.std,
   };
 }
 
@@ -213,6 +220,8 @@ export function drawCube(
     readonly clicks: ClickMode;
     readonly flips: boolean;
     readonly weight: LesionWeight;
+    /** Changes cubes as other scanners would (`augment.ts`). */
+    readonly augment?: boolean | undefined;
     /** Draws the cube's scale for the lesion; not given: the preset's voxels. */
     readonly scale?: ScaleRange | undefined;
   },
@@ -220,7 +229,9 @@ export function drawCube(
 ): LesionCube {
   const lesion = drawLesion(one, options.weight, draws);
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
-  const cube = scaledCube(one, lesion, voxel, options, draws);
+  const drawn = scaledCube(one, lesion, voxel, options, draws);
+  const { size } = options;
+  const cube = options.augment ? augmentCube(drawn, drawn.zero, size, drawn.spacing, draws) : drawn;
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
   return flipCube(cube, options.size, flips);
 }

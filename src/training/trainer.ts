@@ -89,8 +89,8 @@ async function drawSample(options: TrainerOptions, sample: number): Promise<Draw
   const { recipe, training, cube } = options;
   const number = training.pick?.(sample, recipe.seed) ?? caseOf(sample, training.ids.length, recipe.seed);
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
-  const { firstClick: clicks, flips, lesionWeight: weight, scale } = recipe;
-  const settings = { ...cube, clicks, flips, weight, scale };
+  const { firstClick: clicks, flips, lesionWeight: weight, scale, augment } = recipe;
+  const settings = { ...cube, clicks, flips, weight, scale, augment };
   const drawn = await training
     .load(number)
     .then((one) => drawCube(one, settings, draws))

@@ -95,10 +95,13 @@ export function realField(
 ): Float32Array {
   const out = new Float32Array(boxVoxels(box));
   const scale = extent / place.extent;
-  const stretch = [1, 1, 1].map(() => draws.uniform(0.8, 1.25));
-  const m = draws
-    .rotation()
-    .map((r, n) => r * scale * stretch[Math.floor(n / 3)]! * (n < 3 ? draws.sign() : 1));
+  // Thinner at most: its longest extent is the place's.
+  const thinner = [1, 1, 1].map(() => draws.uniform(1, 1.4));
+  const mirror = draws.sign();
+  const m = draws.rotation().map((r, n) => {
+    const row = Math.floor(n / 3);
+    return r * scale * thinner[row]! * (row === 0 ? mirror : 1);
+  });
   const [ni, nj, nk] = dims;
   const layer = ni * nj;
   const middle = dims.map((n) => (n - 1) / 2);

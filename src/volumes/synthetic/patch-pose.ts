@@ -109,11 +109,12 @@ export function sampleClasses({ dims, classes }: Anatomy3, pose: PatchPose, box:
   const width = box.size[0];
   eachRow(pose, box, (x, y, z, at) => {
     for (let i = 0; i < width; i++) {
-      const a = Math.round(x + sx * i);
-      const b = Math.round(y + sy * i + by[first + i]!);
-      const c = Math.round(z + sz * i + bz[first + i]!);
-      if (a >= 0 && b >= 0 && c >= 0 && a < ni && b < nj && c < nk)
-        out[at + i] = classes[a + ni * (b + nj * c)]!;
+      const p = x + sx * i + 0.5;
+      const q = y + sy * i + by[first + i]! + 0.5;
+      const r = z + sz * i + bz[first + i]! + 0.5;
+      if (p >= 0 && q >= 0 && r >= 0 && p < ni && q < nj && r < nk) {
+        out[at + i] = classes[(p | 0) + ni * ((q | 0) + nj * (r | 0))]!;
+      }
     }
   });
   return out;

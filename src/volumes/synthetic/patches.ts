@@ -62,7 +62,9 @@ const SCALES = {
   body: { diameters: [5, 190], edges: [24, 320] },
 } as const;
 /** Most voxels along a patch's edge. */
-const MOST = 80;
+const MOST = 72;
+/** Voxels of a patch per voxel of the cube: what is scanned is hardly ever finer than what is looked at. */
+const FINENESS = 0.85;
 const FEWEST_VOXELS = 6;
 const TRIES = 12;
 
@@ -108,7 +110,7 @@ function tryPatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws): Lesio
   const cubeEdge = diameter / share;
   // A click anywhere in the lesion, and half a cube on either side.
   const reach = 1.04 * (1 + share);
-  const size = Math.min(MOST, Math.ceil(cube * reach));
+  const size = Math.min(MOST, Math.ceil(FINENESS * cube * reach));
   const voxel = (cubeEdge * reach) / size;
 
   const host = drawHost(anatomy, style, diameter, draws);
