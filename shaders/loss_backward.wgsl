@@ -14,7 +14,7 @@ struct Params { count: u32, voxels: u32, gamma: f32, smoothing: f32, dice: f32, 
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let i = (group.x + group.y * p.grid_x) * 64u + t;
   if (i >= p.count) { return; }
-  let at = (i / p.voxels) * 8u;
+  let at = (i / p.voxels) * 10u;
   let s = logits[i];
   let lesion = targets[i] > 0.5;
   let sign = select(1.0, -1.0, lesion);
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let denominator = sums[at + 1u] + sums[at + 2u] + p.smoothing;
   let overlap = (2.0 * sums[at] + p.smoothing) / denominator;
   let dice = -(2.0 * select(0.0, 1.0, lesion) - overlap * 2.0 * prob) / denominator * slope;
-  let weight = select(sums[at + 7u], sums[at + 6u], lesion);
+  let weight = select(sums[at + 9u], sums[at + 8u], lesion);
   let miss = sigmoid(v);
   let focal = sign * weight * focus(v, p.gamma) * (p.gamma * sigmoid(-v) * softplus(v) + miss);
   let ce = sign * miss / f32(p.voxels);

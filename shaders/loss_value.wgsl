@@ -1,18 +1,22 @@
-// From block sums (B, blocks, 8) to y: per sample (8) its six sums and two voxel weights/n, then the loss (4): total,
-// Dice, focal, cross-entropy, means over the batch. One workgroup. SPEC B2: w_v = ζ·n/max(n₊, 1) on lesion voxels, (1 − ζ)·n/max(n₋, 1) elsewhere; ζ counts as
+// From block sums (B, blocks, 8) to y: per sample (10) its eight sums and two voxel weights/n, then the loss (5): total,
+// Dice, focal, cross-entropy and, with IOU, the squared error of the estimate in `iou` (B, 4) of mask 0's IoU (SPEC E1; an empty
+// mask of nothing has IoU 1), means over the batch. One workgroup. SPEC B2: w_v = ζ·n/max(n₊, 1) on lesion voxels, (1 − ζ)·n/max(n₋, 1) elsewhere; ζ counts as
 // 0 without a lesion voxel and as 1 with nothing else.
-struct Params { samples: u32, blocks: u32, voxels: u32, zeta: f32, smoothing: f32, dice: f32, focal: f32, ce: f32 }
+struct Params { samples: u32, blocks: u32, voxels: u32, zeta: f32, smoothing: f32, dice: f32, focal: f32, ce: f32, iou: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> blocks: array<f32>;
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
+//#if IOU
+@group(0) @binding(3) var<storage, read> iou: array<f32>;
+//#end
 
 var<workgroup> parts: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) t: u32) {
-  var total = vec3f(0.0);
+  var total = vec4f(0.0);
   for (var sample = 0u; sample < p.samples; sample++) {
-    for (var k = 0u; k < 6u; k++) {
+    for (var k = 0u; k < 8u; k++) {
       var sum = 0.0;
       for (var b = t; b < p.blocks; b += 64u) { sum += blocks[(sample * p.blocks + b) * 8u + k]; }
       parts[t] = sum;
@@ -21,11 +25,11 @@ fn main(@builtin(local_invocation_index) t: u32) {
         if (t < step) { parts[t] += parts[t + step]; }
         workgroupBarrier();
       }
-      if (t == 0u) { sums[sample * 8u + k] = parts[0]; }
+      if (t == 0u) { sums[sample * 10u + k] = parts[0]; }
       workgroupBarrier();
     }
     if (t == 0u) {
-      let at = sample * 8u;
+      let at = sample * 10u;
       let n = f32(p.voxels);
       let positive = sums[at + 2u];
       let negative = n - positive;
@@ -34,19 +38,26 @@ fn main(@builtin(local_invocation_index) t: u32) {
       if (positive == 0.0) { zeta = 0.0; }
       let w_lesion = zeta / max(positive, 1.0);
       let w_rest = (1.0 - zeta) / max(negative, 1.0);
-      sums[at + 6u] = w_lesion;
-      sums[at + 7u] = w_rest;
+      sums[at + 8u] = w_lesion;
+      sums[at + 9u] = w_rest;
       let dice = 1.0 - (2.0 * sums[at] + p.smoothing) / (sums[at + 1u] + positive + p.smoothing);
       let focal = w_lesion * sums[at + 3u] + w_rest * sums[at + 4u];
-      total += vec3f(dice, focal, sums[at + 5u] / n);
+      var miss = 0.0;
+      //#if IOU
+      let both = sums[at + 6u];
+      let either = positive + sums[at + 7u] - both;
+      miss = iou[sample * 4u] - select(both / either, 1.0, either == 0.0);
+      //#end
+      total += vec4f(dice, focal, sums[at + 5u] / n, miss * miss);
     }
   }
   if (t == 0u) {
     total /= f32(p.samples);
-    let at = p.samples * 8u;
-    sums[at] = p.dice * total.x + p.focal * total.y + p.ce * total.z;
+    let at = p.samples * 10u;
+    sums[at] = p.dice * total.x + p.focal * total.y + p.ce * total.z + p.iou * total.w;
     sums[at + 1u] = total.x;
     sums[at + 2u] = total.y;
     sums[at + 3u] = total.z;
+    sums[at + 4u] = total.w;
   }
 }

@@ -1,6 +1,6 @@
-/** Wilcoxon's test against scipy's numbers and a count of all signs; bootstrap intervals. */
+/** Wilcoxon's test and rank correlation against scipy's numbers, a count of all signs; bootstrap intervals; calibration. */
 import { describe, expect, test } from 'vitest';
-import { bootstrapMean, signedRank } from '../../src/metrics/statistics.js';
+import { bootstrapMean, calibrationOf, signedRank, spearman } from '../../src/metrics/statistics.js';
 import { randomSource } from '../../src/volumes/random.js';
 import { expectError } from '../volumes/support.js';
 
@@ -92,4 +92,45 @@ describe('bootstrap', () => {
     const { mean, low, high } = bootstrapMean([new Array(9).fill(0), new Array(9).fill(1)], { seed: 1 });
     expect([mean, low, high]).toEqual([0.5, 0, 1]);
   });
+});
+
+describe('rank correlation', () => {
+  test('with ties (scipy.stats.spearmanr)', () => {
+    const pairs = Array.from({ length: 25 }, (_, i): [number, number] => [
+      ((i * 37) % 11) / 10,
+      ((i * i * 7) % 13) / 10,
+    ]);
+    expect(spearman(pairs)).toBeCloseTo(-0.1184417864200857, 12);
+    const few = [1, 2, 2, 3, 5].map((x, n): [number, number] => [x, [2, 2, 4, 4, 9][n]!]);
+    expect(spearman(few)).toBeCloseTo(0.8651809126974002, 12);
+  });
+
+  test('1 for what rises with it, −1 for what falls, not defined for constants', () => {
+    const pairs = [0.1, 0.5, 0.2, 0.9].map((x): [number, number] => [x, x ** 3]);
+    expect(spearman(pairs)).toBeCloseTo(1, 12);
+    expect(spearman(pairs.map(([x, y]) => [x, -y]))).toBeCloseTo(-1, 12);
+    expect(spearman(pairs.map(([x]) => [x, 1]))).toBeUndefined();
+    expect(spearman([[1, 2]])).toBeUndefined();
+    expect(spearman([])).toBeUndefined();
+  });
+
+  test('refuses what is no number', () =>
+    expectError(() => spearman([[1, Number.NaN]]), 'bad-argument', /pair 1 is 1, NaN/));
+});
+
+test('calibration: error, and bins of the estimate with their means', () => {
+  const { n, meanAbsoluteError, bins } = calibrationOf([
+    [-0.1, 0],
+    [0.05, 0.15],
+    [0.5, 0.9],
+    [0.7, 0.5],
+    [1.2, 1],
+  ]);
+  expect(n).toBe(5);
+  expect(meanAbsoluteError).toBeCloseTo((0.1 + 0.1 + 0.4 + 0.2 + 0.2) / 5, 12);
+  expect(bins.map((bin) => bin.n)).toEqual([2, 0, 1, 1, 1]);
+  expect(bins[0]!.estimate).toBeCloseTo(-0.025, 12);
+  expect(bins[0]!.real).toBeCloseTo(0.075, 12);
+  expect(bins[1]).toEqual({ from: 0.2, to: 0.4, n: 0, estimate: null, real: null });
+  expect(calibrationOf([])).toMatchObject({ n: 0, spearman: null, meanAbsoluteError: null });
 });

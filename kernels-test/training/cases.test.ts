@@ -7,12 +7,13 @@ import { SgpSamError } from '../../src/errors.js';
 import {
   type CaseSource,
   cached,
+  mixedCases,
   phantomCases,
   spacingOf,
   type TrainingCase,
   voxelMillilitres,
 } from '../../src/training/cases.js';
-import { checkCases, folderCases } from '../../src/training/cases.node.js';
+import { checkCases, folderCases, listCases } from '../../src/training/cases.node.js';
 import { readDecathlon } from '../../src/volumes/dataset.node.js';
 import { expectError, type FileSpec, imageOf, niftiFile } from '../volumes/support.js';
 
@@ -331,5 +332,93 @@ describe('the check', () => {
     const work = checkCases(watched, { ...options(true), signal: controller.signal });
     await expectError(work, 'aborted');
     expect(asked).toEqual([0]);
+  });
+});
+
+describe('several sources', () => {
+  const one = {
+    image: imageOf([1, 1, 1], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], () => 1),
+    lesions: new Uint8Array(1),
+    sizes: [1],
+  };
+  const named = (name: string, count: number): CaseSource => {
+    const ids = Array.from({ length: count }, (_, n) => `${name}${n}`);
+    return { ids, load: async (n) => ({ ...one, id: ids[n] }) };
+  };
+  const mixed = mixedCases([
+    { source: named('a', 2), share: 3 },
+    { source: named('b', 50), share: 1 },
+  ]);
+
+  it('have the cases of all, each by its own number', async () => {
+    expect(mixed.ids.length).toBe(52);
+    for (const n of [0, 1, 2, 51]) expect((await mixed.load(n)).id).toBe(mixed.ids[n]);
+    expect(mixed.ids[1]).toBe('a1');
+    expect(mixed.ids[2]).toBe('b0');
+  });
+
+  it('are drawn by their shares and not their sizes, the same for the same seed and sample', () => {
+    const picks = Array.from({ length: 4000 }, (_, sample) => mixed.pick?.(sample, 7) as number);
+    const share = picks.filter((n) => n < 2).length / picks.length;
+    // Four standard deviations of a binomial share.
+    expect(Math.abs(share - 0.75)).toBeLessThan(4 * Math.sqrt((0.75 * 0.25) / 4000));
+    expect(new Set(picks).size).toBe(52);
+    expect(picks.slice(100, 120)).toEqual(Array.from({ length: 20 }, (_, n) => mixed.pick?.(100 + n, 7)));
+    expect(picks).not.toEqual(Array.from({ length: 4000 }, (_, sample) => mixed.pick?.(sample, 8)));
+  });
+
+  it('refuse a share that is none', () => {
+    expect(() => mixedCases([{ source: named('a', 1), share: 0 }])).toThrow(/share is 0/);
+  });
+});
+
+describe('cases of a list', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'sgp-list-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+  const entry = (name: string, fields: object) => ({
+    image: `${name}.nii`,
+    label: `${name}_mask.nii`,
+    value: 1,
+    kind: 'lesion',
+    use: 'train',
+    modality: 'MR',
+    organ: 'brain',
+    ...fields,
+  });
+
+  it('are those that may train, and no others are opened; specks are no lesions', async () => {
+    const list = path.join(folder, 'list.json');
+    const entries = [
+      entry('a', { subject: 'one', modality: 'CT' }),
+      entry('b', { use: 'test' }),
+      entry('c', { subject: 'one' }),
+      entry('d', { kind: 'template', label: undefined }),
+    ];
+    await writeFile(list, JSON.stringify(entries));
+    for (const name of ['a', 'b', 'c', 'd'])
+      for (const file of [`${name}.nii`, `${name}_mask.nii`]) await writeFile(path.join(folder, file), '');
+    const opened: string[] = [];
+    // Two lesions of 8 and 6 voxels, and a speck of 2.
+    const dims = [10, 4, 4] as const;
+    const mask = new Uint8Array(160);
+    for (const n of [0, 1, 2, 3, 10, 11, 12, 13, 6, 7, 8, 16, 17, 18, 158, 159]) mask[n] = 1;
+    const image = imageOf(dims, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], (i) => i);
+    const read = async (one: { readonly id: string }) => {
+      opened.push(one.id);
+      return { image, mask };
+    };
+    const source = await listCases(list, { read });
+    expect(source.ids).toEqual(['a', 'c']);
+    expect(source.subjects).toEqual(['one', 'one']);
+    const cases = await Promise.all(source.ids.map((_, n) => source.load(n)));
+    expect(opened).toEqual(['a', 'c']);
+    expect(cases[0].sizes).toEqual([8, 6, 0]);
+    expect(Math.max(...cases[0].lesions)).toBe(2);
+    expect(cases.map(({ image: { hounsfield } }) => hounsfield)).toEqual([true, false]);
+    const none = await listCases(list, { read, fewest: 9 });
+    await expectError(none.load(0), 'no-lesion', /a_mask.nii/);
   });
 });

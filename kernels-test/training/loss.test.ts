@@ -1,6 +1,7 @@
 /** The losses on the device against the float64 reference (SPEC B2), in value and gradient. */
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../../src/graph/graph.js';
+import { LOSS_SUMS } from '../../src/kernels/loss.js';
 import { addLoss, LOSS_PARTS, type LossOptions, losses } from '../../src/training/loss.js';
 import {
   fixturePath,
@@ -41,7 +42,7 @@ async function compute(logits: Tensor64, target: Tensor64, options: LossOptions)
     b.graph.output('loss', loss);
     b.graph.output('gradient', gradient);
   });
-  const at = 8 * logits.shape[0];
+  const at = LOSS_SUMS * logits.shape[0];
   expect(outputs.loss.length).toBe(at + LOSS_PARTS.length);
   const parts = Object.fromEntries(LOSS_PARTS.map((name, i) => [name, outputs.loss[at + i]]));
   return {
@@ -130,7 +131,7 @@ describe('the Zoom Loss', () => {
     target.data.fill(1, 2 * n);
     await check(logits, target);
     const { sums } = await compute(logits, target, losses.zoom);
-    const weights = [0, 1, 2].map((b) => [...sums.slice(8 * b + 6, 8 * b + 8)]);
+    const weights = [0, 1, 2].map((b) => [...sums.slice(10 * b + 8, 10 * b + 10)]);
     // ζ/n₊ and (1 − ζ)/n₋; ζ is 0 without a lesion and 1 with nothing else.
     expect(weights[0][0]).toBeCloseTo(0.75 / 30, 8);
     expect(weights[0][1]).toBeCloseTo(0.25 / (n - 30), 10);
@@ -262,7 +263,7 @@ it('a loss adds three operations and no others', () => {
     losses.zoom,
   );
   expect(g.nodes.map((n) => n.op)).toEqual(['loss_sums', 'loss_value', 'loss_backward']);
-  expect(loss.shape).toEqual([20]);
+  expect(loss.shape).toEqual([25]);
   expect(gradient.shape).toEqual([2, 1, 3, 3, 3]);
 });
 
@@ -284,5 +285,51 @@ describe.skipIf(file === null)('the zoom_loss fixture', () => {
     near(parts.dice, dice, 'dice');
     near(parts.focal, focal, 'focal');
     expect(relativeL2(gradient, fixture.tensor(`${name}.grad`))).toBeLessThan(GRADIENT);
+  });
+});
+
+describe('the IoU estimate’s error', () => {
+  /** IoU of the logits above 0 with the target, by its definition; nothing predicted of nothing is 1. */
+  const iouOf = (logits: Tensor64, target: Tensor64, sample: number): number => {
+    const n = logits.data.length / logits.shape[0];
+    let [both, either] = [0, 0];
+    for (let i = sample * n; i < (sample + 1) * n; i++) {
+      const [p, y] = [logits.data[i] > 0, target.data[i] > 0];
+      if (p && y) both++;
+      if (p || y) either++;
+    }
+    return either === 0 ? 1 : both / either;
+  };
+
+  it('the first estimate’s squared error, in value and gradient; an empty mask of nothing is right', async () => {
+    const shape = [3, 1, 17, 16, 19];
+    const n = 17 * 16 * 19;
+    const logits = map(randomTensor(shape, 1, 4), (s) => s - 2);
+    const target = targetOf(shape, 0.1);
+    logits.data.fill(-3, 2 * n);
+    target.data.fill(0, 2 * n);
+    const iou = tensor64([3, 4]);
+    iou.data.set([0.4, 9, 9, 9, 0.9, 9, 9, 9, 0.25, 9, 9, 9]);
+    const run = (factor: number) =>
+      runGraph((b) => {
+        const estimate = b.input('iou', iou);
+        const options = { ...losses.zoom, iou: factor };
+        const made = addLoss(b.graph, b.input('s', logits), b.input('y', target), options, estimate);
+        b.graph.output('loss', made.loss);
+        b.graph.output('gradient', made.gradient);
+        if (made.iouGradient) b.graph.output('iouGradient', made.iouGradient);
+      });
+    const { outputs } = await run(0.5);
+    const { outputs: without } = await run(0);
+    const misses = [0, 1, 2].map((b) => iou.data[4 * b] - iouOf(logits, target, b));
+    const part = (of: typeof outputs, name: (typeof LOSS_PARTS)[number]) =>
+      of.loss[LOSS_SUMS * 3 + LOSS_PARTS.indexOf(name)];
+    const error = misses.reduce((sum, miss) => sum + (miss * miss) / 3, 0);
+    near(part(outputs, 'iou'), error, 'squared error');
+    near(part(outputs, 'total'), part(without, 'total') + 0.5 * error, 'total');
+    const want = misses.flatMap((miss) => [(0.5 * 2 * miss) / 3, 0, 0, 0]);
+    expect(maxAbs(outputs.iouGradient, Float64Array.from(want))).toBeLessThan(1e-6);
+    expect(without.iouGradient).toBeUndefined();
+    expect(outputs.gradient).toEqual(without.gradient);
   });
 });

@@ -63,7 +63,7 @@ const stepOf = (sample: number, fields: Partial<StepEntry> = {}): StepEntry => (
   clicks: 1,
   case: `case ${sample % 7}`,
   millilitres: 0.5 + (sample % 7),
-  loss: { total: 1.5 - sample / 1000, dice: 0.9 - sample / 1000, focal: 0.6, ce: 0.3 },
+  loss: { total: 1.5 - sample / 1000, dice: 0.9 - sample / 1000, focal: 0.6, ce: 0.3, iou: 0 },
   gradNorm: 0.5 + (sample % 3),
   lr: 8e-5,
   ms: 40,
@@ -180,7 +180,7 @@ describe('log', () => {
     fc
       .record({
         case: string,
-        loss: fc.record({ total: real, dice: real, focal: real, ce: real }),
+        loss: fc.record({ total: real, dice: real, focal: real, ce: real, iou: real }),
         gradNorm: fc.option(real, { nil: undefined }),
         millilitres: real,
         lr: real,
@@ -396,7 +396,10 @@ describe('report', () => {
   it('shows a learning rate that ends at 0, and spikes, at the edge', () => {
     const lr = (n: number) => 1e-3 * 0.5 * (1 + Math.cos((Math.PI * n) / 99));
     const steps = Array.from({ length: 100 }, (_, n) =>
-      stepOf(n, n === 50 ? { lr: lr(n), loss: { total: 1e6, dice: 1, focal: 1e6, ce: 1 } } : { lr: lr(n) }),
+      stepOf(
+        n,
+        n === 50 ? { lr: lr(n), loss: { total: 1e6, dice: 1, focal: 1e6, ce: 1, iou: 0 } } : { lr: lr(n) },
+      ),
     );
     const html = report([runOf(), ...steps]);
     expect(curve(figure(html, 'Learning rate'), 'learning rate').at(-1)).toEqual([468, 228]);
@@ -407,7 +410,7 @@ describe('report', () => {
   });
 
   it('lists cases whose loss stays high', () => {
-    const hard = { total: 2.5, dice: 1, focal: 1.5, ce: 1 };
+    const hard = { total: 2.5, dice: 1, focal: 1.5, ce: 1, iou: 0 };
     const steps = Array.from({ length: 20 }, (_, n) => stepOf(n, n % 7 === 4 ? { loss: hard } : {}));
     expect(textOf(report([runOf(), ...steps]))).toContain(
       '|Cases with the highest loss, last 20 clicks|Case|Clicks|Mean lesion (mL)|Mean loss|case 4|3|4.5|2.5|',
@@ -466,7 +469,10 @@ describe('report', () => {
     expect(textOf(report([]))).toContain('|Totals|Cubes|0|');
     report([stepOf(0), validationOf(1, 0.5, true), endOf({ best: null })]);
     report([runOf({ data: {} }), endOf({ samples: 0, best: null, ended: 'no improvement' })]);
-    report([runOf(), stepOf(0, { lr: 0, gradNorm: 0, ms: 0, loss: { total: 0, dice: 0, focal: 0, ce: 0 } })]);
+    report([
+      runOf(),
+      stepOf(0, { lr: 0, gradNorm: 0, ms: 0, loss: { total: 0, dice: 0, focal: 0, ce: 0, iou: 0 } }),
+    ]);
     report([runOf(), validationOf(3, 0.5, true, { sizes: [] })]);
   });
 
@@ -478,7 +484,7 @@ describe('report', () => {
         report([
           runOf(),
           ...values.map(([total, gradNorm, lr], n) =>
-            stepOf(n, { gradNorm, lr, loss: { total, dice: lr, focal: gradNorm, ce: 0 } }),
+            stepOf(n, { gradNorm, lr, loss: { total, dice: lr, focal: gradNorm, ce: 0, iou: 0 } }),
           ),
         ]);
       }),

@@ -479,3 +479,56 @@ describe('the order of cases', () => {
     }
   });
 });
+
+describe('a cube at a scale of its own', () => {
+  const size = 24;
+  const one = caseOfLesions([60, 50, 20], upright(1, 1, 3), ellipsoid([30, 25, 10], [8, 5, 2]));
+  // The box of the voxels nearer than the radii: 15 × 9 × 3 voxels.
+  const extent = 15;
+  const draw = (scale: { min: number; max: number }, seed: number) =>
+    drawCube(
+      one,
+      { size, preset, clicks: 'center', flips: false, weight: 'uniform', scale },
+      new Draws(seed),
+    );
+  /** Longest edge of the target's box, in voxels of the cube. */
+  const longest = ({ targets }: LesionCube): number => {
+    const inside = [...voxels(size)].filter((voxel) => targets[at(size, voxel)] === 1);
+    return Math.max(
+      ...[0, 1, 2].map((a) => {
+        const places = inside.map((voxel) => voxel[a]);
+        return Math.max(...places) + 1 - Math.min(...places);
+      }),
+    );
+  };
+
+  it('has the lesion’s extent as that share of its edge, to a voxel', () => {
+    for (const share of [0.25, 0.5, 0.75]) {
+      for (let seed = 1; seed <= 6; seed++) {
+        const cube = draw({ min: share, max: share }, seed);
+        // Off its click a cube may cut the lesion; in the middle of one it is whole.
+        if (share <= 0.25 || cube.click.every((c) => c === size / 2))
+          expect(Math.abs(longest(cube) - share * size)).toBeLessThanOrEqual(1.5);
+        expect(cube.targets[at(size, cube.click)]).toBe(1);
+      }
+    }
+    expect(extent).toBe(15);
+  });
+
+  it('lies around the click in some draws and around a point near it in others', () => {
+    const clicks = Array.from({ length: 24 }, (_, seed) => draw({ min: 0.3, max: 0.6 }, seed).click);
+    const central = clicks.filter((click) => click.every((c) => c === size / 2));
+    expect(central.length).toBeGreaterThan(4);
+    expect(central.length).toBeLessThan(20);
+    for (const click of clicks)
+      for (const c of click) expect(Math.abs(c - size / 2)).toBeLessThanOrEqual(0.3 * size + 1);
+  });
+
+  it('is the same for the same draws, and no finer than half the source’s voxels', () => {
+    expect(draw({ min: 0.08, max: 1.3 }, 5)).toEqual(draw({ min: 0.08, max: 1.3 }, 5));
+    // Sixteen times the edge would need voxels of 0.04 mm; those of 0.5 make the lesion 30 long.
+    const cube = draw({ min: 4, max: 4 }, 1);
+    expect(longest(cube)).toBe(size);
+    expect(sum(cube.targets)).toBeLessThan(size ** 3);
+  });
+});

@@ -25,7 +25,8 @@ import {
   type TrainOptions,
   trainOptions,
 } from './train-options.js';
-import { type Data, openBase, runTraining, trainingData } from './training-run.js';
+import { type Data, trainingData } from './training-data.js';
+import { openBase, runTraining } from './training-run.js';
 
 interface AblateOptions extends TrainOptions {
   seeds: string;
@@ -156,7 +157,9 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
   try {
     await interruptible(async (signal) => {
       mkdirSync(options.output, { recursive: true });
-      const data = await trainingData(path, options, bars, signal);
+      const { config, close } = await openBase(options, 'ft-dice');
+      await close();
+      const data = await trainingData(path, config.volume, options, bars, signal);
       await withEngine(options, async (engine) => {
         const runs: ArmRun[] = [];
         const units = seeds.flatMap((seed) => (Object.keys(arms) as Arm[]).map((arm) => ({ arm, seed })));

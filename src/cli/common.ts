@@ -16,6 +16,7 @@ import { weightStorages } from '../graph/layout.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
 import type { WeightStorage } from '../kernels/call.js';
 import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
+import { presets } from '../volumes/presets.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 /** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
@@ -185,7 +186,8 @@ export function nameWhatWasNotRun(source: WeightSource): void {
     process.stderr.write(`${source.name}: named in the file and not run: ${names.join(', ')}\n`);
 }
 
-/** What `--zoom` says of itself. */
+/** What `--preset` and `--zoom` say of themselves. */
+export const PRESET_HELP = `preprocessing: ${Object.keys(presets).join(', ')}; default: the weights’ own, else sam-med3d`;
 export const ZOOM_HELP =
   'at which scale lesions are seen: auto (looked for), off (the preset’s, around the first click), or the edge of a voxel in mm; ' +
   'default: auto for weights that were trained for it';
@@ -205,13 +207,13 @@ export function wholeOf(option: string, text: string, least = 1): number {
 }
 
 /** An option's whole number, or a range of them: 3, 1-8. */
-export function rangeOf(option: string, text: string): { min: number; max: number } {
-  const match = /^(\d+)(?:-(\d+))?$/.exec(text.trim());
+export function rangeOf(option: string, text: string, fractions = false): { min: number; max: number } {
+  const match = (fractions ? /^(\d*\.?\d+)(?:-(\d*\.?\d+))?$/ : /^(\d+)(?:-(\d+))?$/).exec(text.trim());
   if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
   throw new SgpSamError(
     'bad-argument',
     `${option} '${text}' is not a number or a range`,
-    `For instance: ${option} 1-8`,
+    `For instance: ${option} ${fractions ? '0.08-1.3' : '1-8'}`,
   );
 }
 

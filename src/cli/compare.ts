@@ -1,4 +1,4 @@
-/** `sgp-sam compare`: two evaluations of the same lesions. */
+/** `sgp-sam compare`: evaluations of the same lesions. */
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,9 @@ import {
   type Compared,
   compareResults,
   comparisonTable,
+  letterOf,
   parseResults,
+  sideBySide,
   units,
 } from '../evaluation/compare.js';
 import { zeroRules } from '../metrics/statistics.js';
@@ -20,6 +22,7 @@ interface CompareCommand {
   zeros: string;
   seed: string;
   resamples: string;
+  anyClicks: boolean;
   output?: string;
 }
 
@@ -38,19 +41,30 @@ async function read(path: string): Promise<Compared> {
   return parseResults(text, path);
 }
 
-async function compare(a: string, b: string, options: CompareCommand): Promise<void> {
+async function compare(first: string, others: string[], options: CompareCommand): Promise<void> {
   const unit = oneOf('--unit', options.unit, units);
   const settings = {
     unit,
     zeros: oneOf('--zeros', options.zeros, zeroRules),
     seed: wholeOf('--seed', options.seed, 0),
     resamples: wholeOf('--resamples', options.resamples),
+    anyClicks: options.anyClicks,
   };
   if (options.output !== undefined) requireWritableFolder('--output', options.output);
-  const rows = compareResults(await read(a), await read(b), settings);
-  process.stdout.write(comparisonTable(rows, a, b, unit));
+  const a = await read(first);
+  const all = await Promise.all(others.map(read));
+  const compared = all.map((b) => ({
+    a: a.name,
+    b: b.name,
+    ...settings,
+    rows: compareResults(a, b, settings),
+  }));
+  for (const [n, { b, rows }] of compared.entries())
+    process.stdout.write(`${comparisonTable(rows, a.name, b, unit, letterOf(n + 1))}\n`);
+  process.stdout.write(sideBySide([a, ...all]));
   if (options.output === undefined) return;
-  const text = `${JSON.stringify({ a, b, ...settings, rows }, null, 1)}\n`;
+  // One comparison as it is, several as a list.
+  const text = `${JSON.stringify(compared.length === 1 ? compared[0] : compared, null, 1)}\n`;
   await writeFileAtomic(options.output, new TextEncoder().encode(text));
   process.stdout.write(`wrote ${options.output}\n`);
 }
@@ -59,10 +73,10 @@ export function addCompare(program: Command): void {
   program
     .command('compare')
     .description(
-      'compare two evaluations of the same lesions: mean differences with bootstrap intervals, and Wilcoxon’s signed-rank test',
+      'compare evaluations of the same lesions: mean differences with bootstrap intervals, Wilcoxon’s signed-rank test, and groups of lesions side by side',
     )
     .argument('<a>', 'results.json of eval, or its folder')
-    .argument('<b>', 'and the one to set against it')
+    .argument('<others...>', 'and those to set against it')
     .option('--unit <what>', 'pairs are cases (means over their lesions), or lesions', 'case')
     .option(
       '--zeros <rule>',
@@ -71,6 +85,7 @@ export function addCompare(program: Command): void {
     )
     .option('--seed <n>', 'of the bootstrap, which draws cases', '1')
     .option('--resamples <n>', 'how often it draws', '10000')
+    .option('--any-clicks', 'also where clicks were placed otherwise (--first-click, --correction)', false)
     .option('-o, --output <r.json>', 'also write the table as JSON')
     .action(compare);
 }

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { checkAborted, type ErrorCode, SgpSamError } from '../errors.js';
-import { type CaseOptions, evaluateCase } from '../evaluation/case.js';
+import { type BackgroundShare, clickBackground } from '../evaluation/background.js';
+import { type CaseAbout, type CaseOptions, evaluateCase } from '../evaluation/case.js';
 import type { CaseOutcome, Settings } from '../evaluation/results.js';
 import { contentHash, EvaluationFolder } from '../evaluation/run-folder.node.js';
 import type { Shard } from '../evaluation/shard.js';
@@ -11,21 +12,35 @@ import type { Engine } from '../gpu/engine.js';
 import type { JsonObject } from '../json.js';
 import { Model } from '../session/model.js';
 import type { DatasetCase } from '../volumes/dataset.js';
-import { readCase } from '../volumes/dataset.node.js';
-import type { Preset } from '../volumes/presets.js';
+import { type LabelChoice, readCase } from '../volumes/dataset.node.js';
+import { resolvePreset } from '../volumes/presets.js';
+import { mixSeed } from '../volumes/synthetic/draws.js';
 import { checkTaskValues, type Task } from '../volumes/tasks.js';
 import { type DeviceOptions, nameWhatWasNotRun, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, shippedWeights, type WeightChoice } from './weights.js';
 
+/** A case, what of it is lesion, and what a list says of it. */
+export interface AskedCase {
+  readonly one: DatasetCase;
+  readonly label: LabelChoice;
+  readonly channel: number | undefined;
+  readonly about?: CaseAbout | undefined;
+}
+
 /** What is evaluated. */
 export interface Evaluation {
   readonly dataset: string;
-  readonly cases: readonly DatasetCase[];
+  readonly cases: readonly AskedCase[];
+  /** Of all cases; a list's entries have their own. */
   readonly label: readonly number[];
   readonly channel: number | undefined;
+  /** Which entries of a list. */
+  readonly entries?: JsonObject | undefined;
+  /** Clicks into background, of all cases together. */
+  readonly backgroundClicks: number;
   readonly task: Task | undefined;
-  readonly options: CaseOptions & { readonly preset: Preset };
+  readonly options: CaseOptions;
   /** A folder to keep finished cases in; and which part of the cases is asked for. */
   readonly run: string | undefined;
   readonly shard: Shard | null;
@@ -50,17 +65,18 @@ async function loadModel(
   engine: Engine,
   options: DeviceOptions & WeightChoice,
   signal: AbortSignal,
-): Promise<Model> {
-  const { source, config } = await openChosenWeights(options);
+): Promise<{ model: Model; estimatesIou: boolean }> {
+  const { source, config, estimatesIou } = await openChosenWeights(options);
   try {
     nameWhatWasNotRun(source);
-    return await Model.load(engine, source, {
+    const model = await Model.load(engine, source, {
       config,
       regionMode: options.gateMode,
       variants: variantsOf(options),
       budgetMs: SUBMIT_BUDGET_MS,
       signal,
     });
+    return { model, estimatesIou };
   } finally {
     await source.close();
   }
@@ -91,18 +107,32 @@ function failureOf(id: string, error: unknown): CaseOutcome {
   return { id, failed: { id, code: error.code, message: error.message } };
 }
 
-/** One case's outcome, and its picture if it has one. */
+/** Case n's clicks into background: shares that add up to all, whatever shard a case is in. */
+function backgroundShare({ backgroundClicks, cases }: Evaluation, n: number): BackgroundShare {
+  const upTo = (m: number) => Math.floor((m * backgroundClicks) / cases.length);
+  return { before: upTo(n), count: upTo(n + 1) - upTo(n) };
+}
+
+/** Case n's outcome, and its picture if it has one. */
 async function outcomeOf(
   model: Model,
-  one: DatasetCase,
-  { label, channel, task, options }: Evaluation,
+  n: number,
+  evaluation: Evaluation,
   picture: boolean,
 ): Promise<{ outcome: CaseOutcome; picture?: Uint8Array | undefined }> {
+  const { task, options } = evaluation;
+  const { one, label, channel, about } = evaluation.cases[n];
   try {
     const { image, mask, values } = await readCase(one, { label, channel });
     if (task) checkTaskValues(task, values, one.label);
     const made = await evaluateCase(model, one.id, image, mask, options, picture);
-    return { outcome: { id: one.id, result: made.result }, picture: made.picture };
+    const share = backgroundShare(evaluation, n);
+    const own = { ...options, seed: mixSeed(options.seed, 0, n) };
+    // Away from whatever is marked: edema around a tumour is no background.
+    const marked = share.count > 0 && (await readCase(one, { label: '>0', channel })).mask;
+    const background = marked && (await clickBackground(model, image, marked, share, own));
+    const result = { ...made.result, ...(about ? { about } : {}), ...(background ? { background } : {}) };
+    return { outcome: { id: one.id, result }, picture: made.picture };
   } catch (error) {
     if (error instanceof SgpSamError && NOT_THE_CASE.includes(error.code)) throw error;
     const outcome = failureOf(one.id, error);
@@ -123,18 +153,19 @@ async function inFolder(
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<readonly CaseOutcome[]> {
-  const byId = new Map(evaluation.cases.map((one) => [one.id, one]));
+  const byId = new Map(evaluation.cases.map(({ one }, n) => [one.id, n]));
   const ids = folder.own;
   let kept = 0;
   for (const [n, id] of ids.entries()) {
     checkAborted(signal);
-    const one = byId.get(id) as DatasetCase;
+    const place = byId.get(id) as number;
+    const { one, ...own } = evaluation.cases[place];
     // Files that are not there fail below, with the reader's words.
     const files = [...one.images, one.label].filter((file) => existsSync(file));
-    const key = await folder.key(files);
+    const key = await folder.key(files, evaluation.entries && own);
     if (isDone(folder.find(id), key)) kept++;
     else {
-      const { outcome, picture } = await outcomeOf(model, one, evaluation, true);
+      const { outcome, picture } = await outcomeOf(model, place, evaluation, true);
       await folder.put(id, { key, outcome }, picture);
     }
     bars.report({ stage: 'eval', done: n + 1, total: ids.length });
@@ -150,38 +181,50 @@ async function inFolder(
  */
 export async function evaluateAll(
   engine: Engine,
-  evaluation: Evaluation,
+  asked: Evaluation,
   options: DeviceOptions & WeightChoice,
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<Evaluated> {
-  const model = await loadModel(engine, options, signal);
+  const { model, estimatesIou } = await loadModel(engine, options, signal);
+  // As the weights were trained, unless asked otherwise.
+  const { zoom: own, preset: usual } = model.card;
+  const { zoom = own, preset: given = usual } = asked.options;
+  const evaluation = {
+    ...asked,
+    options: { ...asked.options, estimatesIou, zoom, preset: resolvePreset(given) },
+  };
   try {
-    const { preset, target, clicks, first, correction, seed, tolerance } = evaluation.options;
-    const { zoom = model.card.zoom } = evaluation.options;
+    const { baseline, minVoxels = 1 } = evaluation.options;
+    const { entries, backgroundClicks } = evaluation;
+    const { preset, zoom: scale, target, clicks, first, correction, seed, tolerance } = evaluation.options;
     const settings: Settings = {
       version: __VERSION__,
       dataset: evaluation.dataset,
       label: evaluation.label,
       channel: evaluation.channel ?? null,
       task: evaluation.task?.name ?? null,
-      ...{ target, clicks, first, correction, seed, tolerance, zoom },
+      ...{ target, clicks, first, correction, seed, tolerance, zoom: scale },
       preset: preset as unknown as JsonObject,
       ...(await weightIdentity(options)),
       config: model.config as unknown as JsonObject,
       adapter: adapterLine(engine.gpu.adapter),
       variants: [...options.variant].sort(),
+      ...(baseline ? { baseline } : {}),
+      ...(minVoxels > 1 ? { minVoxels } : {}),
+      ...(backgroundClicks > 0 ? { backgroundClicks } : {}),
+      ...(entries ? { entries } : {}),
     };
     const { run, shard, cases } = evaluation;
     if (run !== undefined) {
-      const description = { settings, cases: cases.map(({ id }) => id), shard };
+      const description = { settings, cases: cases.map(({ one }) => one.id), shard };
       const folder = await EvaluationFolder.open(run, description);
       return { settings, outcomes: await inFolder(model, evaluation, folder, bars, signal) };
     }
     const outcomes: CaseOutcome[] = [];
-    for (const [n, one] of cases.entries()) {
+    for (const n of cases.keys()) {
       checkAborted(signal);
-      outcomes.push((await outcomeOf(model, one, evaluation, false)).outcome);
+      outcomes.push((await outcomeOf(model, n, evaluation, false)).outcome);
       bars.report({ stage: 'eval', done: n + 1, total: cases.length });
     }
     return { settings, outcomes };

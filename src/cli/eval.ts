@@ -1,66 +1,51 @@
 /** `sgp-sam eval`: how well a data set's lesions are segmented with simulated clicks. */
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
-import { MOST_CLICKS, targets } from '../evaluation/case.js';
+import { baselines, MOST_CLICKS, targets } from '../evaluation/case.js';
+import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
 import { parseShard } from '../evaluation/shard.js';
 import { corrections, firstClicks } from '../session/simulate.js';
 import { parseZoom } from '../session/zoom.js';
-import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
-import { type Dataset, readDecathlon } from '../volumes/dataset.node.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
-import { pairOfFiles, readPairs } from '../volumes/pairs.node.js';
-import { presets, resolvePreset } from '../volumes/presets.js';
-import { checkTaskLabels, type Task, taskByName, tasks } from '../volumes/tasks.js';
+import { resolvePreset } from '../volumes/presets.js';
+import { type Task, taskByName, tasks } from '../volumes/tasks.js';
 import {
   type DeviceOptions,
   deviceOptions,
   interruptible,
   numberOf,
   oneOf,
+  PRESET_HELP,
   requireWritableFolder,
   wholeOf,
   withEngine,
   ZOOM_HELP,
 } from './common.js';
+import { type DataOptions, datasetData, isLesionList, listData } from './eval-data.js';
 import { type Evaluated, type Evaluation, evaluateAll } from './eval-run.js';
 import { ProgressBars } from './progress.js';
 import { SHIPPED, weightsName } from './weights.js';
 
-interface EvalOptions extends DeviceOptions {
-  label: string;
-  channel?: string;
+interface EvalOptions extends DeviceOptions, DataOptions {
   task?: string;
   target: string;
-  cases?: string;
+  minVoxels: string;
+  baseline?: string;
+  backgroundClicks: string;
   clicks: string;
   firstClick: string;
   correction: string;
   zoom?: string;
   seed: string;
   tolerance: string;
-  preset: string;
+  preset?: string;
   weights?: string;
   adapterWeights?: string;
   run?: string;
   shard?: string;
   output?: string;
 }
-
-/** Those whose names contain one of the comma-separated parts. */
-function chosen(cases: readonly DatasetCase[], parts: string | undefined, folder: string): DatasetCase[] {
-  if (parts === undefined) return [...cases];
-  const wanted = parts.split(',').map((part) => part.trim());
-  const found = cases.filter(({ id }) => wanted.some((part) => part !== '' && id.includes(part)));
-  if (found.length > 0) return found;
-  const names = cases.map(({ id }) => id).join(', ');
-  throw new SgpSamError('bad-argument', `--cases ${parts}: ${folder} has none of these`, `It has: ${names}.`);
-}
-
-const readData = (data: string, label: string | undefined): Promise<Dataset> | Dataset => {
-  if (label !== undefined) return pairOfFiles(data, label);
-  return /\.csv$/i.test(data) ? readPairs(data) : readDecathlon(data);
-};
 
 /** The task's label, channel and preset where the command line has no others. */
 function withTask(options: EvalOptions, command: Command): { task: Task | undefined; options: EvalOptions } {
@@ -102,12 +87,27 @@ function checkOutputs({ output, run, shard }: EvalOptions): void {
   requireWritableFolder('--output', output);
 }
 
+/** A list says itself what is lesion in each of its cases, and its lesions are segmented one by one unless said otherwise. */
+function withList(options: EvalOptions, label: string | undefined, command: Command): EvalOptions {
+  const given = (option: string) => command.getOptionValueSource(option) === 'cli';
+  const wrong = ['label', 'task'].find(given) ?? (label === undefined ? undefined : 'label-file');
+  if (wrong !== undefined)
+    throw new SgpSamError(
+      'bad-argument',
+      `${wrong === 'label-file' ? label : `--${wrong}`}: a list's entries say themselves what is lesion`,
+      'Leave it out.',
+    );
+  return given('target') ? options : { ...options, target: 'component' };
+}
+
 async function evaluationOf(
   data: string,
   label: string | undefined,
-  options: EvalOptions,
-  task: Task | undefined,
+  given: EvalOptions,
+  command: Command,
 ): Promise<Evaluation> {
+  const list = await isLesionList(data);
+  const { task, options } = withTask(list ? withList(given, label, command) : given, command);
   const clicks = wholeOf('--clicks', options.clicks);
   if (clicks > MOST_CLICKS)
     throw new SgpSamError('bad-argument', `--clicks ${clicks}: more than ${MOST_CLICKS} are not kept apart`);
@@ -115,34 +115,23 @@ async function evaluationOf(
   if (!(tolerance >= 0)) throw new SgpSamError('bad-argument', `--tolerance ${tolerance} is below 0 mm`);
   const simulation = {
     target: oneOf('--target', options.target, targets),
+    minVoxels: wholeOf('--min-voxels', options.minVoxels),
+    baseline: options.baseline === undefined ? undefined : oneOf('--baseline', options.baseline, baselines),
     clicks,
     first: oneOf('--first-click', options.firstClick, firstClicks),
     correction: oneOf('--correction', options.correction, corrections),
     seed: numberOf('--seed', options.seed),
     tolerance,
     zoom: options.zoom === undefined ? undefined : parseZoom(options.zoom),
-    preset: resolvePreset(options.preset),
+    preset: options.preset === undefined ? undefined : resolvePreset(options.preset),
   };
-  const shard = options.shard === undefined ? null : parseShard(options.shard);
-  const dataset = await readData(data, label);
-  if (task) checkTaskLabels(task, dataset);
-  const cases = chosen([...dataset.training, ...dataset.validation], options.cases, data);
-  const twice = cases.find(({ id }, n) => cases.findIndex((other) => other.id === id) < n);
-  if (twice)
-    throw new SgpSamError(
-      'bad-file',
-      `${data} lists case ${twice.id} twice`,
-      'Take it off one of its lists.',
-    );
   return {
-    dataset: dataset.name,
-    cases,
-    label: labelValues(dataset, options.label),
-    channel: options.channel === undefined ? undefined : channelNumber(dataset, options.channel),
+    ...(list ? await listData(data, options) : await datasetData(data, label, options, task)),
     task,
     options: simulation,
+    backgroundClicks: wholeOf('--background-clicks', options.backgroundClicks, 0),
     run: options.run,
-    shard,
+    shard: options.shard === undefined ? null : parseShard(options.shard),
   };
 }
 
@@ -150,8 +139,11 @@ async function evaluationOf(
 async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, data: string): Promise<void> {
   const results = resultsOf(outcomes);
   const failed = failuresOf(outcomes);
-  if (results.length > 0)
-    process.stdout.write(caseTable(results, shownClicks(settings.clicks), settings.target));
+  if (results.length > 0) {
+    const clicks = shownClicks(settings.clicks);
+    process.stdout.write(caseTable(results, clicks, settings.target));
+    process.stdout.write(`\n${groupsText(results, clicks)}`);
+  }
   if (options.output !== undefined && results.length > 0) {
     const report = { ...resultsJson(settings, outcomes), weights: weightsName(options) };
     await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`));
@@ -173,12 +165,11 @@ async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, dat
 async function evaluate(
   data: string,
   label: string | undefined,
-  given: EvalOptions,
+  options: EvalOptions,
   command: Command,
 ): Promise<void> {
-  const { task, options } = withTask(given, command);
   checkOutputs(options);
-  const evaluation = await evaluationOf(data, label, options, task);
+  const evaluation = await evaluationOf(data, label, options, command);
   const bars = new ProgressBars(options.quiet);
   try {
     await interruptible((signal) =>
@@ -206,7 +197,7 @@ export function addEval(program: Command): void {
     )
     .argument(
       '<data>',
-      'a folder (dataset.json, or images and labels paired by names), a list.csv, or an image',
+      'a folder (dataset.json, or images and labels paired by names), a list.csv of pairs, a list.json of lesions, or an image',
     )
     .argument('[label-file]', 'the image’s label volume')
     .option(
@@ -214,12 +205,23 @@ export function addEval(program: Command): void {
       'the lesions’ label in dataset.json, or its value; several separated by commas',
       '1',
     )
-    .option('--channel <name>', 'the image’s channel, by name or number, if it has several')
+    .option(
+      '--channel <name>',
+      'the image’s channel, by name or number, if it has several; of a list.json only entries of it',
+    )
+    .option('--use <which>', 'of a list.json only entries for train or test')
+    .option('--modality <names>', 'and of these modalities, separated by commas')
+    .option('--organ <names>', 'and in these organs')
     .option(
       '--task <name>',
       `label, channel and preset of a Decathlon task: ${Object.keys(tasks).join(', ')}`,
     )
-    .option('--target <what>', 'segment all of the label at once, or each connected component', 'label')
+    .option(
+      '--target <what>',
+      'segment all of the label at once, or each connected component (the default with a list.json)',
+      'label',
+    )
+    .option('--min-voxels <n>', 'leave lesions of fewer voxels out', '1')
     .option('--cases <names>', 'only cases whose names contain one of these, separated by commas')
     .option('--clicks <n>', 'clicks per lesion', '5')
     .option('--first-click <where>', firstClicks.join(', '), 'farthest')
@@ -229,9 +231,15 @@ export function addEval(program: Command): void {
       'farthest',
     )
     .option('--seed <n>', 'of random clicks', '1')
+    .option('--baseline <name>', 'also score the half-maximum flood fill from the first click: flood')
+    .option(
+      '--background-clicks <n>',
+      'also click this often where no lesion is, half of them in the body, and count warnings',
+      '0',
+    )
     .option('--tolerance <mm>', 'of the normalised surface distance', '2')
     .option('--zoom <how>', ZOOM_HELP)
-    .option('--preset <name>', `preprocessing: ${Object.keys(presets).join(', ')}`, 'sam-med3d')
+    .option('--preset <name>', PRESET_HELP)
     .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
     .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
     .option(

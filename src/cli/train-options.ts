@@ -35,6 +35,7 @@ export interface TrainOptions extends DeviceOptions {
   output: string;
   resume: boolean;
   // data
+  data: string[];
   phantoms?: string;
   valPhantoms: string;
   phantomSize: string;
@@ -77,6 +78,7 @@ export interface TrainOptions extends DeviceOptions {
   // sampling
   firstClick: string;
   lesionWeight: string;
+  scale?: string;
   clicks: string;
   correction: string;
   flips: boolean;
@@ -99,6 +101,12 @@ export function trainOptions(command: Command): Command {
     .argument('[folder]', 'the data set (dataset.json, imagesTr, labelsTr); or use --phantoms')
     .requiredOption('-o, --output <run>', 'the run’s folder: checkpoint, log, report and weights')
     .option('--resume', 'go on with the run in that folder, if there is one', false)
+    .option(
+      '--data <source=share>',
+      'one of several sources and its share of the cubes: a folder, a list (lesions.json), phantoms, or anatomy:, background: or pet: and the folder of what such patches are made of (repeatable)',
+      collect,
+      [],
+    )
     .option('--phantoms <n>', 'train on this many phantoms, made on the fly')
     .option('--val-phantoms <n>', 'and validate on this many others', '16')
     .option('--phantom-size <n>', 'their voxels along each axis', '96')
@@ -174,6 +182,10 @@ export function trainOptions(command: Command): Command {
     .option('--seed <n>', 'of sampling and order', '1')
     .option('--first-click <where>', clickModes.join(', '), 'center')
     .option('--lesion-weight <how>', `a case’s lesion is drawn ${lesionWeights.join(' or by ')}`, 'uniform')
+    .option(
+      '--scale <a-b>',
+      'draw each cube’s voxels so that the lesion’s longest extent is this share of the cube’s edge (0.08-1.3)',
+    )
     .option(
       '--clicks <n>',
       'most clicks per cube; those after the first are on errors of the prediction',
@@ -251,10 +263,47 @@ export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions,
 export const targetOf = (options: TrainOptions): 'component' | 'label' =>
   oneOf('--target', options.target, ['component', 'label'] as const);
 
+/** A source of `--data` and its share of the cubes. */
+interface NamedSource {
+  readonly name: string;
+  readonly share: number;
+}
+
+/**
+ * `--data NAME[=share]`, repeatable: a folder, a list (.json), or `phantoms`. Without a share: 1.
+ * @throws SgpSamError `bad-argument` for a share that is none
+ */
+export function namedSources(texts: readonly string[]): NamedSource[] {
+  return texts.map((text) => {
+    const at = text.lastIndexOf('=');
+    const name = at < 0 ? text : text.slice(0, at);
+    const share = at < 0 ? 1 : numberOf(`--data ${name}`, text.slice(at + 1));
+    if (name !== '' && share > 0) return { name, share };
+    throw new SgpSamError(
+      'bad-argument',
+      `--data '${text}' is not NAME=share with a share above 0`,
+      'For instance: --data scans/lesions.json=0.4 --data phantoms=0.6',
+    );
+  });
+}
+
 /** What can be found wrong before any data is read. */
 export function checkTrainOptions(folder: string | undefined, options: TrainOptions): void {
-  const { phantoms, weights, init } = options;
-  if ((folder === undefined) === (phantoms === undefined)) {
+  const { phantoms, weights, init, data } = options;
+  if (data.length > 0) {
+    const named = namedSources(data).some(({ name }) => name === 'phantoms');
+    if (folder !== undefined || named !== (phantoms !== undefined)) {
+      throw new SgpSamError(
+        'bad-argument',
+        folder !== undefined
+          ? `both ${folder} and --data`
+          : named
+            ? '--data phantoms without --phantoms'
+            : '--phantoms without --data phantoms',
+        'Name every source with --data, and of phantoms how many there are: --data phantoms=0.5 --phantoms 1000.',
+      );
+    }
+  } else if ((folder === undefined) === (phantoms === undefined)) {
     throw new SgpSamError(
       'bad-argument',
       folder === undefined ? 'nothing to train on' : `both ${folder} and --phantoms`,
@@ -315,6 +364,7 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     clip: number('clip', options.clip),
     firstClick: oneOf('--first-click', options.firstClick, clickModes),
     lesionWeight: oneOf('--lesion-weight', options.lesionWeight, lesionWeights),
+    ...(options.scale === undefined ? {} : { scale: rangeOf('--scale', options.scale, true) }),
     clicks: number('clicks', options.clicks),
     correction: oneOf('--correction', options.correction, corrections),
     flips: options.flips,

@@ -16,7 +16,8 @@ import {
   trainDescription,
   trainOptions,
 } from './train-options.js';
-import { openBase, runTraining, trainingData } from './training-run.js';
+import { trainingData } from './training-data.js';
+import { openBase, runTraining } from './training-run.js';
 
 async function trainCommand(path: string | undefined, options: TrainOptions): Promise<void> {
   checkTrainOptions(path, options);
@@ -30,7 +31,7 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
       const found = folder.open(options.resume);
       const base = await openBase(options, armOf(options));
       try {
-        const data = await trainingData(path, options, bars, signal);
+        const data = await trainingData(path, base.config.volume, options, bars, signal);
         const recipe = recipeOf(options, data.training.ids.length);
         await withEngine(options, async (engine) => {
           const run = { base, data, recipe, folder, found, options, bars, signal };

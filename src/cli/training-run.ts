@@ -1,6 +1,5 @@
 /** A training run from the command line's options to its folder: what `train` does once and `ablate` many times. */
-import { freemem } from 'node:os';
-import { basename, resolve } from 'node:path';
+import { basename } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
@@ -8,8 +7,6 @@ import { configByName, defaultSgpm, type ModelConfig } from '../models/config.js
 import { modelParameters } from '../models/parameters.js';
 import type { ModelOptions } from '../session/model.js';
 import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
-import { type CaseSource, cached, phantomCases } from '../training/cases.js';
-import { checkCases, folderCases } from '../training/cases.node.js';
 import type { CheckpointRun, JsonObject } from '../training/checkpoint.js';
 import type { RunEntry } from '../training/log.js';
 import { type Arm, groupsOf, lossOf, matcher, type Recipe } from '../training/recipe.js';
@@ -18,117 +15,12 @@ import { scheduleFactor } from '../training/schedule.js';
 import { TrainStep } from '../training/step.js';
 import { type TrainerEvent, type TrainerProgress, train, trainerStart } from '../training/trainer.js';
 import { bySize, type LesionScore } from '../training/validation.js';
-import { channelNumber, labelValues } from '../volumes/dataset.js';
-import { readDecathlon } from '../volumes/dataset.node.js';
 import { resolvePreset } from '../volumes/presets.js';
-import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf, wholeOf } from './common.js';
+import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
-import { keepOf, phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';
-
-/** What is trained on and validated with. */
-export interface Data {
-  readonly training: CaseSource;
-  readonly validation: CaseSource | undefined;
-  /** What the result depends on, for the checkpoint and the log. */
-  readonly description: JsonObject;
-}
-
-/** What cases kept in memory may take: making or reading one anew costs as much as a step on a CPU adapter. */
-const cacheBytes = (): number => Math.max(2 ** 29, freemem() / 4);
-
-function phantomData(options: TrainOptions): Data {
-  const shape = phantomShapeOf(options);
-  const count = wholeOf('--phantoms', options.phantoms as string);
-  const valCount = wholeOf('--val-phantoms', options.valPhantoms, 0);
-  const { size, spacing } = shape;
-  checkTrainingPhantom({ ...shape, size: [size, size, size], spacing: [spacing, spacing, spacing] });
-  return {
-    training: cached(phantomCases({ ...shape, count }, 'train'), cacheBytes()),
-    validation: valCount > 0 ? cached(phantomCases({ ...shape, count: valCount }, 'validation')) : undefined,
-    description: {
-      phantoms: { version: PHANTOM_VERSION, count, validation: valCount, ...shape } as unknown as JsonObject,
-    },
-  };
-}
-
-async function folderData(
-  folder: string,
-  options: TrainOptions,
-  bars: ProgressBars,
-  signal: AbortSignal,
-): Promise<Data> {
-  const dataset = await readDecathlon(folder);
-  const label = labelValues(dataset, options.label);
-  const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
-  const target = targetOf(options);
-  let { training, validation } = dataset;
-  if (validation.length === 0) {
-    // Spread evenly, and the same ones whatever the seed, so that runs can be compared.
-    const fraction = numberOf('--val-fraction', options.valFraction);
-    const upTo = (n: number) => Math.floor(n * fraction + 1e-9);
-    const all = training;
-    // Of few cases the last one at least, where any are wanted.
-    const few = fraction > 0 && upTo(all.length) === 0 && all.length > 1;
-    const validates = (n: number) => (few ? n + 1 === all.length : upTo(n + 1) > upTo(n));
-    validation = all.filter((_, n) => validates(n));
-    training = all.filter((_, n) => !validates(n));
-  }
-  const skipped: string[] = [];
-  const check = async (cases: typeof training) =>
-    cases.length === 0
-      ? undefined
-      : checkCases(cached(folderCases(cases, { channel, label, target }), cacheBytes()), {
-          skip: options.skipBadCases,
-          skipWithoutLesion: options.skipCasesWithoutLesion,
-          warn: (id, error) => {
-            skipped.push(id);
-            process.stderr.write(`skipped case ${id}: ${error.message}\n`);
-          },
-          progress: bars.report,
-          signal,
-        });
-  const checked = await check(training);
-  if (!checked) throw new SgpSamError('bad-file', `${folder}: there is no case to train on`);
-  const valid = await check(validation);
-  return {
-    training: checked,
-    validation: valid,
-    description: {
-      dataset: dataset.name || basename(resolve(folder)),
-      label: [...label],
-      channel: channel ?? null,
-      target,
-      training: [...checked.ids],
-      validation: [...(valid?.ids ?? [])],
-      skipped,
-    },
-  };
-}
-
-/**
- * The data that the options name.
- * @throws SgpSamError `bad-argument` for patience with nothing to validate with; as the cases' sources
- */
-export async function trainingData(
-  folder: string | undefined,
-  options: TrainOptions,
-  bars: ProgressBars,
-  signal: AbortSignal,
-): Promise<Data> {
-  const data = folder === undefined ? phantomData(options) : await folderData(folder, options, bars, signal);
-  if (data.validation) return data;
-  if (Number(options.patience) > 0) {
-    throw new SgpSamError(
-      'bad-argument',
-      `--patience ${options.patience}: there is no case to validate with`,
-      'Use a --val-fraction above 0 and two cases at least (or --val-phantoms), or leave --patience out.',
-    );
-  }
-  process.stderr.write('no case to validate with: the weights will be those of the last update\n');
-  return data;
-}
+import { keepOf, type TrainOptions } from './train-options.js';
+import type { Data } from './training-data.js';
 
 /** The weights to begin from, as an arm wants them; to be closed once they are on the device. */
 export async function openBase(

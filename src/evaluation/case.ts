@@ -1,25 +1,43 @@
 /** One case: every lesion segmented with simulated clicks, and measured. */
 import { SgpSamError } from '../errors.js';
 import { clickAuc, clicksToReach } from '../metrics/clicks.js';
-import { dice, overlapOf } from '../metrics/overlap.js';
+import { dice, iou, overlapOf } from '../metrics/overlap.js';
 import type { Model } from '../session/model.js';
 import { type SimulationOptions, simulateClicks } from '../session/simulate.js';
 import { affineDeterminant, voxelSizes } from '../volumes/affine.js';
 import { components } from '../volumes/components.js';
-import { eachLine } from '../volumes/crop.js';
+import { eachLine, gridOfCrop } from '../volumes/crop.js';
+import { floodFill } from '../volumes/flood.js';
 import { montagePng } from '../volumes/montage.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import type { Image, Vec3 } from '../volumes/types.js';
+import type { BackgroundClick } from './background.js';
 import { cropped, type DetectionScores, detectionScores, type MaskScores, maskScores } from './scores.js';
 
 /** What to segment: all of the label as one lesion, or each connected part. */
 export const targets = ['component', 'label'] as const;
 export type Target = (typeof targets)[number];
 
+/** What lesions are segmented with besides the model: `flood`, the half-maximum flood fill from the first click. */
+export const baselines = ['flood'] as const;
+export type Baseline = (typeof baselines)[number];
+
 export interface CaseOptions extends SimulationOptions {
   readonly target: Target;
   /** Of NSD, mm. */
   readonly tolerance: number;
+  readonly baseline?: Baseline | undefined;
+  /** Lesions of fewer voxels are left out; default none. */
+  readonly minVoxels?: number | undefined;
+  /** Keep the model's estimates of the masks' IoU: where its head for it was trained. */
+  readonly estimatesIou?: boolean | undefined;
+}
+
+/** Overlap of a baseline's mask with the truth. */
+export interface BaselineScores {
+  readonly dice: number;
+  readonly iou: number;
+  readonly millilitres: number;
 }
 
 /** Clicks at most: a union's masks share bits of one array. */
@@ -36,6 +54,12 @@ export interface LesionResult {
   readonly dice: readonly number[];
   readonly iou: readonly number[];
   readonly predictedMillilitres: readonly number[];
+  /** The model's own estimate of `iou`, where it has one worth keeping. Absent in older results, as the next three. */
+  readonly iouEstimate?: readonly number[];
+  readonly flood?: BaselineScores;
+  /** Cubes that were encoded for the first mask, and the codes of what it was warned of. */
+  readonly encodes?: number;
+  readonly warnings?: readonly string[];
   readonly clicks: readonly { readonly voxel: readonly number[]; readonly label: number }[];
   /** Per SGPM the share of open channels. */
   readonly open: readonly number[];
@@ -52,14 +76,26 @@ export interface LesionResult {
   readonly last: MaskScores;
 }
 
-/** Scores of all lesions' masks together with all of the label. */
+/** Scores of all lesions' masks together with all of the label, as far as its lesions are not left out. */
 export interface UnionScores extends MaskScores {
   readonly detection: DetectionScores;
+}
+
+/** What a list says of a case; empty for what it does not. */
+export interface CaseAbout {
+  readonly modality: string;
+  readonly organ: string;
+  readonly channel: string;
+  readonly subject: string;
 }
 
 export interface CaseResult {
   readonly id: string;
   readonly lesions: readonly LesionResult[];
+  /** Lesions that are too small, if there are such. */
+  readonly leftOut?: number;
+  readonly about?: CaseAbout;
+  readonly background?: readonly BackgroundClick[];
   /** Mean over the lesions, after each click. */
   readonly meanDice: readonly number[];
   /** Dice of all lesions' masks together with all of the label. */
@@ -95,26 +131,55 @@ class Union {
   }
 }
 
-/** Each lesion's own mask on the whole grid, by number. */
-function lesionsOf(
-  mask: Uint8Array,
-  dims: Vec3,
-  target: Target,
-): { count: number; of(n: number): Uint8Array } {
-  if (target === 'label') return { count: 1, of: () => mask };
+/** The lesions of a case that are large enough. */
+interface Lesions {
+  /** Their numbers among all lesions, from 1. */
+  readonly numbers: readonly number[];
+  readonly leftOut: number;
+  /** A lesion's own mask on the whole grid. */
+  of(n: number): Uint8Array;
+  /** All of them together. */
+  readonly all: Uint8Array;
+}
+
+function lesionsOf(mask: Uint8Array, { dims, name }: Image, { target, minVoxels = 1 }: CaseOptions): Lesions {
   // Numbers take four bytes a voxel: in the lesions' box alone.
   const box = cropped([mask], dims);
-  const { labels, sizes } = components(box.masks[0], box.dims);
-  return {
-    count: sizes.length,
-    of(n) {
-      const out = new Uint8Array(mask.length);
-      eachLine(dims, box.box, (to, from) => {
-        for (let i = 0; i < box.dims[0]; i++) if (labels[from + i] === n) out[to + i] = 1;
-      });
-      return out;
-    },
+  const whole = (): { labels: ArrayLike<number>; sizes: number[] } => ({
+    labels: box.masks[0],
+    sizes: [box.masks[0].reduce((sum, v) => sum + v, 0)],
+  });
+  const { labels, sizes } = target === 'label' ? whole() : components(box.masks[0], box.dims);
+  const large = sizes.map((size) => size >= minVoxels);
+  const pick = (wanted: (n: number) => boolean) => {
+    const out = new Uint8Array(mask.length);
+    eachLine(dims, box.box, (to, from) => {
+      for (let i = 0; i < box.dims[0]; i++) {
+        const n = labels[from + i];
+        if (n > 0 && wanted(n)) out[to + i] = 1;
+      }
+    });
+    return out;
   };
+  const numbers = large.flatMap((kept, n) => (kept ? [n + 1] : []));
+  if (numbers.length === 0) {
+    const none = sizes.every((size) => size === 0);
+    throw new SgpSamError(
+      'no-lesion',
+      none
+        ? `${name}: the label marks nothing`
+        : `${name}: no lesion of ${sizes.length} has ${minVoxels} voxels`,
+    );
+  }
+  const leftOut = sizes.length - numbers.length;
+  const all = leftOut === 0 ? mask : pick((n) => large[n - 1]);
+  return { numbers, leftOut, all, of: (n) => (sizes.length === 1 ? mask : pick((own) => own === n)) };
+}
+
+/** What the flood fill from a click scores. */
+function floodScores(image: Image, click: Vec3, truth: Uint8Array, voxel: number): BaselineScores {
+  const overlap = overlapOf(gridOfCrop(floodFill(image, click)), truth);
+  return { dice: dice(overlap), iou: iou(overlap), millilitres: voxel * overlap.prediction };
 }
 
 interface Worst {
@@ -146,19 +211,18 @@ export async function evaluateCase(
 ): Promise<EvaluatedCase> {
   const grid = { dims: image.dims, spacing: voxelSizes(image.affine) as unknown as Vec3 };
   const voxel = Math.abs(affineDeterminant(image.affine)) / 1000;
-  const all = lesionsOf(mask, image.dims, options.target);
-  if (all.count === 0) throw new SgpSamError('no-lesion', `${image.name}: the label marks nothing`);
+  const all = lesionsOf(mask, image, options);
   const union = new Union(mask.length, options.clicks);
   const lesions: LesionResult[] = [];
   let worst: Worst | undefined;
-  for (let lesion = 1; lesion <= all.count; lesion++) {
+  for (const lesion of all.numbers) {
     const truth = all.of(lesion);
     const ious: number[] = [];
     const predicted: number[] = [];
     let [first, last]: (Uint8Array | undefined)[] = [];
     const onMask = (own: Uint8Array, click: number) => {
       const { prediction, truth: real, both } = overlapOf(own, truth);
-      ious.push(both / (prediction + real - both));
+      ious.push(iou({ prediction, truth: real, both }));
       predicted.push(voxel * prediction);
       union.add(own, click);
       first ??= own;
@@ -175,6 +239,10 @@ export async function evaluateCase(
       dice: result.dice,
       iou: ious,
       predictedMillilitres: predicted,
+      ...(options.estimatesIou ? { iouEstimate: result.iou } : {}),
+      ...(options.baseline ? { flood: floodScores(image, result.clicks[0].at, truth, voxel) } : {}),
+      encodes: result.encodes,
+      warnings: result.warnings,
       clicks: result.clicks.map(({ at, label }) => ({ voxel: [...at], label })),
       open: result.open,
       covered: result.covered,
@@ -190,7 +258,7 @@ export async function evaluateCase(
       worst = { dice: score, truth, mask: end, click: result.clicks[0].at };
   }
   const unionScores = (click: number): UnionScores => {
-    const box = cropped([union.at(click), mask], image.dims);
+    const box = cropped([union.at(click), all.all], image.dims);
     const own = { dims: box.dims, spacing: grid.spacing };
     const [p, t] = box.masks;
     return { ...maskScores(p, t, own, options.tolerance), detection: detectionScores(p, t, own) };
@@ -200,8 +268,9 @@ export async function evaluateCase(
     result: {
       id,
       lesions,
+      ...(all.leftOut > 0 ? { leftOut: all.leftOut } : {}),
       meanDice: means(lesions.map((one) => one.dice)),
-      unionDice: Array.from({ length: options.clicks }, (_, n) => dice(overlapOf(union.at(n), mask))),
+      unionDice: Array.from({ length: options.clicks }, (_, n) => dice(overlapOf(union.at(n), all.all))),
       first: firstUnion,
       last: options.clicks === 1 ? firstUnion : unionScores(options.clicks - 1),
     },

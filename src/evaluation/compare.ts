@@ -9,6 +9,7 @@ import {
   type ZeroRule,
 } from '../metrics/statistics.js';
 import type { CaseResult, LesionResult } from './case.js';
+import { aligned, groupsOf } from './groups.js';
 import type { Settings } from './results.js';
 
 /** What is compared of a lesion; null is left out, with its pair. */
@@ -22,6 +23,13 @@ const MEASURES: readonly { name: string; of: (lesion: LesionResult) => number | 
   { name: '|volume error|, mL', of: ({ last }) => Math.abs(last.volumeError) },
 ];
 
+/** What older results, and those without a baseline, do not have; left out where no pair has it. */
+const EXTRA: typeof MEASURES = [
+  { name: 'flood fill, Dice', of: ({ flood }) => flood?.dice ?? null },
+  { name: 'Dice over flood’s', of: ({ flood, first }) => (flood ? first.dice - flood.dice : null) },
+  { name: 'encodes, 1 click', of: ({ encodes }) => encodes ?? null },
+];
+
 /** Pairs are cases, by the mean over their lesions, or lesions. */
 export const units = ['case', 'lesion'] as const;
 export type Unit = (typeof units)[number];
@@ -31,6 +39,8 @@ export interface CompareOptions {
   readonly zeros: ZeroRule;
   readonly seed: number;
   readonly resamples: number;
+  /** Whether the clicks may have been placed otherwise. */
+  readonly anyClicks?: boolean;
 }
 
 /** One measure of both. */
@@ -81,16 +91,23 @@ export function parseResults(text: string, name: string): Compared {
 }
 
 /** Settings in which two evaluations that are compared may not differ: else lesions or clicks are others. */
-const SHARED = ['dataset', 'label', 'target', 'clicks', 'first', 'correction', 'tolerance'] as const;
+const SHARED = ['dataset', 'label', 'target', 'minVoxels', 'clicks', 'tolerance'] as const;
+const PLACES = ['first', 'correction'] as const;
 
-function requireComparable(a: Compared, b: Compared): void {
+function requireComparable(a: Compared, b: Compared, anyClicks: boolean): void {
+  const fields = anyClicks ? SHARED : [...SHARED, ...PLACES];
   const shared = ({ settings }: Compared) =>
-    plainJson(Object.fromEntries(SHARED.map((f) => [f, settings[f]])));
+    plainJson(Object.fromEntries(fields.map((f) => [f, settings[f]])));
   const difference = differenceOf(shared(a), shared(b));
   const fail = (what: string, mend: string) =>
     new SgpSamError('bad-argument', `${a.name} and ${b.name} cannot be compared: ${what}`, mend);
   if (difference)
-    throw fail(`'${difference.path}' is ${difference.a} and ${difference.b}`, 'Evaluate both alike.');
+    throw fail(
+      `'${difference.path}' is ${difference.a} and ${difference.b}`,
+      PLACES.some((place) => place === difference.path)
+        ? 'Evaluate both alike, or give --any-clicks.'
+        : 'Evaluate both alike.',
+    );
   const keys = ({ cases }: Compared) =>
     cases.flatMap(({ id, lesions }) =>
       lesions.map(({ lesion, millilitres }) => `${id}, lesion ${lesion} of ${millilitres} mL`),
@@ -108,9 +125,9 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
  * @throws SgpSamError `bad-argument` for evaluations of other lesions or settings
  */
 export function compareResults(a: Compared, b: Compared, options: CompareOptions): ComparisonRow[] {
-  requireComparable(a, b);
+  requireComparable(a, b, options.anyClicks ?? false);
   const others = new Map(b.cases.map((one) => [one.id, one]));
-  return MEASURES.map(({ name, of }) => {
+  const rows = [...MEASURES, ...EXTRA].map(({ name, of }) => {
     // Pairs of values, by case.
     const groups = a.cases.map(({ id, lesions }) => {
       const theirs = new Map(others.get(id)!.lesions.map((lesion) => [lesion.lesion, lesion]));
@@ -134,10 +151,38 @@ export function compareResults(a: Compared, b: Compared, options: CompareOptions
       test: signedRank(differences.flat(), options.zeros),
     };
   });
+  return rows.filter(({ pairs, name }) => pairs > 0 || !EXTRA.some((extra) => extra.name === name));
 }
 
-/** A table for a terminal. */
-export function comparisonTable(rows: readonly ComparisonRow[], a: string, b: string, unit: Unit): string {
+/** What tables call the n-th evaluation, from 0. */
+export const letterOf = (n: number): string => String.fromCharCode('a'.charCodeAt(0) + n);
+
+/** Several evaluations' groups side by side: the flood fill, then each one's Dice after the first click and the last. */
+export function sideBySide(all: readonly Compared[]): string {
+  const tables = all.map(({ cases, settings }) => {
+    const clicks = [...new Set([1, settings.clicks])];
+    return groupsOf(cases).map((row) => ({
+      row,
+      cells: clicks.map((n) => row.dice[n - 1].toFixed(3)),
+      head: clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`),
+    }));
+  });
+  const head = tables.flatMap(([first], n) => first.head.map((text) => `${letterOf(n)}: ${text}`));
+  const rows = tables[0].map(({ row }, r) => [
+    ...[row.name || 'lesions', row.size, String(row.lesions), row.flood?.toFixed(3) ?? '–'],
+    ...tables.flatMap((table) => table[r].cells),
+  ]);
+  return aligned([['group', 'size', 'n', 'flood fill', ...head], ...rows]);
+}
+
+/** A table for a terminal; the other evaluation goes by this letter. */
+export function comparisonTable(
+  rows: readonly ComparisonRow[],
+  a: string,
+  b: string,
+  unit: Unit,
+  letter = 'b',
+): string {
   const number = (v: number | null) => (v === null ? '–' : v.toFixed(4)).padStart(9);
   const lines = rows.map(({ name, pairs, a: x, b: y, difference, test }) => {
     const interval = difference ? `[${difference.low.toFixed(4)}, ${difference.high.toFixed(4)}]` : '–';
@@ -145,8 +190,8 @@ export function comparisonTable(rows: readonly ComparisonRow[], a: string, b: st
     return `${name.padEnd(22)}${number(x)}${number(y)}${number(difference?.mean ?? null)}  ${interval.padEnd(20)}  ${p.padStart(8)}  ${test.method.padEnd(6)}  ${pairs}`;
   });
   return [
-    `a: ${a}\nb: ${b}`,
-    `${'mean'.padEnd(22)}${'a'.padStart(9)}${'b'.padStart(9)}${'b − a'.padStart(9)}  ${'95 % interval'.padEnd(20)}  ${'p'.padStart(8)}  ${'test'.padEnd(6)}  ${unit}s`,
+    `a: ${a}\n${letter}: ${b}`,
+    `${'mean'.padEnd(22)}${'a'.padStart(9)}${letter.padStart(9)}${`${letter} − a`.padStart(9)}  ${'95 % interval'.padEnd(20)}  ${'p'.padStart(8)}  ${'test'.padEnd(6)}  ${unit}s`,
     ...lines,
     '',
   ].join('\n');

@@ -14,7 +14,24 @@ import { htmlDocument } from '../html/document.js';
 import type { JsonObject } from '../json.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import type { CaseResult, LesionResult } from './case.js';
-import { type CaseOutcome, failuresOf, resultsOf, type Settings, shownClicks, summaryOf } from './results.js';
+import {
+  binCells,
+  calibrationCells,
+  calibrationsOf,
+  groupCells,
+  groupsOf,
+  warningCells,
+  warningsOf,
+} from './groups.js';
+import {
+  type CaseOutcome,
+  failuresOf,
+  floodOf,
+  resultsOf,
+  type Settings,
+  shownClicks,
+  summaryOf,
+} from './results.js';
 
 /** Worst cases that are pictured. */
 export const PICTURED = 6;
@@ -71,11 +88,15 @@ function distributions(lesions: readonly LesionResult[], clicks: number): string
   return `<div class="charts">\n${chart('Dice by clicks', byClick)}\n${chart(`Dice after ${plural(clicks, 'click')} by lesion size`, bySize)}\n</div>`;
 }
 
+const isFlooded = (cases: readonly CaseResult[]): boolean => cases.some((one) => floodOf(one) !== null);
+
 function sizeTable(cases: readonly CaseResult[], clicks: number): string {
   const at = shownClicks(clicks);
+  const flooded = isFlooded(cases);
   const rows = summaryOf(cases).sizes.map((row) => [
     row.name,
     String(row.lesions),
+    ...(flooded ? [shown(row.flood)] : []),
     ...at.map((n) => shown(row.dice[n - 1])),
     shown(row.diceAuc),
     shown(row.nsd),
@@ -83,25 +104,51 @@ function sizeTable(cases: readonly CaseResult[], clicks: number): string {
     shown(row.assd, 2),
     `${numeral(Math.round(row.found * 1000) / 10)} %`,
   ]);
-  const head = ['Lesion size', 'Lesions', ...at.map((n) => `Dice, ${plural(n, 'click')}`)];
+  const flood = flooded ? ['Dice, flood fill'] : [];
+  const head = ['Lesion size', 'Lesions', ...flood, ...at.map((n) => `Dice, ${plural(n, 'click')}`)];
   return table([[...head, 'Dice AUC', 'NSD', 'HD95, mm', 'ASSD, mm', 'Found'], ...rows], 'all');
 }
 
+/** Groups of a list; and estimates and warnings, where there are any. */
+function groupSections(cases: readonly CaseResult[], clicks: number): string[] {
+  const at = shownClicks(clicks);
+  const calibrations = calibrationsOf(cases, at);
+  const warnings = warningsOf(cases);
+  return [
+    section('By group', table(groupCells(groupsOf(cases), at), 'all')),
+    calibrations[0]
+      ? section('IoU estimate', table(calibrationCells(calibrations)), table(binCells(calibrations[0])))
+      : '',
+    warnings ? section('Warnings', table(warningCells(warnings))) : '',
+  ];
+}
+
 function caseRows(cases: readonly CaseResult[]): string {
+  const flooded = isFlooded(cases);
+  const flood = flooded ? ['Flood fill'] : [];
   return table([
-    ['Case', 'Lesions', 'Mean Dice', 'Dice of all', 'NSD', 'HD95, mm', 'Volume error, mL', 'BraTS F1', 'PQ'],
-    ...cases.map(({ id, lesions, meanDice, last }) => [
-      id,
-      String(lesions.length),
-      shown(meanDice[meanDice.length - 1]),
-      shown(last.dice),
-      shown(last.surfel.nsd),
-      shown(last.surfel.hd95, 2),
-      shown(last.volumeError, 2),
-      shown(last.detection.brats.f1),
-      shown(last.detection.panoptica.pq),
-    ]),
+    [
+      ...['Case', 'Lesions', ...flood, 'Mean Dice', 'Dice of all', 'NSD', 'HD95, mm'],
+      ...['Volume error, mL', 'BraTS F1', 'PQ'],
+    ],
+    ...cases.map((one) => caseRow(one, flooded)),
   ]);
+}
+
+function caseRow(one: CaseResult, flooded: boolean): string[] {
+  const { id, lesions, meanDice, last } = one;
+  return [
+    id,
+    String(lesions.length),
+    ...(flooded ? [shown(floodOf(one))] : []),
+    shown(meanDice[meanDice.length - 1]),
+    shown(last.dice),
+    shown(last.surfel.nsd),
+    shown(last.surfel.hd95, 2),
+    shown(last.volumeError, 2),
+    shown(last.detection.brats.f1),
+    shown(last.detection.panoptica.pq),
+  ];
 }
 
 function pictures(cases: readonly CaseResult[], pictureOf: (id: string) => string | undefined): string {
@@ -134,6 +181,7 @@ export function evaluationReport(
     `<h1>${escapeHtml(settings.weights)} on ${escapeHtml(settings.dataset || 'a data set')}</h1>`,
     `<p class="state">${escapeHtml(state)}</p>`,
     cases.length > 0 ? section('By lesion size', sizeTable(cases, settings.clicks)) : '',
+    ...(cases.length > 0 ? groupSections(cases, settings.clicks) : []),
     cases.length > 0
       ? section(
           'Distributions',

@@ -3,6 +3,7 @@ import type { Json, JsonObject } from '../json.js';
 import type { Zoom } from '../session/zoom.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';
+import { calibrationsOf, groupsOf, meanOf, warningsOf } from './groups.js';
 import type { DetectionScores, MaskScores, SurfaceScores } from './scores.js';
 
 /** A case that could not be evaluated, and why. */
@@ -34,6 +35,12 @@ export interface Settings extends JsonObject {
   readonly adapter: string;
   /** Kernel variants that were forced. */
   readonly variants: readonly string[];
+  /** Absent unless asked for, so that older results read as they were. */
+  readonly baseline?: string | undefined;
+  readonly minVoxels?: number | undefined;
+  readonly backgroundClicks?: number | undefined;
+  /** Which entries of a list. */
+  readonly entries?: JsonObject | undefined;
 }
 
 /** One case's outcome: its result, or that it has no lesion, or its error. */
@@ -46,8 +53,9 @@ export type CaseOutcome =
 export interface SizeRow {
   readonly name: string;
   readonly lesions: number;
-  /** Mean Dice after each click. */
+  /** Mean Dice after each click, and of the flood fill. */
   readonly dice: readonly number[];
+  readonly flood: number | null;
   readonly diceAuc: number;
   /** After the last click; lesions for which a value is not defined are left out of its mean. */
   readonly nsd: number | null;
@@ -68,22 +76,22 @@ export interface Summary {
 
 export interface Results extends Settings {
   readonly summary: Json;
+  /** By kind and size; of IoU estimates and warnings as far as there are any. */
+  readonly groups: Json;
+  readonly calibration: Json;
+  readonly warnings: Json;
   readonly cases: readonly Json[];
   readonly withoutLesion: readonly string[];
   readonly failed: readonly Json[];
 }
 
-function defined(values: readonly (number | null)[]): number | null {
-  const kept = values.filter((value) => value !== null);
-  return kept.length === 0 ? null : mean(kept);
-}
-
 function sizeRow(name: string, lesions: readonly LesionResult[]): SizeRow {
-  const last = (of: (scores: MaskScores) => number | null) => defined(lesions.map((one) => of(one.last)));
+  const last = (of: (scores: MaskScores) => number | null) => meanOf(lesions.map((one) => of(one.last)));
   return {
     name,
     lesions: lesions.length,
     dice: means(lesions.map(({ dice }) => dice)),
+    flood: meanOf(lesions.map(({ flood }) => flood?.dice)),
     diceAuc: mean(lesions.map(({ diceAuc }) => diceAuc)),
     nsd: last(({ surfel }) => surfel.nsd),
     hd95: last(({ surfel }) => surfel.hd95),
@@ -120,6 +128,9 @@ export function resultsJson(settings: Settings, outcomes: readonly CaseOutcome[]
   return {
     ...settings,
     summary: summaryOf(cases) as unknown as Json,
+    groups: groupsOf(cases) as unknown as Json,
+    calibration: calibrationsOf(cases, shownClicks(settings.clicks)) as unknown as Json,
+    warnings: (warningsOf(cases) ?? null) as unknown as Json,
     cases: cases as unknown as Json[],
     withoutLesion: outcomes.flatMap((one) => ('withoutLesion' in one ? [one.id] : [])),
     failed: failuresOf(outcomes) as unknown as Json[],
@@ -136,19 +147,34 @@ const atClicks = (dice: readonly number[], clicks: readonly number[]): string =>
 export const shownClicks = (clicks: number): number[] =>
   [...new Set([1, 3, 5, clicks])].filter((n) => n <= clicks).sort((a, b) => a - b);
 
-/** A line per case and their mean, for a terminal. */
+/** A case's mean Dice of the flood fill; null without. */
+export const floodOf = ({ lesions }: CaseResult): number | null =>
+  meanOf(lesions.map(({ flood }) => flood?.dice));
+
+/** A line per case and their mean, for a terminal; the flood fill's means first where there are any. */
 export function caseTable(results: readonly CaseResult[], clicks: readonly number[], target: Target): string {
   const perLesion = target === 'component';
   const width = Math.max(6, ...results.map(({ id }) => id.length));
+  const floods = results.map(floodOf);
+  const flooded = floods.some((flood) => flood !== null);
   const head = clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`.padStart(COLUMN)).join('');
-  const lines = [`${'case'.padEnd(width)}  lesions${head}${perLesion ? `   all together:${head}` : ''}`];
-  const line = (id: string, lesions: number, dice: readonly number[], union: readonly number[]) =>
-    `${id.padEnd(width)}  ${String(lesions).padStart(7)}${atClicks(dice, clicks)}` +
+  const lines = [
+    `${'case'.padEnd(width)}  lesions${flooded ? 'flood fill'.padStart(COLUMN) : ''}${head}${perLesion ? `   all together:${head}` : ''}`,
+  ];
+  const line = (
+    id: string,
+    lesions: number,
+    flood: number | null,
+    dice: readonly number[],
+    union: readonly number[],
+  ) =>
+    `${id.padEnd(width)}  ${String(lesions).padStart(7)}${flooded ? (flood?.toFixed(4) ?? '–').padStart(COLUMN) : ''}` +
+    atClicks(dice, clicks) +
     (perLesion ? `                ${atClicks(union, clicks)}` : '');
-  for (const { id, lesions, meanDice, unionDice } of results)
-    lines.push(line(id, lesions.length, meanDice, unionDice));
+  for (const [n, { id, lesions, meanDice, unionDice }] of results.entries())
+    lines.push(line(id, lesions.length, floods[n], meanDice, unionDice));
   const { lesions, meanDice, unionDice } = summaryOf(results);
-  lines.push(line('mean', lesions, meanDice, unionDice));
+  lines.push(line('mean', lesions, meanOf(floods), meanDice, unionDice));
   return `${lines.join('\n')}\n`;
 }
 
@@ -171,6 +197,12 @@ const scoreCells = (prefix: string, scores: MaskScores): Cells => [
   [`${prefix}_relative_volume_error`, scores.relativeVolumeError],
   ...surfaceCells(`${prefix}_surfel`, scores.surfel),
   ...surfaceCells(`${prefix}_voxel`, scores.voxel),
+];
+
+const floodCells = ({ flood }: LesionResult): Cells => [
+  ['flood_dice', flood?.dice ?? null],
+  ['flood_iou', flood?.iou ?? null],
+  ['flood_ml', flood?.millilitres ?? null],
 ];
 
 const detectionCells = (prefix: string, { brats, panoptica }: DetectionScores): Cells => [
@@ -196,12 +228,23 @@ function csv(rows: readonly Cells[]): string {
   return `${lines.map((cells) => cells.map(quoted).join(',')).join('\n')}\n`;
 }
 
+/** What a list says of a case, where any case has it. */
+function aboutCells(cases: readonly CaseResult[], { about }: CaseResult): Cells {
+  if (cases.every((one) => one.about === undefined)) return [];
+  const fields = ['modality', 'organ', 'channel', 'subject'] as const;
+  return fields.map((field) => [field, about?.[field] ?? null]);
+}
+
 /** A row per case. */
 export function casesCsv(cases: readonly CaseResult[]): string {
+  const flooded = cases.some((one) => floodOf(one) !== null);
   return csv(
     cases.map((one) => [
       ['case', one.id],
+      ...aboutCells(cases, one),
       ['lesions', one.lesions.length],
+      ['left_out', one.leftOut ?? 0],
+      ...(flooded ? [['mean_dice_flood', floodOf(one)] as const] : []),
       ...one.meanDice.map((dice, n): Cells[number] => [`mean_dice_click${n + 1}`, dice]),
       ...one.unionDice.map((dice, n): Cells[number] => [`union_dice_click${n + 1}`, dice]),
       ...scoreCells('first', one.first),
@@ -214,16 +257,29 @@ export function casesCsv(cases: readonly CaseResult[]): string {
 
 /** A row per lesion. */
 export function lesionsCsv(cases: readonly CaseResult[]): string {
+  const all = cases.flatMap(({ lesions }) => lesions);
+  const flooded = all.some(({ flood }) => flood !== undefined);
+  const estimated = all.some(({ iouEstimate }) => iouEstimate !== undefined);
   return csv(
-    cases.flatMap(({ id, lesions }) =>
-      lesions.map(
+    cases.flatMap((of) =>
+      of.lesions.map(
         (one): Cells => [
-          ['case', id],
+          ['case', of.id],
+          ...aboutCells(cases, of),
           ['lesion', one.lesion],
           ['truth_ml', one.millilitres],
           ['covered', one.covered],
           ...one.open.map((share, n): Cells[number] => [`open_sgpm${n}`, share]),
+          ['encodes', one.encodes ?? null],
+          ['warnings', one.warnings?.join(' ') ?? null],
+          ...(flooded ? floodCells(one) : []),
           ...one.dice.map((dice, n): Cells[number] => [`dice_click${n + 1}`, dice]),
+          ...(estimated
+            ? one.dice.map((_, n): Cells[number] => [
+                `iou_estimate_click${n + 1}`,
+                one.iouEstimate?.[n] ?? null,
+              ])
+            : []),
           ['dice_auc', one.diceAuc],
           ['noc80', one.noc80],
           ['noc85', one.noc85],

@@ -139,10 +139,11 @@ export class EvaluationFolder {
     return this.description.cases.filter((_, n) => inShard(n, this.description.shard));
   }
 
-  /** What decides a case: the settings, and what its files hold. */
-  key(files: readonly string[]): Promise<string> {
-    const settings = { text: jsonText(this.description.settings, 'settings') };
-    return contentHash([settings, ...files.map((file) => ({ file }))]);
+  /** What decides a case: the settings, what is asked of it alone, if anything is, and what its files hold. */
+  key(files: readonly string[], own?: unknown): Promise<string> {
+    const texts = [jsonText(this.description.settings, 'settings')];
+    if (own !== undefined) texts.push(jsonText(own, 'case'));
+    return contentHash([...texts.map((text) => ({ text })), ...files.map((file) => ({ file }))]);
   }
 
   /**

@@ -72,6 +72,7 @@ export interface BackwardOps {
   /** f (B, …, C) · a (B, C) + x. */
   channel_scale: { inputs: { f: Tensor; a: Tensor; x?: Tensor }; attrs: None };
   loss_sums: { inputs: { logits: Tensor; targets: Tensor }; attrs: LossSpec };
-  loss_value: { inputs: { blocks: Tensor }; attrs: LossSpec };
+  loss_value: { inputs: { blocks: Tensor; iou?: Tensor }; attrs: LossSpec };
   loss_backward: { inputs: { logits: Tensor; targets: Tensor; sums: Tensor }; attrs: LossSpec };
+  iou_backward: { inputs: { sums: Tensor; iou: Tensor }; attrs: LossSpec };
 }

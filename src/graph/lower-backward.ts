@@ -23,7 +23,7 @@ import {
   planUnfold,
 } from '../kernels/backward.js';
 import type { Capabilities, KernelCall } from '../kernels/call.js';
-import { planLossBackward, planLossSums, planLossValue } from '../kernels/loss.js';
+import { planIouBackward, planLossBackward, planLossSums, planLossValue } from '../kernels/loss.js';
 import { planCopy } from '../kernels/pointwise.js';
 import { type NodeOf, sizeOf, type Tensor } from './ir.js';
 import type { BackwardOps } from './ir-backward.js';
@@ -193,8 +193,10 @@ export function lowerBackward(node: BackwardNode, caps: Capabilities): KernelCal
     case 'loss_sums':
       return [planLossSums(node.attrs, { ...node.inputs, y })];
     case 'loss_value':
-      return [planLossValue(node.attrs, { blocks: node.inputs.blocks, sums: y })];
+      return [planLossValue(node.attrs, { ...node.inputs, sums: y })];
     case 'loss_backward':
       return [planLossBackward(caps, node.attrs, { ...node.inputs, y })];
+    case 'iou_backward':
+      return [planIouBackward(node.attrs, { ...node.inputs, y })];
   }
 }

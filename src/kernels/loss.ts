@@ -1,4 +1,4 @@
-/** Planners of the Zoom Loss (SPEC B2), its parts and its gradient, and of an update: accumulation, global norm, AdamW. */
+/** Planners of the Zoom Loss (SPEC B2), the IoU estimate's error (SPEC E1), their gradients, and of an update: accumulation, global norm, AdamW. */
 import { type Capabilities, ceilDiv, type KernelCall, spread } from './call.js';
 import { shader } from './shaders.js';
 
@@ -18,6 +18,8 @@ export interface LossSpec {
   readonly dice: number;
   readonly focal: number;
   readonly ce: number;
+  /** Factor of the squared error of the IoU estimate. */
+  readonly iou: number;
 }
 
 /** Block sums of logits and targets (B, n) → (B, blocks, 8). */
@@ -35,16 +37,23 @@ export function planLossSums<T>(spec: LossSpec, buffers: { logits: T; targets: T
   };
 }
 
-/** Block sums → (8·B + 4): sums and voxel weights of each sample; then total, Dice, focal, cross-entropy. */
-export function planLossValue<T>(spec: LossSpec, buffers: { blocks: T; sums: T }): KernelCall<T> {
-  const { samples, voxels, zeta, smoothing, dice, focal, ce } = spec;
+/** Numbers per sample before the loss's parts: eight sums and the voxel weights. */
+export const LOSS_SUMS = 10;
+
+/** Block sums → (10·B + 5): sums and voxel weights of each sample; then total, Dice, focal, cross-entropy, the IoU's error. */
+export function planLossValue<T>(
+  spec: LossSpec,
+  { iou: estimate, ...rest }: { blocks: T; sums: T; iou?: T | undefined },
+): KernelCall<T> {
+  const { samples, voxels, zeta, smoothing, dice, focal, ce, iou } = spec;
+  const buffers = estimate === undefined ? rest : { ...rest, iou: estimate };
   const blocks = lossBlocks(voxels);
   return {
     kernel: 'loss_value',
     variant: 'shared',
-    shader: shader('loss_value'),
+    shader: shader('loss_value', { IOU: estimate !== undefined }),
     buffers,
-    params: { samples, blocks, voxels, zeta, smoothing, dice, focal, ce },
+    params: { samples, blocks, voxels, zeta, smoothing, dice, focal, ce, iou },
     workgroups: [1, 1, 1],
     cost: { flops: 8 * samples * blocks, bytes: 32 * samples * blocks },
   };
@@ -67,6 +76,22 @@ export function planLossBackward<T>(
     params: { count, voxels, gamma, smoothing, dice, focal, ce, upstream: 1 / samples, grid_x: x },
     workgroups: [x, y, z],
     cost: { flops: 60 * count, bytes: 12 * count },
+  };
+}
+
+/** d loss / d iou (B, 4), from the sums of the forward pass. */
+export function planIouBackward<T>(
+  { samples, iou }: Pick<LossSpec, 'samples' | 'iou'>,
+  buffers: { sums: T; iou: T; y: T },
+): KernelCall<T> {
+  return {
+    kernel: 'iou_backward',
+    variant: 'scalar',
+    shader: shader('iou_backward'),
+    buffers,
+    params: { samples, factor: iou / samples },
+    workgroups: [1, 1, 1],
+    cost: { flops: 10 * samples, bytes: 50 * samples },
   };
 }
 

@@ -52,12 +52,13 @@ export function matmulVariants(caps: Capabilities): MatmulFamily[] {
 const WORTH_COMPILING = 2 ** 30;
 
 /**
- * The subgroup variant's tile untuned. On 512×768×3072 lavapipe is fastest with 32 rows and one vec4 of columns a lane (more
- * spill). SwiftShader, whose subgroups have 4 lanes, takes 16 rows, and two vec4 for big layers; wider tiles of what runs once or
- * twice are for a session long enough to tune (bench/README.md).
+ * The subgroup variant's tile untuned: 16 rows, the most whose loop is short enough for every CPU's instruction cache. 32 are
+ * half again as fast on a Zen 5 with lavapipe and half as fast on a Zen 3, so they are for `tune` (bench/README.md). SwiftShader,
+ * whose subgroups have 4 lanes, takes two vec4 of columns for big layers; wider tiles of what runs once or twice are for a
+ * session long enough to tune.
  */
 function subgroupTile(size: number, { rows, n, k, conv, scatter }: MatmulSpec): MatmulVariant {
-  let tm = size <= 4 ? 16 : size <= 8 ? 32 : Math.max(16, size);
+  let tm = Math.max(16, size);
   // No more rows than there are, in powers of two of the subgroup.
   while (tm > size && tm / 2 >= rows) tm /= 2;
   const big = !conv && !scatter && 2 * rows * n * k >= WORTH_COMPILING;

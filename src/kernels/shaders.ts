@@ -34,6 +34,7 @@ import fill from '../../shaders/fill.wgsl';
 import gate from '../../shaders/gate.wgsl';
 import gradientNorm from '../../shaders/gradient_norm.wgsl';
 import gradientSquares from '../../shaders/gradient_squares.wgsl';
+import iouBackward from '../../shaders/iou_backward.wgsl';
 import layerNorm from '../../shaders/layer_norm.wgsl';
 import layerNormBackward from '../../shaders/layer_norm_backward.wgsl';
 import lossBackward from '../../shaders/loss_backward.wgsl';
@@ -107,6 +108,7 @@ const sources = {
   gradient_squares: gradientSquares,
   layer_norm: layerNorm,
   layer_norm_backward: layerNormBackward,
+  iou_backward: iouBackward,
   loss_backward: lossBackward,
   loss_sums: lossSums,
   loss_value: lossValue,

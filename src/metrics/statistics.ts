@@ -1,4 +1,4 @@
-/** Comparing two sets of paired scores: Wilcoxon's signed-rank test, and bootstrap intervals. */
+/** Paired scores: Wilcoxon's signed-rank test, bootstrap intervals, rank correlation, calibration. */
 import { SgpSamError } from '../errors.js';
 import { randomSource } from '../volumes/random.js';
 
@@ -132,4 +132,70 @@ export function bootstrapMean(
   const at = (share: number) =>
     means[Math.min(resamples - 1, Math.max(0, Math.round(share * (resamples - 1))))]!;
   return { mean: meanOf(groups.keys()), low: at((1 - level) / 2), high: at((1 + level) / 2) };
+}
+
+/**
+ * Spearman's rank correlation of pairs: Pearson's of the ranks, equal values sharing the mean of theirs (which is what
+ * ties need; the formula of squared differences is wrong with them).
+ * @returns −1 to 1; undefined for fewer than two pairs, or where all values of a side are the same
+ * @throws SgpSamError `bad-argument` for a value that is not a number
+ */
+export function spearman(pairs: readonly (readonly [number, number])[]): number | undefined {
+  const bad = pairs.findIndex((pair) => !pair.every(Number.isFinite));
+  if (bad >= 0) throw new SgpSamError('bad-argument', `pair ${bad + 1} is ${pairs[bad]!.join(', ')}`);
+  const a = midranks(pairs.map(([x]) => x));
+  const b = midranks(pairs.map(([, y]) => y));
+  const middle = (pairs.length + 1) / 2;
+  let [both, own, other] = [0, 0, 0];
+  for (const [n, rank] of a.entries()) {
+    both += (rank - middle) * (b[n]! - middle);
+    own += (rank - middle) ** 2;
+    other += (b[n]! - middle) ** 2;
+  }
+  return own === 0 || other === 0 ? undefined : both / Math.sqrt(own * other);
+}
+
+/** Pairs whose estimates lie in one bin. */
+export interface CalibrationBin {
+  /** From, and up to but not including (the last one: including, and what is beyond). */
+  readonly from: number;
+  readonly to: number;
+  readonly n: number;
+  /** Means; null without pairs. */
+  readonly estimate: number | null;
+  readonly real: number | null;
+}
+
+/** How well estimates of a score in 0…1 say what it is. */
+export interface Calibration {
+  readonly n: number;
+  readonly spearman: number | null;
+  readonly meanAbsoluteError: number | null;
+  readonly bins: readonly CalibrationBin[];
+}
+
+/**
+ * Estimates against what they estimate: rank correlation, mean absolute error, and a reliability table of equal bins of the
+ * estimate. Estimates below 0 or above 1 count into the outermost bins.
+ * @param pairs each an estimate and the real score
+ */
+export function calibrationOf(pairs: readonly (readonly [number, number])[], bins = 5): Calibration {
+  const average = (values: readonly number[]) =>
+    values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
+  const binOf = (estimate: number) => Math.min(bins - 1, Math.max(0, Math.floor(estimate * bins)));
+  return {
+    n: pairs.length,
+    spearman: spearman(pairs) ?? null,
+    meanAbsoluteError: average(pairs.map(([estimate, real]) => Math.abs(estimate - real))),
+    bins: Array.from({ length: bins }, (_, bin) => {
+      const own = pairs.filter(([estimate]) => binOf(estimate) === bin);
+      return {
+        from: bin / bins,
+        to: (bin + 1) / bins,
+        n: own.length,
+        estimate: average(own.map(([estimate]) => estimate)),
+        real: average(own.map(([, real]) => real)),
+      };
+    }),
+  };
 }

@@ -45,6 +45,7 @@ export interface CallOptions {
 }
 
 export interface LesionSessionOptions {
+  /** How volumes are prepared; as the weights' card says unless given. */
   readonly preset?: PresetName | Preset | (string & {}) | undefined;
   /** At which scale lesions are seen; as the weights' card says unless given. */
   readonly zoom?: Zoom | undefined;
@@ -80,7 +81,7 @@ export class LesionSession {
     private readonly options: LesionSessionOptions = {},
   ) {
     this.model = model;
-    this.preset = resolvePreset(options.preset);
+    this.preset = resolvePreset(options.preset ?? model.card.preset);
     if (options.zoom !== undefined) checkZoom(options.zoom);
     this.gates = options.gates;
     this.nothing = emptyCrop(volume.dims);

@@ -8,7 +8,7 @@ import { centerPoint, farthestFromBorder, randomErrorClick } from '../volumes/pr
 import { Draws } from '../volumes/synthetic/draws.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 import { LesionSession } from './lesion-session.js';
-import type { Click } from './lesion-state.js';
+import type { Click, Segmentation } from './lesion-state.js';
 import type { Model } from './model.js';
 import type { Zoom } from './zoom.js';
 
@@ -36,6 +36,11 @@ export interface Simulation {
   /** Dice on the volume's own grid, all of the volume, after each click. */
   readonly dice: readonly number[];
   readonly clicks: readonly Click[];
+  /** Estimated IoU after each click; of worth only where the head that estimates it was trained. */
+  readonly iou: readonly number[];
+  /** Cubes that were encoded for the first mask, and the codes of what it was warned of. */
+  readonly encodes: number;
+  readonly warnings: readonly string[];
   /** The masks after each click. */
   readonly masks: readonly Uint8Array[];
   /** Per SGPM the share of open channels. */
@@ -46,10 +51,13 @@ export interface Simulation {
   readonly milliseconds: { readonly encode: number; readonly decode: number };
 }
 
+/** The codes of a result's warnings. */
+export const warningCodes = ({ warnings }: Segmentation): string[] => warnings.map(({ code }) => code);
+
 /**
  * Segments the lesion that `truth` marks (1, else 0, in the image's file order).
  * Clicks after the first go, without automatic zoom, only where the cube reaches. A prediction without a wrong voxel there
- * gets no more clicks, and its Dice counts for the rest.
+ * gets no more clicks, and its Dice and estimate count for the rest.
  * @throws SgpSamError `bad-argument` for an empty truth or another size than the image's; as `LesionSession`
  */
 export async function simulateClicks(
@@ -72,6 +80,7 @@ export async function simulateClicks(
   const session = new LesionSession(model, image, { preset: options.preset, zoom: options.zoom });
   const clicks: Click[] = [{ at: first.voxel, label: 1 }];
   const dice: number[] = [];
+  const iou: number[] = [];
   const masks: Uint8Array[] = [];
   let last = truth;
   const take = (mask: Uint8Array, click: number) => {
@@ -81,6 +90,8 @@ export async function simulateClicks(
   };
   let open: readonly number[] = [];
   let covered = 1;
+  let encodes = 0;
+  let warnings: readonly string[] = [];
   const milliseconds = { encode: 0, decode: 0 };
   const everywhere: VoxelBox = { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
   for (let n = 0; n < options.clicks; n++) {
@@ -88,8 +99,11 @@ export async function simulateClicks(
     milliseconds.encode += result.timings.encode;
     milliseconds.decode += result.timings.decode;
     dice.push(diceOf(result.mask, truth));
+    iou.push(result.iou);
     take(result.mask, n);
     if (n === 0) {
+      encodes = result.encodes;
+      warnings = warningCodes(result);
       open = result.gates.map(({ openChannels, channels }) => openChannels[0] / channels);
       covered = shareInside(truth, dims, result.covered);
     }
@@ -103,9 +117,10 @@ export async function simulateClicks(
   }
   for (let n = dice.length; n < options.clicks; n++) {
     dice.push(dice[n - 1]);
+    iou.push(iou[n - 1]);
     take(last, n);
   }
-  return { dice, clicks, masks, open, covered, milliseconds };
+  return { dice, iou, encodes, warnings, clicks, masks, open, covered, milliseconds };
 }
 
 /** Calls `visit` with the offset of every voxel in a box. */

@@ -2,7 +2,9 @@
 import { type Progress, SgpSamError } from '../errors.js';
 import { components } from '../volumes/components.js';
 import { type DatasetCase, some } from '../volumes/dataset.js';
-import { readCase } from '../volumes/dataset.node.js';
+import { type CaseData, type ReadCaseOptions, readCase } from '../volumes/dataset.node.js';
+import { isLesion, type LesionEntry, listCase, readLesionList } from '../volumes/lesion-list.node.js';
+import type { Image } from '../volumes/types.js';
 import type { CaseSource } from './cases.js';
 
 export interface FolderCasesOptions {
@@ -27,6 +29,55 @@ export function folderCases(cases: readonly DatasetCase[], options: FolderCasesO
       }
       const { labels, sizes } = components(mask, image.dims);
       return { id, image, lesions: labels, sizes };
+    },
+  };
+}
+
+export interface ListCasesOptions {
+  /** Connected parts of a label with fewer voxels are specks of a mask's resampling, and no lesions; 5 if not given. */
+  readonly fewest?: number | undefined;
+  /** How a case is read; `readCase` if not given. */
+  readonly read?:
+    | ((one: DatasetCase, options: ReadCaseOptions) => Promise<{ image: Image; mask: CaseData['mask'] }>)
+    | undefined;
+}
+
+/** Cases of a list, and whose each is: what is trained on and what validates must not share a subject. */
+export interface ListedCases extends CaseSource {
+  readonly subjects: readonly string[];
+}
+
+/**
+ * The lesions of a list (`volumes/lesion-list.node.ts`) that may be trained on: entries of the kind `lesion` with the use `train`, never
+ * another. Every connected part of a label is a lesion.
+ * @throws SgpSamError `bad-file` as `readLesionList`, and from `load` as `readCase`; `no-lesion` for a label of specks alone
+ */
+export async function listCases(
+  file: string,
+  { fewest = 5, read = readCase }: ListCasesOptions = {},
+): Promise<ListedCases> {
+  const entries = await readLesionList(
+    file,
+    (entry): entry is LesionEntry => isLesion(entry) && entry.use === 'train',
+  );
+  const ids = entries.map(({ id }) => id);
+  return {
+    ids,
+    subjects: entries.map(({ subject, id }) => subject ?? id),
+    async load(n) {
+      const { one, label, channel } = listCase(entries[n]);
+      const { image, mask } = await read(one, { label, channel });
+      const { labels, sizes } = components(mask, image.dims);
+      for (let at = 0; at < labels.length; at++) if (sizes[labels[at] - 1] < fewest) labels[at] = 0;
+      const kept = sizes.map((voxels) => (voxels < fewest ? 0 : voxels));
+      if (kept.every((voxels) => voxels === 0))
+        throw new SgpSamError(
+          'no-lesion',
+          `${one.label}: no connected part has ${fewest} voxels`,
+          'Take it off the list.',
+        );
+      const known = { ...image, hounsfield: entries[n].modality === 'CT' };
+      return { id: ids[n], image: known, lesions: labels, sizes: kept };
     },
   };
 }

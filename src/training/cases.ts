@@ -2,7 +2,7 @@
 
 import { SgpSamError } from '../errors.js';
 import { voxelSizes } from '../volumes/affine.js';
-import { mixSeed } from '../volumes/synthetic/draws.js';
+import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
 import type { Anatomy, Contrast, Modality, PhantomLesion } from '../volumes/synthetic/training-phantom.js';
 import { makeTrainingPhantom } from '../volumes/synthetic/training-phantom.js';
 import type { Image, Vec3 } from '../volumes/types.js';
@@ -15,12 +15,16 @@ export interface TrainingCase {
   readonly lesions: Uint8Array | Int32Array;
   /** Voxels of each lesion; the first is that of number 1. Those without any are no lesions. */
   readonly sizes: readonly number[];
+  /** Edge of the cubes that a case was made for, mm; not given: cubes of any scale. */
+  readonly cubeEdge?: number | undefined;
 }
 
 /** Cases by number. The same number always gives the same case. */
 export interface CaseSource {
   readonly ids: readonly string[];
   load(n: number): Promise<TrainingCase>;
+  /** The case of sample `sample` of a run with this seed; not given: every case once in each pass, in an order of that pass. */
+  pick?(sample: number, seed: number): number;
 }
 
 /** Edges of a case's voxels in mm. */
@@ -29,6 +33,44 @@ export const spacingOf = ({ image }: TrainingCase): Vec3 => voxelSizes(image.aff
 /** Millilitres of one of a case's voxels. */
 export const voxelMillilitres = (one: TrainingCase): number =>
   spacingOf(one).reduce((a, b) => a * b, 1) / 1000;
+
+/** Numbers the streams of random draws. */
+const STREAMS = { train: 1, validation: 2, test: 3, mixture: 4 } as const;
+
+/** A source's share of what is drawn. */
+export interface MixedPart {
+  readonly source: CaseSource;
+  /** In proportion to the others'. */
+  readonly share: number;
+}
+
+/**
+ * Cases of several sources, drawn in proportion to their shares whatever the sources' sizes; within one, every case is as likely.
+ * @throws SgpSamError `bad-argument` for a share that is not above 0
+ */
+export function mixedCases(parts: readonly MixedPart[]): CaseSource {
+  const first: number[] = [];
+  let count = 0;
+  for (const { source, share } of parts) {
+    if (!(share > 0 && Number.isFinite(share)))
+      throw new SgpSamError('bad-argument', `a source's share is ${share}, not a number above 0`);
+    first.push(count);
+    count += source.ids.length;
+  }
+  const total = parts.reduce((sum, { share }) => sum + share, 0);
+  const partOf = (n: number) => first.findLastIndex((begin) => begin <= n);
+  return {
+    ids: parts.flatMap(({ source }) => source.ids),
+    load: (n) => parts[partOf(n)].source.load(n - first[partOf(n)]),
+    pick(sample, seed) {
+      const draws = new Draws(mixSeed(seed, STREAMS.mixture, sample));
+      let left = draws.unit() * total;
+      let at = 0;
+      while (at + 1 < parts.length && left >= parts[at].share) left -= parts[at++].share;
+      return first[at] + draws.whole(0, parts[at].source.ids.length - 1);
+    },
+  };
+}
 
 export interface PhantomCasesOptions {
   readonly count: number;
@@ -47,10 +89,11 @@ export interface PhantomCasesOptions {
 /** Scenes without room for a lesion before a phantom is given up. */
 const ATTEMPTS = 10;
 
-const STREAMS = { train: 1, validation: 2, test: 3 } as const;
-
 /** Phantoms made when they are asked for; nothing is written. No phantom is in two parts. */
-export function phantomCases(options: PhantomCasesOptions, part: keyof typeof STREAMS): CaseSource {
+export function phantomCases(
+  options: PhantomCasesOptions,
+  part: 'train' | 'validation' | 'test',
+): CaseSource {
   const { count, seed, size, spacing, modality, anatomy = 'random', contrast = 'any' } = options;
   const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
   return {
@@ -97,7 +140,7 @@ export function cached(source: CaseSource, bytes = CACHE_BYTES): CaseSource {
   let used = 0;
   const sizeOf = ({ image, lesions }: TrainingCase) => image.data.byteLength + lesions.byteLength;
   return {
-    ids: source.ids,
+    ...source,
     async load(n) {
       const found = held.get(n);
       if (found) {

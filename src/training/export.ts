@@ -41,6 +41,9 @@ export function weightChunks(
           'sgpm.dilations': jsonText(config.sgpm.dilations, 'dilations'),
         }
       : {}),
+    // What inference is to do as training did, unless a user says otherwise.
+    ...(typeof run.recipe.preset === 'string' ? { preset: run.recipe.preset } : {}),
+    ...(run.recipe.scale ? { zoom: 'auto' } : {}),
     base: run.base,
     recipe: jsonText(run.recipe, 'recipe'),
     scores: jsonText(scores, 'scores'),

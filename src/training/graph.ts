@@ -49,22 +49,25 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   const sparse = points > 0 ? pointEmbeddings(m, g.input('points', [batch, points, 4])) : undefined;
   const low = 4 * gridOf(config);
   const dense = mask ? maskEmbedding(m, g.input('mask', [batch, low, low, low, 1])) : noMaskEmbedding(m);
-  const { masks } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse });
+  const { masks, iou } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse });
   const first = g.stage('postprocess', () => g.slice(masks, 1, 0, 1));
   g.output('low_resolution_logits', first);
   const logits = g.stage('postprocess', () => g.resize(first, [volume, volume, volume]));
   g.output('logits', logits);
-  const { loss, gradient } = addLoss(
+  const { loss, gradient, iouGradient } = addLoss(
     g,
     logits,
     g.input('targets', [batch, 1, volume, volume, volume]),
     options.loss,
+    iou,
   );
   g.output('loss', loss);
+  const seeds = new Map([[logits, gradient]]);
+  if (iouGradient) seeds.set(iou, iouGradient);
 
   const forward = g.nodes.length;
   const wanted = [...g.parameters.values()].filter(({ name }) => options.trainable(name) && !isBuffer(name));
-  const found = gradients(g, new Map([[logits, gradient]]), wanted);
+  const found = gradients(g, seeds, wanted);
   const taken = new Set<number>();
   const trained: string[] = [];
   for (const [parameter, value] of found) {

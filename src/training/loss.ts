@@ -1,11 +1,11 @@
 /** Losses from logits (SPEC B2): the Zoom Loss, its parts, and the baselines' mixtures. */
 import type { Graph } from '../graph/graph.js';
 import { sizeOf, type Tensor } from '../graph/ir.js';
-import { type LossSpec, lossBlocks } from '../kernels/loss.js';
+import { LOSS_SUMS, type LossSpec, lossBlocks } from '../kernels/loss.js';
 
 export type LossOptions = Omit<LossSpec, 'samples' | 'voxels'>;
 
-const base = { zeta: 0.75, gamma: 2, smoothing: 1e-5 } as const;
+const base = { zeta: 0.75, gamma: 2, smoothing: 1e-5, iou: 0 } as const;
 
 /** Named losses: factors of the Dice, the voxel-balanced focal and the plain cross-entropy term. */
 export const losses = {
@@ -17,25 +17,32 @@ export const losses = {
   'dice-ce': { ...base, dice: 1, focal: 0, ce: 1 },
 } as const satisfies Record<string, LossOptions>;
 
-/** Where a loss tensor's parts are, after 8 sums per sample. */
-export const LOSS_PARTS = ['total', 'dice', 'focal', 'ce'] as const;
+/** A loss tensor's parts, after `LOSS_SUMS` numbers per sample. */
+export const LOSS_PARTS = ['total', 'dice', 'focal', 'ce', 'iou'] as const;
 
 /**
  * Adds the loss of logits (B, …) against targets (B, …) in {0, 1}, and its gradient.
- * @returns `loss` (8·B + 4): per sample its sums, then `LOSS_PARTS`; `gradient` with the logits' shape
+ * @param iou the estimates (B, 4) of masks' IoU, of which the first is trained, where that has a factor
+ * @returns `loss` (10·B + 5): per sample its sums, then `LOSS_PARTS`; the gradients of logits and estimates
  */
 export function addLoss(
   g: Graph,
   logits: Tensor,
   targets: Tensor,
   options: LossOptions,
-): { loss: Tensor; gradient: Tensor } {
+  iou?: Tensor,
+): { loss: Tensor; gradient: Tensor; iouGradient: Tensor | undefined } {
   const samples = logits.shape[0];
   const voxels = sizeOf(logits.shape) / samples;
   const spec: LossSpec = { ...options, samples, voxels };
   return g.stage('loss', () => {
     const blocks = g.emit('loss_sums', { logits, targets }, spec, [samples, lossBlocks(voxels), 8]);
-    const loss = g.emit('loss_value', { blocks }, spec, [8 * samples + 4]);
-    return { loss, gradient: g.emit('loss_backward', { logits, targets, sums: loss }, spec, logits.shape) };
+    const estimate = iou && options.iou > 0 ? { iou } : {};
+    const parts = [LOSS_SUMS * samples + LOSS_PARTS.length];
+    const loss = g.emit('loss_value', { blocks, ...estimate }, spec, parts);
+    const gradient = g.emit('loss_backward', { logits, targets, sums: loss }, spec, logits.shape);
+    const iouGradient =
+      estimate.iou && g.emit('iou_backward', { sums: loss, ...estimate }, spec, [samples, 4]);
+    return { loss, gradient, iouGradient };
   });
 }

@@ -3,7 +3,7 @@ import { SgpSamError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { type LossOptions, losses } from './loss.js';
 import type { ParameterGroup } from './optimizer.js';
-import type { ClickMode, Correction, LesionWeight } from './sampler.js';
+import type { ClickMode, Correction, LesionWeight, ScaleRange } from './sampler.js';
 import { type Schedule, scheduleFactor } from './schedule.js';
 
 /** The four arms of the paper's ablation (SPEC B3): plain SAM-Med3D or with SGPMs, Dice or Zoom Loss. */
@@ -18,7 +18,7 @@ export type Arm = keyof typeof arms;
 export type LossName = keyof typeof losses;
 
 /** What of a loss can be set: the factors of its terms, and the focal term's balance and exponent. */
-export const lossTermNames = ['dice', 'focal', 'ce', 'zeta', 'gamma'] as const;
+export const lossTermNames = ['dice', 'focal', 'ce', 'iou', 'zeta', 'gamma'] as const;
 export type LossTerm = (typeof lossTermNames)[number];
 
 export interface GroupRecipe {
@@ -51,6 +51,8 @@ export interface Recipe {
   readonly firstClick: ClickMode;
   /** How a case's lesion is drawn. */
   readonly lesionWeight: LesionWeight;
+  /** Draws each cube's voxels so that the lesion's longest extent is a share of the cube's edge, log-uniform in this range. */
+  readonly scale?: ScaleRange | undefined;
   /** Clicks per cube at most: half of the cubes get one, the others 2 to this many, on errors of the prediction. */
   readonly clicks: number;
   /** Where on the error: any wrong voxel, the thickest part of what is wrong, or either. */
@@ -133,6 +135,9 @@ export function checkRecipe(recipe: Recipe): void {
   const { zeta, dice, focal, ce } = lossOf(recipe);
   if (zeta > 1) fail('loss term zeta', `${zeta}, not between 0 and 1`);
   if (dice + focal + ce === 0) fail('the loss', '0 whatever is predicted');
+  const { scale } = recipe;
+  if (scale && !(scale.min > 0 && scale.min <= scale.max && scale.max <= 4))
+    fail('scale', `${scale.min}-${scale.max}, not two rising shares of the cube's edge up to 4`);
   matcher(recipe.train);
   // Also finds a warm-up that is never over.
   scheduleFactor(recipe.schedule, 0, recipe.samples);

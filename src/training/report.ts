@@ -297,6 +297,7 @@ const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   clip: 'gradient norm at most (0: any)',
   firstClick: 'first click',
   lesionWeight: 'lesions drawn',
+  scale: 'extents in shares of the cube’s edge',
   clicks: 'clicks per cube at most',
   correction: 'where corrections go',
   flips: 'flips',

@@ -10,6 +10,7 @@ import {
   type Prompt,
   randomErrorClick,
 } from '../volumes/prompts.js';
+import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Draws } from '../volumes/synthetic/draws.js';
 import type { Vec3 } from '../volumes/types.js';
 import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
@@ -55,6 +56,60 @@ export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, d
   throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
 }
 
+/** Of a cube's edge: the longest extent of the lesion that it is drawn for (SPEC E1). */
+export interface ScaleRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Voxels' edges that a scale may give, mm; and no finer than this share of the source's smallest. */
+const SPACINGS = { least: 0.1, most: 12, finest: 0.5 } as const;
+/** How often a cube lies around another point than the click, and how far it may be from it, in shares of its edge. */
+const OFF_CENTRE = { chance: 0.5, reach: 0.3 } as const;
+
+/** Longest edge of a lesion's box, mm. */
+function extentOf(one: TrainingCase, lesion: number): number {
+  const [ni, nj] = one.image.dims;
+  const min = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const max = [-1, -1, -1];
+  const { lesions } = one;
+  for (let n = 0; n < lesions.length; n++) {
+    if (lesions[n] !== lesion) continue;
+    const row = Math.floor(n / ni);
+    const at = [n - row * ni, row % nj, Math.floor(row / nj)];
+    for (let a = 0; a < 3; a++) {
+      if (at[a] < min[a]) min[a] = at[a];
+      if (at[a] > max[a]) max[a] = at[a];
+    }
+  }
+  return Math.max(...spacingOf(one).map((mm, a) => mm * (max[a] + 1 - min[a])));
+}
+
+/** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range, or the case's own. */
+function drawScale(
+  one: TrainingCase,
+  lesion: number,
+  { size, preset }: CubeOptions,
+  scale: ScaleRange,
+  draws: Draws,
+): Preset {
+  if (one.cubeEdge !== undefined) return { ...preset, spacing: one.cubeEdge / size };
+  const share = draws.logUniform(scale.min, scale.max);
+  const finest = Math.max(SPACINGS.least, SPACINGS.finest * Math.min(...spacingOf(one)));
+  const wanted = extentOf(one, lesion) / (share * size);
+  return { ...preset, spacing: Math.min(SPACINGS.most, Math.max(finest, wanted)) };
+}
+
+/** A point near the click to lay the cube around: cubes that a mask was found in before lie around that, not around the click. */
+function drawCentre(one: TrainingCase, click: Vec3, edge: number, draws: Draws): Vec3 {
+  if (!draws.chance(OFF_CENTRE.chance)) return click;
+  const spacing = spacingOf(one);
+  return click.map((c, a) => {
+    const moved = c + (draws.uniform(-OFF_CENTRE.reach, OFF_CENTRE.reach) * edge) / spacing[a];
+    return Math.min(one.image.dims[a] - 1, Math.max(0, moved));
+  }) as unknown as Vec3;
+}
+
 /** 1 on a lesion, 0 elsewhere. A plain loop: `from` with a function takes ten times as long, and this is per sample. */
 function maskOf<M extends Uint8Array | Float32Array>({ lesions }: TrainingCase, lesion: number, mask: M): M {
   for (let n = 0; n < lesions.length; n++) if (lesions[n] === lesion) mask[n] = 1;
@@ -66,26 +121,29 @@ export const lesionsOf = ({ sizes }: TrainingCase): number[] =>
   sizes.flatMap((voxels, n) => (voxels > 0 ? [n + 1] : []));
 
 /**
- * The cube around a click (SPEC A0) with the lesion in it. A lesion that resampling would lose keeps the clicked voxel.
- * @throws SgpSamError as `preprocess`
+ * The cube around a click (SPEC A0), or around another point near it, with the lesion in it. A lesion that resampling would lose keeps
+ * the clicked voxel.
+ * @throws SgpSamError as `preprocess`; `bad-prompt` where the cube around `centre` does not hold the click
  */
 export function lesionCube(
   one: TrainingCase,
   lesion: number,
   click: Vec3,
   { size, preset }: CubeOptions,
+  centre: Vec3 = click,
 ): LesionCube {
-  const roi = preprocess(one.image, click, { size, preset });
+  const roi = preprocess(one.image, centre, { size, preset });
+  const { voxel } = clickInRoi(roi, click);
   const mask = {
     name: one.id,
     dims: one.image.dims,
     affine: one.image.affine,
     data: maskOf(one, lesion, new Float32Array(one.lesions.length)),
   };
-  const share = sampleRoi(mask, { ...roi, preset: { ...preset, clamp: null } });
+  const share = sampleRoi(mask, { ...roi, preset: { ...preset, clamp: null, ct: undefined } });
   const targets = new Float32Array(share.length);
   for (let n = 0; n < share.length; n++) if (share[n] >= 0.5) targets[n] = 1;
-  const [a, b, c] = roi.clickVoxel;
+  const [a, b, c] = voxel;
   targets[(a * size + b) * size + c] = 1;
   return {
     caseId: one.id,
@@ -93,8 +151,22 @@ export function lesionCube(
     millilitres: one.sizes[lesion - 1] * voxelMillilitres(one),
     values: roi.values,
     targets,
-    click: roi.clickVoxel,
+    click: voxel,
   };
+}
+
+/** The cube around a click at a scale that is drawn for the lesion, or, where none is wanted, in the preset's voxels. */
+export function scaledCube(
+  one: TrainingCase,
+  lesion: number,
+  click: Vec3,
+  { size, preset, scale }: CubeOptions & { readonly scale?: ScaleRange | undefined },
+  draws: Draws,
+): LesionCube {
+  if (!scale) return lesionCube(one, lesion, click, { size, preset });
+  const own = drawScale(one, lesion, { size, preset }, scale, draws);
+  const centre = drawCentre(one, click, size * own.spacing, draws);
+  return lesionCube(one, lesion, click, { size, preset: own }, centre);
 }
 
 /** Mirrors a cube along the axes whose flag is set. */
@@ -141,12 +213,14 @@ export function drawCube(
     readonly clicks: ClickMode;
     readonly flips: boolean;
     readonly weight: LesionWeight;
+    /** Draws the cube's scale for the lesion; not given: the preset's voxels. */
+    readonly scale?: ScaleRange | undefined;
   },
   draws: Draws,
 ): LesionCube {
   const lesion = drawLesion(one, options.weight, draws);
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
-  const cube = lesionCube(one, lesion, voxel, options);
+  const cube = scaledCube(one, lesion, voxel, options, draws);
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
   return flipCube(cube, options.size, flips);
 }

@@ -7,6 +7,7 @@ import { fromEngine } from '../graph/layout.js';
 import { ParameterStore } from '../graph/parameters.js';
 import { type ParameterLookup, Program } from '../graph/program.js';
 import { capabilitiesOf } from '../kernels/call.js';
+import { LOSS_SUMS } from '../kernels/loss.js';
 import { gridOf, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { trainingGraph } from './graph.js';
@@ -64,7 +65,7 @@ export interface StepResult {
 }
 
 /** Of the loss tensor of a single sample. */
-const LOSS_BYTES = 4 * (8 + LOSS_PARTS.length);
+const LOSS_BYTES = 4 * (LOSS_SUMS + LOSS_PARTS.length);
 
 const allFinite = (values: Float32Array): boolean => values.every(Number.isFinite);
 

@@ -87,9 +87,10 @@ interface Drawn {
 
 async function drawSample(options: TrainerOptions, sample: number): Promise<Drawn> {
   const { recipe, training, cube } = options;
-  const number = caseOf(sample, training.ids.length, recipe.seed);
+  const number = training.pick?.(sample, recipe.seed) ?? caseOf(sample, training.ids.length, recipe.seed);
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
-  const settings = { ...cube, clicks: recipe.firstClick, flips: recipe.flips, weight: recipe.lesionWeight };
+  const { firstClick: clicks, flips, lesionWeight: weight, scale } = recipe;
+  const settings = { ...cube, clicks, flips, weight, scale };
   const drawn = await training
     .load(number)
     .then((one) => drawCube(one, settings, draws))
@@ -217,6 +218,7 @@ async function score(
 ): Promise<Extract<TrainerEvent, { kind: 'validation' }>> {
   const settings = {
     cube,
+    scale: recipe.scale,
     first: 'center',
     clicks: 1,
     perCase: recipe.validateLesions,

@@ -9,12 +9,15 @@ import {
   type CubeOptions,
   errorClick,
   firstClick,
-  lesionCube,
   lesionsOf,
+  type ScaleRange,
+  scaledCube,
 } from './sampler.js';
 
 export interface ValidationOptions {
   readonly cube: CubeOptions;
+  /** Draws cubes' scales as training does; not given: the preset's voxels. */
+  readonly scale?: ScaleRange | undefined;
   /** Where the first click goes. */
   readonly first: ClickMode;
   /** How many clicks; those after the first are on random errors of the prediction before. */
@@ -56,7 +59,7 @@ export async function validate(
   cases: CaseSource,
   options: ValidationOptions,
 ): Promise<LesionScore[]> {
-  const { cube: cubeOptions, first, clicks, perCase, seed } = options;
+  const { cube: cubeOptions, scale, first, clicks, perCase, seed } = options;
   const scores: LesionScore[] = [];
   for (const n of cases.ids.keys()) {
     const one = await cases.load(n);
@@ -65,7 +68,8 @@ export async function validate(
     for (let i = 0; i < count; i++) {
       const lesion = all[Math.floor((i * all.length) / count)];
       const draws = new Draws(mixSeed(seed, n, lesion));
-      const cube = lesionCube(one, lesion, firstClick(one, lesion, first, draws).voxel, cubeOptions);
+      const { voxel } = firstClick(one, lesion, first, draws);
+      const cube = scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws);
       const { gates, token } = await model.encode(cube.values);
       const points: PromptPoint[] = [{ at: cube.click, label: 1 }];
       const dice: number[] = [];

@@ -139,12 +139,15 @@ function channelFiles(path: string, root: string): string[] | undefined {
   }
 }
 
+/** The value of a label, several that together are the lesion, or any above 0. */
+export type LabelChoice = number | readonly number[] | '>0';
+
 /** How to read a case. */
 export interface ReadCaseOptions {
   /** Which channel of an image that has several, from 0. */
   readonly channel?: number | undefined;
-  /** The label's value, or several that together are the lesion (`labelValue`, `labelValues`). */
-  readonly label: number | readonly number[];
+  /** As `labelValue` and `labelValues` have it. */
+  readonly label: LabelChoice;
   /** Return an empty mask instead of an error when the case has no voxel of the label. */
   readonly allowEmpty?: boolean;
 }
@@ -167,7 +170,8 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
   const image = await readImage(one, options.channel);
   const label = await readNiftiFile(one.label, { name: shown(one.label) });
   requireSameGrid(image, label);
-  const wanted = new Set(typeof options.label === 'number' ? [options.label] : options.label);
+  const { label: choice } = options;
+  const wanted = new Set(typeof choice === 'number' ? [choice] : choice === '>0' ? [] : choice);
   const mask = new Uint8Array(label.data.length);
   const present = new Set<number>();
   let voxels = 0;
@@ -179,7 +183,7 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
     if (Math.abs(v - value) > 1e-3) throw notWhole(label, n);
     if (value === 0) continue;
     present.add(value);
-    if (wanted.has(value)) {
+    if (choice === '>0' ? value > 0 : wanted.has(value)) {
       mask[n] = 1;
       voxels++;
     }
@@ -190,7 +194,7 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
       'no-lesion',
       values.length === 0
         ? `${label.name} is empty: every voxel is 0.`
-        : `${label.name} has no voxel of the value ${[...wanted].join(' or ')}; it holds ${some(values.map(String))}.`,
+        : `${label.name} has no voxel of the value ${choice === '>0' ? 'above 0' : [...wanted].join(' or ')}; it holds ${some(values.map(String))}.`,
       values.length === 0
         ? 'Leave the case out, or check its label volume.'
         : 'Choose one of these as the label.',

@@ -2,6 +2,7 @@
 export * from './clicks.js';
 export * from './components.js';
 export { distanceBox, squaredDistances } from './distance.js';
+export { FLOOD_REACH, floodFill } from './flood.js';
 export { type Mask, voxelAt } from './masks.js';
 export { type MontageOptions, montagePng } from './montage.js';
 export { readNifti } from './nifti.js';

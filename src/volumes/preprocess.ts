@@ -1,5 +1,6 @@
 /** From a volume and a click to an encoder's input: only the voxels of the region of interest are ever computed. */
 import { SgpSamError } from '../errors.js';
+import { isHounsfield } from './hounsfield.js';
 import { type AxisTaps, axisTaps, type RoiFrame, type RoiOptions, roiFrame } from './roi-frame.js';
 import type { Image, Vec3 } from './types.js';
 
@@ -31,7 +32,7 @@ export function preprocess(image: Image, click: Vec3, options: RoiOptions = {}):
 }
 
 /**
- * The volume's values at the frame's voxels, clamped as its preset says, 0 outside the volume: size³ float64.
+ * The volume's values at the frame's voxels, clamped (and, of CT, moved) as its preset says, 0 outside the volume: size³ float64.
  */
 export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
   const { size, axes, preset } = frame;
@@ -46,7 +47,9 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
     };
     return axisTaps(size, coordinate, dims[source]!, strides[source]!);
   }) as [AxisTaps, AxisTaps, AxisTaps];
-  const [least, most] = preset.clamp ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const window = preset.ct && isHounsfield(image) ? preset.ct : undefined;
+  const [least, most] = window ?? preset.clamp ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+  const shift = window ? -window[0] : 0;
 
   const out = new Float64Array(size ** 3);
   for (let a = x.first; a < x.end; a++) {
@@ -72,7 +75,7 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
         const far =
           w00 * data[p00 + c1]! + w01 * data[p01 + c1]! + w10 * data[p10 + c1]! + w11 * data[p11 + c1]!;
         const value = near * (1 - w) + far * w;
-        out[row + c] = Math.min(most, Math.max(least, value));
+        out[row + c] = Math.min(most, Math.max(least, value)) + shift;
       }
     }
   }

@@ -9,6 +9,11 @@ export interface Preset {
   readonly clamp: readonly [number, number] | null;
   /** `ras`: the axes permuted and flipped to the nearest R, A, S; `storage`: as the file has them. */
   readonly orientation: 'ras' | 'storage';
+  /**
+   * CT (`isHounsfield`) is limited to this range, in HU, and moved so that its lower end is 0: then air is 0 and the body above it, as in
+   * MR, and the z-score is the body's. Not given: as `clamp` says.
+   */
+  readonly ct?: readonly [number, number] | undefined;
 }
 
 /** The presets that have names. */
@@ -24,6 +29,8 @@ export const presets = {
     clamp: [-1000, 1000],
     orientation: 'storage',
   },
+  /** Of the weights that ship with this project: CT in a window of its own. */
+  'sgp-sam': { name: 'sgp-sam', spacing: 1.5, clamp: null, orientation: 'ras', ct: [-300, 400] },
 } as const satisfies Record<string, Preset>;
 
 /** A preset's name. */
@@ -39,14 +46,16 @@ export function resolvePreset(preset: PresetName | Preset | (string & {}) = 'sam
     const names = Object.keys(presets).join(', ');
     throw new SgpSamError('bad-argument', `There is no preset "${preset}".`, `Choose one of: ${names}.`);
   }
-  const { name, spacing, clamp, orientation } = preset;
+  const { name, spacing, clamp, orientation, ct } = preset;
   const problem = !(spacing >= 0.01 && spacing <= 100)
     ? `spacing is ${spacing}, and must be 0.01 to 100 mm`
     : clamp && !(clamp[0] < clamp[1])
       ? `clamp is ${clamp.join(' … ')}, and must be a lower and a higher number`
-      : orientation !== 'ras' && orientation !== 'storage'
-        ? `orientation is "${String(orientation)}", and must be "ras" or "storage"`
-        : undefined;
+      : ct && !(ct[0] < ct[1])
+        ? `ct is ${ct.join(' … ')}, and must be a lower and a higher number`
+        : orientation !== 'ras' && orientation !== 'storage'
+          ? `orientation is "${String(orientation)}", and must be "ras" or "storage"`
+          : undefined;
   if (problem) throw new SgpSamError('bad-argument', `Preset "${name}": ${problem}.`);
   return preset;
 }

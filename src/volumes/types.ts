@@ -15,6 +15,8 @@ export interface Image extends VoxelGrid {
   readonly name: string;
   /** Scaled values in file order: voxel (i, j, k) is at i + dims[0]·(j + dims[1]·k). */
   readonly data: Float32Array;
+  /** Whether the values are Hounsfield units, where that is known; else `isHounsfield` tells by the values. */
+  readonly hounsfield?: boolean | undefined;
 }
 
 /** What a NIfTI file says about itself, kept so that a result can be written with the same header. */

@@ -24,13 +24,20 @@ export interface WeightsCard {
   /** What is done unless a caller says otherwise: `auto` for weights that were trained at all scales (metadata `zoom`). */
   readonly zoom: 'auto' | 'off';
   readonly scope: WeightsScope | undefined;
+  /** The name of the preset that they were trained with (metadata `preset`). */
+  readonly preset: string | undefined;
 }
 
 /** Of weights that say nothing: SAM-Med3D's own checkpoints, formula weights. */
-export const plainCard: WeightsCard = { estimatesIou: true, zoom: 'off', scope: undefined };
+export const plainCard: WeightsCard = {
+  estimatesIou: true,
+  zoom: 'off',
+  scope: undefined,
+  preset: undefined,
+};
 
 /**
- * The card of a weights file. Entries named `zoom` and `scope` of files that are not this package's mean nothing here.
+ * The card of a weights file. Entries named `zoom`, `preset` and `scope` of files that are not this package's mean nothing here.
  * @throws SgpSamError `bad-weights` naming the entry, for one that cannot be read
  */
 export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata'>): WeightsCard {
@@ -40,6 +47,7 @@ export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata
   return {
     estimatesIou: estimatesIou({ metadata }),
     zoom,
+    preset: own ? metadata.preset : undefined,
     scope: own && metadata.scope !== undefined ? scopeOf(name, metadata.scope) : undefined,
   };
 }

@@ -1,0 +1,121 @@
+/** What `sgp-sam eval` measures on: folders, lists of pairs, lists of lesions, single images. */
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { SgpSamError } from '../errors.js';
+import type { JsonObject } from '../json.js';
+import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
+import { type Dataset, readDecathlon } from '../volumes/dataset.node.js';
+import {
+  isLesion,
+  type LesionEntry,
+  type ListEntry,
+  listCase,
+  listUses,
+  readLesionList,
+} from '../volumes/lesion-list.node.js';
+import { pairOfFiles, readPairs } from '../volumes/pairs.node.js';
+import { checkTaskLabels, type Task } from '../volumes/tasks.js';
+import { oneOf } from './common.js';
+import type { AskedCase, Evaluation } from './eval-run.js';
+
+/** The options that choose cases and what of them is lesion. */
+export interface DataOptions {
+  readonly label: string;
+  readonly channel?: string;
+  readonly cases?: string;
+  readonly use?: string;
+  readonly modality?: string;
+  readonly organ?: string;
+}
+
+/** The data's part of an evaluation. */
+export type AskedData = Pick<Evaluation, 'dataset' | 'cases' | 'label' | 'channel' | 'entries'>;
+
+/** Those whose names contain one of the comma-separated parts. */
+function chosen<T>(
+  all: readonly T[],
+  idOf: (one: T) => string,
+  parts: string | undefined,
+  source: string,
+): readonly T[] {
+  if (parts === undefined) return all;
+  const wanted = parts.split(',').map((part) => part.trim());
+  const found = all.filter((one) => wanted.some((part) => part !== '' && idOf(one).includes(part)));
+  if (found.length > 0) return found;
+  const names = all.map(idOf).join(', ');
+  throw new SgpSamError('bad-argument', `--cases ${parts}: ${source} has none of these`, `It has: ${names}.`);
+}
+
+/** Whether a file is a list of lesions: a dataset.json is an object. */
+export async function isLesionList(data: string): Promise<boolean> {
+  if (!/\.json$/i.test(data)) return false;
+  const text = await readFile(data, 'utf8').catch(() => ''); // said by whoever reads it next
+  return text
+    .replace(/^\uFEFF/, '')
+    .trimStart()
+    .startsWith('[');
+}
+
+/** The lesions of a list that are of these uses, modalities, organs and channels; several are separated by commas. */
+export async function listData(path: string, options: DataOptions): Promise<AskedData> {
+  const { use, modality, organ, channel, cases } = options;
+  if (use !== undefined) oneOf('--use', use, listUses);
+  const asked = { use, modality, organ, channel };
+  const fits = (entry: ListEntry) =>
+    (Object.keys(asked) as (keyof typeof asked)[]).every((field) => {
+      const wanted = asked[field]?.split(',').map((one) => one.trim().toLowerCase());
+      return wanted === undefined || wanted.includes(String(entry[field] ?? '').toLowerCase());
+    });
+  const entries = await readLesionList(path, (entry): entry is LesionEntry => isLesion(entry) && fits(entry));
+  return {
+    dataset: basename(path),
+    cases: chosen(entries, ({ id }) => id, cases, path).map((entry): AskedCase => {
+      const { modality: own, organ: where, channel: shows = '', subject = '' } = entry;
+      return { ...listCase(entry), about: { modality: own, organ: where, channel: String(shows), subject } };
+    }),
+    label: [],
+    channel: undefined,
+    entries: Object.fromEntries(Object.entries(asked).filter(([, text]) => text !== undefined)) as JsonObject,
+  };
+}
+
+const readData = (data: string, label: string | undefined): Promise<Dataset> | Dataset => {
+  if (label !== undefined) return pairOfFiles(data, label);
+  return /\.csv$/i.test(data) ? readPairs(data) : readDecathlon(data);
+};
+
+/** The cases of a folder, a list of pairs, or an image with its label volume. */
+export async function datasetData(
+  data: string,
+  labelFile: string | undefined,
+  options: DataOptions,
+  task: Task | undefined,
+): Promise<AskedData> {
+  for (const option of ['use', 'modality', 'organ'] as const) {
+    if (options[option] === undefined) continue;
+    throw new SgpSamError(
+      'bad-argument',
+      `--${option} chooses among a list's lesions, and ${data} is no such list`,
+      'Leave it out, or give a list.json.',
+    );
+  }
+  const dataset = await readData(data, labelFile);
+  if (task) checkTaskLabels(task, dataset);
+  const all: readonly DatasetCase[] = [...dataset.training, ...dataset.validation];
+  const cases = chosen(all, ({ id }) => id, options.cases, data);
+  const twice = cases.find(({ id }, n) => cases.findIndex((other) => other.id === id) < n);
+  if (twice)
+    throw new SgpSamError(
+      'bad-file',
+      `${data} lists case ${twice.id} twice`,
+      'Take it off one of its lists.',
+    );
+  const label = labelValues(dataset, options.label);
+  const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
+  return {
+    dataset: dataset.name,
+    cases: cases.map((one) => ({ one, label, channel })),
+    label,
+    channel,
+  };
+}
