@@ -29,7 +29,7 @@ export function thresholdModel({
   let token = 0;
   const model = {
     config: { volume: SIZE },
-    card: { estimatesIou: true, zoom: 'off', scope: undefined, ...card },
+    card: { estimatesIou: true, zoom: 'off', scope: undefined, preset: undefined, ...card },
     lowResolution: LOW,
     gates: [],
     sites: [],

@@ -39,6 +39,8 @@ function ball(): { cube: LesionCube; zero: number; raw: Float32Array } {
     values,
     targets,
     click: [16, 15, 17] as [number, number, number],
+    spacing: 1,
+    zero: -mean / std,
   };
   return { cube, zero: -mean / std, raw };
 }

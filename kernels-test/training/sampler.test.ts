@@ -206,6 +206,8 @@ describe('flips', () => {
     values: Float32Array.from({ length: size ** 3 }, (_, n) => n),
     targets: Float32Array.from({ length: size ** 3 }, (_, n) => Number(n % 7 === 0)),
     click: [3, 3, 3],
+    spacing: 1,
+    zero: -2,
   };
   const original = structuredClone(cube);
   const all = Array.from({ length: 8 }, (_, bits) => [0, 1, 2].map((axis) => ((bits >> axis) & 1) === 1));

@@ -11,12 +11,17 @@ it('weights that say nothing, and those of others, are plain', () => {
   expect(of({ zoom: '2x', scope: 'everything' })).toEqual(plainCard);
 });
 
+it('the preset that training wrote', () => {
+  expect(of({ ...own, preset: 'sgp-sam' }).preset).toBe('sgp-sam');
+});
+
 it('zoom, scope, and heads that were not trained', () => {
   const scope = { modalities: ['MR', 'CT'], organs: ['brain'], millilitres: [0.01, 200], extentMm: [2, 120] };
   expect(of({ ...own, zoom: 'auto', scope: JSON.stringify(scope) })).toEqual({
     estimatesIou: true,
     zoom: 'auto',
     scope,
+    preset: undefined,
   });
   const untrained = JSON.stringify(['mask_decoder.iou_prediction_head.layers.0.weight']);
   expect(of({ ...own, untrained }).estimatesIou).toBe(false);

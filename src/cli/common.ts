@@ -16,6 +16,7 @@ import { weightStorages } from '../graph/layout.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
 import type { WeightStorage } from '../kernels/call.js';
 import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
+import { presets } from '../volumes/presets.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 /** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
@@ -185,7 +186,8 @@ export function nameWhatWasNotRun(source: WeightSource): void {
     process.stderr.write(`${source.name}: named in the file and not run: ${names.join(', ')}\n`);
 }
 
-/** What `--zoom` says of itself. */
+/** What `--preset` and `--zoom` say of themselves. */
+export const PRESET_HELP = `preprocessing: ${Object.keys(presets).join(', ')}; default: the weights’ own, else sam-med3d`;
 export const ZOOM_HELP =
   'at which scale lesions are seen: auto (looked for), off (the preset’s, around the first click), or the edge of a voxel in mm; ' +
   'default: auto for weights that were trained for it';

@@ -16,7 +16,6 @@ import { type LabelChoice, readCase } from '../volumes/dataset.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import { checkTaskValues, type Task } from '../volumes/tasks.js';
-import { plainCard } from '../weights/card.js';
 import { type DeviceOptions, nameWhatWasNotRun, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, shippedWeights, type WeightChoice } from './weights.js';
@@ -188,22 +187,24 @@ export async function evaluateAll(
   signal: AbortSignal,
 ): Promise<Evaluated> {
   const { model, estimatesIou } = await loadModel(engine, options, signal);
-  const { card } = model;
-  // A task's preset is for weights that have none of their own.
-  const usual = (card.preset === plainCard.preset ? asked.task?.preset : undefined) ?? card.preset;
-  const preset = resolvePreset(asked.options.preset ?? usual);
-  const evaluation = { ...asked, options: { ...asked.options, preset, estimatesIou } };
+  // As the weights were trained, unless asked otherwise; a task's preset is for weights that say nothing.
+  const { zoom: own, preset: trained } = model.card;
+  const { zoom = own, preset: given = trained ?? asked.task?.preset } = asked.options;
+  const evaluation = {
+    ...asked,
+    options: { ...asked.options, estimatesIou, zoom, preset: resolvePreset(given) },
+  };
   try {
-    const { baseline, minVoxels = 1, zoom = card.zoom } = evaluation.options;
+    const { baseline, minVoxels = 1 } = evaluation.options;
     const { entries, backgroundClicks } = evaluation;
-    const { target, clicks, first, correction, seed, tolerance } = evaluation.options;
+    const { preset, zoom: scale, target, clicks, first, correction, seed, tolerance } = evaluation.options;
     const settings: Settings = {
       version: __VERSION__,
       dataset: evaluation.dataset,
       label: evaluation.label,
       channel: evaluation.channel ?? null,
       task: evaluation.task?.name ?? null,
-      ...{ target, clicks, first, correction, seed, tolerance, zoom },
+      ...{ target, clicks, first, correction, seed, tolerance, zoom: scale },
       preset: preset as unknown as JsonObject,
       ...(await weightIdentity(options)),
       config: model.config as unknown as JsonObject,

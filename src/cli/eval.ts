@@ -8,7 +8,7 @@ import { parseShard } from '../evaluation/shard.js';
 import { corrections, firstClicks } from '../session/simulate.js';
 import { parseZoom } from '../session/zoom.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
-import { presets, resolvePreset } from '../volumes/presets.js';
+import { resolvePreset } from '../volumes/presets.js';
 import { type Task, taskByName, tasks } from '../volumes/tasks.js';
 import {
   type DeviceOptions,
@@ -16,6 +16,7 @@ import {
   interruptible,
   numberOf,
   oneOf,
+  PRESET_HELP,
   requireWritableFolder,
   wholeOf,
   withEngine,
@@ -237,10 +238,7 @@ export function addEval(program: Command): void {
     )
     .option('--tolerance <mm>', 'of the normalised surface distance', '2')
     .option('--zoom <how>', ZOOM_HELP)
-    .option(
-      '--preset <name>',
-      `preprocessing: ${Object.keys(presets).join(', ')} (default: as the weights’ card says, else sam-med3d)`,
-    )
+    .option('--preset <name>', PRESET_HELP)
     .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
     .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
     .option(

@@ -12,13 +12,14 @@ import { parsePoint, requireInside, worldToVoxel } from '../volumes/clicks.js';
 import { montagePng } from '../volumes/montage.js';
 import { readNiftiFile, writeFileAtomic } from '../volumes/nifti.node.js';
 import { writeFloat, writeMask } from '../volumes/nifti-write.js';
-import { presets, resolvePreset } from '../volumes/presets.js';
+import { resolvePreset } from '../volumes/presets.js';
 import type { Volume } from '../volumes/types.js';
 import {
   type DeviceOptions,
   defaultAdapter,
   deviceOptions,
   nameWhatWasNotRun,
+  PRESET_HELP,
   requireWritableFolder,
   SUBMIT_BUDGET_MS,
   storageOf,
@@ -296,10 +297,7 @@ export function addSegment(program: Command): void {
     .option('--mm', 'points are world coordinates in millimetres (RAS+)', false)
     .option('--zoom <how>', ZOOM_HELP)
     .option('--channel <n>', 'which channel of a 4-D volume, from 0')
-    .option(
-      '--preset <name>',
-      `preprocessing: ${Object.keys(presets).join(', ')} (default: as the weights’ card says, else sam-med3d)`,
-    )
+    .option('--preset <name>', PRESET_HELP)
     .option(
       '--weights <file>',
       `a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained); default: the shipped ${SHIPPED}`,

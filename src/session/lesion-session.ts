@@ -45,6 +45,7 @@ export interface CallOptions {
 }
 
 export interface LesionSessionOptions {
+  /** How volumes are prepared; as the weights' card says unless given. */
   readonly preset?: PresetName | Preset | (string & {}) | undefined;
   /** At which scale lesions are seen; as the weights' card says unless given. */
   readonly zoom?: Zoom | undefined;

@@ -43,7 +43,7 @@ export interface SegmenterOptions {
   readonly gates?: readonly GateSetting[] | undefined;
   /** The GPU gets work in pieces of about this many milliseconds, so that what draws the page comes between; default 12. */
   readonly budgetMs?: number | undefined;
-  /** How volumes are prepared; as the weights’ card says unless given, and `sam-med3d` where it says nothing. */
+  /** How volumes are prepared; unless given as the weights' card says, else `sam-med3d`. */
   readonly preset?: PresetName | Preset | undefined;
   /** At which scale lesions are seen: `auto`, `off` or mm; as the weights' card says unless given. */
   readonly zoom?: Zoom | undefined;

@@ -2,6 +2,7 @@
 import { voxelSizes } from '../volumes/affine.js';
 import { formatClick } from '../volumes/clicks.js';
 import { type CroppedMask, inCrop, padBox } from '../volumes/crop.js';
+import { isHounsfield } from '../volumes/hounsfield.js';
 import type { Image, Vec3 } from '../volumes/types.js';
 import type { WeightsScope } from '../weights/card.js';
 import { type Direction, longestSide } from './cubes.js';
@@ -31,8 +32,8 @@ export const DOUBT = {
   iou: 0.5,
   /** Difference of the means inside and beside the mask, over the standard deviation within the two. */
   contrast: 0.5,
-  /** CT: at least this share of voxels below so many HU; air is below `air`. */
-  hounsfield: { share: 0.01, below: -50, air: -900 },
+  /** CT's air, HU. */
+  airOfCt: -900,
   /**
    * Otherwise air is a peak of the histogram in the darkest `zone` of the range from the first to the 99th percentile, if at
    * least `share` of the voxels are there: up to where it has fallen to `foot` of its height, and `least` of the range at least.
@@ -54,15 +55,15 @@ const SAMPLES = 50_000;
 const BINS = 32;
 
 /** Intensities of a volume, from a sample of its voxels. */
-export function levelsOf({ data }: Pick<Image, 'data'>): Levels {
+export function levelsOf(image: Pick<Image, 'data' | 'hounsfield'>): Levels {
+  const { data } = image;
   // An odd step, so that a row is not always met in the same place.
   const step = Math.max(1, Math.ceil(data.length / SAMPLES)) | 1;
   const values = new Float32Array(Math.ceil(data.length / step));
   for (let n = 0; n < values.length; n++) values[n] = data[n * step];
   values.sort();
   const at = (share: number) => values[Math.min(values.length - 1, Math.floor(share * values.length))];
-  const { share, below, air: ct } = DOUBT.hounsfield;
-  if (at(share) < below) return { hounsfield: true, air: ct };
+  if (isHounsfield(image)) return { hounsfield: true, air: DOUBT.airOfCt };
   return { hounsfield: false, air: airOf(values, at(0.01), at(0.99)) };
 }
 

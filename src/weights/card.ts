@@ -23,17 +23,17 @@ export interface WeightsCard {
   readonly estimatesIou: boolean;
   /** What is done unless a caller says otherwise: `auto` for weights that were trained at all scales (metadata `zoom`). */
   readonly zoom: 'auto' | 'off';
-  /** The preprocessing that they were trained with: a preset's name (metadata `preset`). */
-  readonly preset: string;
   readonly scope: WeightsScope | undefined;
+  /** The name of the preset that they were trained with (metadata `preset`). */
+  readonly preset: string | undefined;
 }
 
 /** Of weights that say nothing: SAM-Med3D's own checkpoints, formula weights. */
 export const plainCard: WeightsCard = {
   estimatesIou: true,
   zoom: 'off',
-  preset: 'sam-med3d',
   scope: undefined,
+  preset: undefined,
 };
 
 /**
@@ -42,12 +42,12 @@ export const plainCard: WeightsCard = {
  */
 export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata'>): WeightsCard {
   const own = metadata.format?.startsWith('sgp-sam') === true;
-  const { zoom = plainCard.zoom, preset = plainCard.preset } = own ? metadata : {};
+  const { zoom = 'off' } = own ? metadata : {};
   if (zoom !== 'auto' && zoom !== 'off') throw wrong(name, 'zoom', `is '${zoom}', neither 'auto' nor 'off'`);
   return {
     estimatesIou: estimatesIou({ metadata }),
     zoom,
-    preset,
+    preset: own ? metadata.preset : undefined,
     scope: own && metadata.scope !== undefined ? scopeOf(name, metadata.scope) : undefined,
   };
 }
