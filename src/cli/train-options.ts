@@ -20,6 +20,7 @@ import { clickModes, corrections, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
 import { presets } from '../volumes/presets.js';
 import { contrasts } from '../volumes/synthetic/training-phantom.js';
+import { scopeOf } from '../weights/card.js';
 import {
   collect,
   type DeviceOptions,
@@ -60,6 +61,7 @@ export interface TrainOptions extends DeviceOptions {
   config: string;
   train?: string;
   export: string;
+  scope?: string;
   // optimisation
   loss?: string;
   lossTerm: string[];
@@ -153,6 +155,10 @@ export function trainOptions(command: Command): Command {
       `what is trained, names with * and commas (default: ${TRAIN_DEFAULT}, or everything with --init)`,
     )
     .option('--export <what>', 'full weights, or an adapter of what was trained alone', 'full')
+    .option(
+      '--scope <json>',
+      'what the weights are for, kept in them: {"modalities":["MR"],"millilitres":[0.02,100]}; results outside of it are warned of',
+    )
     .option('--loss <name>', `${Object.keys(losses).join(', ')} (default: the arm’s)`)
     .option(
       '--loss-term <name=value>',
@@ -327,6 +333,7 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
       'Export full weights.',
     );
   }
+  if (options.scope !== undefined) scopeOf('--scope', options.scope);
   variantsOf(options);
   armOf(options);
   keepOf(options);

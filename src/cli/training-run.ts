@@ -239,6 +239,7 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
         ...recipe,
         data: data.description,
         preset: options.preset,
+        ...(options.scope === undefined ? {} : { scope: options.scope }),
         export: folder.kind,
       } as unknown as JsonObject,
       base: base.description,

@@ -44,6 +44,7 @@ export function weightChunks(
     // What inference is to do as training did, unless a user says otherwise.
     ...(typeof run.recipe.preset === 'string' ? { preset: run.recipe.preset } : {}),
     ...(run.recipe.scale ? { zoom: 'auto' } : {}),
+    ...(typeof run.recipe.scope === 'string' ? { scope: run.recipe.scope } : {}),
     base: run.base,
     recipe: jsonText(run.recipe, 'recipe'),
     scores: jsonText(scores, 'scores'),

@@ -55,7 +55,12 @@ export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata
 const wrong = (file: string, entry: string, what: string) =>
   new SgpSamError('bad-weights', `${file}: metadata ${entry} ${what}`, 'Export the weights again.');
 
-function scopeOf(file: string, text: string): WeightsScope {
+/**
+ * Reads a scope.
+ * @param file names what it is of in errors
+ * @throws SgpSamError `bad-weights` naming the entry
+ */
+export function scopeOf(file: string, text: string): WeightsScope {
   const fail = (field: string, what: string) => wrong(file, `scope${field}`, what);
   let value: unknown;
   try {
