@@ -234,7 +234,7 @@ function openTable({ roles, kind }: Anatomy3, host: Role, diameter: number, draw
     } else open.add('fat');
     open.add('lung');
     open.add('gas');
-  } else if (host === 'fat' || draws.chance(0.5)) open.add('fat');
+  } else if (host === 'fat' || draws.chance(diameter > 20 ? 0.8 : 0.4)) open.add('fat');
   if (kind === 'body' && draws.chance(0.12)) open.add('bone');
   const table = new Float32Array(256);
   roles.forEach((role, n) => {
