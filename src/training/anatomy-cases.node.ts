@@ -113,9 +113,9 @@ export function anatomyCases(
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const draws = new Draws(mixSeed(seed, anatomySources.indexOf(source), n, attempt));
         const { name, style } = weighted<Ingredient>(recipes[source], draws);
-        // Two of the real shapes a patch: reading them all would take as long as a thousand patches.
-        const chosen = await Promise.all([shape(draws.pick(files)), shape(draws.pick(files))]);
-        const real = chosen.filter((one) => one !== undefined);
+        // One of the real shapes a patch: reading them all at first would take as long as a thousand patches.
+        const chosen = await shape(draws.pick(files));
+        const real = chosen ? [chosen] : [];
         const made = makePatch(
           await anatomy(name),
           { style, shapes: real, ...(cube ? { cube } : {}) },

@@ -234,7 +234,7 @@ function openTable({ roles, kind }: Anatomy3, host: Role, diameter: number, draw
     } else open.add('fat');
     open.add('lung');
     open.add('gas');
-  } else if (host === 'fat' || draws.chance(0.5)) open.add('fat');
+  } else if (host === 'fat' || draws.chance(diameter > 20 ? 0.8 : 0.4)) open.add('fat');
   if (kind === 'body' && draws.chance(0.12)) open.add('bone');
   const table = new Float32Array(256);
   roles.forEach((role, n) => {
@@ -362,8 +362,8 @@ function lesionField(
 /** Limits a lesion to where it can grow. Returns how free each voxel of its box is, 0 to 1. */
 function grow({ anatomy, pose, open, voxel }: Ground, box: Box, depth: Float32Array): Float32Array {
   const free = sampleTable(anatomy, pose, box, open);
-  // From 0 to 1 within a voxel of the anatomy.
-  const slope = Math.min(...anatomy.spacing) / voxel;
+  // From 0 to 1 within a voxel of the anatomy, or of the patch where that is larger: beyond, nothing is free.
+  const slope = Math.max(1, Math.min(...anatomy.spacing) / voxel);
   for (let n = 0; n < depth.length; n++) {
     const off = (free[n]! - 0.5) * slope;
     if (free[n]! < 1 && off < depth[n]!) depth[n] = off;
