@@ -46,7 +46,7 @@ function ball(): { cube: LesionCube; zero: number; raw: Float32Array } {
 }
 
 const { cube, zero, raw } = ball();
-const run = (options: Augmentation, seed = 1) => augmentCube(cube, zero, size, 1, new Draws(seed), options);
+const run = (options: Augmentation, seed = 1) => augmentCube(cube, size, new Draws(seed), options);
 const outside = (values: Float32Array) => values[0];
 const mean = (values: Float32Array, where: (n: number) => boolean) => {
   let [count, sum] = [0, 0];

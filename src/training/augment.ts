@@ -50,21 +50,17 @@ export const augmentationDefaults: Augmentation = {
 
 /**
  * Changes a cube at random.
- * @param cube normalised
- * @param zero what normalisation made of a raw 0, −mean/std: what is outside of the volume has it, and what is above it counts
- *   when normalising again
+ * @param cube normalised; its `zero` is what the outside of the volume has, and what is above it counts when normalising again
  * @param size voxels along an edge
- * @param spacing their edge, mm
  * @returns a new cube; its target changes only with its geometry and always holds the click
  */
 export function augmentCube(
   cube: LesionCube,
-  zero: number,
   size: number,
-  spacing: number,
   draws: Draws,
   options: Augmentation = augmentationDefaults,
 ): LesionCube {
+  const { zero, spacing } = cube;
   const dims: Vec3 = [size, size, size];
   const click = offsetOf(cube.click, size);
   // The raw values but for their unit, which normalisation takes out again.

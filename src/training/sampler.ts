@@ -231,7 +231,7 @@ export function drawCube(
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
   const drawn = scaledCube(one, lesion, voxel, options, draws);
   const { size } = options;
-  const cube = options.augment ? augmentCube(drawn, drawn.zero, size, drawn.spacing, draws) : drawn;
+  const cube = options.augment ? augmentCube(drawn, size, draws) : drawn;
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
   return flipCube(cube, options.size, flips);
 }
