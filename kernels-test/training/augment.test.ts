@@ -45,7 +45,7 @@ function ball(): { cube: LesionCube; zero: number; raw: Float32Array } {
   return { cube, zero: -mean / std, raw };
 }
 
-const { cube, zero, raw } = ball();
+const { cube, raw } = ball();
 const run = (options: Augmentation, seed = 1) => augmentCube(cube, size, new Draws(seed), options);
 const outside = (values: Float32Array) => values[0];
 const mean = (values: Float32Array, where: (n: number) => boolean) => {
