@@ -237,46 +237,50 @@ describe('in a page', () => {
     expect(kib('client.js')).toBeLessThanOrEqual(5);
   });
 
-  test.skipIf(!browser)('the same story in a worker', async () => {
-    put(scratch, 'head.nii.gz', file);
-    const story = await withPage(
-      async (page) => {
-        await loadModule(page, '/dist/client.js', 'client');
-        return page.evaluate(
-          async ({ code, at, near, mm }) => {
-            // Not bundled with the page: the scenario comes as text.
-            const scenario = new Function(`return ${code}`)() as typeof embeddingScenario;
-            const { openWorkerSegmenter } = (globalThis as unknown as { client: Client }).client;
-            const file = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
-            return scenario({ open: openWorkerSegmenter, file, at, near, mm });
-          },
-          { code: embeddingScenario.toString(), at, near, mm },
-        );
-      },
-      { serve: { '/dist/': 'dist', '/own/': scratch } },
-    );
-    expectStory(story);
-    await expectSaved(story);
-    expect(story.volume).toEqual(inNode.volume);
-    expect(story.open).toEqual(inNode.open);
-    let wrong = 0;
-    let worst = 0;
-    inNode.probabilities.forEach((p, n) => {
-      worst = Math.max(worst, Math.abs(p - story.probabilities[n]!));
-      if (inNode.masks.first[n] !== story.masks.first[n] && Math.abs(p - 0.5) > 1e-4) wrong++;
-    });
-    console.log(`page and Node: probabilities differ by at most ${worst.toExponential(1)}`);
-    expect(worst).toBeLessThan(1e-4);
-    expect(wrong).toBe(0);
-    // The same scales for the same reasons, and masks as alike.
-    const scales = ({ zoomed }: Story) => zoomed.zoom.tried.map(({ spacing }) => +spacing.toPrecision(3));
-    expect(scales(story)).toEqual(scales(inNode));
-    expect(story.zoomed.zoom.why.code).toBe(inNode.zoomed.zoom.why.code);
-    expect(story.zoomed.warnings.map(({ code }) => code)).toEqual(
-      inNode.zoomed.warnings.map(({ code }) => code),
-    );
-    expect(dice(story.zoomed.mask, inNode.zoomed.mask)).toBeGreaterThan(0.999);
-  });
+  test.skipIf(!browser)(
+    'the same story in a worker',
+    async () => {
+      put(scratch, 'head.nii.gz', file);
+      const story = await withPage(
+        async (page) => {
+          await loadModule(page, '/dist/client.js', 'client');
+          return page.evaluate(
+            async ({ code, at, near, mm }) => {
+              // Not bundled with the page: the scenario comes as text.
+              const scenario = new Function(`return ${code}`)() as typeof embeddingScenario;
+              const { openWorkerSegmenter } = (globalThis as unknown as { client: Client }).client;
+              const file = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
+              return scenario({ open: openWorkerSegmenter, file, at, near, mm });
+            },
+            { code: embeddingScenario.toString(), at, near, mm },
+          );
+        },
+        { serve: { '/dist/': 'dist', '/own/': scratch } },
+      );
+      expectStory(story);
+      await expectSaved(story);
+      expect(story.volume).toEqual(inNode.volume);
+      expect(story.open).toEqual(inNode.open);
+      let wrong = 0;
+      let worst = 0;
+      inNode.probabilities.forEach((p, n) => {
+        worst = Math.max(worst, Math.abs(p - story.probabilities[n]!));
+        if (inNode.masks.first[n] !== story.masks.first[n] && Math.abs(p - 0.5) > 1e-4) wrong++;
+      });
+      console.log(`page and Node: probabilities differ by at most ${worst.toExponential(1)}`);
+      expect(worst).toBeLessThan(1e-4);
+      expect(wrong).toBe(0);
+      // The same scales for the same reasons, and masks as alike.
+      const scales = ({ zoomed }: Story) => zoomed.zoom.tried.map(({ spacing }) => +spacing.toPrecision(3));
+      expect(scales(story)).toEqual(scales(inNode));
+      expect(story.zoomed.zoom.why.code).toBe(inNode.zoomed.zoom.why.code);
+      expect(story.zoomed.warnings.map(({ code }) => code)).toEqual(
+        inNode.zoomed.warnings.map(({ code }) => code),
+      );
+      expect(dice(story.zoomed.mask, inNode.zoomed.mask)).toBeGreaterThan(0.999);
+    },
+    300_000,
+  );
 
   test.skipIf(!browser)(
     'weights are fetched once, checked, and there without a network; a host sees it',

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/crc32.js';
 import { memorySource } from '../../src/weights/byte-source.js';
+import { cardOf } from '../../src/weights/card.js';
 import { ADAPTER_FORMAT, overlayWeights } from '../../src/weights/overlay.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights, type WeightSource } from '../../src/weights/weight-source.js';
@@ -65,7 +66,12 @@ describe('an adapter over its base', () => {
   it('has the metadata of both, its own first, but for what says that it is an adapter', async () => {
     const whole = overlayWeights(await baseOf(), await adapterOf());
     const { format: _, frozen: __, ...own } = metadata;
-    expect(whole.metadata).toEqual({ kind: 'base', ...own });
+    expect(whole.metadata).toEqual({ format: 'sgp-sam weights', kind: 'base', ...own });
+  });
+
+  it('over somebody else’s base: what it says of their use counts', async () => {
+    const whole = overlayWeights(await baseOf(), await adapterOf({ zoom: 'auto', preset: 'sgp-sam' }));
+    expect(cardOf(whole)).toMatchObject({ zoom: 'auto', preset: 'sgp-sam' });
   });
 
   it('closes both', async () => {

@@ -201,8 +201,8 @@ export function reasonOf(
   const { spacing, extent, iou } = tried[taken];
   const says = (code: ZoomReason, message: string) => ({ code, message });
   const fills = `the mask takes ${percent(extent)} of the cube's edge`;
-  if (setting === 'off') return says('off', `zoom is off: the preset's ${mm(spacing)}`);
-  if (setting !== 'auto') return says('fixed', `${mm(spacing)}, as asked for`);
+  if (setting === 'off') return says('off', "zoom is off: the preset's own");
+  if (setting !== 'auto') return says('fixed', 'as asked for');
   if (kept && tried.length === 1) return says('kept', `as before: ${fills} at ${mm(spacing)}`);
   if (tried.length === 1) return says('fits', `the first scale is kept: ${fills} at ${mm(spacing)}`);
   const all = tried.map((one) => mm(one.spacing)).join(', ');

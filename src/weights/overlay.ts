@@ -49,7 +49,8 @@ export function overlayWeights(base: WeightSource, adapter: WeightSource): Weigh
   return {
     name: `${adapter.name} over ${base.name}`,
     format: adapter.format,
-    metadata: { ...base.metadata, ...own },
+    // Of somebody else's base too: what the adapter says of their use holds for both.
+    metadata: { format: 'sgp-sam weights', ...base.metadata, ...own },
     tensors,
     async readF32(name) {
       const values = await sourceOf(name).readF32(name);
