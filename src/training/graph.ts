@@ -49,8 +49,7 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   const sparse = points > 0 ? pointEmbeddings(m, g.input('points', [batch, points, 4])) : undefined;
   const low = 4 * gridOf(config);
   const dense = mask ? maskEmbedding(m, g.input('mask', [batch, low, low, low, 1])) : noMaskEmbedding(m);
-  const { masks } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse });
-  const first = g.stage('postprocess', () => g.slice(masks, 1, 0, 1));
+  const { masks: first } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse }, 1);
   g.output('low_resolution_logits', first);
   const logits = g.stage('postprocess', () => g.resize(first, [volume, volume, volume]));
   g.output('logits', logits);
