@@ -7,6 +7,8 @@
 //   epilogue   + bias[n mod bias_size], GELU or ReLU, + residual[row mod residual_rows, n]
 //   SCATTER    transposed conv k2 s2: n = (td, th, tw, c) goes to voxel 2·(d, h, w) + (td, th, tw)
 //   otherwise  C[row, c_offset + n], row stride ldc (branches write side by side into one concatenation)
+//   A_TRANSPOSED  `a` is (K, rows); B_TRANSPOSED: B[tap, i, col] is element b_first + tap · b_tap + col · b_column + i of `b`.
+//              Both of the subgroup variant alone, with vec4 all over.
 //   REGION     z is a place in the gate's list of open samples; rows are then per sample
 struct Params {
   rows: u32, n: u32, inner: u32, taps: u32,
@@ -15,6 +17,9 @@ struct Params {
   out_d: u32, out_h: u32, out_w: u32, channels: u32,
   kernel_h: u32, kernel_w: u32, stride: u32, padding: u32,
   dilation: u32, counter: u32, panel: u32,
+  //#if B_TRANSPOSED
+  b_first: u32, b_tap: u32, b_column: u32,
+  //#end
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#if A_SCALAR

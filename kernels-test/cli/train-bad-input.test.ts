@@ -76,8 +76,8 @@ describe('settings', () => {
     ['an unknown loss', [...quick, '--loss', 'iou'], [/--loss 'iou' is none of .*zoom/]],
     [
       'an unknown part of the loss',
-      [...quick, '--loss-term', 'iou=1'],
-      [/--loss-term 'iou' is none of dice/],
+      [...quick, '--loss-term', 'surface=1'],
+      [/--loss-term 'surface' is none of dice/],
     ],
     [
       'a part of the loss without its number',

@@ -60,6 +60,17 @@ interface Case {
 const fused: Case[] = [
   { name: 'gelu into linear', ops: ['linear+gelu'], build: (b, g) => g.gelu(linear(b, x(b, 3, 8), 4)) },
   {
+    name: 'attention takes its weights from where they are wanted as well',
+    ops: ['attention_weights', 'attention_apply', 'attention_apply', 'add'],
+    build: (b, g) => {
+      const q = x(b, 2, 3, 8);
+      const k = r(b, 2, 5, 8);
+      const y = g.attention(q, k, k, 2);
+      const m = g.emit('attention_weights', { q, k }, { heads: 2 }, [2, 2, 3, 5]);
+      return g.add(y, g.emit('attention_apply', { m, x: k }, { transposed: false }, q.shape));
+    },
+  },
+  {
     name: 'relu into conv3d',
     ops: ['conv3d+relu'],
     build: (b, g) => g.relu(conv(b, x(b, 1, 2, 3, 4, 4), 4)),

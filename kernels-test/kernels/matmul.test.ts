@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Tensor } from '../../src/graph/ir.js';
 import { f16ToF32, f32ToF16 } from '../../src/half.js';
 import type { Capabilities, WeightStorage } from '../../src/kernels/call.js';
 import { planMatmul } from '../../src/kernels/matmul.js';
@@ -107,6 +108,35 @@ describe.each(variants)('matmul, variant %s', (variant) => {
       b.graph.output('z', b.graph.convTranspose(y, b.param('up', turned, 'conv_transpose')));
     });
     expect(texture).toEqual(buffer);
+  });
+
+  // Ragged tiles on both sides, rows fewer than a tile's, K beyond one chunk.
+  it.each([
+    [4, 8, 4],
+    [36, 20, 44],
+    [132, 264, 68],
+    [20, 516, 128],
+  ])('transposed operands: (%i × %i) · (%i)', async (rows, k, n) => {
+    const [xt, wt] = [randomTensor([k, rows], 1), randomTensor([n, k], 2)];
+    const turn = (b: Bench, x: Tensor) =>
+      b.graph.emit('transpose', { x }, { batch: 1, rows: x.shape[0]!, cols: x.shape[1]!, flip: false }, [
+        x.shape[1]!,
+        x.shape[0]!,
+      ]);
+    const { outputs, program } = await runGraph(
+      (b) => {
+        const [a, w] = [b.input('x', xt), b.input('w', wt)];
+        b.graph.output('both', b.graph.linear(turn(b, a), turn(b, w)));
+      },
+      { capabilities: force(variant) },
+    );
+    const absorbed = program.dispatches.every(({ kernel }) => kernel !== 'transpose');
+    expect(absorbed).toBe(variant === 'subgroup' && (await testCapabilities()).software);
+    const x = tensor64(
+      [rows, k],
+      Float64Array.from({ length: rows * k }, (_, e) => xt.data[(e % k) * rows + Math.floor(e / k)]!),
+    );
+    expect(relativeL2(outputs.both!, linear(x, wt).data)).toBeLessThan(TOLERANCE);
   });
 
   it('f16 weights: convolutions and transposed ones', async () => {

@@ -133,6 +133,33 @@ export function fuse(nodes: readonly Node[], outputs: readonly Tensor[]): Node[]
 }
 
 /**
+ * Attention whose weights are wanted as well (by its backward pass) is computed from them: `attention` becomes their product
+ * with the values, and the weights move before it.
+ */
+export function shareAttentionWeights(nodes: readonly Node[]): Node[] {
+  const weights = nodes.filter((node) => node.op === 'attention_weights');
+  const moved = new Set<Node>();
+  const result = nodes.flatMap((node): Node[] => {
+    if (moved.has(node)) return [];
+    if (node.op !== 'attention') return [node];
+    const { q, k, v } = node.inputs;
+    const found = weights.find(
+      ({ inputs, attrs }) => inputs.q === q && inputs.k === k && attrs.heads === node.attrs.heads,
+    );
+    if (!found || moved.has(found)) return [node];
+    moved.add(found);
+    const apply = {
+      ...node,
+      op: 'attention_apply',
+      inputs: { m: found.output, x: v },
+      attrs: { transposed: false },
+    };
+    return [found, apply as Node];
+  });
+  return result;
+}
+
+/**
  * Which tensors share memory: `root(t)` is the tensor whose buffer t lives in. Reshapes are their operand, parts
  * of a placed concatenation lie in it, and the SGPM's result overwrites its x.
  */

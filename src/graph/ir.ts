@@ -4,7 +4,7 @@
  *
  * Layouts: tokens and volumes are channels-last (B, D, H, W, C); parameters are in the engine's layout (layout.ts).
  */
-import type { Activation } from '../kernels/matmul.js';
+import type { Activation, MatmulSpec } from '../kernels/matmul.js';
 import type { BackwardOps } from './ir-backward.js';
 import type { ParameterSpec } from './layout.js';
 
@@ -35,12 +35,18 @@ export interface Region {
 
 type Size3 = readonly [number, number, number];
 
+/** Which operands of a product are given as they lie before a transposition (absorb.ts). */
+export interface Transposed {
+  readonly x: boolean;
+  readonly w?: MatmulSpec['transposedB'];
+}
+
 /** Every operation: its operands and attributes. Shapes are checked where nodes are made (graph.ts). */
 export interface Ops extends BackwardOps {
   /** x (…, K) · w (K, N) + bias → activation → + residual (its leading axes may repeat). */
   linear: {
     inputs: { x: Tensor; w: Tensor; bias?: Tensor; residual?: Tensor };
-    attrs: { activation: Activation; into?: Placement };
+    attrs: { activation: Activation; into?: Placement; transposed?: Transposed };
   };
   /** x (B, D, H, W, C), w (kernel³, C, O) flattened over taps. */
   conv3d: {
@@ -52,10 +58,14 @@ export interface Ops extends BackwardOps {
       dilation: number;
       activation: Activation;
       into?: Placement;
+      transposed?: Transposed;
     };
   };
   /** k2 s2: x (B, D, H, W, C), w (C, 8, O) → (B, 2D, 2H, 2W, O). */
-  conv_transpose: { inputs: { x: Tensor; w: Tensor; bias?: Tensor }; attrs: { activation: Activation } };
+  conv_transpose: {
+    inputs: { x: Tensor; w: Tensor; bias?: Tensor };
+    attrs: { activation: Activation; transposed?: Transposed };
+  };
   layer_norm: {
     inputs: { x: Tensor; w: Tensor; bias: Tensor };
     attrs: { eps: number; activation: Activation };

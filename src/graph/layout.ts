@@ -3,8 +3,8 @@
  * as (K, N) with the outputs contiguous, which is what all matmul variants (and dW in the backward pass) want.
  */
 import { SgpSamError } from '../errors.js';
-import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
-import type { Shape } from './ir.js';
+import { type Capabilities, TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
+import type { Shape, Tensor } from './ir.js';
 
 /**
  * - plain           as in PyTorch
@@ -92,6 +92,10 @@ function checkLength(spec: ParameterSpec, values: Float32Array): void {
     );
   }
 }
+
+/** How an operand lies on the device. */
+export const storageOf = ({ parameter }: Tensor, caps: Capabilities): WeightStorage =>
+  parameter ? storedAs(parameter, caps.weights ?? 'f32') : 'f32';
 
 /** PyTorch's order → the device's. May return `values` itself. */
 export function toEngine(spec: ParameterSpec, values: Float32Array): Float32Array {

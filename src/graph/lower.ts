@@ -1,6 +1,6 @@
 /** From operations to dispatches: which planner serves which op, with which buffers. */
 import { planAttention } from '../kernels/attention.js';
-import type { Capabilities, KernelCall, WeightStorage } from '../kernels/call.js';
+import type { Capabilities, KernelCall } from '../kernels/call.js';
 import { planMatmul } from '../kernels/matmul.js';
 import {
   planCopy,
@@ -19,7 +19,7 @@ import {
 } from '../kernels/spatial.js';
 import { planWindowAttention } from '../kernels/window-attention.js';
 import { type Node, type NodeOf, type Region, sizeOf, type Tensor } from './ir.js';
-import { storedAs } from './layout.js';
+import { storageOf } from './layout.js';
 import { lowerBackward } from './lower-backward.js';
 
 /** Buffers that belong to a region or the program rather than to a tensor. */
@@ -53,9 +53,19 @@ function regional(region: Region | undefined, counter: number) {
   };
 }
 
-/** How an operand lies on the device. */
-const storageOf = (w: Tensor, caps: Capabilities): WeightStorage =>
-  w.parameter ? storedAs(w.parameter, caps.weights ?? 'f32') : 'f32';
+/** What a product is told of its operands: gradients, how w is held, and which of them lie transposed. */
+function operandsOf(
+  { inputs: { w }, attrs }: NodeOf<'linear' | 'conv3d' | 'conv_transpose'>,
+  caps: Capabilities,
+) {
+  const { transposed } = attrs;
+  return {
+    gradients: w.parameter === undefined || transposed !== undefined,
+    weights: storageOf(w, caps),
+    ...(transposed?.x ? { transposedA: true } : {}),
+    ...(transposed?.w ? { transposedB: transposed.w } : {}),
+  };
+}
 
 function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabilities, counter: number) {
   const { x, w, bias, residual } = node.inputs;
@@ -85,8 +95,7 @@ function lowerMatmul(node: NodeOf<'linear'> | NodeOf<'conv3d'>, caps: Capabiliti
       n,
       k: sizeOf(w.shape) / n,
       activation,
-      gradients: w.parameter === undefined,
-      weights: storageOf(w, caps),
+      ...operandsOf(node, caps),
       ...conv,
       ...(residual ? { residualRows: sizeOf(residual.shape) / n } : {}),
       ...(into ? { ldc: last(into.target), cOffset: into.offset } : {}),
@@ -148,8 +157,7 @@ function lowerNode(
             n: 8 * channels,
             k: last(x),
             activation: node.attrs.activation,
-            gradients: w.parameter === undefined,
-            weights: storageOf(w, caps),
+            ...operandsOf(node, caps),
             scatter: { input: size3(x.shape.slice(1)), channels },
           },
           { a: x, b: w, bias, c: y },

@@ -123,6 +123,7 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
         candidates.push(`subgroup-${tm}x2`);
     }
   }
+  if (spec.transposedA || spec.transposedB) return candidates;
   candidates.push('register-4', 'register-8');
   const wasteful = (tile: string) =>
     tile !== '64x64' && (sides(tile)[0] / 2 >= rows || sides(tile)[1] / 2 >= n);
@@ -168,6 +169,7 @@ export function matmulTile(variant: MatmulVariant, spec: MatmulSpec, caps: Capab
       BROADCAST: broadcastOf(caps),
       PER_LANE: rows / size,
       TM: rows,
+      QUADS: rows / 4,
       COLS: columns,
       CHUNK: SUBGROUP_CHUNK,
       LONG: spec.k > SUBGROUP_CHUNK,

@@ -49,6 +49,14 @@ export interface MatmulSpec {
   readonly region?: { readonly samples: number; readonly counter: number };
   /** A or B holds gradients: of any magnitude, while f16, even split in two (matmul_matrix.wgsl), loses bits below 1e-4. */
   readonly gradients?: boolean;
+  /** A is given as (k, rows). Only where `takesTransposed`, as the next. */
+  readonly transposedA?: boolean;
+  /** B[tap, i, col] is element first + tap · tapStride + col · columnStride + i of what is bound, 0 ≤ i < k / taps. */
+  readonly transposedB?: {
+    readonly first: number;
+    readonly tapStride: number;
+    readonly columnStride: number;
+  };
   /** How B is held: as f16 it is two to a word, as a texture n is a multiple of 4. Sums are f32 all the same. */
   readonly weights?: WeightStorage;
   /** Family name for the variant override and for reports; default 'matmul'. */
@@ -84,8 +92,11 @@ function keyOf({
   scatter,
   weights = 'f32',
   gradients,
+  transposedA,
+  transposedB,
 }: MatmulSpec): string {
-  const traits = `${weights === 'f32' ? '' : ` ${weights}`}${gradients ? ' gradients' : ''}`;
+  const transposed = `${transposedA ? ' Aᵀ' : ''}${transposedB ? ' Bᵀ' : ''}`;
+  const traits = `${weights === 'f32' ? '' : ` ${weights}`}${gradients ? ' gradients' : ''}${transposed}`;
   const shape = `${kernel} ${rows}x${k}x${n}${traits}`;
   if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
   return scatter ? `${shape} scattered` : shape;
@@ -106,6 +117,13 @@ function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabi
   return all.includes(forced) && !fits ? { ...caps, force: { [kernel]: family } } : caps;
 }
 
+/** Whether products of this kind read a transposed operand as it lies: the subgroup variant on CPU adapters. Others want it transposed before. */
+export function takesTransposed(caps: Capabilities, kernel: string): boolean {
+  const forced = caps.force?.[kernel];
+  const subgroup = forced === undefined || familyOf(forced) === 'subgroup';
+  return caps.software && subgroup && matmulVariants(caps).includes('subgroup');
+}
+
 /**
  * Plans C = epilogue(A · B).
  * @throws SgpSamError `bad-graph` for a geometry that the kernels do not cover.
@@ -115,16 +133,23 @@ export function planMatmul<T>(
   spec: MatmulSpec,
   buffers: MatmulBuffers<T>,
 ): KernelCall<T> {
-  const { rows, n, conv, scatter, region } = spec;
+  const { rows, n, conv, scatter, region, transposedB } = spec;
   const { taps, inner, kernelW } = conv ? gather(conv) : { taps: 1, inner: spec.k, kernelW: 1 };
   if (taps * inner !== spec.k)
     throw new SgpSamError('bad-graph', `matmul: k = ${spec.k}, gathered ${taps}·${inner}`);
   const ldc = spec.ldc ?? n;
   const cOffset = spec.cOffset ?? 0;
   const biasSize = scatter ? scatter.channels : n;
-  const rowStride = conv ? (kernelW === 1 ? conv.input[2] : conv.channels) : inner;
-  const aScalar = inner % 4 !== 0 || rowStride % 4 !== 0 || (kernelW === 1 && conv && conv.stride % 4 !== 0);
+  // Runs along kw begin wherever the stride has it; others begin at a voxel's channels.
+  const runs = conv && conv.kernel > 1 && kernelW === 1;
+  const rowStride = conv ? (runs ? conv.input[2] : conv.channels) : inner;
+  const aScalar = inner % 4 !== 0 || rowStride % 4 !== 0 || (runs && conv.stride % 4 !== 0);
   const nScalar = n % 4 !== 0 || ldc % 4 !== 0 || cOffset % 4 !== 0 || biasSize % 4 !== 0;
+  if ((spec.transposedA || transposedB) && (aScalar || nScalar))
+    throw new SgpSamError(
+      'bad-graph',
+      `matmul: a transposed operand is not of whole vec4: ${keyOf(spec)}, inner ${inner}, ldc ${ldc}`,
+    );
   const tunable = { key: keyOf(spec), candidates: matmulCandidates(spec, caps) };
   const kernel = spec.kernel ?? 'matmul';
   const meant = forcedFor(spec, kernel, caps);
@@ -132,6 +157,8 @@ export function planMatmul<T>(
   const tile = matmulTile(variant, spec, caps);
 
   const defines: Record<string, number | boolean | string> = {
+    A_TRANSPOSED: Boolean(spec.transposedA),
+    B_TRANSPOSED: spec.transposedB !== undefined,
     A_SCALAR: Boolean(aScalar),
     N_SCALAR: nScalar,
     B_HALF: spec.weights === 'f16',
@@ -189,6 +216,13 @@ export function planMatmul<T>(
       counter: region?.counter ?? 0,
       // Rows of tiles whose part of A is half a megabyte: it stays in an L2 cache.
       panel: Math.max(1, Math.floor(PANEL_BYTES / (4 * tile.rows * (conv ? conv.channels : spec.k)))),
+      ...(transposedB
+        ? {
+            b_first: transposedB.first,
+            b_tap: transposedB.tapStride >>> 0,
+            b_column: transposedB.columnStride,
+          }
+        : {}),
     },
     workgroups: [ceilDiv(n, tile.columns), ceilDiv(rows, tile.rows), samples],
     cost,

@@ -7,7 +7,7 @@
  *     //#else
  *     //#unroll i COUNT     repeat the lines up to //#end with ${i} = 0 … COUNT−1 (COUNT a number or a name)
  *     //#include file.wgsl  another file of shaders/, itself specialised
- *     $NAME                 the value of NAME (capitals); ${i} of a loop variable
+ *     $NAME                 the value of NAME (capitals); ${i} of a loop variable, ${i/N} and ${i%N} divided by N
  *
  * `Params` (the uniform block) and the other bindings are read back from the specialised text, so a
  * planner names fields and buffers, and a misspelt or forgotten one is an error, not a wrong offset.
@@ -43,10 +43,14 @@ function fail(name: string, line: number, what: string): never {
 }
 
 function substitute(line: string, values: Map<string, string>, name: string, at: number): string {
-  return line.replace(/\$\{(\w+)\}|\$([A-Z][A-Z0-9_]*)/g, (whole, braced?: string, plain?: string) => {
+  const pattern = /\$\{(\w+)(?:([/%])(\w+))?\}|\$([A-Z][A-Z0-9_]*)/g;
+  return line.replace(pattern, (whole, braced?: string, operator?: string, by?: string, plain?: string) => {
     const value = values.get((braced ?? plain) as string);
     if (value === undefined) fail(name, at, `${whole} is not defined`);
-    return value;
+    if (by === undefined) return value;
+    const divisor = Number(values.get(by) ?? by);
+    if (!(divisor >= 1)) fail(name, at, `${whole} divides by ${by}`);
+    return String(operator === '%' ? Number(value) % divisor : Math.floor(Number(value) / divisor));
   });
 }
 

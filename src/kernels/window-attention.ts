@@ -222,10 +222,10 @@ export function windowAttentionCandidates(
 }
 
 /** Head dims up to this one fit the `subgroup` variant's unrolled code: there it is no slower than `block`, and twice as fast at 16. */
-const SHORT_HEAD = 32;
+export const SHORT_HEAD = 32;
 
-/** Where `block` is faster than `subgroup`, forward and backward: not with subgroups of 4 (SwiftShader). */
-export const prefersBlock = (caps: Capabilities, spec: WindowAttentionSpec): boolean =>
+/** Where `block` is faster than `subgroup` forward: not with subgroups of 4 (SwiftShader). */
+const prefersBlock = (caps: Capabilities, spec: WindowAttentionSpec): boolean =>
   caps.subgroupSize >= 8 && spec.headDim > SHORT_HEAD;
 
 /**

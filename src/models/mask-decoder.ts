@@ -64,8 +64,15 @@ export interface DecoderInputs {
   readonly sparse?: Tensor | undefined;
 }
 
-/** → masks (B, 4, 4g, 4g, 4g), logits, and IoU estimates (B, 4). */
-export function maskDecoder(m: ModelBuilder, inputs: DecoderInputs): { masks: Tensor; iou: Tensor } {
+/**
+ * → the first `count` masks (B, count, 4g, 4g, 4g), logits, and IoU estimates (B, 4). Training takes mask 0 alone: what makes
+ * the others is then neither computed nor trained.
+ */
+export function maskDecoder(
+  m: ModelBuilder,
+  inputs: DecoderInputs,
+  count = MASK_TOKENS,
+): { masks: Tensor; iou: Tensor } {
   const g = m.graph;
   const { out } = m.config;
   const grid = gridOf(m.config);
@@ -103,10 +110,10 @@ export function maskDecoder(m: ModelBuilder, inputs: DecoderInputs): { masks: Te
   up = m.trace(u, m.gelu(u, up));
 
   const token = (i: number) => g.stage(d, () => g.slice(queries, 1, i, 1));
-  const hyper = Array.from({ length: MASK_TOKENS }, (_, i) =>
+  const hyper = Array.from({ length: count }, (_, i) =>
     m.mlp(`${d}.output_hypernetworks_mlps.${i}`, token(1 + i), 3),
   );
-  const masks = g.stage(d, () => g.maskProduct(g.concat(hyper, 1), up));
+  const masks = g.stage(d, () => g.maskProduct(count > 1 ? g.concat(hyper, 1) : hyper[0], up));
   const iou = g.reshape(m.mlp(`${d}.iou_prediction_head`, token(0), 3), [batch, MASK_TOKENS]);
   return { masks, iou };
 }

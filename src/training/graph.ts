@@ -49,8 +49,8 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   const sparse = points > 0 ? pointEmbeddings(m, g.input('points', [batch, points, 4])) : undefined;
   const low = 4 * gridOf(config);
   const dense = mask ? maskEmbedding(m, g.input('mask', [batch, low, low, low, 1])) : noMaskEmbedding(m);
-  const { masks, iou } = maskDecoder(m, { embedding, densePe: densePositionEncoding(m), dense, sparse });
-  const first = g.stage('postprocess', () => g.slice(masks, 1, 0, 1));
+  const decoder = { embedding, densePe: densePositionEncoding(m), dense, sparse };
+  const { masks: first, iou } = maskDecoder(m, decoder, 1);
   g.output('low_resolution_logits', first);
   const logits = g.stage('postprocess', () => g.resize(first, [volume, volume, volume]));
   g.output('logits', logits);
