@@ -48,6 +48,8 @@ const heads = ['01', '04', '07', '10', '13'].map((n) => `synthseg_labels/trainin
 const bodies = ['totalseg/example_ct.nii.gz', 'totalseg/example_ct_sm.nii.gz'];
 const chests = bodies.map((name) => `${name} as chest`);
 const SHAPES = 'soop_lesion_masks';
+/** So many of the real shapes at most: each is scaled, turned and mirrored anew, and to read one costs as much as a dozen patches. */
+const MOST_SHAPES = 60;
 
 const each = (names: readonly string[], style: PatchStyle, weight: number): Ingredient[] =>
   // Three slices of four are in the first body: the other is a slab.
@@ -205,7 +207,8 @@ async function shapeFiles(folder: string): Promise<readonly string[]> {
   const names = await readdir(path).catch((cause) => {
     throw missing(path, cause);
   });
-  const files = names.filter((name) => name.endsWith('.nii.gz')).sort();
+  const all = names.filter((name) => name.endsWith('.nii.gz')).sort();
+  const files = all.filter((_, n) => n % Math.ceil(all.length / MOST_SHAPES) === 0);
   if (files.length === 0) throw missing(join(path, '*.nii.gz'), undefined);
   return files.map((name) => join(path, name));
 }
