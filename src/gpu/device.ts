@@ -50,6 +50,8 @@ export interface Gpu {
   readonly adapter: AdapterReport;
   readonly tier: Tier;
   readonly limits: GPUSupportedLimits;
+  /** A software adapter on a processor that runs loops longer than its instruction cache at nearly their speed, as far as is known. */
+  readonly longLoops: boolean;
   /** Resolves (never rejects) when the device goes away under us. `dispose()` is not a loss. */
   readonly lost: Promise<SgpSamError>;
   /** The device can no longer be used: it was lost, or this handle was disposed. */
@@ -191,6 +193,8 @@ export interface Hooks {
   onDispose?: (() => void) | undefined;
   /** `Gpu.wait` for software adapters. */
   waitSoftware?: <T>(pending: Promise<T>) => Promise<T>;
+  /** `Gpu.longLoops` for software adapters. */
+  longLoops?: boolean;
 }
 
 /** Opens `adapter` and wraps the device. */
@@ -283,6 +287,7 @@ function wrapDevice(device: GPUDevice, adapter: AdapterReport, tier: Tier, hooks
     adapter,
     tier,
     limits: device.limits,
+    longLoops: adapter.kind === 'software' && hooks.longLoops === true,
     lost,
     wait: (adapter.kind === 'software' && hooks.waitSoftware) || ((pending) => pending),
     get isLost() {

@@ -65,7 +65,7 @@ export function backwardVariants(caps: Capabilities, spec: WindowAttentionSpec):
 /** The variant untuned: CPU adapters take `block` or `subgroup` where there is one. */
 function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant {
   const available = backwardVariants(caps, spec);
-  // Both its loops are short where the subgroup's is long from heads of 32 on: half again as fast there on a Zen 3.
+  // Both its loops are short where the subgroup's is long from heads of 32 on.
   const block = caps.subgroupSize >= 8 && spec.headDim >= SHORT_HEAD;
   const usual = available.find((v) => v !== 'block' || block) as BackwardVariant;
   return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? usual : 'shared');

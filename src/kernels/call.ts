@@ -20,6 +20,8 @@ export interface Capabilities {
   readonly subgroupSize: number;
   /** Rows, columns and depth of the matrices of f16 that subgroups multiply, adding up in f32; undefined where they do not. */
   readonly subgroupMatrix?: readonly [number, number, number];
+  /** A CPU adapter's processor runs loops longer than its instruction cache at nearly their speed. */
+  readonly longLoops?: boolean;
   readonly maxWorkgroupStorage: number;
   readonly maxInvocations: number;
   readonly maxWorkgroups: number;
@@ -111,6 +113,7 @@ export function capabilitiesOf(
     subgroupSize,
     ...(matrix && f16 && subgroupSize > 0 ? { subgroupMatrix: [matrix.M, matrix.N, matrix.K] as const } : {}),
     maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
+    ...(gpu.longLoops ? { longLoops: true } : {}),
     maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroups: gpu.limits.maxComputeWorkgroupsPerDimension,
     force,

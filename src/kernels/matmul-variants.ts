@@ -52,13 +52,16 @@ export function matmulVariants(caps: Capabilities): MatmulFamily[] {
 const WORTH_COMPILING = 2 ** 30;
 
 /**
- * The subgroup variant's tile untuned: 16 rows, the most whose loop is short enough for every CPU's instruction cache. 32 are
- * half again as fast on a Zen 5 with lavapipe and half as fast on a Zen 3, so they are for `tune` (bench/README.md). SwiftShader,
- * whose subgroups have 4 lanes, takes two vec4 of columns for big layers; wider tiles of what runs once or twice are for a
- * session long enough to tune.
+ * The subgroup variant's tile untuned. On lavapipe 32 rows, whose loop is as long as an instruction cache, are fastest on a Zen 5, and on
+ * a Zen 3 two thirds as fast as 16 (bench/README.md). SwiftShader, whose subgroups have 4 lanes, takes two vec4 of columns for big
+ * layers; wider tiles of what runs once or twice are for a session long enough to tune.
  */
-function subgroupTile(size: number, { rows, n, k, conv, scatter }: MatmulSpec): MatmulVariant {
-  let tm = Math.max(16, size);
+function subgroupTile(
+  size: number,
+  { rows, n, k, conv, scatter }: MatmulSpec,
+  longLoops: boolean,
+): MatmulVariant {
+  let tm = size === 8 && longLoops ? 32 : Math.max(16, size);
   // No more rows than there are, in powers of two of the subgroup.
   while (tm > size && tm / 2 >= rows) tm /= 2;
   const big = !conv && !scatter && 2 * rows * n * k >= WORTH_COMPILING;
@@ -143,7 +146,7 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
  */
 export function usualMatmul(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
   const { rows, n } = spec;
-  const subgroup = () => subgroupTile(caps.subgroupSize, spec);
+  const subgroup = () => subgroupTile(caps.subgroupSize, spec, caps.longLoops === true);
   const family = caps.force?.[spec.kernel ?? 'matmul'];
   if (family === 'subgroup') return subgroup();
   if (family === 'register') return registerTile(rows);

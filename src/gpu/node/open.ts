@@ -4,6 +4,7 @@ import { adoptDevice, announceSoftware, openAdapter } from '../device.js';
 import { howToGetOne } from './advice.js';
 import { dawnFeatures } from './dawn.js';
 import { lowerPriority } from './priority.js';
+import { longLoopsOf } from './processor.js';
 import type { Miss } from './search.js';
 import { ADAPTER_CHOICES, search } from './search.js';
 import { waitSleeping } from './wait.js';
@@ -14,8 +15,9 @@ import { waitSleeping } from './wait.js';
  */
 export async function openDevice(options: OpenDeviceOptions = {}): Promise<Gpu> {
   const announce = options.announce ?? ((line: string) => process.stderr.write(`${line}\n`));
+  const hooks = { waitSoftware: waitSleeping, longLoops: longLoopsOf() };
   if (options.device) {
-    const gpu = adoptDevice(options.device, options, { waitSoftware: waitSleeping });
+    const gpu = adoptDevice(options.device, options, hooks);
     announceSoftware(gpu.adapter, announce);
     return gpu;
   }
@@ -32,7 +34,7 @@ export async function openDevice(options: OpenDeviceOptions = {}): Promise<Gpu> 
   const { adapter, source, release } = found;
   let gpu: Gpu;
   try {
-    gpu = await openAdapter(adapter, source, options, { onDispose: release, waitSoftware: waitSleeping });
+    gpu = await openAdapter(adapter, source, options, { ...hooks, onDispose: release });
   } catch (error) {
     release();
     throw error;
