@@ -6,6 +6,7 @@ import { fromEngine } from '../../src/graph/layout.js';
 import { ParameterStore } from '../../src/graph/parameters.js';
 import { planGraph } from '../../src/graph/plan.js';
 import { Program } from '../../src/graph/program.js';
+import { LOSS_SUMS } from '../../src/kernels/loss.js';
 import { configByName, defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/models/config.js';
 import { modelParameters } from '../../src/models/parameters.js';
 import { trainingGraph } from '../../src/training/graph.js';
@@ -188,7 +189,7 @@ async function build(
         gradient.set(name, fromEngine(specs.get(name)!, await program.read(`grad.${name}`)));
       }
       const loss = await program.read('loss');
-      return { loss: loss[8 * s.image.shape[0]], logits: await program.read('logits'), gradient };
+      return { loss: loss[LOSS_SUMS * s.image.shape[0]], logits: await program.read('logits'), gradient };
     },
     dispose: () => program.dispose(),
   };
