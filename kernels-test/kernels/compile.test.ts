@@ -82,7 +82,7 @@ type AnyCall = KernelCall<unknown>;
 /** A training step of everything and one of what is trained by default, with every loss term. */
 function trainingCalls(config: ModelConfig, caps: Capabilities): AnyCall[] {
   const full = { ...config, sgpm: defaultSgpm(config) };
-  const loss = { ...losses['dice-ce'], focal: 1 };
+  const loss = { ...losses['dice-ce'], focal: 1, iou: 1 };
   const graphs = [
     trainingGraph(full, { points: 2, mask: true, loss, trainable: () => true }),
     trainingGraph(full, {
@@ -228,6 +228,9 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
     for (const variant of backwardVariants(caps, spec)) {
       const forced = { ...caps, force: { attention_backward: variant } };
       calls.push(planAttentionKeys(forced, spec, { qkv: q, dout: k, record: v, dqkv: out }));
+      const tables = { tableD: a, tableH: b, tableW: h };
+      const rest = { attended: z, dout: k, record: v };
+      calls.push(planAttentionRows(forced, spec, { qkv: q, qkvBias: bias, ...tables, ...rest }));
     }
   }
   for (const hidden of [1, 64, 1024]) {
