@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
+import { scopeOf } from '../weights/card.js';
 import { convertWeights } from '../weights/convert.js';
 import { openWeightFile, writeFileChunks } from '../weights/file.node.js';
 import { errorText, INTERRUPTED, nameWhatWasNotRun } from './common.js';
@@ -24,6 +25,12 @@ async function* untilInterrupted<T>(chunks: AsyncIterable<T>): AsyncGenerator<T,
   }
 }
 
+interface ConvertOptions {
+  f16: boolean;
+  scope?: string;
+  quiet: boolean;
+}
+
 export function addConvert(program: Command): void {
   program
     .command('convert')
@@ -33,19 +40,26 @@ export function addConvert(program: Command): void {
     .argument('<in>', 'the .pth or .safetensors file')
     .argument('<out>', 'the .safetensors file to write')
     .option('--f16', 'store floating-point tensors as float16: half the size', false)
+    .option('--scope <json>', 'also write into them what they are for, as train --scope does')
     .option('-q, --quiet', 'no progress', false)
-    .action(async (input: string, output: string, options: { f16: boolean; quiet: boolean }) => {
+    .action(async (input: string, output: string, options: ConvertOptions) => {
       if (!output.endsWith('.safetensors')) {
         throw new SgpSamError('bad-argument', `${output}: the output must be called something.safetensors`);
       }
       if (resolve(output) === resolve(input)) {
         throw new SgpSamError('bad-argument', `${output}: the output is the input`, 'Choose another name.');
       }
+      const { scope } = options;
+      if (scope !== undefined) scopeOf('--scope', scope);
       const source = await openWeightFile(input);
       const bars = new ProgressBars(options.quiet);
       try {
         nameWhatWasNotRun(source);
-        const chunks = convertWeights(source, { f16: options.f16, progress: bars.report });
+        const chunks = convertWeights(source, {
+          f16: options.f16,
+          ...(scope === undefined ? {} : { metadata: { scope } }),
+          progress: bars.report,
+        });
         const bytes = await writeFileChunks(output, untilInterrupted(chunks));
         process.stdout.write(
           `${output}: ${source.tensors.size} tensors, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`,
