@@ -14,6 +14,8 @@ export { type ParityOptions, parity } from './parity/parity.js';
 export * from './profiling/index.js';
 export * from './session/index.js';
 export * from './training/index.js';
+/** For files and demonstrations; a page has no use for their bytes. */
+export { type MontageOptions, makePhantom, montagePng } from './volumes/index.js';
 export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';
 

@@ -6,6 +6,7 @@ import type { Engine } from '../gpu/engine.js';
 import { configByName, defaultSgpm, type ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import type { ModelOptions } from '../session/model.js';
+import { augmentCube } from '../training/augment.js';
 import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
 import type { CheckpointRun, JsonObject } from '../training/checkpoint.js';
 import type { RunEntry } from '../training/log.js';
@@ -121,7 +122,8 @@ async function follow(
     };
     const validationProgress = (done: number, total: number) =>
       bars.report({ stage: 'validate', done, total, note: status.text });
-    const loop = { recipe, cube, training, validation, from, signal, inference, validationProgress };
+    const augment = augmentCube;
+    const loop = { recipe, cube, training, validation, augment, from, signal, inference, validationProgress };
     for await (const event of train(step, loop)) {
       status.take(event);
       if (event.kind === 'step') {

@@ -16,10 +16,7 @@ export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../models/config.j
 export { configByName, defaultSgpm, samMed3DConfigs } from '../models/config.js';
 export type { Image, PastedMask, Preset, PresetName, Roi, Vec3, Volume } from '../volumes/index.js';
 export {
-  type MontageOptions,
-  makePhantom,
   makeTrainingPhantom,
-  montagePng,
   presets,
   readNifti,
   worldToVoxel,
@@ -54,6 +51,5 @@ export {
 export type * from './segmenter.js';
 export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';
 export type { Warning, WarningCode } from './warnings.js';
-export { openWorkerSegmenter, type WorkerSegmenter, type WorkerSegmenterOptions } from './worker-client.js';
 export { type Extra, type ServedCall, type ServeOptions, serveSegmenter } from './worker-server.js';
 export type { Zoom, ZoomReason, ZoomReport } from './zoom.js';

@@ -13,7 +13,6 @@ import {
 import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Draws } from '../volumes/synthetic/draws.js';
 import type { Vec3 } from '../volumes/types.js';
-import { augmentCube } from './augment.js';
 import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
 
 /** Where a lesion's first click goes. `mixed` draws one of the others. */
@@ -213,6 +212,9 @@ function drawLesion(one: TrainingCase, weight: LesionWeight, draws: Draws): numb
   return lesions[lesions.length - 1];
 }
 
+/** Changes a cube of this many voxels along an edge. A function that is handed in: a page that trains without it need not load it. */
+export type ChangeCube = (cube: LesionCube, size: number, draws: Draws) => LesionCube;
+
 /** A random lesion of a case, a click on it, and random flips. */
 export function drawCube(
   one: TrainingCase,
@@ -220,8 +222,8 @@ export function drawCube(
     readonly clicks: ClickMode;
     readonly flips: boolean;
     readonly weight: LesionWeight;
-    /** Changes cubes as other scanners would (`augment.ts`). */
-    readonly augment?: boolean | undefined;
+    /** Changes cubes as other scanners would: `augmentCube`, where it is wanted. */
+    readonly augment?: ChangeCube | undefined;
     /** Draws the cube's scale for the lesion; not given: the preset's voxels. */
     readonly scale?: ScaleRange | undefined;
   },
@@ -231,7 +233,7 @@ export function drawCube(
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
   const drawn = scaledCube(one, lesion, voxel, options, draws);
   const { size } = options;
-  const cube = options.augment ? augmentCube(drawn, size, draws) : drawn;
+  const cube = options.augment?.(drawn, size, draws) ?? drawn;
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
   return flipCube(cube, options.size, flips);
 }

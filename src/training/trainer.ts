@@ -7,7 +7,7 @@ import { Model, type ModelOptions } from '../session/model.js';
 import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
 import type { CaseSource } from './cases.js';
 import type { Recipe } from './recipe.js';
-import { type CubeOptions, drawCube, errorClick, type LesionCube } from './sampler.js';
+import { type ChangeCube, type CubeOptions, drawCube, errorClick, type LesionCube } from './sampler.js';
 import { scheduleFactor } from './schedule.js';
 import type { LossParts, TrainSample, TrainStep } from './step.js';
 import { type LesionScore, meanDice, validate } from './validation.js';
@@ -56,6 +56,8 @@ export interface TrainerOptions {
   readonly cube: CubeOptions;
   readonly training: CaseSource;
   readonly validation?: CaseSource | undefined;
+  /** What a recipe with `augment` changes cubes by: `augmentCube`. */
+  readonly augment?: ChangeCube | undefined;
   /** Where to go on. */
   readonly from?: TrainerProgress | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -89,7 +91,14 @@ async function drawSample(options: TrainerOptions, sample: number): Promise<Draw
   const { recipe, training, cube } = options;
   const number = training.pick?.(sample, recipe.seed) ?? caseOf(sample, training.ids.length, recipe.seed);
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
-  const { firstClick: clicks, flips, lesionWeight: weight, scale, augment } = recipe;
+  const { firstClick: clicks, flips, lesionWeight: weight, scale } = recipe;
+  if (recipe.augment && !options.augment)
+    throw new SgpSamError(
+      'bad-argument',
+      'the recipe wants cubes changed, and nothing that changes them is given',
+      'Give augmentCube.',
+    );
+  const augment = recipe.augment ? options.augment : undefined;
   const settings = { ...cube, clicks, flips, weight, scale, augment };
   const drawn = await training
     .load(number)
