@@ -65,18 +65,17 @@ async function loadModel(
   engine: Engine,
   options: DeviceOptions & WeightChoice,
   signal: AbortSignal,
-): Promise<{ model: Model; estimatesIou: boolean }> {
-  const { source, config, estimatesIou } = await openChosenWeights(options);
+): Promise<Model> {
+  const { source, config } = await openChosenWeights(options);
   try {
     nameWhatWasNotRun(source);
-    const model = await Model.load(engine, source, {
+    return await Model.load(engine, source, {
       config,
       regionMode: options.gateMode,
       variants: variantsOf(options),
       budgetMs: SUBMIT_BUDGET_MS,
       signal,
     });
-    return { model, estimatesIou };
   } finally {
     await source.close();
   }
@@ -186,13 +185,13 @@ export async function evaluateAll(
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<Evaluated> {
-  const { model, estimatesIou } = await loadModel(engine, options, signal);
+  const model = await loadModel(engine, options, signal);
   // As the weights were trained, unless asked otherwise; a task's preset is for weights that say nothing.
   const { zoom: own, preset: trained } = model.card;
   const { zoom = own, preset: given = trained ?? asked.task?.preset } = asked.options;
   const evaluation = {
     ...asked,
-    options: { ...asked.options, estimatesIou, zoom, preset: resolvePreset(given) },
+    options: { ...asked.options, zoom, preset: resolvePreset(given) },
   };
   try {
     const { baseline, minVoxels = 1 } = evaluation.options;

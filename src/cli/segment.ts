@@ -106,10 +106,10 @@ function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
   return clicks;
 }
 
-type OpenModel = { readonly model: Model } & Pick<ChosenWeights, 'trained' | 'estimatesIou'>;
+type OpenModel = { readonly model: Model } & Pick<ChosenWeights, 'trained'>;
 
 async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<OpenModel> {
-  const { source, config, trained, estimatesIou } = await openChosenWeights(options);
+  const { source, config, trained } = await openChosenWeights(options);
   try {
     nameWhatWasNotRun(source);
     const model = await Model.load(engine, source, {
@@ -120,7 +120,7 @@ async function openModel(engine: Engine, options: SegmentOptions, bars: Progress
       budgetMs: SUBMIT_BUDGET_MS,
       progress: bars.report,
     });
-    return { model, trained, estimatesIou };
+    return { model, trained };
   } finally {
     await source.close();
   }
@@ -131,13 +131,13 @@ function reportOf(
   volume: Volume,
   clicks: readonly Click[],
   results: readonly Segmentation[],
-  { model, trained, estimatesIou }: OpenModel,
+  { model, trained }: OpenModel,
   times: { readVolumeMs: number; loadModelMs: number; firstMaskMs: number },
   options: SegmentOptions,
 ) {
   const last = results[results.length - 1];
   const sum = (of: (s: Segmentation) => number) => results.reduce((total, s) => total + of(s), 0);
-  const { engine, config } = model;
+  const { engine, config, card } = model;
   return {
     volume: volume.name,
     dims: volume.dims,
@@ -148,13 +148,13 @@ function reportOf(
     clicks: clicks.map(({ at, label }, i) => ({
       voxel: at,
       label,
-      iouEstimate: estimatesIou ? results[i].iou : null,
+      iouEstimate: card.estimatesIou ? results[i].iou : null,
       voxels: results[i].voxels,
     })),
     voxels: last.voxels,
     millilitres: last.millilitres,
     /** Null where the head that makes it was never trained. */
-    iouEstimate: estimatesIou ? last.iou : null,
+    iouEstimate: card.estimatesIou ? last.iou : null,
     box: last.box ?? null,
     roi: {
       begin: last.roi.begin,

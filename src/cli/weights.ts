@@ -7,7 +7,6 @@ import type { ModelConfig } from '../models/config.js';
 import { formulaWeights } from '../session/model.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { overlayWeights } from '../weights/overlay.js';
-import { estimatesIou } from '../weights/untrained.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 /** The weights that ship, in the package's folder `weights`. */
@@ -26,8 +25,6 @@ export interface ChosenWeights {
   readonly config?: ModelConfig | undefined;
   /** Whether anything in them was. */
   readonly trained: boolean;
-  /** Whether the head that estimates a mask's IoU was. */
-  readonly estimatesIou: boolean;
 }
 
 /** Where the shipped weights are; undefined in a copy that lacks them. */
@@ -54,8 +51,7 @@ export function weightsName({ weights, adapterWeights }: WeightChoice): string {
  */
 export async function openChosenWeights({ weights, adapterWeights }: WeightChoice): Promise<ChosenWeights> {
   if (weights?.startsWith('formula:')) {
-    if (adapterWeights === undefined)
-      return { ...formulaWeights(weights), trained: false, estimatesIou: true };
+    if (adapterWeights === undefined) return { ...formulaWeights(weights), trained: false };
     throw new SgpSamError(
       'bad-argument',
       `${adapterWeights} cannot be laid over ${weights}`,
@@ -71,12 +67,12 @@ export async function openChosenWeights({ weights, adapterWeights }: WeightChoic
     );
   }
   const base = await openWeightFile(file);
-  if (adapterWeights === undefined) return { source: base, trained: true, estimatesIou: estimatesIou(base) };
+  if (adapterWeights === undefined) return { source: base, trained: true };
   let adapter: WeightSource | undefined;
   try {
     adapter = await openWeightFile(adapterWeights);
     const source = overlayWeights(base, adapter);
-    return { source, trained: true, estimatesIou: estimatesIou(source) };
+    return { source, trained: true };
   } catch (error) {
     await adapter?.close();
     await base.close();

@@ -104,7 +104,7 @@ export async function clickBackground(
   image: Image,
   mask: Uint8Array,
   share: BackgroundShare,
-  options: Pick<CaseOptions, 'seed' | 'preset' | 'zoom' | 'estimatesIou'>,
+  options: Pick<CaseOptions, 'seed' | 'preset' | 'zoom'>,
 ): Promise<BackgroundClick[]> {
   const clicks: BackgroundClick[] = [];
   for (const { voxel, body } of backgroundVoxels(image, mask, share, options.seed)) {
@@ -112,7 +112,7 @@ export async function clickBackground(
     try {
       const result = await session.addClick({ at: voxel, label: 1 });
       const { millilitres, iou } = result;
-      const iouEstimate = options.estimatesIou ? iou : null;
+      const iouEstimate = model.card.estimatesIou ? iou : null;
       clicks.push({ voxel: [...voxel], body, millilitres, iouEstimate, told: warningCodes(result) });
     } catch (error) {
       if (!(error instanceof SgpSamError) || error.code !== 'bad-prompt') throw error;

@@ -29,8 +29,6 @@ export interface CaseOptions extends SimulationOptions {
   readonly baseline?: Baseline | undefined;
   /** Lesions of fewer voxels are left out; default none. */
   readonly minVoxels?: number | undefined;
-  /** Keep the model's estimates of the masks' IoU: where its head for it was trained. */
-  readonly estimatesIou?: boolean | undefined;
 }
 
 /** Overlap of a baseline's mask with the truth. */
@@ -239,7 +237,7 @@ export async function evaluateCase(
       dice: result.dice,
       iou: ious,
       predictedMillilitres: predicted,
-      ...(options.estimatesIou ? { iouEstimate: result.iou } : {}),
+      ...(model.card.estimatesIou ? { iouEstimate: result.iou } : {}),
       ...(options.baseline ? { flood: floodScores(image, result.clicks[0].at, truth, voxel) } : {}),
       encodes: result.encodes,
       warnings: result.warnings,
