@@ -5,14 +5,12 @@ struct Params { samples: u32, factor: f32 }
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
 @group(0) @binding(2) var<storage, read> iou: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+//#include loss_iou.wgsl
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) t: u32) {
   for (var i = t; i < 4u * p.samples; i += 64u) {
-    let at = (i / 4u) * 10u;
-    let both = sums[at + 6u];
-    let either = sums[at + 2u] + sums[at + 7u] - both;
-    let miss = iou[i] - select(both / either, 1.0, either == 0.0);
-    y[i] = select(0.0, 2.0 * p.factor * miss, i % 4u == 0u);
+    let slope = 2.0 * p.factor * (iou[i] - real_iou((i / 4u) * $SUMSu));
+    y[i] = select(0.0, slope, i % 4u == 0u);
   }
 }

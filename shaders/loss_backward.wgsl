@@ -14,7 +14,7 @@ struct Params { count: u32, voxels: u32, gamma: f32, smoothing: f32, dice: f32, 
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let i = (group.x + group.y * p.grid_x) * 64u + t;
   if (i >= p.count) { return; }
-  let at = (i / p.voxels) * 10u;
+  let at = (i / p.voxels) * $SUMSu;
   let s = logits[i];
   let lesion = targets[i] > 0.5;
   let sign = select(1.0, -1.0, lesion);

@@ -1,6 +1,6 @@
-// From block sums (B, blocks, 8) to y: per sample (10) its eight sums and two voxel weights/n, then the loss (5): total,
-// Dice, focal, cross-entropy and, with IOU, the squared error of the estimate in `iou` (B, 4) of mask 0's IoU (SPEC E1; an empty
-// mask of nothing has IoU 1), means over the batch. One workgroup. SPEC B2: w_v = ζ·n/max(n₊, 1) on lesion voxels, (1 − ζ)·n/max(n₋, 1) elsewhere; ζ counts as
+// From block sums (B, blocks, 8) to y: per sample ($SUMS) its eight sums and two voxel weights/n, then the loss (5): total,
+// Dice, focal, cross-entropy and, with IOU, the squared error of the estimate in `iou` (B, 4) of mask 0's IoU (SPEC E1),
+// means over the batch. One workgroup. SPEC B2: w_v = ζ·n/max(n₊, 1) on lesion voxels, (1 − ζ)·n/max(n₋, 1) elsewhere; ζ counts as
 // 0 without a lesion voxel and as 1 with nothing else.
 struct Params { samples: u32, blocks: u32, voxels: u32, zeta: f32, smoothing: f32, dice: f32, focal: f32, ce: f32, iou: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -8,6 +8,7 @@ struct Params { samples: u32, blocks: u32, voxels: u32, zeta: f32, smoothing: f3
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 //#if IOU
 @group(0) @binding(3) var<storage, read> iou: array<f32>;
+//#include loss_iou.wgsl
 //#end
 
 var<workgroup> parts: array<f32, 64>;
@@ -25,11 +26,11 @@ fn main(@builtin(local_invocation_index) t: u32) {
         if (t < step) { parts[t] += parts[t + step]; }
         workgroupBarrier();
       }
-      if (t == 0u) { sums[sample * 10u + k] = parts[0]; }
+      if (t == 0u) { sums[sample * $SUMSu + k] = parts[0]; }
       workgroupBarrier();
     }
     if (t == 0u) {
-      let at = sample * 10u;
+      let at = sample * $SUMSu;
       let n = f32(p.voxels);
       let positive = sums[at + 2u];
       let negative = n - positive;
@@ -44,16 +45,14 @@ fn main(@builtin(local_invocation_index) t: u32) {
       let focal = w_lesion * sums[at + 3u] + w_rest * sums[at + 4u];
       var miss = 0.0;
       //#if IOU
-      let both = sums[at + 6u];
-      let either = positive + sums[at + 7u] - both;
-      miss = iou[sample * 4u] - select(both / either, 1.0, either == 0.0);
+      miss = iou[sample * 4u] - real_iou(at);
       //#end
       total += vec4f(dice, focal, sums[at + 5u] / n, miss * miss);
     }
   }
   if (t == 0u) {
     total /= f32(p.samples);
-    let at = p.samples * 10u;
+    let at = p.samples * $SUMSu;
     sums[at] = p.dice * total.x + p.focal * total.y + p.ce * total.z + p.iou * total.w;
     sums[at + 1u] = total.x;
     sums[at + 2u] = total.y;

@@ -51,7 +51,7 @@ export function planLossValue<T>(
   return {
     kernel: 'loss_value',
     variant: 'shared',
-    shader: shader('loss_value', { IOU: estimate !== undefined }),
+    shader: shader('loss_value', { SUMS: LOSS_SUMS, IOU: estimate !== undefined }),
     buffers,
     params: { samples, blocks, voxels, zeta, smoothing, dice, focal, ce, iou },
     workgroups: [1, 1, 1],
@@ -71,7 +71,7 @@ export function planLossBackward<T>(
   return {
     kernel: 'loss_backward',
     variant: 'scalar',
-    shader: shader('loss_backward'),
+    shader: shader('loss_backward', { SUMS: LOSS_SUMS }),
     buffers,
     params: { count, voxels, gamma, smoothing, dice, focal, ce, upstream: 1 / samples, grid_x: x },
     workgroups: [x, y, z],
@@ -87,7 +87,7 @@ export function planIouBackward<T>(
   return {
     kernel: 'iou_backward',
     variant: 'scalar',
-    shader: shader('iou_backward'),
+    shader: shader('iou_backward', { SUMS: LOSS_SUMS }),
     buffers,
     params: { samples, factor: iou / samples },
     workgroups: [1, 1, 1],

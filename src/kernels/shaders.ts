@@ -39,6 +39,7 @@ import layerNorm from '../../shaders/layer_norm.wgsl';
 import layerNormBackward from '../../shaders/layer_norm_backward.wgsl';
 import lossBackward from '../../shaders/loss_backward.wgsl';
 import lossCommon from '../../shaders/loss_common.wgsl';
+import lossIou from '../../shaders/loss_iou.wgsl';
 import lossSums from '../../shaders/loss_sums.wgsl';
 import lossValue from '../../shaders/loss_value.wgsl';
 import maskProduct from '../../shaders/mask_product.wgsl';
@@ -73,6 +74,7 @@ const includes = {
   'attention_rows.wgsl': attentionRows,
   'attention_window.wgsl': attentionWindow,
   'loss_common.wgsl': lossCommon,
+  'loss_iou.wgsl': lossIou,
   'matmul_common.wgsl': matmulCommon,
   'math.wgsl': math,
   'region.wgsl': region,
