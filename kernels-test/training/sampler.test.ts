@@ -526,6 +526,20 @@ describe('a cube at a scale of its own', () => {
       for (const c of click) expect(Math.abs(c - size / 2)).toBeLessThanOrEqual(0.3 * size + 1);
   });
 
+  it('is the case’s own where it was made for one, whether a scale is drawn or not', () => {
+    for (const scale of [{ min: 0.08, max: 1.3 }, undefined]) {
+      const made = { ...one, cubeEdge: 30 };
+      const cube = drawCube(
+        made,
+        { size, preset, clicks: 'center', flips: false, weight: 'uniform', scale },
+        new Draws(3),
+      );
+      // Not the preset's 1.5.
+      expect(cube.spacing).toBe(1.25);
+    }
+    expect(draw({ min: 0.5, max: 0.5 }, 3).spacing).toBe(15 / (0.5 * size));
+  });
+
   it('is the same for the same draws, and no finer than half the source’s voxels', () => {
     expect(draw({ min: 0.08, max: 1.3 }, 5)).toEqual(draw({ min: 0.08, max: 1.3 }, 5));
     // Sixteen times the edge would need voxels of 0.04 mm; those of 0.5 make the lesion 30 long.

@@ -115,6 +115,7 @@ async function oneArm(
         try {
           const scores = await validate(model, testCases(options, data), {
             cube: { size: base.config.volume, preset: resolvePreset(options.preset) },
+            scale: recipe.scale,
             first: 'center',
             clicks: numberOf('--test-clicks', options.testClicks),
             perCase: recipe.validateLesions,

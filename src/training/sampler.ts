@@ -89,7 +89,7 @@ function extentOf(one: TrainingCase, lesion: number): number {
   return Math.max(...spacingOf(one).map((mm, a) => mm * (max[a] + 1 - min[a])));
 }
 
-/** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range, or the case's own. */
+/** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range. */
 function drawScale(
   one: TrainingCase,
   lesion: number,
@@ -97,7 +97,6 @@ function drawScale(
   scale: ScaleRange,
   draws: Draws,
 ): Preset {
-  if (one.cubeEdge !== undefined) return { ...preset, spacing: one.cubeEdge / size };
   const share = draws.logUniform(scale.min, scale.max);
   const finest = Math.max(SPACINGS.least, SPACINGS.finest * Math.min(...spacingOf(one)));
   const wanted = extentOf(one, lesion) / (share * size);
@@ -161,7 +160,7 @@ export function lesionCube(
   };
 }
 
-/** The cube around a click at a scale that is drawn for the lesion, or, where none is wanted, in the preset's voxels. */
+/** The cube around a click at the case's own scale, at one that is drawn for the lesion, or, where none is wanted, in the preset's voxels. */
 export function scaledCube(
   one: TrainingCase,
   lesion: number,
@@ -169,8 +168,12 @@ export function scaledCube(
   { size, preset, scale }: CubeOptions & { readonly scale?: ScaleRange | undefined },
   draws: Draws,
 ): LesionCube {
-  if (!scale) return lesionCube(one, lesion, click, { size, preset });
-  const own = drawScale(one, lesion, { size, preset }, scale, draws);
+  const { cubeEdge } = one;
+  if (cubeEdge === undefined && !scale) return lesionCube(one, lesion, click, { size, preset });
+  const own =
+    cubeEdge === undefined
+      ? drawScale(one, lesion, { size, preset }, scale as ScaleRange, draws)
+      : { ...preset, spacing: cubeEdge / size };
   const centre = drawCentre(one, click, size * own.spacing, draws);
   return lesionCube(one, lesion, click, { size, preset: own }, centre);
 }

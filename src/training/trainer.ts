@@ -92,12 +92,6 @@ async function drawSample(options: TrainerOptions, sample: number): Promise<Draw
   const number = training.pick?.(sample, recipe.seed) ?? caseOf(sample, training.ids.length, recipe.seed);
   const draws = new Draws(mixSeed(recipe.seed, STREAM.cube, sample));
   const { firstClick: clicks, flips, lesionWeight: weight, scale } = recipe;
-  if (recipe.augment && !options.augment)
-    throw new SgpSamError(
-      'bad-argument',
-      'the recipe wants cubes changed, and nothing that changes them is given',
-      'Give augmentCube.',
-    );
   const augment = recipe.augment ? options.augment : undefined;
   const settings = { ...cube, clicks, flips, weight, scale, augment };
   const drawn = await training
@@ -134,6 +128,12 @@ export async function* train(
   options: TrainerOptions,
 ): AsyncGenerator<TrainerEvent, void, undefined> {
   const { recipe, signal } = options;
+  if (recipe.augment && !options.augment)
+    throw new SgpSamError(
+      'bad-argument',
+      'the recipe wants cubes changed, and nothing that changes them is given',
+      'Give augmentCube.',
+    );
   let progress = options.from ?? trainerStart;
   let validator: Model | undefined;
   let next: Promise<Drawn> | undefined;
