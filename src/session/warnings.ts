@@ -56,6 +56,7 @@ const BINS = 32;
 
 /** Intensities of a volume, from a sample of its voxels. */
 export function levelsOf(image: Pick<Image, 'data' | 'hounsfield'>): Levels {
+  if (isHounsfield(image)) return { hounsfield: true, air: DOUBT.airOfCt };
   const { data } = image;
   // An odd step, so that a row is not always met in the same place.
   const step = Math.max(1, Math.ceil(data.length / SAMPLES)) | 1;
@@ -63,7 +64,6 @@ export function levelsOf(image: Pick<Image, 'data' | 'hounsfield'>): Levels {
   for (let n = 0; n < values.length; n++) values[n] = data[n * step];
   values.sort();
   const at = (share: number) => values[Math.min(values.length - 1, Math.floor(share * values.length))];
-  if (isHounsfield(image)) return { hounsfield: true, air: DOUBT.airOfCt };
   return { hounsfield: false, air: airOf(values, at(0.01), at(0.99)) };
 }
 
