@@ -95,13 +95,13 @@ export interface TrainOptions extends DeviceOptions {
 }
 
 export const trainDescription =
-  'train SGP-SAM or SAM-Med3D on a folder in the Medical Segmentation Decathlon’s layout, or on phantoms; ' +
+  'train SGP-SAM or SAM-Med3D on a folder in the Medical Segmentation Decathlon’s layout, on phantoms, or on several sources; ' +
   'a run that was stopped goes on with --resume, to the same bits';
 
 /** Adds the options to the command. */
 export function trainOptions(command: Command): Command {
   command
-    .argument('[folder]', 'the data set (dataset.json, imagesTr, labelsTr); or use --phantoms')
+    .argument('[folder]', 'the data set (dataset.json, imagesTr, labelsTr); or use --phantoms or --data')
     .requiredOption('-o, --output <run>', 'the run’s folder: checkpoint, log, report and weights')
     .option('--resume', 'go on with the run in that folder, if there is one', false)
     .option(
@@ -278,7 +278,7 @@ interface NamedSource {
 }
 
 /**
- * `--data NAME[=share]`, repeatable: a folder, a list (.json), or `phantoms`. Without a share: 1.
+ * `--data NAME[=share]`, repeatable: a folder, a list (.json), `phantoms`, or patches (`anatomy:FOLDER` …). Without a share: 1.
  * @throws SgpSamError `bad-argument` for a share that is none
  */
 export function namedSources(texts: readonly string[]): NamedSource[] {

@@ -29,7 +29,7 @@ export const presets = {
     clamp: [-1000, 1000],
     orientation: 'storage',
   },
-  /** Of the weights that ship with this project: CT in a window of its own. */
+  /** For weights trained here at every scale: CT in a window of its own. */
   'sgp-sam': { name: 'sgp-sam', spacing: 1.5, clamp: null, orientation: 'ras', ct: [-300, 400] },
 } as const satisfies Record<string, Preset>;
 
