@@ -92,6 +92,25 @@ async function mixedData(
   };
 }
 
+/** A source whose cases were all read once; those that were left out are added to `skipped`. */
+const checked = (
+  source: CaseSource,
+  skipped: string[],
+  options: TrainOptions,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Promise<CaseSource> =>
+  checkCases(cached(source, cacheBytes()), {
+    skip: options.skipBadCases,
+    skipWithoutLesion: options.skipCasesWithoutLesion,
+    warn: (id, error) => {
+      skipped.push(id);
+      process.stderr.write(`skipped case ${id}: ${error.message}\n`);
+    },
+    progress: bars.report,
+    signal,
+  });
+
 async function listData(
   file: string,
   options: TrainOptions,
@@ -99,13 +118,8 @@ async function listData(
   signal: AbortSignal,
 ): Promise<Data> {
   const listed = await listCases(file);
-  const all = await checkCases(cached(listed, cacheBytes()), {
-    skip: options.skipBadCases,
-    skipWithoutLesion: options.skipCasesWithoutLesion,
-    warn: (id, error) => process.stderr.write(`skipped case ${id}: ${error.message}\n`),
-    progress: bars.report,
-    signal,
-  });
+  const skipped: string[] = [];
+  const all = await checked(listed, skipped, options, bars, signal);
   // By subject: another image of one who was trained on validates nothing.
   const subjectOf = new Map(listed.ids.map((id, n) => [id, listed.subjects[n]]));
   const subjects = split([...new Set(all.ids.map((id) => subjectOf.get(id)))], options);
@@ -119,7 +133,7 @@ async function listData(
   return {
     training: of(training),
     validation: validation.length > 0 ? of(validation) : undefined,
-    description: { list: basename(file), training: [...training], validation: [...validation] },
+    description: { list: basename(file), training: [...training], validation: [...validation], skipped },
   };
 }
 
@@ -151,28 +165,19 @@ async function folderData(
   const check = async (cases: typeof training) =>
     cases.length === 0
       ? undefined
-      : checkCases(cached(folderCases(cases, { channel, label, target }), cacheBytes()), {
-          skip: options.skipBadCases,
-          skipWithoutLesion: options.skipCasesWithoutLesion,
-          warn: (id, error) => {
-            skipped.push(id);
-            process.stderr.write(`skipped case ${id}: ${error.message}\n`);
-          },
-          progress: bars.report,
-          signal,
-        });
-  const checked = await check(training);
-  if (!checked) throw new SgpSamError('bad-file', `${folder}: there is no case to train on`);
+      : checked(folderCases(cases, { channel, label, target }), skipped, options, bars, signal);
+  const good = await check(training);
+  if (!good) throw new SgpSamError('bad-file', `${folder}: there is no case to train on`);
   const valid = await check(validation);
   return {
-    training: checked,
+    training: good,
     validation: valid,
     description: {
       dataset: dataset.name || basename(resolve(folder)),
       label: [...label],
       channel: channel ?? null,
       target,
-      training: [...checked.ids],
+      training: [...good.ids],
       validation: [...(valid?.ids ?? [])],
       skipped,
     },

@@ -29,6 +29,19 @@ const LAYOUTS = [
 ] as const;
 
 /**
+ * The text of a file that lists cases.
+ * @throws SgpSamError `bad-file` when it cannot be read
+ */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
+  }
+}
+
+/**
  * Reads what a data set's folder holds: by its dataset.json (Decathlon, nnU-Net, MONAI), or else by the names of
  * the files in imagesTr and labelsTr, or in the folder itself. Hidden files, such as macOS's `._name`, do not count.
  * @param folder the folder, or its dataset.json

@@ -3,11 +3,10 @@
  * of its label volume are meant, and what it may be used for. Training draws from it, evaluation measures on it.
  */
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { caseName, type DatasetCase } from './dataset.js';
-import type { LabelChoice } from './dataset.node.js';
+import { type LabelChoice, readText } from './dataset.node.js';
 
 /** A lesion with its image; healthy anatomy, as image, labels or both; an image alone; a lesion's mask alone. */
 export const listKinds = ['lesion', 'anatomy', 'template', 'shape'] as const;
@@ -179,14 +178,7 @@ export async function readLesionList<T extends ListEntry = ListEntry>(
   path: string,
   keep: ((entry: ListEntry) => entry is T) | ((entry: ListEntry) => boolean) = () => true,
 ): Promise<T[]> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
-  }
-  const all = parseLesionList(text, path);
+  const all = parseLesionList(await readText(path), path);
   const kept = all.filter((entry): entry is T => keep(entry));
   for (const entry of kept) {
     for (const field of ['image', 'label'] as const) {

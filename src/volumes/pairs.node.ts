@@ -1,9 +1,8 @@
 /** Data sets that are lists of files: images and their label volumes, wherever they lie. */
-import { readFile } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { caseName, type DatasetCase } from './dataset.js';
-import type { Dataset } from './dataset.node.js';
+import { type Dataset, readText } from './dataset.node.js';
 
 /** A data set of these cases, which says nothing of labels and channels. */
 export function datasetOfCases(name: string, cases: readonly DatasetCase[]): Dataset {
@@ -20,14 +19,7 @@ export const pairOfFiles = (image: string, label: string): Dataset =>
  * @throws SgpSamError `bad-file` naming the line: too few or too many fields, an id that occurs twice
  */
 export async function readPairs(path: string): Promise<Dataset> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
-  }
-  const rows = text
+  const rows = (await readText(path))
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
     .map((line, n) => ({ n: n + 1, fields: line.split(',').map((field) => field.trim()) }))
