@@ -2,6 +2,7 @@
 import { voxelSizes } from './affine.js';
 import { requireInside } from './clicks.js';
 import { boxSizes, type CroppedMask, emptyCrop, type VoxelBox } from './crop.js';
+import { isHounsfield } from './hounsfield.js';
 import { voxelAt } from './masks.js';
 import type { Image, Vec3 } from './types.js';
 
@@ -11,15 +12,8 @@ const SIGMA = 0.7;
 const RADIUS = 3;
 /** How far around the click the background is looked at and the fill spreads, mm. */
 export const FLOOD_REACH = 72;
-/** Only Hounsfield units go below this; above it is what is not air. */
+/** In Hounsfield units, where air is −1000 and water 0, what is above this is not air. */
 const AIR = -500;
-
-/**
- * The value above which a voxel counts as something: 0, and in Hounsfield units, where air is −1000 and water 0, half way
- * between these.
- * @param least of the values looked at
- */
-export const somethingAbove = (least: number): number => (least < AIR ? AIR : 0);
 
 /** The k-th smallest (from 0) of the values, which come out in another order (Hoare's selection). */
 function select(values: Float32Array, k: number): number {
@@ -107,8 +101,8 @@ function smoothedAt({ values, sizes }: Block, at: number): number {
  * The half-maximum flood fill (SPEC E1): with the image smoothed (Gaussian of 0.7 voxels), the connected part (6 neighbours)
  * that holds the click of what is beyond a threshold half way between the mean of the 3³ voxels at the click and the
  * median of the voxels above 0 within 72 mm. Nothing farther than that is filled. Where the click is darker than the
- * median it fills what is below the threshold, without air. In Hounsfield units (values below −500 occur within reach)
- * "above 0" means above −500.
+ * median it fills what is below the threshold, without air. In Hounsfield units (`isHounsfield`) "above 0" means above −500, half way
+ * between air and water.
  * @param click in the image's voxels, fractions allowed
  * @returns the mask; empty when the smoothed voxel at the click is not beyond the threshold, or there is no such voxel
  * @throws SgpSamError `bad-prompt` for a click outside the volume
@@ -136,20 +130,17 @@ export function floodFill(image: Image, click: Vec3): CroppedMask {
     Float64Array.from({ length: n }, (_, at) => ((box.min[a]! + at - seed[a]!) * spacing[a]!) ** 2),
   ) as [Float64Array, Float64Array, Float64Array];
   let count = 0;
-  let least = Number.POSITIVE_INFINITY;
   for (let k = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
       const rest = FLOOD_REACH ** 2 - z[k]! - y[j]!;
       for (let i = 0, at = offset(0, j, k); i < ni; i++, at++) {
         if (x[i]! > rest) continue;
         within[at] = 1;
-        const value = block.values[at]!;
-        near[count++] = value;
-        if (value < least) least = value;
+        near[count++] = block.values[at]!;
       }
     }
   }
-  const floor = somethingAbove(least);
+  const floor = isHounsfield(image) ? AIR : 0;
   let kept = 0;
   for (let n = 0; n < count; n++) if (near[n]! > floor) near[kept++] = near[n]!;
   const background = median(near.subarray(0, kept));
