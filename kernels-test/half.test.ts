@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16, findF16Overflow } from '../src/half.js';
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16, findBeyond, findF16Overflow } from '../src/half.js';
 
 const ALL = Uint16Array.from({ length: 65536 }, (_, i) => i);
 
@@ -91,6 +91,20 @@ test('NaN and infinity stay what they are', () => {
 test('overflow is found only for finite values that round to infinity', () => {
   expect(findF16Overflow(Float32Array.of(1, -65519.99, Number.POSITIVE_INFINITY, Number.NaN))).toBe(-1);
   expect(findF16Overflow(Float32Array.of(1, -65520, 1))).toBe(1);
+});
+
+test('what is NaN or beyond a limit is found, and the limit itself is not', () => {
+  const values = [0, -0, 1e-45, 8, -8, 7.999];
+  expect(findBeyond(Float32Array.from(values), 8)).toBe(-1);
+  const beyond = [
+    Math.fround(8.000001),
+    Math.fround(-8.000001),
+    3e38,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+  ];
+  for (const bad of [...beyond, Number.NaN])
+    expect(findBeyond(Float32Array.from([...values, bad, 9]).subarray(1), 8)).toBe(5);
 });
 
 test('views with an offset into a larger buffer are honoured', () => {

@@ -127,6 +127,7 @@ fn load_table_w(base: u32, i: u32) -> vec4f {
 }
 //#end
 
+//#include finite.wgsl
 //#if PADDED
 //#include attention_padding.wgsl
 //#end
@@ -213,11 +214,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     var m = LOWEST;
     for (var j = 0u; j < L; j++) { m = max(m, rel_d[t * L + j] + mass[j]); }
     var sum = 0.0;
-    for (var j = 0u; j < L; j++) { sum += exp(rel_d[t * L + j] + mass[j] - m); }
+    var total = 0.0;
+    for (var j = 0u; j < L; j++) {
+      sum += exp(rel_d[t * L + j] + mass[j] - m);
+      total += rel_d[t * L + j] + mass[j];
+    }
     var qk = 0.0;
     for (var x = 0u; x < HD4; x++) { qk += dot(q_row[(first + t) * HD4 + x], load_bias(p.k_offset + head, x)); }
     running_max[t] = p.scale * qk + m + log(sum);
-    running_sum[t] = 1.0;
+    running_sum[t] = poisoned(poisoned(1.0, total, MOST_PADDING), running_max[t], MOST_PADDING);
   }
   let start_value = load_bias(p.v_offset + head, column);
   //#else
@@ -272,7 +277,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
 
     let query = t / PARTS;
     var m = LOWEST;
-    for (var j = t % PARTS; j < KT; j += PARTS) { m = max(m, scores[query * KT + j]); }
+    var total = 0.0;
+    for (var j = t % PARTS; j < KT; j += PARTS) {
+      m = max(m, scores[query * KT + j]);
+      if (start + j < keys) { total += scores[query * KT + j]; }
+    }
     part_max[t] = m;
     workgroupBarrier();
     m = running_max[query];
@@ -283,7 +292,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
       scores[query * KT + j] = e;
       sum += e;
     }
-    part_sum[t] = sum;
+    part_sum[t] = poisoned(sum, total, MOST_SCORE);
     workgroupBarrier();
     if (t % PARTS == 0u) {
       let factor = exp(running_max[query] - m);

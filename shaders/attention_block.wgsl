@@ -68,11 +68,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
   let top_at = mine * L + query;
   var top = fma(vec4f(p.scale), qk, vec4f(pad_top[top_at.x], pad_top[top_at.y], pad_top[top_at.z], pad_top[top_at.w]));
-  var sum = vec4f(1.0);
+  var sum = vec4f(
+    poisoned(1.0, top.x, MOST_PADDING), poisoned(1.0, top.y, MOST_PADDING),
+    poisoned(1.0, top.z, MOST_PADDING), poisoned(1.0, top.w, MOST_PADDING),
+  );
   //#else
   var top = vec4f(LOWEST);
   var sum = vec4f(0.0);
   //#end
+  var total = vec4f(0.0); // of the scores, for what softmax would hide
   // Slots past the block's last are never written again.
   for (var n = BLOCK; n < STEPS; n++) { probability[n * $SGu + lane] = vec4f(0.0); }
 
@@ -107,6 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         let j = ${n}u % KEYS;
         let to_w = rel_w[rel_at + min(kh + r, L - 1u) * L + min(j, L - 1u)];
         s_${n} = fma(vec4f(p.scale), s_${n}, to_d[j] + vec4f(to_h[j] + to_w));
+        total += s_${n};
         //#if CUT
         s_${n} = select(vec4f(LOWEST), s_${n}, kh + r < row.r1 && j < row.r2);
         //#end
@@ -164,9 +169,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   // Not unrolled: a store is long code on CPU adapters.
   for (var i = 0u; i < 4u && w_first + i < row.r2; i++) {
     let at = (row.token + mine * p.grid_w + w_first + i) * c4 + head;
+    let all = poisoned(sum[i], total[i], MOST_SCORE);
     //#unroll g PARTS
     //#unroll l PART_LANES
-    out[at + ${g}u * PART_LANES + ${l}u] = vec4f(acc_${g}_${l}_0[i], acc_${g}_${l}_1[i], acc_${g}_${l}_2[i], acc_${g}_${l}_3[i]) / sum[i];
+    out[at + ${g}u * PART_LANES + ${l}u] = vec4f(acc_${g}_${l}_0[i], acc_${g}_${l}_1[i], acc_${g}_${l}_2[i], acc_${g}_${l}_3[i]) / all;
     //#end
     //#end
   }

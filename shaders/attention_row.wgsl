@@ -3,6 +3,7 @@
 // another but through subgroup operations, and a handful of barriers around the rows' tables. `r` counts the rows.
 const HD4 = HD / 4u;
 //#include attention_products.wgsl
+//#include finite.wgsl
 const LOWEST = -1.0e30; // stands for −∞, see attention.wgsl
 
 var<workgroup> q_row: array<vec4f, $ROWS_L_HD4>; // real positions of the row, then the q bias
@@ -87,7 +88,11 @@ fn pad_mass(r: u32, query: u32) -> f32 {
   var m = LOWEST;
   for (var j = 0u; j < p.edge; j++) { m = max(m, rel_d[rel_at + j] + mass[r * L + j]); }
   var sum = 0.0;
-  for (var j = 0u; j < p.edge; j++) { sum += exp(rel_d[rel_at + j] + mass[r * L + j] - m); }
-  return m + log(sum);
+  var total = 0.0;
+  for (var j = 0u; j < p.edge; j++) {
+    sum += exp(rel_d[rel_at + j] + mass[r * L + j] - m);
+    total += rel_d[rel_at + j] + mass[r * L + j];
+  }
+  return poisoned(m + log(sum), total, MOST_PADDING);
 }
 //#end

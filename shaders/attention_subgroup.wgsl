@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var acc_${r}_${u}_${x} = qkv_bias[2u * c4 + head + ${x}u];
   //#end
   var top_${r}_${u} = fma(p.scale, qk_${r}_${u}, pad_top[${r}u * L + query_${u}]);
-  var sum_${r}_${u} = 1.0;
+  var sum_${r}_${u} = poisoned(1.0, top_${r}_${u}, MOST_PADDING);
   //#else
   var top_${r}_${u} = LOWEST;
   var sum_${r}_${u} = 0.0;
@@ -35,6 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var acc_${r}_${u}_${x} = vec4f(0.0);
   //#end
   //#end
+  var total_${r}_${u} = 0.0; // of the scores, for what softmax would hide
   //#unroll t PARTS
   //#unroll j LANES
   let d_${r}_${u}_${t}_${j} = rel_d[(${r}u * L + query_${u}) * L + min(${t}u * $SGu + ${j}u, L - 1u)];
@@ -87,6 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       //#unroll t PARTS
       //#unroll j LANES
       s_${r}_${u}_${t}_${j} = fma(p.scale, s_${r}_${u}_${t}_${j}, d_${r}_${u}_${t}_${j} + $BROADCAST(hw_${r}_${t}, ${j}u));
+      total_${r}_${u} += s_${r}_${u}_${t}_${j};
       //#if RAGGED
       s_${r}_${u}_${t}_${j} = select(LOWEST, s_${r}_${u}_${t}_${j}, ${t}u * $SGu + ${j}u < row.r2);
       //#end
@@ -132,8 +134,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#unroll u PARTS
   if (${u}u * $SGu + lane < row.r2 && ${r}u < rows) {
     let at = (row.token + ${r}u * p.grid_w + ${u}u * $SGu + lane) * c4 + head;
+    let all = poisoned(sum_${r}_${u}, total_${r}_${u}, MOST_SCORE);
     //#unroll x HD4
-    out[at + ${x}u] = acc_${r}_${u}_${x} / sum_${r}_${u};
+    out[at + ${x}u] = acc_${r}_${u}_${x} / all;
     //#end
   }
   //#end

@@ -12,6 +12,9 @@ struct Params { heads: u32, head_dim: u32, queries: u32, keys: u32, scale: f32 }
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 var<workgroup> parts: array<f32, 64>;
+//#if !BACKWARD
+//#include finite.wgsl
+//#end
 
 fn total(t: u32, value: f32) -> f32 {
   parts[t] = value;
@@ -35,6 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let first = (batch * p.queries + query) * width + head * p.head_dim;
   //#if !BACKWARD
   var most = -3.0e38;
+  var scores = 0.0;
   //#else
   var most = 0.0;
   //#end
@@ -48,6 +52,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     //#else
     y[row + j] = sum * p.scale;
     most = max(most, sum * p.scale);
+    scores += sum * p.scale;
     //#end
   }
   //#if BACKWARD
@@ -68,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     y[row + j] = e;
     sum += e;
   }
-  let all = total(t, sum);
+  let all = total(t, poisoned(sum, scores, MOST_SCORE));
   for (var j = t; j < p.keys; j += 64u) { y[row + j] = y[row + j] / all; }
   //#end
 }

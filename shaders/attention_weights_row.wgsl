@@ -8,6 +8,10 @@ struct Params { heads: u32, head_dim: u32, queries: u32, keys: u32, scale: f32, 
 //#end
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
+//#if !BACKWARD
+//#include finite.wgsl
+//#end
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let e = (group.x + group.y * p.grid_x) * 64u + t;
@@ -23,6 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   var inner = 0.0;
   //#else
   var top = -3.0e38;
+  var scores = 0.0;
   //#end
   for (var j = 0u; j < p.keys; j++) {
     var sum = 0.0;
@@ -33,6 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     //#else
     y[row + j] = sum * p.scale;
     top = max(top, sum * p.scale);
+    scores += sum * p.scale;
     //#end
   }
   //#if BACKWARD
@@ -44,6 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     y[row + j] = value;
     all += value;
   }
+  all = poisoned(all, scores, MOST_SCORE);
   for (var j = 0u; j < p.keys; j++) { y[row + j] = y[row + j] / all; }
   //#end
 }

@@ -1,6 +1,6 @@
-// How many elements are NaN or ±∞, and the index of the first, by their bits: a compiler may assume that a
-// comparison like v != v is never true. result[0] = count, result[1] = first index + 1 (0: none), as integers.
-struct Params { count: u32 }
+// How many elements are NaN, ±∞ or of a magnitude beyond `most`, and the index of the first, by their bits: a compiler may
+// assume that a comparison like v != v is never true. result[0] = count, result[1] = first index + 1 (0: none), as integers.
+struct Params { count: u32, most: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read_write> result: array<u32>;
@@ -13,7 +13,7 @@ fn main(@builtin(local_invocation_index) t: u32) {
   var count = 0u;
   var first = 0xffffffffu;
   for (var i = t; i < p.count; i += 256u) {
-    if ((x[i] & 0x7f800000u) == 0x7f800000u) {
+    if ((x[i] & 0x7fffffffu) > bitcast<u32>(p.most)) {
       count++;
       first = min(first, i);
     }

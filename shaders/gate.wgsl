@@ -1,5 +1,5 @@
 // The SGPM gate (SPEC B1) and everything that follows from its decision, in one workgroup:
-//   z = lin2(relu(lin1(mean)))  per sample;  channel c is open when z_c > 0
+//   z = lin2(relu(lin1(mean)))  per sample;  channel c is open when z_c > 0 (a z that is NaN closes it: the host looks at z)
 //   control    which samples are open, and which channels of each, in ascending order (see region.wgsl)
 //   dispatch   the indirect dispatch counts of every dispatch of the region, all zero when no sample is open
 // `plan` holds, per dispatch of the region, (x, y, z, columns) as it would be with everything open.
@@ -19,6 +19,7 @@ var<workgroup> parts: array<f32, 256>;
 var<workgroup> unit: array<f32, $HIDDEN>;
 var<workgroup> counts: array<u32, 256>;
 
+//#include finite.wgsl
 fn control(i: u32) -> u32 { return p.control + i; }
 
 @compute @workgroup_size(256)
@@ -36,7 +37,7 @@ fn main(@builtin(local_invocation_index) t: u32) {
       parts[t] = sum;
       workgroupBarrier();
       if (t < 64u && j < p.hidden) {
-        unit[j] = max((parts[t] + parts[t + 64u]) + (parts[t + 128u] + parts[t + 192u]) + b1[j], 0.0);
+        unit[j] = relu(vec4f((parts[t] + parts[t + 64u]) + (parts[t + 128u] + parts[t + 192u]) + b1[j])).x;
       }
       workgroupBarrier();
     }

@@ -29,6 +29,11 @@ fn total(v: Element) -> f32 {
   //#end
 }
 
+fn inverse_deviation(squares: f32) -> f32 {
+  let variance = squares / f32(p.channels);
+  return poisoned(1.0 / sqrt(variance + p.eps), variance, MOST_VARIANCE);
+}
+
 fn result(i: u32, channel: u32, mean: f32, scale: f32) {
   let v = (x[i] - mean) * scale * weight[channel] + bias[channel];
   //#if SCALAR
@@ -57,7 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let mean = sum / f32(p.channels);
   var squares = 0.0;
   for (var i = 0u; i < n; i++) { let v = x[base + i] - mean; squares += total(v * v); }
-  let scale = 1.0 / sqrt(squares / f32(p.channels) + p.eps);
+  let scale = inverse_deviation(squares);
   for (var i = 0u; i < n; i++) { result(base + i, i, mean, scale); }
 }
 //#else
@@ -93,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let mean = reduce(t, sum) / f32(p.channels);
   var squares = 0.0;
   for (var i = t; i < n; i += 64u) { let v = x[base + i] - mean; squares += total(v * v); }
-  let scale = 1.0 / sqrt(reduce(t, squares) / f32(p.channels) + p.eps);
+  let scale = inverse_deviation(reduce(t, squares));
   for (var i = t; i < n; i += 64u) { result(base + i, i, mean, scale); }
 }
 //#end

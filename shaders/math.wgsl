@@ -1,4 +1,5 @@
 // Shared arithmetic. Included by the kernels that need it.
+//#include finite.wgsl
 
 // erfc(z) for z ≥ 0: Abramowitz & Stegun 7.1.26, |error| ≤ 1.5e-7, without cancellation in the tail.
 fn erfc_positive(z: vec4f) -> vec4f {
@@ -10,7 +11,7 @@ fn erfc_positive(z: vec4f) -> vec4f {
 // Exact (erf) GELU: x·Φ(x).
 fn gelu(x: vec4f) -> vec4f {
   let tail = 0.5 * erfc_positive(abs(x) * 0.7071067811865476);
-  return x * select(1.0 - tail, tail, x < vec4f(0.0));
+  return kept(x * select(1.0 - tail, tail, x < vec4f(0.0)), x);
 }
 
 fn activate(x: vec4f) -> vec4f {
@@ -18,7 +19,7 @@ fn activate(x: vec4f) -> vec4f {
   return gelu(x);
   //#else
   //#if RELU
-  return max(x, vec4f(0.0));
+  return relu(x);
   //#else
   return x;
   //#end

@@ -13,6 +13,7 @@ struct Params { rows: u32, features: u32, edge: u32, volume: f32, grid_x: u32 }
 @group(0) @binding(5) var<storage, read> embed_1: array<f32>;
 @group(0) @binding(6) var<storage, read> not_a_point: array<f32>;
 //#end
+//#include finite.wgsl
 
 // sin(2π·r) for |r| ≤ 1/4 by its Taylor series: error below 1e-7. WGSL's own sin promises only 2^-11.
 fn sin_quarter(r: f32) -> f32 {
@@ -50,7 +51,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   //#end
   let u = 2.0 * c - 1.0;
   let turns = u.x * gaussian[f] + u.y * gaussian[p.features + f] + u.z * gaussian[2u * p.features + f];
-  let r = turns - round(turns);
+  // A float of 2²³ and more has no fraction left that an angle could be.
+  let r = poisoned(turns - round(turns), turns, 8388608.0);
   let values = vec3f(sin_turns(r), sin_turns(r + 0.25), sin_turns(r));
   for (var part = 0u; part < 3u; part++) {
     //#if POINTS

@@ -46,6 +46,14 @@ export function f32ToBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
   return out;
 }
 
+/** Index of the first value that is NaN or beyond `most` in magnitude, or -1. By bits: about a nanosecond a value. */
+export function findBeyond(values: Float32Array, most: number): number {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const limit = new Uint32Array(Float32Array.of(most).buffer)[0];
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fffffff) > limit) return i;
+  return -1;
+}
+
 /** Index of the first finite value that f16 cannot hold (it would round to infinity), or -1. */
 export function findF16Overflow(values: Float32Array): number {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);

@@ -5,6 +5,8 @@ import { runGraph, testCapabilities } from '../support/run.js';
 
 /** Float32 against float64 through a softmax: SPEC's tolerance at tiny. */
 const TOLERANCE = 2e-5;
+/** What softmax would make ordinary numbers of. */
+const INSANE = [Number.NaN, Number.POSITIVE_INFINITY, -3e38, 1e20];
 
 describe('windowed and global attention with relative position (SPEC A1)', () => {
   const cases: {
@@ -64,7 +66,7 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
       };
       const want = windowAttention(x, weights, heads, window).attended;
       const qkv = linear(x, weights.qkvWeight, weights.qkvBias);
-      const { outputs } = await runGraph(
+      const { outputs, program } = await runGraph(
         (b) => {
           const tables = [
             b.param('d', weights.relPosD),
@@ -82,9 +84,24 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
             ),
           );
         },
-        { capabilities: { force: { attention: variant } } },
+        { capabilities: { force: { attention: variant } }, keep: true },
       );
       expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
+      // What softmax would swallow comes out as NaN: in the first token's q for that token, in its k for all of its window.
+      for (const bad of INSANE) {
+        for (const at of [1, c + 1]) {
+          const values = Float32Array.from(qkv.data);
+          values[at] = bad;
+          program.write('qkv', values);
+          await program.run();
+          const y = await program.read('y');
+          expect(y.subarray(0, headDim).every(Number.isNaN), `${bad} at ${at}`).toBe(true);
+          expect(y.some(Number.isFinite)).toBe(
+            heads > 1 || (at === 1 && y.length > headDim) || (window > 0 && window < Math.max(...grid)),
+          );
+        }
+      }
+      program.dispose();
     });
   }
 });
@@ -104,10 +121,25 @@ describe('plain attention (SPEC A3)', () => {
       const k = randomTensor([batch, keys, c], 2, 2);
       const v = randomTensor([batch, keys, c], 3);
       const want = multiHeadAttention(q, k, v, heads);
-      const { outputs } = await runGraph((b) => {
-        b.graph.output('y', b.graph.attention(b.input('q', q), b.input('k', k), b.input('v', v), heads));
-      });
+      const { outputs, program } = await runGraph(
+        (b) => {
+          b.graph.output('y', b.graph.attention(b.input('q', q), b.input('k', k), b.input('v', v), heads));
+        },
+        { keep: true },
+      );
       expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
+      for (const bad of INSANE) {
+        for (const [name, tensor] of Object.entries({ q, k })) {
+          const values = Float32Array.from(tensor.data);
+          values[1] = bad;
+          program.write(name, values);
+          await program.run();
+          const y = await program.read('y');
+          expect(y.subarray(0, headDim).every(Number.isNaN), `${bad} in ${name}`).toBe(true);
+          program.write(name, Float32Array.from(tensor.data));
+        }
+      }
+      program.dispose();
     });
   }
 

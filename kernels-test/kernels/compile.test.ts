@@ -219,7 +219,7 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
     planCopy(caps, { blocks: 2, inner: 3, xStride: 3, xOffset: 0, yStride: 5, yOffset: 1 }, { x, y }),
   );
   calls.push(planMeanTokens({ batch: 1, tokens: 8, channels: 5 }, { x, y }));
-  calls.push(planCountNonfinite({ count: 8 }, { x, result: y }));
+  calls.push(planCountNonfinite({ count: 8, most: 1e6 }, { x, result: y }));
   for (const [grid, window] of [
     [[4, 4, 4], 0],
     [[3, 5, 4], 3],

@@ -100,6 +100,22 @@ describe.each(['row-per-invocation', 'row-per-workgroup'])('layer_norm, variant 
     }
   });
 
+  it.each([Number.NaN, Number.NEGATIVE_INFINITY, 3e38, -1e20])(
+    '%s in a row: NaN all along it, and nowhere else',
+    async (bad) => {
+      for (const channels of [4, 50, 768]) {
+        const x = randomTensor([3, channels], 1);
+        x.data[channels + 3] = bad;
+        const { got, want } = await norm(x, 1e-6);
+        expect(got.subarray(channels, 2 * channels).every(Number.isNaN)).toBe(true);
+        for (const row of [0, 2]) {
+          const part = [row * channels, (row + 1) * channels];
+          expect(relativeL2(got.subarray(...part), want.data.subarray(...part))).toBeLessThan(TOLERANCE);
+        }
+      }
+    },
+  );
+
   it('spreads over a second dimension of workgroups', async () => {
     const { got, want } = await norm(randomTensor([500, 8], 1), 1e-6, undefined, 3);
     expect(relativeL2(got, want)).toBeLessThan(TOLERANCE);
@@ -193,22 +209,13 @@ describe('activations on their own', () => {
     });
   });
 
-  it('relu is exact, for −0, ∞ and denormals too', async () => {
-    const x = tensor64(
-      [8],
-      [-1, -0, 0, 2.5, -1e30, 3e38, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
-    );
+  it('relu is exact, for −0 and denormals too; what no network computes passes, so that it shows', async () => {
+    const { POSITIVE_INFINITY, NEGATIVE_INFINITY, NaN: nan } = Number;
+    const x = tensor64([9], [-1, -0, 1e-40, 2.5, -1e15, 3e38, -1e30, NEGATIVE_INFINITY, nan]);
     const y = await activate(x, 'relu');
-    expect(Array.from(y, (v) => v + 0)).toEqual([
-      0,
-      0,
-      0,
-      2.5,
-      0,
-      Math.fround(3e38),
-      Number.POSITIVE_INFINITY,
-      0,
-    ]);
+    const expected = [0, 0, 1e-40, 2.5, 0, 3e38, -1e30, NEGATIVE_INFINITY, nan];
+    expect(Array.from(y, (v) => v + 0)).toEqual(expected.map(Math.fround));
+    expect((await activate(tensor64([1], [POSITIVE_INFINITY]), 'relu'))[0]).toBe(POSITIVE_INFINITY);
   });
 });
 
@@ -326,12 +333,13 @@ describe('mean over tokens', () => {
   });
 });
 
-describe('counting what is not finite', () => {
+describe('counting what is not finite, or beyond a limit', () => {
+  const MOST = 65536.5;
   const LENGTHS = [1, 255, 256, 257, 1000];
   async function counter(length: number): Promise<Program> {
     const { program } = await runGraph(
       (b) => {
-        b.graph.output('count', b.graph.countNonfinite(b.input('x', tensor64([length]))));
+        b.graph.output('count', b.graph.countNonfinite(b.input('x', tensor64([length])), MOST));
       },
       { keep: true },
     );
@@ -343,14 +351,25 @@ describe('counting what is not finite', () => {
     return Array.from(await program.readU32('count'));
   }
   const expected = (words: Uint32Array) => {
-    const places = [...words.keys()].filter((i) => (words[i] & 0x7f800000) === 0x7f800000);
+    const places = [...words.keys()].filter((i) => !(Math.abs(new Float32Array(words.buffer)[i]) <= MOST));
     return [places.length, places.length > 0 ? places[0] + 1 : 0];
   };
   const NOT_FINITE = [
-    0x7f800000, 0xff800000, 0x7f800001, 0xff800001, 0x7fc00000, 0xffc00000, 0x7fffffff, 0xffffffff,
+    0x7f800000,
+    0xff800000,
+    0x7f800001,
+    0xff800001,
+    0x7fc00000,
+    0xffc00000,
+    0x7fffffff,
+    0xffffffff,
+    0x7f7fffff,
+    0xff7fffff,
+    0x47800041,
+    0xc7800041, // … and one step beyond the limit
   ];
   const FINITE = [
-    0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x7f7fffff, 0xff7fffff, 0x3f800000,
+    0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x007fffff, 0x47800040, 0xc7800040, 0x3f800000,
   ];
 
   it.each(LENGTHS)('length %i: none, one of each kind at each end, all', async (length) => {

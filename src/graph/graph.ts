@@ -426,8 +426,8 @@ export class Graph {
     return this.emit('affine_resample', { x }, { size, matrix, outside }, size);
   }
 
-  /** → (2) u32: how many elements are NaN or infinite, and the first one's index + 1. */
-  countNonfinite(x: Tensor): Tensor {
-    return this.emit('count_nonfinite', { x }, {}, [2], 'u32');
+  /** → (2) u32: how many elements are NaN or beyond `most` in magnitude, and the first one's index + 1. */
+  countNonfinite(x: Tensor, most: number): Tensor {
+    return this.emit('count_nonfinite', { x }, { most }, [2], 'u32');
   }
 }

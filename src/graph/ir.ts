@@ -111,7 +111,7 @@ export interface Ops extends BackwardOps {
     inputs: { x: Tensor };
     attrs: { size: Size3; matrix: readonly number[]; outside: number };
   };
-  count_nonfinite: { inputs: { x: Tensor }; attrs: Record<string, never> };
+  count_nonfinite: { inputs: { x: Tensor }; attrs: { most: number } };
 }
 
 /** A result written into columns of a wider tensor instead of one of its own (see fuse.ts). */

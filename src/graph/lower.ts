@@ -342,7 +342,10 @@ function lowerNode(
     }
     case 'count_nonfinite':
       return [
-        planCountNonfinite<Operand>({ count: sizeOf(node.inputs.x.shape) }, { x: node.inputs.x, result: y }),
+        planCountNonfinite<Operand>(
+          { count: sizeOf(node.inputs.x.shape), ...node.attrs },
+          { x: node.inputs.x, result: y },
+        ),
       ];
     default:
       return lowerBackward(node, caps);

@@ -134,9 +134,9 @@ export function planMeanTokens<T>(
   };
 }
 
-/** Counts NaN and infinite elements: (count) → (2) u32, the count and the first index + 1. */
+/** Counts elements that are NaN or beyond `most` in magnitude: (count) → (2) u32, how many and the first index + 1. */
 export function planCountNonfinite<T>(
-  spec: { readonly count: number },
+  spec: { readonly count: number; readonly most: number },
   buffers: { x: T; result: T },
 ): KernelCall<T> {
   return {
@@ -144,7 +144,7 @@ export function planCountNonfinite<T>(
     variant: 'shared',
     shader: shader('count_nonfinite'),
     buffers,
-    params: { count: spec.count },
+    params: { count: spec.count, most: spec.most },
     workgroups: [1, 1, 1],
     cost: { flops: 0, bytes: 4 * spec.count },
   };

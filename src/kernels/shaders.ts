@@ -31,6 +31,7 @@ import copy from '../../shaders/copy.wgsl';
 import countNonfinite from '../../shaders/count_nonfinite.wgsl';
 import elementwise from '../../shaders/elementwise.wgsl';
 import fill from '../../shaders/fill.wgsl';
+import finite from '../../shaders/finite.wgsl';
 import gate from '../../shaders/gate.wgsl';
 import gradientNorm from '../../shaders/gradient_norm.wgsl';
 import gradientSquares from '../../shaders/gradient_squares.wgsl';
@@ -73,6 +74,7 @@ const includes = {
   'attention_row.wgsl': attentionRow,
   'attention_rows.wgsl': attentionRows,
   'attention_window.wgsl': attentionWindow,
+  'finite.wgsl': finite,
   'loss_common.wgsl': lossCommon,
   'loss_iou.wgsl': lossIou,
   'matmul_common.wgsl': matmulCommon,

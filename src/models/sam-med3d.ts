@@ -6,6 +6,9 @@ import { imageEncoder } from './image-encoder.js';
 import { maskDecoder } from './mask-decoder.js';
 import { densePositionEncoding, maskEmbedding, noMaskEmbedding, pointEmbeddings } from './prompt-encoder.js';
 
+/** Embeddings, gate logits, mask logits and IoU estimates beyond it in magnitude are no network's: an error, as NaN is. */
+export const SANE = 1e6;
+
 export interface EncoderGraphOptions {
   readonly batch?: number;
   /** Stages to keep as outputs, by the checkpoint's module names (`image_encoder.blocks.0`), or all. */
@@ -13,8 +16,8 @@ export interface EncoderGraphOptions {
 }
 
 /**
- * Input `image` (B, S, S, S, 1); outputs `embedding` (B, g, g, g, out), `embedding.nonfinite` (2), and of every
- * SGPM its gate logits `sgpm.{j}.logits` (B, dim).
+ * Input `image` (B, S, S, S, 1); outputs `embedding` (B, g, g, g, out), `embedding.nonfinite` (2: how many of its elements are
+ * NaN or beyond SANE, and the first's index + 1), and of every SGPM its gate logits `sgpm.{j}.logits` (B, dim).
  */
 export function encoderGraph(config: ModelConfig, options: EncoderGraphOptions = {}): Graph {
   const sites = config.sgpm?.sites.length ?? 0;
@@ -27,7 +30,7 @@ export function encoderGraph(config: ModelConfig, options: EncoderGraphOptions =
   m.graph.output('embedding', embedding);
   m.graph.output(
     'embedding.nonfinite',
-    m.graph.stage('check', () => m.graph.countNonfinite(embedding)),
+    m.graph.stage('check', () => m.graph.countNonfinite(embedding, SANE)),
   );
   return m.graph;
 }

@@ -4,14 +4,15 @@ import type { Engine } from '../gpu/engine.js';
 import { ParameterStore } from '../graph/parameters.js';
 import { type ParameterLookup, Program } from '../graph/program.js';
 import type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
+import { findBeyond } from '../half.js';
 import { type Capabilities, capabilitiesOf, usualWeights, type WeightStorage } from '../kernels/call.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
 import { MASK_TOKENS, modelParameters } from '../models/parameters.js';
-import { decoderGraph, encoderGraph } from '../models/sam-med3d.js';
+import { decoderGraph, encoderGraph, SANE } from '../models/sam-med3d.js';
 import { gateName } from '../models/sgpm.js';
 import { cardOf, plainCard, type WeightsCard } from '../weights/card.js';
-import { checkTensors } from '../weights/check.js';
+import { checkTensors, saneReader } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
@@ -123,7 +124,8 @@ export class Model {
 
   /**
    * Loads weights and compiles the encoder, both at once.
-   * @throws SgpSamError `bad-weights` listing what is missing, left over or misshaped; `adapter-limit`
+   * @throws SgpSamError `bad-weights` listing what is missing, left over or misshaped; `non-finite` naming a parameter that
+   *   is NaN, infinite or beyond reason; `adapter-limit`
    */
   static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
     const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
@@ -131,7 +133,6 @@ export class Model {
     const card = cardOf(weights);
     const specs = modelParameters(config);
     checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
-    const read = (name: string) => weights.readF32(name);
     const { progress, signal } = options.load ?? options;
     const begun = performance.now();
     // Side by side: weights come from a disk or network, pipelines from the driver. A pipeline that fails is told of below.
@@ -146,7 +147,11 @@ export class Model {
       // One stage after the other: `weights` first.
       if (arrived !== undefined) progress?.({ stage: 'compile', done, total });
     }).catch(() => {});
-    const parameters = await ParameterStore.load(engine, specs, read, { progress, signal, storage });
+    const parameters = await ParameterStore.load(engine, specs, saneReader(weights), {
+      progress,
+      signal,
+      storage,
+    });
     arrived = performance.now() - begun;
     if (compiled) progress?.({ stage: 'compile', ...compiled });
     try {
@@ -244,7 +249,7 @@ export class Model {
    * Computes the image embedding of S³ normalised values (SPEC A0's cube). The device holds one embedding: the next
    * encode replaces it.
    * @returns what each gate decided, and a token for `holds` and `decode`
-   * @throws SgpSamError `non-finite` when NaN or Inf comes out
+   * @throws SgpSamError `non-finite` naming the first stage that has NaN, Inf or a value beyond reason (SANE)
    */
   encode(image: Float32Array, options: EncodeOptions = {}): Promise<Encoded> {
     return this.inTurn(() => this.encodeNow(image, options));
@@ -267,15 +272,8 @@ export class Model {
       ...this.runOptions(options),
       progress: progress && ((done, total) => progress({ stage: 'encode', done, total })),
     });
-    const [count, first] = await this.encoder.readU32('embedding.nonfinite');
-    if (count > 0) {
-      throw new SgpSamError(
-        'non-finite',
-        `the image embedding has ${count} NaN or infinite elements, the first at index ${first - 1}`,
-        'Check the weights file and the volume for NaN or extreme values.',
-      );
-    }
-    this.current = ++this.encodes;
+    const [count] = await this.encoder.readU32('embedding.nonfinite');
+    if (count > 0) throw await this.insaneEncode(image);
     const { sites } = this;
     const reports = await this.encoder.regionReports();
     const gates = await Promise.all(
@@ -285,7 +283,25 @@ export class Model {
         logits: await this.encoder.read(`${gateName(j)}.logits`),
       })),
     );
+    // A z that is NaN closes its gate, and the embedding then knows nothing of it.
+    if (gates.some(({ logits }) => findBeyond(logits, SANE) >= 0)) throw await this.insaneEncode(image);
+    this.current = ++this.encodes;
     return { gates, token: this.current };
+  }
+
+  /** The error for an encode that went wrong, made by doing it again with every stage kept: only then is that worth its memory. */
+  private async insaneEncode(image: Float32Array): Promise<SgpSamError> {
+    const graph = encoderGraph(this.config, { trace: 'all' });
+    const { lookup: parameters, capabilities } = this;
+    const traced = await Program.compile(this.engine, graph, { parameters, capabilities, label: 'trace' });
+    try {
+      for (const [site, gate] of this.gates.entries()) traced.setGate(gateName(site), gate);
+      traced.write('image', image);
+      await traced.run();
+      return await firstInsane(traced);
+    } finally {
+      traced.dispose();
+    }
   }
 
   /** How each SGPM's gate is overruled. */
@@ -330,6 +346,7 @@ export class Model {
   /**
    * Masks for the encoded volume (batch 1).
    * With no box given, SAM appends a not-a-point to the points; without points and with a mask there is none.
+   * @throws SgpSamError `bad-argument` when no volume is encoded; `non-finite` as `encode`
    */
   decode(prompt: Prompt, options: DecodeOptions = {}): Promise<Decoded> {
     return this.inTurn(() => this.decodeNow(prompt, options));
@@ -344,22 +361,23 @@ export class Model {
     const { points, mask } = prompt;
     const rows = points.length > 0 ? [...points, { at: [0, 0, 0], label: -1 }] : [];
     const program = await this.decoder(rows.length, mask !== null, trace);
-    if (rows.length > 0)
-      program.write('points', new Float32Array(rows.flatMap(({ at, label }) => [...at, label])));
-    if (mask) program.write('mask', mask);
+    const write = (to: Program) => {
+      if (rows.length > 0)
+        to.write('points', new Float32Array(rows.flatMap(({ at, label }) => [...at, label])));
+      if (mask) to.write('mask', mask);
+    };
+    write(program);
     await program.run(this.runOptions(options));
     const masks = await program.read('masks');
     const iou = await program.read('iou_pred');
     const logits = await program.read('upsampled_logits');
-    for (const [name, values] of Object.entries({ masks, iou })) {
-      const bad = values.findIndex((v) => !Number.isFinite(v));
-      if (bad >= 0) {
-        throw new SgpSamError(
-          'non-finite',
-          `${name}: element ${bad} is ${values[bad]}`,
-          'Check the weights file.',
-        );
+    if (findBeyond(masks, SANE) >= 0 || findBeyond(iou, SANE) >= 0) {
+      const traced = await this.decoder(rows.length, mask !== null, 'all');
+      if (traced !== program) {
+        write(traced);
+        await traced.run();
       }
+      throw await firstInsane(traced);
     }
     // Read now: the program's buffers are the next decode's.
     const stages = new Map<string, Float32Array>();
@@ -383,6 +401,23 @@ export class Model {
     this.encoder.dispose();
     this.owned?.dispose();
   }
+}
+
+/** What is wrong with the numbers that a program with every stage as an output has computed: the first stage that shows it. */
+async function firstInsane(traced: Program): Promise<SgpSamError> {
+  let what = 'a stage in between';
+  for (const name of traced.outputs) {
+    const values = await traced.read(name);
+    const bad = findBeyond(values, SANE);
+    if (bad < 0) continue;
+    what = `${name}: element ${bad} is ${values[bad]}`;
+    break;
+  }
+  return new SgpSamError(
+    'non-finite',
+    `the model's numbers go wrong: ${what}`,
+    'Check the weights, and the volume for extreme values.',
+  );
 }
 
 /**

@@ -4,7 +4,7 @@ import { SgpSamError } from '../errors.js';
 import { defaultSgpm, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
 import { modelParameters } from '../models/parameters.js';
-import { checkTensors } from '../weights/check.js';
+import { checkTensors, saneReader } from '../weights/check.js';
 import { untrainedOf } from '../weights/untrained.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import { initialSource } from './initial.js';
@@ -57,8 +57,8 @@ export function checkpointBase(arm: Arm, source: WeightSource, seed: number): Ba
     allowLeftOver: (name) => name.startsWith('sgpm.') && !used.has(name),
   });
   const added = initialSource(config, seed);
-  const read = (name: string) =>
-    needs && name.startsWith('sgpm.') ? added.readF32(name) : source.readF32(name);
+  const readGiven = saneReader(source);
+  const read = (name: string) => (needs && name.startsWith('sgpm.') ? added.readF32(name) : readGiven(name));
   const fresh = specs.flatMap(({ name }) => (needs && name.startsWith('sgpm.') ? [name] : []));
   const untrained = [...untrainedOf(source.metadata), ...fresh];
   return { config, read, description: source.name, untrained, added: fresh };

@@ -1,4 +1,5 @@
 import { SgpSamError } from '../errors.js';
+import { findBeyond } from '../half.js';
 import type { WeightSource } from './weight-source.js';
 
 /** How many names of each kind a message lists. */
@@ -37,6 +38,29 @@ export function checkTensors(
     `${source.name}: the tensors do not fit the model\n${problems.join('\n')}`,
     'Check that the configuration (vit_b_ori, tiny, SGP sites and width ...) is the one these weights were made for.',
   );
+}
+
+/** No trained parameter of a network that normalises as this one does comes near it. */
+const MOST = 2 ** 20;
+
+/**
+ * How a model reads its parameters: as float32, each looked at for what can only be damage or a training run that went
+ * wrong. Softmax, LayerNorm and thresholds make ordinary numbers of some of those, so nothing later need notice.
+ * @returns a reader that throws SgpSamError `non-finite`, naming file, tensor and element, for NaN, ±∞ and magnitudes over 2²⁰
+ */
+export function saneReader(
+  source: Pick<WeightSource, 'name' | 'readF32'>,
+): (name: string) => Promise<Float32Array<ArrayBuffer>> {
+  return async (name) => {
+    const values = await source.readF32(name);
+    const bad = findBeyond(values, MOST);
+    if (bad < 0) return values;
+    throw new SgpSamError(
+      'non-finite',
+      `${source.name}: tensor '${name}': element ${bad} is ${values[bad]}`,
+      'The file is damaged, or its training went wrong: fetch it again, or take an earlier checkpoint.',
+    );
+  };
 }
 
 function list(kind: string, items: readonly string[]): string {
