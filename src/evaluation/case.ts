@@ -89,6 +89,8 @@ export interface CaseAbout {
 
 export interface CaseResult {
   readonly id: string;
+  /** From corner to corner of the image, mm: what a distance to a mask that is not there counts as. Older results lack it. */
+  readonly diagonal?: number;
   readonly lesions: readonly LesionResult[];
   /** Lesions that are too small, if there are such. */
   readonly leftOut?: number;
@@ -265,6 +267,7 @@ export async function evaluateCase(
   return {
     result: {
       id,
+      diagonal: Math.hypot(...image.dims.map((n, c) => n * grid.spacing[c])),
       lesions,
       ...(all.leftOut > 0 ? { leftOut: all.leftOut } : {}),
       meanDice: means(lesions.map((one) => one.dice)),

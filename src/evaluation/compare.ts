@@ -11,17 +11,19 @@ import {
 import type { CaseResult, LesionResult } from './case.js';
 import { aligned, groupsOf } from './groups.js';
 import type { Settings } from './results.js';
+import { penalised } from './scores.js';
 
-/** What is compared of a lesion; null is left out, with its pair. */
-const MEASURES: readonly { name: string; of: (lesion: LesionResult) => number | null }[] = [
-  { name: 'Dice, 1 click', of: ({ first }) => first.dice },
-  { name: 'Dice, last click', of: ({ last }) => last.dice },
-  { name: 'Dice AUC', of: ({ diceAuc }) => diceAuc },
-  { name: 'NSD, last click', of: ({ last }) => last.surfel.nsd },
-  { name: 'HD95, last click, mm', of: ({ last }) => last.surfel.hd95 },
-  { name: 'ASSD, last click, mm', of: ({ last }) => last.surfel.assd },
-  { name: '|volume error|, mL', of: ({ last }) => Math.abs(last.volumeError) },
-];
+/** What is compared of a lesion in its case; null is left out, with its pair. Distances of misses are the image's diagonal. */
+const MEASURES: readonly { name: string; of: (lesion: LesionResult, inCase: CaseResult) => number | null }[] =
+  [
+    { name: 'Dice, 1 click', of: ({ first }) => first.dice },
+    { name: 'Dice, last click', of: ({ last }) => last.dice },
+    { name: 'Dice AUC', of: ({ diceAuc }) => diceAuc },
+    { name: 'NSD, last click', of: ({ last }) => last.surfel.nsd },
+    { name: 'HD95, last click, mm', of: ({ last }, { diagonal }) => penalised(last.surfel.hd95, diagonal) },
+    { name: 'ASSD, last click, mm', of: ({ last }, { diagonal }) => penalised(last.surfel.assd, diagonal) },
+    { name: '|volume error|, mL', of: ({ last }) => Math.abs(last.volumeError) },
+  ];
 
 /** What older results, and those without a baseline, do not have; left out where no pair has it. */
 const EXTRA: typeof MEASURES = [
@@ -129,10 +131,11 @@ export function compareResults(a: Compared, b: Compared, options: CompareOptions
   const others = new Map(b.cases.map((one) => [one.id, one]));
   const rows = [...MEASURES, ...EXTRA].map(({ name, of }) => {
     // Pairs of values, by case.
-    const groups = a.cases.map(({ id, lesions }) => {
-      const theirs = new Map(others.get(id)!.lesions.map((lesion) => [lesion.lesion, lesion]));
-      const pairs = lesions.flatMap((lesion): [number, number][] => {
-        const [x, y] = [of(lesion), of(theirs.get(lesion.lesion)!)];
+    const groups = a.cases.map((mine) => {
+      const other = others.get(mine.id)!;
+      const theirs = new Map(other.lesions.map((lesion) => [lesion.lesion, lesion]));
+      const pairs = mine.lesions.flatMap((lesion): [number, number][] => {
+        const [x, y] = [of(lesion, mine), of(theirs.get(lesion.lesion)!, other)];
         return x === null || y === null ? [] : [[x, y]];
       });
       if (options.unit === 'lesion' || pairs.length === 0) return pairs;

@@ -29,6 +29,7 @@ import {
   floodOf,
   resultsOf,
   type Settings,
+  type SizeRow,
   shownClicks,
   summaryOf,
 } from './results.js';
@@ -90,6 +91,10 @@ function distributions(lesions: readonly LesionResult[], clicks: number): string
 
 const isFlooded = (cases: readonly CaseResult[]): boolean => cases.some((one) => floodOf(one) !== null);
 
+/** Over how many lesions a distance is a mean, where that is not all of them. */
+const over = ({ measured, lesions }: SizeRow): string =>
+  measured < lesions ? ` (${measured} of ${lesions})` : '';
+
 function sizeTable(cases: readonly CaseResult[], clicks: number): string {
   const at = shownClicks(clicks);
   const flooded = isFlooded(cases);
@@ -100,13 +105,16 @@ function sizeTable(cases: readonly CaseResult[], clicks: number): string {
     ...at.map((n) => shown(row.dice[n - 1])),
     shown(row.diceAuc),
     shown(row.nsd),
-    shown(row.hd95, 2),
-    shown(row.assd, 2),
+    `${shown(row.hd95, 2)}${over(row)}`,
+    shown(row.hd95Penalised, 2),
+    `${shown(row.assd, 2)}${over(row)}`,
+    shown(row.assdPenalised, 2),
     `${numeral(Math.round(row.found * 1000) / 10)} %`,
   ]);
   const flood = flooded ? ['Dice, flood fill'] : [];
+  const distances = ['HD95, mm', 'HD95, misses too', 'ASSD, mm', 'ASSD, misses too'];
   const head = ['Lesion size', 'Lesions', ...flood, ...at.map((n) => `Dice, ${plural(n, 'click')}`)];
-  return table([[...head, 'Dice AUC', 'NSD', 'HD95, mm', 'ASSD, mm', 'Found'], ...rows], 'all');
+  return table([[...head, 'Dice AUC', 'NSD', ...distances, 'Found'], ...rows], 'all');
 }
 
 /** Groups of a list; and estimates and warnings, where there are any. */
@@ -180,7 +188,13 @@ export function evaluationReport(
   return htmlDocument(`Evaluation of ${settings.weights}`, [
     `<h1>${escapeHtml(settings.weights)} on ${escapeHtml(settings.dataset || 'a data set')}</h1>`,
     `<p class="state">${escapeHtml(state)}</p>`,
-    cases.length > 0 ? section('By lesion size', sizeTable(cases, settings.clicks)) : '',
+    cases.length > 0
+      ? section(
+          'By lesion size',
+          '<p>Distances are means over the lesions with a mask; a miss has none, and where misses count too it is the image’s diagonal.</p>',
+          sizeTable(cases, settings.clicks),
+        )
+      : '',
     ...(cases.length > 0 ? groupSections(cases, settings.clicks) : []),
     cases.length > 0
       ? section(

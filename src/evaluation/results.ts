@@ -4,7 +4,7 @@ import type { Zoom } from '../session/zoom.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';
 import { calibrationsOf, groupsOf, meanOf, warningsOf } from './groups.js';
-import type { DetectionScores, MaskScores, SurfaceScores } from './scores.js';
+import { type DetectionScores, type MaskScores, penalised, type SurfaceScores } from './scores.js';
 
 /** A case that could not be evaluated, and why. */
 export interface FailedCase {
@@ -57,10 +57,15 @@ export interface SizeRow {
   readonly dice: readonly number[];
   readonly flood: number | null;
   readonly diceAuc: number;
-  /** After the last click; lesions for which a value is not defined are left out of its mean. */
+  /** After the last click. */
   readonly nsd: number | null;
+  /** mm, over the `measured` lesions whose mask is not empty. */
   readonly hd95: number | null;
   readonly assd: number | null;
+  readonly measured: number;
+  /** mm, over all lesions, with the image's diagonal for those that were missed; null for results that do not know it. */
+  readonly hd95Penalised: number | null;
+  readonly assdPenalised: number | null;
   /** Share of lesions with any voxel found. */
   readonly found: number;
 }
@@ -85,8 +90,19 @@ export interface Results extends Settings {
   readonly failed: readonly Json[];
 }
 
-function sizeRow(name: string, lesions: readonly LesionResult[]): SizeRow {
+/** A lesion, and the diagonal of its case's image. */
+interface Measured {
+  readonly lesion: LesionResult;
+  readonly diagonal: number | undefined;
+}
+
+function sizeRow(name: string, all: readonly Measured[]): SizeRow {
+  const lesions = all.map(({ lesion }) => lesion);
   const last = (of: (scores: MaskScores) => number | null) => meanOf(lesions.map((one) => of(one.last)));
+  const every = (of: (scores: MaskScores) => number | null) => {
+    const values = all.map(({ lesion, diagonal }) => penalised(of(lesion.last), diagonal));
+    return values.includes(null) ? null : meanOf(values);
+  };
   return {
     name,
     lesions: lesions.length,
@@ -96,15 +112,18 @@ function sizeRow(name: string, lesions: readonly LesionResult[]): SizeRow {
     nsd: last(({ surfel }) => surfel.nsd),
     hd95: last(({ surfel }) => surfel.hd95),
     assd: last(({ surfel }) => surfel.assd),
+    measured: lesions.filter(({ last: { surfel } }) => surfel.hd95 !== null).length,
+    hd95Penalised: every(({ surfel }) => surfel.hd95),
+    assdPenalised: every(({ surfel }) => surfel.assd),
     found: mean(lesions.map(({ last: { dice } }) => (dice > 0 ? 1 : 0))),
   };
 }
 
 /** Means over cases and, by size, over lesions; sizes without lesions are left out. */
 export function summaryOf(cases: readonly CaseResult[]): Summary {
-  const all = cases.flatMap(({ lesions }) => lesions);
+  const all = cases.flatMap(({ lesions, diagonal }) => lesions.map((lesion) => ({ lesion, diagonal })));
   const sizes = SIZE_CLASSES.flatMap(({ name }) => {
-    const own = all.filter((lesion) => sizeOf(lesion) === name);
+    const own = all.filter(({ lesion }) => sizeOf(lesion) === name);
     return own.length === 0 ? [] : [sizeRow(name, own)];
   });
   return {
@@ -244,6 +263,7 @@ export function casesCsv(cases: readonly CaseResult[]): string {
       ...aboutCells(cases, one),
       ['lesions', one.lesions.length],
       ['left_out', one.leftOut ?? 0],
+      ['diagonal_mm', one.diagonal ?? null],
       ...(flooded ? [['mean_dice_flood', floodOf(one)] as const] : []),
       ...one.meanDice.map((dice, n): Cells[number] => [`mean_dice_click${n + 1}`, dice]),
       ...one.unionDice.map((dice, n): Cells[number] => [`union_dice_click${n + 1}`, dice]),

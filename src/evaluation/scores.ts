@@ -48,6 +48,10 @@ export interface DetectionCounts {
   readonly f1: number | null;
 }
 
+/** A distance of `scores` in mm, the image's diagonal where nothing was found: means that leave misses out reward them. */
+export const penalised = (distance: number | null, diagonal: number | undefined): number | null =>
+  distance ?? diagonal ?? null;
+
 /** A grid's geometry. */
 export interface Grid {
   readonly dims: Vec3;

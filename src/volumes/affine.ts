@@ -52,8 +52,8 @@ export function affineFault(m: Float64Array): string | undefined {
   for (let n = 0; n < 12; n++) if (!Number.isFinite(m[n]!)) return `holds ${m[n]}`;
   const sizes = voxelSizes(m);
   for (let c = 0; c < 3; c++) {
-    // Beyond these a "millimetre" cannot be meant, and later products would lose their digits.
-    if (sizes[c]! < 1e-6 || sizes[c]! > 1e6) return `gives axis ${'ijk'[c]} a voxel size of ${sizes[c]} mm`;
+    // A microscope's voxels are larger, no scanner's as large: another unit than millimetres is meant.
+    if (sizes[c]! < 1e-4 || sizes[c]! > 100) return `gives axis ${'ijk'[c]} a voxel size of ${sizes[c]} mm`;
   }
   const det = affineDeterminant(m) / (sizes[0] * sizes[1] * sizes[2]);
   if (!(Math.abs(det) > 1e-6)) return 'is singular: two of its axes point the same way';

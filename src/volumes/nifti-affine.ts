@@ -1,12 +1,19 @@
 import { SgpSamError } from '../errors.js';
-import { affineFault, affineFromRows } from './affine.js';
+import { affineFault, affineFromRows, voxelSizes } from './affine.js';
 import type { HeaderFields } from './nifti-fields.js';
 import type { NiftiHeader } from './types.js';
 
+/** Millimetres in the units of space that `xyzt_units` may name: metre, millimetre, micrometre. */
+const MILLIMETRES: Readonly<Record<number, number>> = { 1: 1000, 2: 1, 3: 0.001 };
+
+/** In mm: no scanned body is longer, nor any table it lies on. */
+const LONGEST = 5000;
+
 /**
  * The voxel→world affine of a header: the sform if its code is set, else the qform, else the voxel sizes alone
- * with the origin at voxel 0, as the standard says (nibabel then flips x and centres; ITK flips x and y).
- * @throws SgpSamError `bad-file`, naming the field, when it is not finite or singular
+ * with the origin at voxel 0, as the standard says (nibabel then flips x and centres; ITK flips x and y). In mm: metres and
+ * micrometres (`xyzt_units`) are converted, as ITK does; a unit that is not told or unknown is the millimetre.
+ * @throws SgpSamError `bad-file`, naming the field, when it is not finite, singular, or of a size that no body has
  */
 export function headerAffine(
   fields: HeaderFields,
@@ -19,7 +26,15 @@ export function headerAffine(
       : from === 'qform'
         ? qformAffine(fields, name)
         : pixdimAffine(fields);
-  const fault = affineFault(affine);
+  const unit = MILLIMETRES[fields.get('xyztUnits') & 7] ?? 1;
+  for (let n = 0; n < 12; n++) affine[n]! *= unit;
+  const sizes = voxelSizes(affine);
+  const fault =
+    affineFault(affine) ??
+    [0, 1, 2].flatMap((c) => {
+      const extent = sizes[c]! * fields.get('dim', c + 1);
+      return extent > LONGEST ? [`makes the image ${extent.toPrecision(4)} mm long along ${'ijk'[c]}`] : [];
+    })[0];
   if (fault) {
     const where = {
       sform: `srow_x/y/z (sform_code ${fields.get('sformCode')})`,
@@ -28,8 +43,8 @@ export function headerAffine(
     }[from];
     throw new SgpSamError(
       'bad-file',
-      `${name}: the voxel-to-world affine from ${where} ${fault}.`,
-      'Repair the header, for example by converting the original scan again or with `nifti_tool -mod_hdr`.',
+      `${name}: the voxel-to-world affine from ${where}, in ${unit === 1 ? 'mm' : unit === 1000 ? 'metres' : 'micrometres'} by xyzt_units (${fields.get('xyztUnits')}), ${fault}.`,
+      'Repair the header, for example by converting the original scan again or with `nifti_tool -mod_hdr -mod_field xyzt_units 2`.',
     );
   }
   return { affine, from };
