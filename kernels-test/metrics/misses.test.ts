@@ -49,6 +49,6 @@ test('compare counts misses: more of them is worse, over all pairs', () => {
   for (const name of ['HD95, last click, mm', 'ASSD, last click, mm']) {
     const row = rows.find((each) => each.name === name)!;
     expect(row.pairs).toBe(10);
-    expect(row.b! - row.a!).toBeGreaterThan(0.85 * diagonal);
+    expect(row.b! - row.a!).toBeCloseTo(0.9 * (diagonal - row.a!), 9);
   }
 });

@@ -2,7 +2,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { readNifti } from '../../src/volumes/nifti.js';
 import type { DatatypeName } from '../../src/volumes/types.js';
-import { expectError, niftiFile, types } from './support.js';
+import { expectError, type FileSpec, niftiFile, types } from './support.js';
 
 const names = Object.keys(types) as DatatypeName[];
 
@@ -129,6 +129,55 @@ describe('the affine', () => {
     const { affine } = await readNifti(niftiFile({ qform }));
     expect(affine[0]).toBeCloseTo(2, 6);
     expect(affine[5]).toBeCloseTo(-2, 6);
+  });
+
+  /** With `xyzt_units`: seconds (8) beside the unit of space are no matter. */
+  function inUnits(units: number, spec: FileSpec): Uint8Array {
+    const file = niftiFile(spec);
+    if (spec.version === 2) new DataView(file.buffer).setInt32(500, units, true);
+    else file[123] = units;
+    return file;
+  }
+
+  test.each([
+    [1, 1e-3, 'metres'],
+    [2, 1, 'millimetres'],
+    [3, 1e3, 'micrometres'],
+    [0, 1, 'nothing'],
+    [5, 1, 'what no standard knows'],
+    [8 | 3, 1e3, 'micrometres, and seconds'],
+  ])('xyzt_units %i is converted: the same grid in mm (%s of them, %s)', async (units, factor) => {
+    const qform = { b: 0, c: 0, d: 0, offset: [5 * factor, 6 * factor, -7 * factor] as const };
+    const scaled = (v: number) => v * factor;
+    const sform = [1.5, 0, 0, -20, 0, 2, 0, 3, 0, 0, 3, 4].map(scaled);
+    const pixdim = [1, 2, 2, 3].map((v, n) => (n === 0 ? v : scaled(v)));
+    for (const version of [1, 2] as const) {
+      const read = async (spec: FileSpec) => [
+        ...(await readNifti(inUnits(units, { version, pixdim, ...spec }))).affine.map((v) =>
+          Number(v.toFixed(4)),
+        ),
+      ];
+      expect(await read({ sform })).toEqual([1.5, 0, 0, -20, 0, 2, 0, 3, 0, 0, 3, 4, 0, 0, 0, 1]);
+      expect(await read({ qform })).toEqual([2, 0, 0, 5, 0, 2, 0, 6, 0, 0, 3, -7, 0, 0, 0, 1]);
+      expect(await read({ sform: [] })).toEqual([2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 1]);
+    }
+  });
+
+  test('sizes that no body has are refused, naming the field and the unit', async () => {
+    const says = (units: number, spec: FileSpec, ...patterns: RegExp[]) =>
+      expectError(readNifti(inUnits(units, spec), { name: 'd.nii' }), 'bad-file', /d\.nii/, ...patterns);
+    // Millimetres that a header calls metres, and the other way round.
+    await says(
+      1,
+      { sform: [], pixdim: [1, 1.5, 1.5, 1.5] },
+      /pixdim.*metres by xyzt_units \(1\).*axis i.*1500 mm/,
+    );
+    await says(3, { sform: [], pixdim: [1, 0.09, 0.09, 0.09] }, /micrometres by xyzt_units \(3\).*axis i/);
+    await says(
+      2,
+      { sform: [], pixdim: [1, 1, 99, 99], dim: [3, 3, 60, 5] },
+      /xyzt_units \(2\).*5940 mm long along j/,
+    );
   });
 
   test.each([
