@@ -71,6 +71,28 @@ describe('timing passes', () => {
     expect((await time(64, false)).inRow).toBe(1);
   });
 
+  it('falls back to the host’s clock where timestamps stand still, and says so', async () => {
+    const engine = await testEngine();
+    const { device } = engine;
+    const create = device.createCommandEncoder.bind(device);
+    // Whatever is asked for, the queries' results stay what the buffer was made of: zeros.
+    device.createCommandEncoder = (descriptor) => {
+      const encoder = create(descriptor);
+      encoder.resolveQuerySet = () => undefined;
+      return encoder;
+    };
+    try {
+      const stalled = await tinyProfile();
+      expect(stalled.clock).toBe('host');
+      const text = profileText(stalled);
+      expect(text).toMatch(/the host waits for every dispatch.*timestamps/);
+      expect(text).not.toMatch(/NaN|Infinity/);
+      expect(stalled.dispatches.every(({ ms }) => ms > 0)).toBe(true);
+    } finally {
+      device.createCommandEncoder = create;
+    }
+  });
+
   it('counts an empty list, and takes medians of either parity', async () => {
     expect((await timePasses(await testEngine(), [])).passes).toEqual([]);
     expect(median([3, 1, 2])).toBe(2);

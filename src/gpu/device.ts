@@ -56,6 +56,8 @@ export interface Gpu {
   readonly lost: Promise<SgpSamError>;
   /** The device can no longer be used: it was lost, or this handle was disposed. */
   readonly isLost: boolean;
+  /** What `lost` has resolved to: the driver's reason and message with it. */
+  readonly loss: SgpSamError | undefined;
   /**
    * Await a readback (`mapAsync`, `onSubmittedWorkDone`) through this. It is the promise itself, except on a software
    * adapter in Node, where waiting for it plainly would cost the adapter one of its cores.
@@ -267,19 +269,17 @@ function matricesOf(info: GPUAdapterInfo): SubgroupMatrix[] {
 
 function wrapDevice(device: GPUDevice, adapter: AdapterReport, tier: Tier, hooks: Hooks): Gpu {
   let disposed = false;
-  let lostAlready = false;
+  let loss: SgpSamError | undefined;
   const lost = new Promise<SgpSamError>((resolve) => {
     device.lost.then((info) => {
       if (disposed) return;
-      lostAlready = true;
       const why = info.message || 'no reason was given';
-      resolve(
-        new SgpSamError(
-          'device-lost',
-          `${adapterLine(adapter)} was lost (${info.reason}): ${why}`,
-          'Open a new device and rebuild from the weights; lower the work per submit if the driver timed out.',
-        ),
+      loss = new SgpSamError(
+        'device-lost',
+        `${adapterLine(adapter)} was lost (${info.reason}): ${why}`,
+        'Open a new device and rebuild from the weights; lower the work per submit if the driver timed out.',
       );
+      resolve(loss);
     });
   });
   return {
@@ -291,7 +291,10 @@ function wrapDevice(device: GPUDevice, adapter: AdapterReport, tier: Tier, hooks
     lost,
     wait: (adapter.kind === 'software' && hooks.waitSoftware) || ((pending) => pending),
     get isLost() {
-      return lostAlready || disposed;
+      return loss !== undefined || disposed;
+    },
+    get loss() {
+      return loss;
     },
     dispose() {
       if (disposed) return;

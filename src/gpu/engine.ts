@@ -35,7 +35,7 @@ export class Engine {
     this.tuned = tuned;
     this.device = gpu.device;
     this.memory = new DeviceMemory(gpu.device);
-    this.pipelines = new PipelineCache(gpu.device);
+    this.pipelines = new PipelineCache(gpu.device, () => this.checkAlive());
     gpu.lost.then((error) => {
       this.lostWith = error;
       for (const onLoss of this.waiting) onLoss();
@@ -44,8 +44,9 @@ export class Engine {
 
   /** @throws the `device-lost` error once the device is gone */
   checkAlive(): void {
-    if (this.lostWith) throw this.lostWith;
-    if (this.gpu.isLost) throw new SgpSamError('device-lost', 'this device was disposed of or lost');
+    const loss = this.lostWith ?? this.gpu.loss;
+    if (loss) throw loss;
+    if (this.gpu.isLost) throw new SgpSamError('device-lost', 'this device was disposed of');
   }
 
   /** Waits for GPU work; a device lost meanwhile is a typed error instead of a hang or a foreign one. */

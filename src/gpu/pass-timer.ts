@@ -36,7 +36,7 @@ export interface PassTime {
 
 export interface PassTimes {
   readonly passes: readonly PassTime[];
-  /** `gpu` for timestamps; `host` waits for every pass, and counts that wait in. */
+  /** `gpu` for timestamps; `host` waits for every pass, and counts that wait in: without timestamps, or with ones that stand still. */
   readonly clock: 'gpu' | 'host';
   /** The clock's step, ms. */
   readonly stepMs: number;
@@ -132,8 +132,10 @@ export async function timePasses(
   options: PassTimeOptions = {},
 ): Promise<PassTimes> {
   const { runs = 3, prepare, repeatShort = true, progress, signal } = options;
-  const clock = engine.gpu.tier.timestamps ? new TimestampClock(engine) : undefined;
-  const stepMs = clock ? ((await timestampStep(engine.gpu)) ?? 0) / 1e6 : HOST_STEP_MS;
+  // A driver may offer timestamps that never advance.
+  const stepNs = await timestampStep(engine.gpu);
+  const clock = stepNs === undefined ? undefined : new TimestampClock(engine);
+  const stepMs = stepNs === undefined ? HOST_STEP_MS : stepNs / 1e6;
   const total = runs * passes.length;
   let done = 0;
   try {

@@ -20,7 +20,11 @@ export class PipelineCache {
   private readonly pipelines = new Map<string, Promise<Pipeline>>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
 
-  constructor(private readonly device: GPUDevice) {}
+  /** @param checkAlive throws why the device is lost, if it is: that, and no shader, is then at fault */
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly checkAlive: () => void,
+  ) {}
 
   get size(): number {
     return this.pipelines.size;
@@ -58,6 +62,8 @@ export class PipelineCache {
       });
       return { pipeline, layout };
     } catch (cause) {
+      await Promise.resolve(); // a rejection can come just before the loss is announced
+      this.checkAlive();
       const { messages } = await module.getCompilationInfo();
       const lines = messages.map((m) => `  line ${m.lineNum}: ${m.message}`);
       const detail = lines.length > 0 ? lines.join('\n') : String(cause);

@@ -97,7 +97,7 @@ export function profileHtml(profile: Profile): string {
         'Clock',
         profile.clock === 'gpu'
           ? `the device’s timestamps, steps of ${numeral(1000 * profile.clockStepMs)} µs`
-          : 'the host’s; waiting for each dispatch counts in',
+          : 'the host’s, since the device has no timestamps or they do not advance; waiting for each dispatch counts in',
       ],
       ['Memory of the program', `${(memory.programBytes / MiB).toFixed(1)} MiB`],
       ['Memory on the device, peak', `${(memory.peakBytes / MiB).toFixed(1)} MiB`],

@@ -60,7 +60,7 @@ export function profileText(profile: Profile, top = 15): string {
     `${dispatches.length} dispatches, each timed alone: ${total.toFixed(2)} ms together; the host encodes one in ${profile.encodeUsPerDispatch.toFixed(1)} µs`,
     profile.clock === 'gpu'
       ? `clock: the device's timestamps, steps of ${Number((profile.clockStepMs * 1000).toPrecision(3))} µs`
-      : 'clock: the host waits for every dispatch, which counts in; the device has no timestamps',
+      : 'clock: the host waits for every dispatch, which counts in; the device has no timestamps, or they do not advance',
     '',
     groupTable('kernel', groupBy(dispatches, kernelOf), profile, total),
     '',
