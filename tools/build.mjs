@@ -28,7 +28,7 @@ const dist = join(root, 'dist');
 const SHIPPED = 'sgp-small.safetensors';
 
 /**
- * Shaders without comments, indentation and blank lines. WGSL has no strings that could look like a comment;
+ * Shaders without comments, indentation, blank lines and most spaces. WGSL has no strings that could look like a comment;
  * `//#` lines are directives (src/kernels/wgsl.ts) and stay.
  */
 const slimShaders = {
@@ -62,9 +62,30 @@ function stripWgsl(source) {
       out += source[i];
     }
   }
-  const lines = out.split('\n').map((line) => line.trim());
+  // No space before `=`, or the end of a type and it would be `>=`; and none between two signs.
+  const tight = (line) => line.replace(/\s*([,;:{}()<>&|?!%])\s*/g, '$1').replace(/([=*])\s+/g, '$1');
+  const lines = out.split('\n').map((line) => (/^\s*\/\/#/.test(line) ? line.trim() : tight(line.trim())));
   return lines.filter((line) => line !== '').join('\n');
 }
+
+/**
+ * Of gl-matrix's `mat4` only the functions that a file calls: exported as one object, all of it (16 KiB) would come.
+ */
+const slimMatrices = {
+  name: 'slim-matrices',
+  setup(bundler) {
+    // The viewer's NiiVue has its own imports.
+    bundler.onResolve({ filter: /^gl-matrix$/ }, ({ importer }) =>
+      importer.startsWith(join(root, 'src')) ? { path: importer, namespace: 'gl-matrix' } : undefined,
+    );
+    bundler.onLoad({ filter: /.*/, namespace: 'gl-matrix' }, async ({ path }) => {
+      const source = await readFile(path, 'utf8');
+      const names = [...new Set([...source.matchAll(/\bmat4\.(\w+)/g)].map(([, name]) => name))].join(', ');
+      const contents = `import { ${names} } from './esm/mat4.js';\nexport const mat4 = { ${names} };`;
+      return { contents, resolveDir: join(root, 'node_modules/gl-matrix') };
+    });
+  },
+};
 
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 
@@ -82,7 +103,7 @@ const common = {
 const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
 
 // platform "browser" makes any import of a Node module an error
-const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders] };
+const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders, slimMatrices] };
 
 const bundles = [
   { entry: 'src/index.ts', out: 'browser.js', with: pageLike },

@@ -101,6 +101,7 @@ describe('everything that is doubtful', () => {
     clicks: [{ at: middle, label: 1 as const }],
     crop: cropMask(truth, dims),
     millilitres: 0.9,
+    outliers: 0,
     cut: [],
     fill: 0.05,
     iou: 0.8,
@@ -127,6 +128,7 @@ describe('everything that is doubtful', () => {
       /\(30, 20, 20\) is not in/,
     ],
     ['click-outside-mask', { clicks: [{ at: middle, label: 0 as const }] }, /it is in the mask/],
+    ['outliers', { outliers: 1 }, /1 of the cube's voxels outweigh all others/],
     ['low-iou', { iou: 0.31 }, /estimated IoU of 0\.31/],
     ['click-in-air', { levels: { hounsfield: false, air: 1000 } }, /lies in air/],
     [
@@ -169,6 +171,27 @@ describe('of a session', () => {
     expect(off.warnings[0]!.message).toMatch(/cut by its cube's left face,/);
     const auto = await new LesionSession(thresholdModel().model, image, { zoom: 'auto' }).addClick(click);
     expect(codes(auto)).toEqual([]);
+  });
+
+  it.each([
+    [3.4e38, ['outliers']],
+    [1e6, ['outliers']],
+    [60, []], // as a hot lesion on PET, or metal
+  ])('one voxel of %s', async (value, expected) => {
+    for (const spacing of [1, 4]) {
+      const { image } = ballIn(dims, [spacing, spacing, spacing], middle, 12 * spacing);
+      image.data[11 + dims[0] * (20 + dims[1] * 20)] = value;
+      // Away from 0, where there is no air.
+      const textured = { ...image, data: image.data.map((v, n) => v + 2 + 0.1 * Math.sin(n)) };
+      const { roi, warnings } = await new LesionSession(thresholdModel().model, textured, {
+        zoom: 'auto',
+      }).addClick({
+        at: middle,
+        label: 1,
+      });
+      expect(roi.outliers > 0).toBe(expected.length > 0);
+      expect(warnings.map(({ code }) => code).filter((code) => code === 'outliers')).toEqual(expected);
+    }
   });
 
   it('an estimate that is low is only told where its head was trained', async () => {

@@ -154,7 +154,7 @@ export function specialise(
     bindings.push({ binding: Number(m[1]), access: 'texture', name: m[2] });
   }
   const params: ParamField[] = [];
-  const struct = /struct Params \{([^}]*)\}/.exec(code)?.[1] ?? '';
+  const struct = /struct Params\s*\{([^}]*)\}/.exec(code)?.[1] ?? '';
   for (const m of struct.replace(/\/\/.*$/gm, '').matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)) {
     params.push({ name: m[1], type: m[2] as ParamField['type'] });
   }

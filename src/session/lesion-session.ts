@@ -304,6 +304,7 @@ export class LesionSession {
       clicks,
       crop,
       millilitres: millilitresOf(image, voxelCount(crop)),
+      outliers: region.roi.outliers,
       cut: cutFaces(region.roi, logits),
       fill: logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length,
       iou: model.card.estimatesIou ? iou[0] : undefined,

@@ -15,6 +15,7 @@ export type WarningCode =
   | 'click-outside-mask'
   | 'click-in-air'
   | 'no-contrast' // inside and beside the mask look the same
+  | 'outliers' // a few voxels decide how the cube is normalised
   | 'low-iou'
   | 'out-of-scope'; // the lesion or the image is not what the weights are for
 
@@ -160,6 +161,8 @@ export interface Evidence {
   readonly clicks: readonly Click[];
   readonly crop: CroppedMask;
   readonly millilitres: number;
+  /** Voxels of the cube that alone decide its mean and deviation; 0 where there are none such. */
+  readonly outliers: number;
   /** Faces of the cube that cut the mask. */
   readonly cut: readonly Direction[];
   /** Share of the cube's voxels that are mask. */
@@ -179,6 +182,12 @@ export function warningsOf(evidence: Evidence): Warning[] {
   );
   if (air)
     warn('click-in-air', `The click at voxel ${formatClick(air.at)} lies in air, or whatever is as dark.`);
+  if (evidence.outliers > 0)
+    warn(
+      'outliers',
+      `${evidence.outliers} of the cube's voxels outweigh all others, which then look alike to the model: ` +
+        'correct these values, or limit the volume to its own range.',
+    );
   if (!crop.box) {
     warn('empty-mask', 'The mask is empty: no voxel is above ½ probability.');
     return [...warnings, ...scopeWarnings(evidence)];

@@ -14,6 +14,8 @@ export interface Roi extends RoiFrame {
   /** Over the region's voxels above 0, in the volume's units; std with n − 1. */
   readonly mean: number;
   readonly std: number;
+  /** How many voxels, if they are few and absurdly far from all others, decide `std`, so that the others look alike; else 0. */
+  readonly outliers: number;
 }
 
 /**
@@ -25,10 +27,10 @@ export interface Roi extends RoiFrame {
 export function preprocess(image: Image, click: Vec3, options: RoiOptions = {}): Roi {
   const frame = roiFrame(image, click, options);
   const raw = sampleRoi(image, frame);
-  const { mean, std } = positiveMoments(raw, image.name, frame);
+  const { mean, std, outliers } = positiveMoments(raw, image.name, frame);
   const values = new Float32Array(raw.length);
   for (let n = 0; n < raw.length; n++) values[n] = (raw[n]! - mean) / std;
-  return { ...frame, values, mean, std };
+  return { ...frame, values, mean, std, outliers };
 }
 
 /**
@@ -82,8 +84,12 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
   return out;
 }
 
-/** Mean and standard deviation (n − 1) of the values above 0. */
-function positiveMoments(values: Float64Array, name: string, frame: RoiFrame): { mean: number; std: number } {
+/** Mean and standard deviation (n − 1) of the values above 0, and whether a few of them decide both. */
+function positiveMoments(
+  values: Float64Array,
+  name: string,
+  frame: RoiFrame,
+): Pick<Roi, 'mean' | 'std' | 'outliers'> {
   let count = 0;
   let sum = 0;
   for (let n = 0; n < values.length; n++) {
@@ -96,13 +102,19 @@ function positiveMoments(values: Float64Array, name: string, frame: RoiFrame): {
   const mean = sum / count;
   // A second pass over differences: sums of squares would cancel for CT-like offsets.
   let squares = 0;
+  let most = 0;
   for (let n = 0; n < values.length; n++) {
     const v = values[n]!;
-    if (v > 0) squares += (v - mean) ** 2;
+    if (v <= 0) continue;
+    const square = (v - mean) ** 2;
+    squares += square;
+    if (square > most) most = square;
   }
   const std = Math.sqrt(squares / (count - 1));
   // Interpolating a constant leaves rounding, which is no contrast.
-  if (std > 1e-12 * mean) return { mean, std };
+  if (std > 1e-12 * mean) {
+    return { mean, std, outliers: outliersOf(values, count, mean, squares, most) };
+  }
   const where = `the ${frame.size}³ voxels of ${frame.preset.spacing} mm around the click`;
   throw new SgpSamError(
     'bad-prompt',
@@ -111,6 +123,39 @@ function positiveMoments(values: Float64Array, name: string, frame: RoiFrame): {
       : `${name}: the ${count} voxel(s) above 0 among ${where} all have the value ${mean}: nothing to normalise.`,
     'Click inside the body, and make sure that this is the image and not a mask or an empty channel.',
   );
+}
+
+/**
+ * Voxels are outliers where they are at most this share of those above 0, deviate by at least so many times the others' standard
+ * deviation, and leave to the others no more than this share of the variance. (A hot lesion on PET deviates by tens.)
+ */
+const OUTLIERS = { share: 0.001, deviations: 100, left: 0.1 } as const;
+
+function outliersOf(
+  values: Float64Array,
+  count: number,
+  mean: number,
+  squares: number,
+  most: number,
+): number {
+  const limit = squares / (2 * OUTLIERS.share * count);
+  if (most <= limit) return 0;
+  let [rest, sum] = [0, 0];
+  const each = (work: (v: number) => void) => {
+    for (const v of values) if (v > 0 && (v - mean) ** 2 <= limit) work(v);
+  };
+  each((v) => {
+    rest++;
+    sum += v;
+  });
+  const outliers = count - rest;
+  const own = sum / rest;
+  let left = 0;
+  each((v) => {
+    left += (v - own) ** 2;
+  });
+  const far = most >= (OUTLIERS.deviations ** 2 * left) / rest;
+  return outliers <= OUTLIERS.share * count && far && left <= OUTLIERS.left * squares ? outliers : 0;
 }
 
 /** The parts of a region of interest that the `preprocess` reference fixture holds, under its names. */
