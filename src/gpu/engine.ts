@@ -134,9 +134,10 @@ export class Engine {
     await this.wait(this.device.queue.onSubmittedWorkDone());
   }
 
-  /** Frees all memory, then the device if it is ours. */
+  /** Frees all memory and forgets the pipelines, then frees the device if it is ours. */
   dispose(): void {
     this.memory.freeAll();
+    this.pipelines.clear();
     this.gpu.dispose();
   }
 }

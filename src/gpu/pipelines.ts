@@ -73,6 +73,12 @@ export class PipelineCache {
     }
   }
 
+  /** Lets go of them: a host that keeps a disposed segmenter would keep every compiled kernel. */
+  clear(): void {
+    this.pipelines.clear();
+    this.layouts.clear();
+  }
+
   private layout(source: PipelineSource): GPUBindGroupLayout {
     const key = source.bindings.map((b) => `${b.binding}${b.access}`).join();
     let layout = this.layouts.get(key);
