@@ -98,3 +98,14 @@ describe.skipIf(!brain)('a real two-channel volume', () => {
     }
   });
 });
+
+const units = sharedFile('cases/u01_micron.nii.gz');
+
+describe.skipIf(!units)('cases from bug trackers', () => {
+  test('micrometres and metres are the millimetres they mean, to the last digit', async () => {
+    for (const name of ['u01_micron', 'u02_metre']) {
+      const { affine } = await readNiftiFile(sharedFile(`cases/${name}.nii.gz`)!);
+      expect([affine[0], affine[5], affine[10]].map(Math.abs), name).toEqual([1.5, 1.5, 1.5]);
+    }
+  });
+});
