@@ -1,8 +1,9 @@
 /** Where tuned tables are kept between processes: a file per adapter, driver, engine version and features. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { writeFileAtomic } from '../../files.node.js';
 import type { AdapterReport, DeviceFeatures } from '../device.js';
 
 /** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
@@ -32,14 +33,8 @@ export function readTunedFile(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
 }
 
-/** Writes it beside and renames it: no reader sees half of it. */
-export function writeTunedFile(file: string, text: string): void {
-  mkdirSync(join(file, '..'), { recursive: true });
-  const beside = `${file}.${process.pid}.part`;
-  try {
-    writeFileSync(beside, text);
-    renameSync(beside, file);
-  } finally {
-    rmSync(beside, { force: true });
-  }
+/** Keeps it there, making the folder. */
+export async function writeTunedFile(file: string, text: string): Promise<void> {
+  mkdirSync(dirname(file), { recursive: true });
+  await writeFileAtomic(file, text);
 }
