@@ -299,7 +299,6 @@ function clearAfter(folder: string, file: string, { mark }: Holder): void {
 }
 
 function cannot(folder: string, cause: unknown): SgpSamError {
-  const why = cause instanceof Error ? cause.message : String(cause);
-  const what = `${folder} cannot be made or written to: ${why}`;
+  const what = `${folder} cannot be made or written to: ${systemReason(cause)}`;
   return new SgpSamError('bad-file', what, 'Choose another folder.', { cause });
 }
