@@ -42,9 +42,13 @@ export async function saveCheckpoint(
   } catch (cause) {
     if (!(cause instanceof SgpSamError) || cause.code !== 'bad-file') throw cause;
     const mend = 'Make room or choose another folder; a checkpoint that was there before is unharmed.';
-    throw new SgpSamError('bad-file', cause.message, mend, { cause });
+    throw new SgpSamError('bad-file', withoutMend(cause), mend, { cause });
   }
 }
+
+/** Another mend is in its place. */
+const withoutMend = ({ message, mend }: SgpSamError): string =>
+  mend === undefined ? message : message.slice(0, -`\n  ${mend}`.length);
 
 async function withCheckpoint<R>(path: string, work: (source: WeightSource) => Promise<R>): Promise<R> {
   const source = await openWeightFile(path);
@@ -96,5 +100,5 @@ export async function withPrevious(path: string, cause: SgpSamError): Promise<Sg
       mend = `Nor can the one before it be used: ${error.message}`;
     }
   }
-  return new SgpSamError('bad-file', cause.message, mend, { cause });
+  return new SgpSamError('bad-file', withoutMend(cause), mend, { cause });
 }
