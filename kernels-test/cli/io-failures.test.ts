@@ -221,23 +221,35 @@ describe('every call that writes, one after the other, of', () => {
   });
 });
 
+const training = [
+  ...[
+    '--config',
+    'sgp-tiny',
+    '--init',
+    '1',
+    '--phantom-size',
+    '48',
+    '--phantoms',
+    '2',
+    '--val-phantoms',
+    '1',
+  ],
+  ...['--samples', '2', '--clicks', '1', '--validate-every', '1', '--validate-lesions', '1'],
+  ...['--checkpoint-seconds', '0', '-q'],
+];
+
+test('where there are no hard links the checkpoint before is kept all the same', {
+  timeout: SLOW,
+}, async () => {
+  const args = (out: string) => ['train', '-o', join(out, 'run'), ...training];
+  const { result, injected, out } = await failing({ args }, 'link:.checkpoint.previous', 'EPERM');
+  expect(injected, result.stderr).toBeDefined();
+  expect(result.code, result.stderr).toBe(0);
+  for (const name of ['checkpoint', 'checkpoint.previous'])
+    expect((await checkpointInfo(join(out, 'run', `${name}.safetensors`))).checked).toBe(true);
+});
+
 describe('at the files of', () => {
-  const training = [
-    ...[
-      '--config',
-      'sgp-tiny',
-      '--init',
-      '1',
-      '--phantom-size',
-      '48',
-      '--phantoms',
-      '2',
-      '--val-phantoms',
-      '1',
-    ],
-    ...['--samples', '2', '--clicks', '1', '--validate-every', '1', '--validate-lesions', '1'],
-    ...['--checkpoint-seconds', '0', '-q'],
-  ];
   const commands: [string, Command, string[]][] = [
     [
       'train',

@@ -1,5 +1,5 @@
 /** `sgp-sam train`: what a run writes, that it goes on from any moment to the same bits, and that its weights are used. */
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { configByName } from '../../src/models/config.js';
@@ -193,6 +193,32 @@ describe('a run that was stopped', () => {
       await source.close();
       const resumed = await trained(folder, [...rare, '--resume']);
       expect(resumed.stderr).toContain(`going on after ${cubes} cubes`);
+      expectWhole(folder);
+    },
+    SLOW,
+  );
+
+  test(
+    'whose checkpoint was damaged says so, and goes on from the one before to the same bits',
+    async () => {
+      const folder = join(scratch, 'damaged');
+      cpSync(whole, folder, { recursive: true });
+      const file = join(folder, 'checkpoint.safetensors');
+      const bytes = readFileSync(file);
+      bytes[bytes.length >> 1] ^= 1;
+      writeFileSync(file, bytes);
+      const { code, stderr } = await train(folder, [...tiny, '--resume']);
+      expect(code, stderr).toBe(1);
+      const said =
+        /^error: (\S+): the checkpoint is damaged: the checksum of tensor '\S+' is wrong\n {2}The one before it, after (\d) cubes, is whole\. Go on with that: mv '(\S+)' '(\S+)', then the same command/m;
+      const [, named, cubes, from, to] = said.exec(stderr) ?? [];
+      expect([named, to], stderr).toEqual([file, file]);
+      expect(Number(cubes)).toBeLessThan(6);
+      // What it says to do.
+      renameSync(from!, to!);
+      expect((await trained(folder, [...tiny, '--resume'])).stderr).toContain(
+        `going on after ${cubes} cubes`,
+      );
       expectWhole(folder);
     },
     SLOW,
