@@ -104,11 +104,15 @@ function runs(holder: Holder): boolean | undefined {
   if (place !== holder.place || (place === null && holder.host !== hostname())) return undefined;
   if (place !== null) {
     const found = processStat(holder.pid);
-    // A zombie does nothing any more.
-    return found !== undefined && found.start === holder.start && !'ZX'.includes(found.state);
+    // A zombie does nothing any more. What /proc does not show may be another user's.
+    return found ? found.start === holder.start && !'ZX'.includes(found.state) : isProcess(holder.pid);
   }
+  return isProcess(holder.pid);
+}
+
+function isProcess(pid: number): boolean {
   try {
-    process.kill(holder.pid, 0);
+    process.kill(pid, 0);
     return true;
   } catch (cause) {
     return (cause as NodeJS.ErrnoException).code === 'EPERM';
@@ -133,6 +137,7 @@ function readHolder(file: string): Holder | undefined {
   const whole =
     isJsonObject(value) &&
     Number.isSafeInteger(value.pid) &&
+    Number(value.pid) > 0 &&
     ['host', 'command', 'since'].every((field) => typeof value[field] === 'string') &&
     // It becomes part of a pattern of files to remove.
     /^[0-9a-f]{12}$/.test(String(value.mark)) &&
@@ -172,15 +177,9 @@ export class FolderLock {
    *   to; `aborted` while waiting
    */
   static async take(folder: string, options: LockOptions): Promise<FolderLock> {
-    let made = false;
-    try {
-      made = mkdirSync(folder, { recursive: true }) !== undefined;
-    } catch (cause) {
-      throw cannot(folder, cause);
-    }
     const began = Date.now();
     for (let tries = 1; ; tries++) {
-      const own = FolderLock.make(folder, made, thisProcess(options.command));
+      const own = FolderLock.make(folder, thisProcess(options.command), TRIES);
       try {
         const found = await othersIn(folder, own.file, options);
         if (!found) return own;
@@ -197,8 +196,14 @@ export class FolderLock {
     }
   }
 
-  private static make(folder: string, made: boolean, holder: Holder): FolderLock {
+  private static make(folder: string, holder: Holder, tries: number): FolderLock {
     const name = join(folder, `.sgp-sam-${randomBytes(12).toString('hex')}.lock`);
+    let made = false;
+    try {
+      made = mkdirSync(folder, { recursive: true }) !== undefined;
+    } catch (cause) {
+      throw cannot(folder, cause);
+    }
     // Whole from the first moment that it has the name.
     const beside = temporaryName(name);
     const lock = new FolderLock(folder, name, `${JSON.stringify(holder)}\n`, made);
@@ -211,6 +216,9 @@ export class FolderLock {
     } catch (cause) {
       rmSync(beside, { force: true });
       lock.release();
+      // Somebody who gave way took the folder away that was made for that.
+      const gone = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+      if (gone && tries > 0) return FolderLock.make(folder, holder, tries - 1);
       throw cannot(folder, cause);
     } finally {
       keepAtExit(beside);
@@ -291,11 +299,16 @@ async function isTouched(file: string, { pid, host }: Holder, options: LockOptio
 
 /** Removes a dead process's lock, and the temporary files that bear its mark. */
 function clearAfter(folder: string, file: string, { mark }: Holder): void {
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile() && isTemporaryOf(mark, entry.name))
-      rmSync(join(entry.parentPath, entry.name), { force: true });
+  try {
+    for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+      if (entry.isFile() && isTemporaryOf(mark, entry.name))
+        rmSync(join(entry.parentPath, entry.name), { force: true });
+    }
+    rmSync(file, { force: true });
+  } catch (cause) {
+    const what = `${file}: its process is no more, and it cannot be cleared away: ${systemReason(cause)}`;
+    throw new SgpSamError('bad-file', what, 'Delete it.', { cause });
   }
-  rmSync(file, { force: true });
 }
 
 function cannot(folder: string, cause: unknown): SgpSamError {
