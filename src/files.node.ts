@@ -192,6 +192,12 @@ export function appendToFile(path: string, text: string): void {
 
 const codeOf = (cause: unknown): string | undefined => (cause as NodeJS.ErrnoException | undefined)?.code;
 
+/**
+ * Whether a name can be that of a file. What is not UTF-8 in an argument reaches Node as U+FFFD: the file would get another name
+ * than was asked for.
+ */
+export const isFileName = (path: string): boolean => !/[\0\ufffd]/.test(path);
+
 /** Why the system refused, in words where it has only a number's name. */
 export function systemReason(cause: unknown): string {
   const known: Record<string, string> = {

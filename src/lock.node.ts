@@ -22,6 +22,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { SgpSamError } from './errors.js';
 import {
+  isFileName,
   isTemporaryOf,
   keepAtExit,
   PROCESS_MARK,
@@ -177,6 +178,12 @@ export class FolderLock {
    *   to; `aborted` while waiting
    */
   static async take(folder: string, options: LockOptions): Promise<FolderLock> {
+    if (!isFileName(folder))
+      throw new SgpSamError(
+        'bad-argument',
+        `${folder}: this name cannot be written as UTF-8`,
+        'Choose another.',
+      );
     const began = Date.now();
     for (let tries = 1; ; tries++) {
       const own = FolderLock.make(folder, thisProcess(options.command), TRIES);

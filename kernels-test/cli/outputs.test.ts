@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { CLI, runCli } from '../support/cli.js';
+import { CLI, runCli, runCliFast } from '../support/cli.js';
 import { contents, modelTensors, put, scratchFolder, writeSafetensors } from './support.js';
 import { filesIn, phantomFolder, sameFiles } from './train-support.js';
 
@@ -150,11 +150,19 @@ describe('an output that cannot be', () => {
   test.each(cases)('%s', async (_, args, says) => refused(args(), says));
 
   test('a name that is not UTF-8', async () => {
-    const script = `exec "$0" "$1" convert "$2" "$3/$(printf 'o\\377').safetensors"`;
-    const args = ['-c', script, process.execPath, CLI, weights, scratch];
-    const failed = await promisify(execFile)('sh', args).catch((error) => error);
-    expect(failed.code).toBe(1);
-    expect(failed.stderr).toMatch(/^error: .*this name cannot be written as UTF-8/);
+    const before = filesIn(scratch);
+    for (const [command, name] of [
+      ['convert "$2"', '.safetensors'],
+      ['train --phantoms 2 --samples 1 --init 1 -o', ''],
+      ['phantom --cases 1', ''],
+    ]) {
+      const script = `exec "$0" "$1" ${command} "$3/$(printf 'o\\377')${name}"`;
+      const args = ['-c', script, process.execPath, CLI, weights, scratch];
+      const failed = await promisify(execFile)('sh', args).catch((error) => error);
+      expect(failed.code, command).toBe(1);
+      expect(failed.stderr).toMatch(/^error: .*this name cannot be written as UTF-8/);
+    }
+    expect(sameFiles(filesIn(scratch), before)).toBe(true);
   });
 
   test('a case whose file no name is short enough for, before the first is evaluated', async () => {
@@ -174,6 +182,15 @@ describe('an output that cannot be', () => {
     expect(code, stderr).toBe(1);
     expect(stderr).toMatch(/error: case ф+: its file would be called by 275 bytes, and 255 are possible/);
   });
+});
+
+test('a tuned table that cannot be kept shows before anything is measured', async () => {
+  const file = put(scratch, 'a file', 'x');
+  const tuned = (folder: string) => ({ env: { SGP_SAM_TUNED: folder }, timeoutMs: 120_000 });
+  const { code, stderr } = await runCliFast(['tune', '--config', 'sgp-tiny'], tuned(join(file, 'tuned')));
+  expect(code, stderr).toBe(1);
+  expect(stderr).toMatch(/^error: SGP_SAM_TUNED .*cannot be made or written to: /m);
+  expect(stderr).not.toContain('measuring');
 });
 
 describe('a symbolic link', () => {

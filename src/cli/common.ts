@@ -124,9 +124,10 @@ export function variantsOf(options: Pick<DeviceOptions, 'variant'>): Record<stri
 /** What `tune` kept for this adapter; a table that is broken is said and passed over: it only makes things faster. */
 function keptChoices(adapter: AdapterReport, features: DeviceFeatures): Record<string, string> | undefined {
   const file = tunedFile(adapter, __VERSION__, features);
-  const text = file === undefined ? undefined : readTunedFile(file);
-  if (file === undefined || text === undefined) return undefined;
+  if (file === undefined) return undefined;
   try {
+    const text = readTunedFile(file);
+    if (text === undefined) return undefined;
     const table = parseTunedTable(text, file);
     return tableFits(table, adapter) ? choicesOf(table) : undefined;
   } catch (error) {

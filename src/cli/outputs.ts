@@ -2,7 +2,7 @@
 import { accessSync, constants, lstatSync, mkdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
-import { systemReason, writeFileChunks } from '../files.node.js';
+import { isFileName, systemReason, writeFileChunks } from '../files.node.js';
 
 /** A file that was asked for. */
 export interface Output {
@@ -70,8 +70,7 @@ export function requireApart(outputs: readonly Output[], inputs: readonly (strin
 /** Refuses a file that could not be written. */
 function requireWritable(output: Output): void {
   const { path } = output;
-  // What is not UTF-8 in an argument reaches us as U+FFFD: the file would get another name.
-  if (/[\0\ufffd]/.test(path))
+  if (!isFileName(path))
     throw refusal(output, 'this name cannot be written as UTF-8', 'Choose another name.');
   const folder = dirname(resolve(path));
   const there = statusOf({ ...output, path: folder }, statSync);
@@ -117,6 +116,8 @@ export function checkOutputs(outputs: readonly Output[], inputs: readonly (strin
  * @throws SgpSamError `bad-argument` naming the option
  */
 export function makeFolder(output: Output): void {
+  if (!isFileName(output.path))
+    throw refusal(output, 'this name cannot be written as UTF-8', 'Choose another name.');
   try {
     mkdirSync(output.path, { recursive: true });
     accessSync(output.path, constants.W_OK);

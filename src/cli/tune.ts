@@ -1,8 +1,9 @@
 /** `tune`: measures which kernel variant serves each shape best on this adapter, and keeps that for later commands. */
+import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
-import { tunedFile, writeTunedFile } from '../gpu/node/tuned.js';
+import { tunedFile } from '../gpu/node/tuned.js';
 import { configByName } from '../models/config.js';
 import {
   measureCeilings,
@@ -21,7 +22,7 @@ import {
   wholeOf,
   withEngine,
 } from './common.js';
-import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
+import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import { weightFiles } from './weights.js';
 import { type PreparedWork, prepareWork, WORK, type WorkOptions } from './work.js';
@@ -58,6 +59,13 @@ async function tune(options: TuneOptions): Promise<void> {
   checkOutputs(outputsOf({ '--output': options.output }), weightFiles(options));
   const bars = new ProgressBars(options.quiet);
   await withEngine({ ...options, tuned: false }, async (engine) => {
+    const kept = tunedFile(engine.gpu.adapter, __VERSION__, featuresOf(options));
+    // That it cannot be kept shows before anything is measured.
+    if (options.output === undefined && kept !== undefined) {
+      makeFolder({ option: 'SGP_SAM_TUNED', path: dirname(kept) });
+      checkOutputs([{ option: 'SGP_SAM_TUNED', path: kept }]);
+    }
+    const file = options.output ?? kept;
     let entries: TunedEntries = {};
     bars.line('measuring what the device can do');
     const ceilings = await measureCeilings(engine);
@@ -88,14 +96,12 @@ async function tune(options: TuneOptions): Promise<void> {
       }
     }
     const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
-    const file = options.output ?? tunedFile(engine.gpu.adapter, __VERSION__, featuresOf(options));
     process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
     if (file === undefined) {
       process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
       return;
     }
-    if (options.output === undefined) await writeTunedFile(file, text);
-    else await writeOutput(file, text);
+    await writeOutput(file, text);
     process.stdout.write(`wrote ${file}\n`);
   });
 }

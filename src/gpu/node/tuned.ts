@@ -1,9 +1,10 @@
 /** Where tuned tables are kept between processes: a file per adapter, driver, engine version and features. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { writeFileAtomic } from '../../files.node.js';
+import { join } from 'node:path';
+import { SgpSamError } from '../../errors.js';
+import { systemReason } from '../../files.node.js';
 import type { AdapterReport, DeviceFeatures } from '../device.js';
 
 /** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
@@ -28,13 +29,15 @@ export function tunedFile(
   return join(at, `${name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.json`);
 }
 
-/** Its text; undefined where there is none. */
+/**
+ * Its text; undefined where there is none.
+ * @throws SgpSamError `bad-file` when it cannot be read
+ */
 export function readTunedFile(file: string): string | undefined {
-  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
-}
-
-/** Keeps it there, making the folder. */
-export async function writeTunedFile(file: string, text: string): Promise<void> {
-  mkdirSync(dirname(file), { recursive: true });
-  await writeFileAtomic(file, text);
+  try {
+    return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  } catch (cause) {
+    const mend = 'Delete it, or let SGP_SAM_TUNED name another folder.';
+    throw new SgpSamError('bad-file', `Cannot read ${file}: ${systemReason(cause)}.`, mend, { cause });
+  }
 }
