@@ -23,8 +23,16 @@ const SIDEWAYS = new Set(['autograd → graph', 'training → session']);
 const LEAVES = ['volumes', 'metrics', 'weights', 'html', 'adapters'];
 /** But for this: masks and scans are volumes'. */
 const LEAF_KNOWS = new Set(['metrics → volumes', 'adapters → volumes']);
-/** Errors, a checksum, half floats, JSON: know nothing but errors. */
-const BASE = ['src/errors.js', 'src/crc32.js', 'src/half.js', 'src/json.js'];
+/** Errors, a checksum, half floats, JSON, files' writer and locks: know nothing but each other. */
+const BASE = [
+  'src/errors.js',
+  'src/crc32.js',
+  'src/half.js',
+  'src/json.js',
+  'src/shape.js',
+  'src/files.node.js',
+  'src/lock.node.js',
+];
 
 interface Import {
   readonly from: string;

@@ -2,6 +2,7 @@
 import { openDevice } from './gpu/node/open.js';
 import { segmenterOpener } from './session/local-segmenter.js';
 
+export { writeFileAtomic } from './files.node.js';
 export { openDevice } from './gpu/node/open.js';
 /** What models are made of: for benches and for kernels of one's own. */
 export { Graph } from './graph/graph.js';
@@ -16,7 +17,7 @@ export * from './session/index.js';
 export * from './training/index.js';
 /** For files and demonstrations; a page has no use for their bytes. */
 export { type MontageOptions, makePhantom, montagePng } from './volumes/index.js';
-export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
+export { readNiftiFile } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';
 
 /** Opens weights and a device in this thread. */

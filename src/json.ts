@@ -1,4 +1,5 @@
 /** Plain data that is kept as JSON, and compared field by field. */
+import { crc32 } from './crc32.js';
 import { SgpSamError } from './errors.js';
 
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
@@ -52,3 +53,41 @@ export function differenceOf(
 }
 
 const show = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value));
+
+/** The field that holds a file's checksum. */
+const DIGEST = 'digest';
+
+const digestOf = (value: object): string =>
+  crc32(new TextEncoder().encode(JSON.stringify(value)))
+    .toString(16)
+    .padStart(8, '0');
+
+/**
+ * A value and, as its last field, the CRC-32 of its JSON: so that a file that was damaged, or edited by hand, is not taken for
+ * what was computed. It is of the content: a file may be formatted anew.
+ * @throws SgpSamError `bad-argument` as `jsonText`
+ */
+export function withDigest<T extends object>(value: T, what: string): T & { readonly digest: string } {
+  const plain = JSON.parse(jsonText(value, what)) as T;
+  return { ...plain, [DIGEST]: digestOf(plain) } as T & { readonly digest: string };
+}
+
+/**
+ * A parsed value without its digest.
+ * @param required whether a value without one is wrong; files of older versions have none
+ * @throws SgpSamError `bad-file` naming the file when it is not what was written
+ */
+export function withoutDigest(
+  value: JsonObject,
+  name: string,
+  { required, mend }: { readonly required: boolean; readonly mend: string },
+): JsonObject {
+  const { [DIGEST]: digest, ...rest } = value;
+  if (digest === undefined && !required) return rest;
+  if (digest === digestOf(rest)) return rest;
+  const what =
+    digest === undefined
+      ? `there is no '${DIGEST}' in it: it is of an older version`
+      : `'${DIGEST}' is ${JSON.stringify(digest)}, and of its content ${digestOf(rest)}: the file was damaged or edited`;
+  throw new SgpSamError('bad-file', `${name}: ${what}`, mend);
+}

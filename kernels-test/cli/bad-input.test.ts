@@ -471,7 +471,7 @@ describe('outputs', () => {
       '--prob',
       join(folder, 'm.nii.gz'),
     ]);
-    expect(twice.stderr).toMatch(/already an input or another output/);
+    expect(twice.stderr).toMatch(/already (an input|another output)/);
   });
 
   test.each(['-o', '--prob', '--report', '--png'])(

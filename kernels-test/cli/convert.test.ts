@@ -1,5 +1,5 @@
 /** `sgp-sam convert`: checkpoints to safetensors, whole or not at all, and nothing in them is run. */
-import { closeSync, ftruncateSync, openSync, readFileSync, symlinkSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openWeightFile } from '../../src/weights/file.node.js';
@@ -216,13 +216,7 @@ test('an existing file survives a failed conversion, and the input is never the 
   const before = readFileSync(same);
   const { code, stderr } = await runCli(['convert', '--f16', same, join(folder, '.', 'in.safetensors')]);
   expect(code).toBe(1);
-  expect(stderr).toContain('the output is the input');
-  expect(readFileSync(same).equals(before)).toBe(true);
-  // A link to the input is replaced, not followed.
-  symlinkSync(same, join(folder, 'link.safetensors'));
-  expect(await runCli(['convert', '--f16', same, join(folder, 'link.safetensors')])).toMatchObject({
-    code: 0,
-  });
+  expect(stderr).toMatch(/the output \S+in\.safetensors: this file is already an input/);
   expect(readFileSync(same).equals(before)).toBe(true);
 });
 

@@ -200,7 +200,7 @@ describe('side by side', () => {
       ),
     }));
     const older = join(scratch, 'older.json');
-    const { groups: _, calibration: __, warnings: ___, ...settings } = old;
+    const { groups: _, calibration: __, warnings: ___, digest: ____, ...settings } = old;
     writeFileSync(older, JSON.stringify({ ...settings, cases: plain }));
     const refused = await runCliFast(['compare', whole, other]);
     expect(refused.stderr).toMatch(

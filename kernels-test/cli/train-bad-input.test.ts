@@ -1,6 +1,6 @@
 /** What `sgp-sam train` refuses or cannot go on with: each with a message that names the place and the mend. */
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Vec3, Volume } from '../../src/volumes/types.js';
 import { type CliResult, runCliFast } from '../support/cli.js';
@@ -396,7 +396,7 @@ describe('weights and checkpoints', () => {
     expect(sameFiles(filesIn(folder), before)).toBe(true);
   });
 
-  test.skipIf(!existsSync('/dev/full'))(
+  test(
     'a full disk while a checkpoint is written: the one before is unharmed, and the run goes on from it',
     async () => {
       const folder = join(scratch, 'full disk');
@@ -404,14 +404,19 @@ describe('weights and checkpoints', () => {
       const file = join(folder, 'checkpoint.safetensors');
       expect(await killed(folder, args, () => existsSync(file))).toBe(true);
       const before = readFileSync(file);
-      rmSync(`${file}.partial`, { force: true });
-      symlinkSync('/dev/full', `${file}.partial`);
-      expectError(await train(folder, [...args, '--resume']), [
-        /checkpoint\.safetensors: cannot be written: ENOSPC/,
-        /Make room or choose another folder; a checkpoint that was there before is unharmed/,
-      ]);
+      const full = { folder, at: 'write:.checkpoint.safetensors', code: 'ENOSPC' };
+      expectError(
+        await train(folder, [...args, '--resume'], {
+          node: ['--import', resolve('kernels-test/support/failing-fs.mjs')],
+          env: { SGP_SAM_FAIL: JSON.stringify(full) },
+        }),
+        [
+          /Cannot write .+checkpoint\.safetensors: the disk is full\.\n {2}Make room or/,
+          /choose another folder; a checkpoint that was there before is unharmed/,
+        ],
+      );
       expect(readFileSync(file).equals(before)).toBe(true);
-      expect(contents(folder)).not.toContain('checkpoint.safetensors.partial');
+      expect(contents(folder).filter((name) => name.startsWith('.'))).toEqual([]);
       await trained(folder, [...args, '--resume']);
       for (const name of ['checkpoint.safetensors', 'weights.safetensors'])
         expect(readFileSync(join(folder, name)).equals(readFileSync(join(run, name))), name).toBe(true);

@@ -1,5 +1,5 @@
 /** `sgp-sam train`: what a run writes, that it goes on from any moment to the same bits, and that its weights are used. */
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { configByName } from '../../src/models/config.js';
@@ -33,7 +33,13 @@ import {
 } from './train-support.js';
 
 const scratch = scratchFolder();
-const FILES = ['checkpoint.safetensors', 'log.jsonl', 'report.html', 'weights.safetensors'];
+const FILES = [
+  'checkpoint.previous.safetensors',
+  'checkpoint.safetensors',
+  'log.jsonl',
+  'report.html',
+  'weights.safetensors',
+];
 const names = modelParameters(configByName('sgp-tiny')).map(({ name }) => name);
 
 /** The run that nothing stopped. */
@@ -53,7 +59,8 @@ function copyOf(folder: string, name: string): string {
 
 /** That a run came to the same as the one nothing stopped. */
 function expectWhole(folder: string): void {
-  expect(contents(folder).filter((name) => !name.endsWith('.part'))).toEqual(FILES);
+  // Nothing is left of processes that were killed either.
+  expect(contents(folder)).toEqual(FILES);
   for (const name of ['checkpoint.safetensors', 'weights.safetensors'])
     expect(readFileSync(join(folder, name)).equals(readFileSync(join(whole, name))), name).toBe(true);
   expect(timeless(logOf(folder))).toEqual(timeless(logOf(whole)));
@@ -147,12 +154,16 @@ describe('a run that was stopped', () => {
       expect(first, moment).toBe(true);
       const before = readFileSync(join(folder, 'checkpoint.safetensors'));
 
-      const partial = join(folder, 'checkpoint.safetensors.partial');
-      rmSync(partial, { force: true });
-      const second = await killed(folder, [...tiny, '--resume'], () => existsSync(partial));
+      // What a killed process left, the next one clears away.
+      const partial = () =>
+        contents(folder).filter((name) => /^\.checkpoint\.safetensors\.[0-9a-f]{24}\.part$/.test(name));
+      const old = partial();
+      const second = await killed(folder, [...tiny, '--resume'], () =>
+        partial().some((name) => !old.includes(name)),
+      );
       expect(second, moment).toBe(true);
       // Caught in the act: the old checkpoint is there, whole, and beside it what there was of the new one.
-      expect(existsSync(partial), moment).toBe(true);
+      expect(partial(), moment).toHaveLength(1);
       expect(readFileSync(join(folder, 'checkpoint.safetensors')).equals(before), moment).toBe(true);
       await tensorsOf(join(folder, 'checkpoint.safetensors'));
 
@@ -182,6 +193,32 @@ describe('a run that was stopped', () => {
       await source.close();
       const resumed = await trained(folder, [...rare, '--resume']);
       expect(resumed.stderr).toContain(`going on after ${cubes} cubes`);
+      expectWhole(folder);
+    },
+    SLOW,
+  );
+
+  test(
+    'whose checkpoint was damaged says so, and goes on from the one before to the same bits',
+    async () => {
+      const folder = join(scratch, 'damaged');
+      cpSync(whole, folder, { recursive: true });
+      const file = join(folder, 'checkpoint.safetensors');
+      const bytes = readFileSync(file);
+      bytes[bytes.length >> 1] ^= 1;
+      writeFileSync(file, bytes);
+      const { code, stderr } = await train(folder, [...tiny, '--resume']);
+      expect(code, stderr).toBe(1);
+      const said =
+        /^error: (\S+): the checkpoint is damaged: the checksum of tensor '\S+' is wrong\n {2}The one before it, after (\d) cubes, is whole\. Go on with that: mv '(\S+)' '(\S+)', then the same command/m;
+      const [, named, cubes, from, to] = said.exec(stderr) ?? [];
+      expect([named, to], stderr).toEqual([file, file]);
+      expect(Number(cubes)).toBeLessThan(6);
+      // What it says to do.
+      renameSync(from!, to!);
+      expect((await trained(folder, [...tiny, '--resume'])).stderr).toContain(
+        `going on after ${cubes} cubes`,
+      );
       expectWhole(folder);
     },
     SLOW,
@@ -377,7 +414,7 @@ describe('weights that were fine-tuned', () => {
   });
 
   test('an adapter holds what was trained and nothing else, with the same values as the full weights', async () => {
-    expect(contents(join(scratch, 'adapter'))).toEqual(['adapter.safetensors', ...FILES.slice(0, 3)]);
+    expect(contents(join(scratch, 'adapter'))).toEqual(['adapter.safetensors', ...FILES.slice(0, 4)]);
     const [own, all, before] = [
       await tensorsOf(adapter),
       await tensorsOf(fullWeights),

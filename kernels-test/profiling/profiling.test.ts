@@ -205,7 +205,7 @@ describe('a profile', () => {
   it.each([
     ['no JSON', '{', /p\.json is not JSON/],
     ['something else', '{"format":"x"}', /p\.json: format is not a profile/],
-    ['no rows', JSON.stringify({ ...profile, dispatches: [] }), /dispatches is missing or empty/],
+    ['no rows', JSON.stringify({ ...profile, dispatches: [] }), /'dispatches' has 0 items, not 1 or more/],
     ['a broken row', JSON.stringify({ ...profile, dispatches: [{ stage: 1 }] }), /dispatches\[0\]\.stage/],
   ])('read back from %s is an error that names it', (_, text, message) => {
     expect(() => parseProfile(text, 'p.json')).toThrow(message);
@@ -341,8 +341,8 @@ describe('tuning', () => {
 
   it.each([
     ['{', /t\.json is not JSON/],
-    ['{"format":"sgp-sam tuned 1"}', /engineVersion is missing/],
-    ['{"format":"sgp-sam tuned 1","engineVersion":"1","adapter":{}}', /adapter\.vendor is missing/],
+    ['{"format":"sgp-sam tuned 1"}', /'engineVersion' is missing/],
+    ['{"format":"sgp-sam tuned 1","engineVersion":"1","adapter":{}}', /'adapter\.vendor' is missing/],
     [
       '{"format":"sgp-sam tuned 1","engineVersion":"1","adapter":{"vendor":"","architecture":"","device":"","description":""},"entries":{"matmul":{}}}',
       /entries\['matmul'\]\.variant/,

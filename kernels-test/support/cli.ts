@@ -15,6 +15,8 @@ export interface CliOptions {
   readonly node?: readonly string[];
   /** Sends an interrupt (Ctrl-C) once; asked whenever the process writes to stderr, told what it wrote so far. */
   readonly interruptWhen?: (stderr: string) => boolean;
+  /** Another signal in its place. */
+  readonly signal?: NodeJS.Signals;
   /** Milliseconds from then to the interrupt. */
   readonly interruptAfterMs?: number;
   /** The user and group to run as. */
@@ -58,7 +60,7 @@ export function runCli(args: readonly string[], options: CliOptions = {}): Promi
       due = true;
       setTimeout(() => {
         interruptedAt = performance.now();
-        child.kill('SIGINT');
+        child.kill(options.signal ?? 'SIGINT');
       }, options.interruptAfterMs ?? 0);
     });
     const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);

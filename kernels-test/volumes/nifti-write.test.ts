@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 import * as peer from 'nifti-reader-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readNifti } from '../../src/volumes/nifti.js';
-import { readNiftiFile, writeFileAtomic } from '../../src/volumes/nifti.node.js';
+import { readNiftiFile } from '../../src/volumes/nifti.node.js';
 import { newHeader, writeFloat, writeMask, writeVolume } from '../../src/volumes/nifti-write.js';
 import type { DatatypeName, Volume } from '../../src/volumes/types.js';
 import { expectError, niftiFile, types } from './support.js';
@@ -187,26 +187,5 @@ describe('files', () => {
     await expectError(put('empty.nii', new Uint8Array(0)), 'bad-file', /empty/);
     await expectError(readNiftiFile(path.join(folder, 'none.nii')), 'bad-file', /no such file/);
     await expectError(readNiftiFile(folder), 'bad-file', /is a folder/);
-  });
-
-  test('writing replaces a file as a whole', async () => {
-    const target = path.join(folder, 'out.nii.gz');
-    const volume = await readNifti(niftiFile());
-    await writeFile(target, 'old');
-    await writeFileAtomic(target, writeMask(volume, new Uint8Array(60).fill(1), target));
-    expect(gunzipSync(await readFile(target)).length).toBe(352 + 60);
-    expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([]);
-  });
-
-  test('a write that fails leaves nothing behind', async () => {
-    const target = path.join(folder, 'taken.nii');
-    await mkdir(target);
-    await expectError(writeFileAtomic(target, new Uint8Array(10)), 'bad-file', /Cannot write/);
-    await expectError(
-      writeFileAtomic(path.join(folder, 'no', 'x.nii'), new Uint8Array(1)),
-      'bad-file',
-      /folder/,
-    );
-    expect((await readdir(folder)).filter((name) => name.endsWith('.part'))).toEqual([]);
   });
 });

@@ -1,9 +1,9 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { blobSource, memorySource } from '../../src/weights/byte-source.js';
-import { openFile, openWeightFile, writeFileChunks } from '../../src/weights/file.node.js';
+import { openFile, openWeightFile } from '../../src/weights/file.node.js';
 import { expectError } from './support/errors.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'sgp-sam-bytes-'));
@@ -65,21 +65,4 @@ test('a missing file, a folder and a closed file are told apart', async () => {
 
 test('a file that is no weight file is closed again', async () => {
   await expectError(() => openWeightFile(path), 'bad-file', 'content.bin');
-});
-
-test('chunks make a file', async () => {
-  const target = join(folder, 'out.bin');
-  const written = await writeFileChunks(target, [content, new Uint8Array(0), content.subarray(0, 10)]);
-  expect(written).toBe(1010);
-  expect(new Uint8Array(readFileSync(target))).toEqual(Uint8Array.of(...content, ...content.subarray(0, 10)));
-});
-
-test('a failing chunk leaves neither the file nor a part of it', async () => {
-  async function* failing() {
-    yield content;
-    throw new Error('no more');
-  }
-  await expect(writeFileChunks(join(folder, 'failed.bin'), failing())).rejects.toThrow('no more');
-  expect(readdirSync(folder).filter((name) => name.startsWith('failed'))).toEqual([]);
-  await expectError(() => writeFileChunks(join(folder, 'no', 'out.bin'), [content]), 'bad-file', 'out.bin');
 });

@@ -1,21 +1,25 @@
 /** `sgp-sam ablate`: the paper's four arms under one protocol, several seeds each, in one table. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { inShard, parseShard } from '../evaluation/shard.js';
+import { writeFileAtomic } from '../files.node.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
+import { isJsonObject, withDigest, withoutDigest } from '../json.js';
 import { Model } from '../session/model.js';
+import { count, fields, fromZero, listOf, share, text } from '../shape.js';
 import { type ArmRun, ablationMarkdown } from '../training/ablation.js';
 import { type CaseSource, phantomCases } from '../training/cases.js';
 import { type Arm, arms } from '../training/recipe.js';
 import { RunFolder } from '../training/run-folder.node.js';
 import { type LesionScore, validate } from '../training/validation.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { interruptible, numberOf, SUBMIT_BUDGET_MS, variantsOf, wholeOf, withEngine } from './common.js';
+import { numberOf, SUBMIT_BUDGET_MS, variantsOf, wholeOf, withEngine } from './common.js';
+import { interruptible } from './interrupt.js';
+import { makeFolder, requireApartIn } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import {
   checkTrainOptions,
@@ -23,6 +27,7 @@ import {
   phantomShapeOf,
   recipeOf,
   type TrainOptions,
+  trainInputs,
   trainOptions,
 } from './train-options.js';
 import { type Data, trainingData } from './training-data.js';
@@ -40,6 +45,44 @@ interface ScoresFile {
   readonly recipe: string;
   readonly encodeFlops: number;
   readonly scores: readonly LesionScore[];
+}
+
+const scoresShape = fields({
+  recipe: text,
+  encodeFlops: fromZero,
+  scores: listOf(
+    fields({
+      caseId: text,
+      lesion: count,
+      millilitres: fromZero,
+      dice: listOf(share),
+      open: listOf(share),
+      fusion: listOf(fields({ full: fromZero, done: fromZero })),
+    }),
+  ),
+});
+
+/**
+ * A run's scores, if they are there; those of older versions, which have no checksum, are not taken.
+ * @throws SgpSamError `bad-file` naming the field of a file that is not what was written
+ */
+function readScores(file: string): ScoresFile | undefined {
+  if (!existsSync(file)) return undefined;
+  const mend = 'Delete it: the same command scores that run again.';
+  const fail = (what: string, cause?: unknown) =>
+    new SgpSamError('bad-file', `${file}: ${what}`, mend, { cause });
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw fail(`cannot be read: ${cause instanceof Error ? cause.message : cause}`, cause);
+  }
+  if (!isJsonObject(value)) throw fail('is not an object');
+  if (!('digest' in value)) return undefined;
+  const scores = withoutDigest(value, file, { required: true, mend });
+  const wrong = scoresShape(scores, '');
+  if (wrong !== undefined) throw fail(wrong);
+  return scores as unknown as ScoresFile;
 }
 
 function seedsOf(text: string): number[] {
@@ -83,11 +126,13 @@ async function oneArm(
     // From random values each seed has its own.
     ...(options.init === undefined ? {} : { init: String(seed) }),
   } as AblateOptions;
-  const folder = new RunFolder(join(options.output, `${arm}-${seed}`), 'full');
-  const found = folder.open(true);
-  const recipe = recipeOf(own, data.training.ids.length);
-  const base = await openBase(own, arm);
+  const say = (line: string) => process.stderr.write(`${line}\n`);
+  const folder = new RunFolder(join(options.output, `${arm}-${seed}`), 'full', say);
+  const found = await folder.open(true, { command: 'sgp-sam ablate', say, signal });
+  let base: Awaited<ReturnType<typeof openBase>> | undefined;
   try {
+    const recipe = recipeOf(own, data.training.ids.length);
+    base = await openBase(own, arm);
     const run = { base, data, recipe, folder, found, options: own, bars, signal };
     const { progress } = await runTraining(engine, run);
     const file = join(folder.folder, 'scores.json');
@@ -100,8 +145,7 @@ async function oneArm(
       test: options.testPhantoms,
       clicks: options.testClicks,
     });
-    let stored: ScoresFile | undefined;
-    if (existsSync(file)) stored = JSON.parse(readFileSync(file, 'utf8')) as ScoresFile;
+    let stored = readScores(file);
     if (stored?.recipe !== settings) {
       const source = await openWeightFile(folder.weights);
       try {
@@ -129,12 +173,13 @@ async function oneArm(
       } finally {
         await source.close();
       }
-      await writeFileAtomic(file, new TextEncoder().encode(`${JSON.stringify(stored)}\n`));
+      await writeFileAtomic(file, `${JSON.stringify(withDigest(stored, file))}\n`);
     }
     const { scores, encodeFlops } = stored;
     return { arm, seed, samples: progress.samples, scores, encodeFlops };
   } finally {
-    await base.close();
+    await base?.close();
+    folder.leave();
   }
 }
 
@@ -154,10 +199,15 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
       'Leave it out.',
     );
   }
+  const output = { option: '--output', path: options.output };
+  makeFolder(output);
+  const written = seeds.flatMap((own) =>
+    Object.keys(arms).map((arm) => join(`${arm}-${own}`, 'weights.safetensors')),
+  );
+  requireApartIn(output, ['ablation.md', ...written], trainInputs(path, options));
   const bars = new ProgressBars(options.quiet);
   try {
     await interruptible(async (signal) => {
-      mkdirSync(options.output, { recursive: true });
       const { config, close } = await openBase(options, 'ft-dice');
       await close();
       const data = await trainingData(path, config.volume, options, bars, signal);
@@ -181,9 +231,9 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
             ? 'The validation cases, by which each run chose its best weights.'
             : undefined,
         );
-        const text = `${markdown}\nOn ${adapterLine(engine.gpu.adapter)}.\n`;
-        await writeFileAtomic(join(options.output, 'ablation.md'), new TextEncoder().encode(text));
-        process.stdout.write(`${text}wrote ${join(options.output, 'ablation.md')}\n`);
+        const table = `${markdown}\nOn ${adapterLine(engine.gpu.adapter)}.\n`;
+        await writeFileAtomic(join(options.output, 'ablation.md'), table);
+        process.stdout.write(`${table}wrote ${join(options.output, 'ablation.md')}\n`);
       });
     });
   } finally {

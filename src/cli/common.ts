@@ -1,6 +1,4 @@
 /** What the commands share: the device options, opening an engine, parsing, and how errors are shown. */
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import {
@@ -18,9 +16,6 @@ import type { WeightStorage } from '../kernels/call.js';
 import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
 import { presets } from '../volumes/presets.js';
 import type { WeightSource } from '../weights/weight-source.js';
-
-/** Exit code of a process that an interrupt ended, as a shell has it: 128 + SIGINT. */
-export const INTERRUPTED = 130;
 
 /** Submits of about this length keep progress moving and an interrupt prompt. */
 export const SUBMIT_BUDGET_MS = 400;
@@ -129,9 +124,10 @@ export function variantsOf(options: Pick<DeviceOptions, 'variant'>): Record<stri
 /** What `tune` kept for this adapter; a table that is broken is said and passed over: it only makes things faster. */
 function keptChoices(adapter: AdapterReport, features: DeviceFeatures): Record<string, string> | undefined {
   const file = tunedFile(adapter, __VERSION__, features);
-  const text = file === undefined ? undefined : readTunedFile(file);
-  if (file === undefined || text === undefined) return undefined;
+  if (file === undefined) return undefined;
   try {
+    const text = readTunedFile(file);
+    if (text === undefined) return undefined;
     const table = parseTunedTable(text, file);
     return tableFits(table, adapter) ? choicesOf(table) : undefined;
   } catch (error) {
@@ -222,42 +218,4 @@ export function oneOf<T extends string>(option: string, text: string, all: reado
   const found = all.find((one) => one === text);
   if (found !== undefined) return found;
   throw new SgpSamError('bad-argument', `${option} '${text}' is none of ${all.join(', ')}`);
-}
-
-/** Runs `work` with a signal that an interrupt fires; what it then gave up is said, and the exit code is a shell's. */
-export async function interruptible(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-  const stop = new AbortController();
-  const interrupt = () => stop.abort();
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
-  try {
-    await work(stop.signal);
-  } catch (error) {
-    if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
-    process.stderr.write(errorText(error));
-    process.exitCode = INTERRUPTED;
-  } finally {
-    process.off('SIGINT', interrupt);
-    process.off('SIGTERM', interrupt);
-  }
-}
-
-/** Refuses an output file that could not be written, before any work is done for it. */
-export function requireWritableFolder(option: string, path: string): void {
-  const fail = (what: string, mend: string, cause?: unknown) =>
-    new SgpSamError('bad-argument', `${option} ${path}: ${what}`, mend, { cause });
-  const folder = dirname(resolve(path));
-  if (!existsSync(folder) || !statSync(folder).isDirectory())
-    throw fail(`there is no folder ${folder}`, 'Make the folder first.');
-  if (existsSync(path) && statSync(path).isDirectory())
-    throw fail('this is a folder', 'Give the name of a file.');
-  try {
-    accessSync(folder, constants.W_OK);
-  } catch (cause) {
-    throw fail(
-      `the folder ${folder} cannot be written to`,
-      'Choose another folder, or change its permissions.',
-      cause,
-    );
-  }
 }

@@ -14,8 +14,8 @@ import {
   units,
 } from '../evaluation/compare.js';
 import { zeroRules } from '../metrics/statistics.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
-import { oneOf, requireWritableFolder, wholeOf } from './common.js';
+import { oneOf, wholeOf } from './common.js';
+import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 
 interface CompareCommand {
   unit: string;
@@ -26,9 +26,12 @@ interface CompareCommand {
   output?: string;
 }
 
-/** A results file, or the folder that holds one. */
+/** A results file, or that in a folder. */
+const fileOf = (path: string): string =>
+  existsSync(path) && statSync(path).isDirectory() ? join(path, 'results.json') : path;
+
 async function read(path: string): Promise<Compared> {
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, 'results.json') : path;
+  const file = fileOf(path);
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -50,7 +53,7 @@ async function compare(first: string, others: string[], options: CompareCommand)
     resamples: wholeOf('--resamples', options.resamples),
     anyClicks: options.anyClicks,
   };
-  if (options.output !== undefined) requireWritableFolder('--output', options.output);
+  checkOutputs(outputsOf({ '--output': options.output }), [first, ...others].map(fileOf));
   const a = await read(first);
   const all = await Promise.all(others.map(read));
   const compared = all.map((b) => ({
@@ -65,7 +68,7 @@ async function compare(first: string, others: string[], options: CompareCommand)
   if (options.output === undefined) return;
   // One comparison as it is, several as a list.
   const text = `${JSON.stringify(compared.length === 1 ? compared[0] : compared, null, 1)}\n`;
-  await writeFileAtomic(options.output, new TextEncoder().encode(text));
+  await writeOutput(options.output, text);
   process.stdout.write(`wrote ${options.output}\n`);
 }
 

@@ -1,29 +1,12 @@
 /** `sgp-sam convert`: PyTorch checkpoints to safetensors. */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { scopeOf } from '../weights/card.js';
 import { convertWeights } from '../weights/convert.js';
-import { openWeightFile, writeFileChunks } from '../weights/file.node.js';
-import { errorText, INTERRUPTED, nameWhatWasNotRun } from './common.js';
+import { openWeightFile } from '../weights/file.node.js';
+import { nameWhatWasNotRun } from './common.js';
+import { checkOutputs, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-
-/** The chunks up to an interrupt, which then ends them with an error, so that the half-written file is removed. */
-async function* untilInterrupted<T>(chunks: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  let interrupted = false;
-  const interrupt = () => {
-    interrupted = true;
-  };
-  process.once('SIGINT', interrupt);
-  try {
-    for await (const chunk of chunks) {
-      if (interrupted) throw new SgpSamError('aborted', 'interrupted: nothing was written');
-      yield chunk;
-    }
-  } finally {
-    process.off('SIGINT', interrupt);
-  }
-}
 
 interface ConvertOptions {
   f16: boolean;
@@ -46,9 +29,7 @@ export function addConvert(program: Command): void {
       if (!output.endsWith('.safetensors')) {
         throw new SgpSamError('bad-argument', `${output}: the output must be called something.safetensors`);
       }
-      if (resolve(output) === resolve(input)) {
-        throw new SgpSamError('bad-argument', `${output}: the output is the input`, 'Choose another name.');
-      }
+      checkOutputs([{ option: 'the output', path: output }], [input]);
       const { scope } = options;
       if (scope !== undefined) scopeOf('--scope', scope);
       const source = await openWeightFile(input);
@@ -60,14 +41,10 @@ export function addConvert(program: Command): void {
           ...(scope === undefined ? {} : { metadata: { scope } }),
           progress: bars.report,
         });
-        const bytes = await writeFileChunks(output, untilInterrupted(chunks));
+        const bytes = await writeOutput(output, chunks);
         process.stdout.write(
           `${output}: ${source.tensors.size} tensors, ${(bytes / 2 ** 20).toFixed(1)} MiB\n`,
         );
-      } catch (error) {
-        if (!(error instanceof SgpSamError) || error.code !== 'aborted') throw error;
-        process.stderr.write(errorText(error));
-        process.exitCode = INTERRUPTED;
       } finally {
         bars.finish();
         await source.close();

@@ -10,6 +10,7 @@ import type { Shard } from '../evaluation/shard.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import type { JsonObject } from '../json.js';
+import { FolderLock } from '../lock.node.js';
 import { Model } from '../session/model.js';
 import type { DatasetCase } from '../volumes/dataset.js';
 import { type LabelChoice, readCase } from '../volumes/dataset.node.js';
@@ -179,6 +180,29 @@ async function inFolder(
  * @throws SgpSamError `aborted`, and for whatever is no single case's fault
  */
 export async function evaluateAll(
+  engine: Engine,
+  asked: Evaluation,
+  options: DeviceOptions & WeightChoice,
+  bars: ProgressBars,
+  signal: AbortSignal,
+): Promise<Evaluated> {
+  const lock =
+    asked.run === undefined
+      ? undefined
+      : await FolderLock.take(asked.run, {
+          command: 'sgp-sam eval',
+          say: (text) => process.stderr.write(`${text}\n`),
+          signal,
+        });
+  try {
+    return await evaluateLocked(engine, asked, options, bars, signal);
+  } finally {
+    lock?.release();
+  }
+}
+
+/** The same in a folder that is this process's. */
+async function evaluateLocked(
   engine: Engine,
   asked: Evaluation,
   options: DeviceOptions & WeightChoice,

@@ -1,31 +1,33 @@
 /** `sgp-sam eval`: how well a data set's lesions are segmented with simulated clicks. */
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { baselines, MOST_CLICKS, targets } from '../evaluation/case.js';
 import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
+import { evaluationFiles } from '../evaluation/run-folder.node.js';
 import { parseShard } from '../evaluation/shard.js';
+import { plainJson, withDigest } from '../json.js';
 import { corrections, firstClicks } from '../session/simulate.js';
 import { parseZoom } from '../session/zoom.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { type Task, taskByName, tasks } from '../volumes/tasks.js';
 import {
   type DeviceOptions,
   deviceOptions,
-  interruptible,
   numberOf,
   oneOf,
   PRESET_HELP,
-  requireWritableFolder,
   wholeOf,
   withEngine,
   ZOOM_HELP,
 } from './common.js';
 import { type DataOptions, datasetData, isLesionList, listData } from './eval-data.js';
 import { type Evaluated, type Evaluation, evaluateAll } from './eval-run.js';
+import { interruptible } from './interrupt.js';
+import { checkOutputs, outputsOf, requireApart, requireApartIn, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { SHIPPED, weightsName } from './weights.js';
+import { SHIPPED, weightFiles, weightsName } from './weights.js';
 
 interface EvalOptions extends DeviceOptions, DataOptions {
   task?: string;
@@ -67,7 +69,7 @@ function withTask(options: EvalOptions, command: Command): { task: Task | undefi
   return { task, options: { ...options, ...own } };
 }
 
-function checkOutputs({ output, run, shard }: EvalOptions): void {
+function checkAsked({ output, run, shard }: EvalOptions): void {
   if (shard !== undefined && run === undefined)
     throw new SgpSamError(
       'bad-argument',
@@ -83,7 +85,25 @@ function checkOutputs({ output, run, shard }: EvalOptions): void {
     );
   if (!output.endsWith('.json'))
     throw new SgpSamError('bad-argument', `--output ${output}: the name must end in .json`);
-  requireWritableFolder('--output', output);
+  checkOutputs(outputsOf({ '--output': output }));
+}
+
+/** Refuses to write over anything that is evaluated, by whatever name. */
+function requireInputsApart(
+  { cases }: Evaluation,
+  given: readonly (string | undefined)[],
+  { output, run }: EvalOptions,
+): void {
+  const [data] = given;
+  const inputs = [
+    ...given,
+    data && join(data, 'dataset.json'),
+    ...cases.flatMap(({ one }) => [...one.images, one.label]),
+  ];
+  requireApart(outputsOf({ '--output': output }), inputs);
+  if (run === undefined) return;
+  const written = outputsOf({ '--output': output }).map(({ path }) => path);
+  requireApartIn({ option: '--run', path: run }, evaluationFiles, [...inputs, ...written]);
 }
 
 /** A list says itself what is lesion in each of its cases, and its lesions are segmented one by one unless said otherwise. */
@@ -145,7 +165,10 @@ async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, dat
   }
   if (options.output !== undefined && results.length > 0) {
     const report = { ...resultsJson(settings, outcomes), weights: weightsName(options) };
-    await writeFileAtomic(options.output, new TextEncoder().encode(`${JSON.stringify(report, null, 1)}\n`));
+    await writeOutput(
+      options.output,
+      `${JSON.stringify(withDigest(plainJson(report) as object, 'results'), null, 1)}\n`,
+    );
     process.stdout.write(`wrote ${options.output}\n`);
   }
   if (options.run !== undefined) process.stdout.write(`wrote ${options.run}\n`);
@@ -167,8 +190,9 @@ async function evaluate(
   options: EvalOptions,
   command: Command,
 ): Promise<void> {
-  checkOutputs(options);
+  checkAsked(options);
   const evaluation = await evaluationOf(data, label, options, command);
+  requireInputsApart(evaluation, [data, label, ...weightFiles(options)], options);
   const bars = new ProgressBars(options.quiet);
   try {
     await interruptible((signal) =>

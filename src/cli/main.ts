@@ -6,6 +6,7 @@ import { addCompare } from './compare.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
 import { addEval } from './eval.js';
+import { endOnSignals, outliveReaders } from './interrupt.js';
 import { addMerge } from './merge.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
@@ -47,10 +48,8 @@ function build(): Command {
   return program;
 }
 
-// A reader that has seen enough (`| head`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
+endOnSignals();
+outliveReaders();
 
 try {
   await build().parseAsync();

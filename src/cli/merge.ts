@@ -2,9 +2,14 @@
 import type { Command } from 'commander';
 import { mergeFolders } from '../evaluation/merge.node.js';
 import { failuresOf, resultsOf } from '../evaluation/results.js';
+import { requireApart } from './outputs.js';
 
 async function merge(folders: string[], { output }: { output: string }): Promise<void> {
-  const outcomes = await mergeFolders(folders, output);
+  requireApart([{ option: '--output', path: output }], folders);
+  const outcomes = await mergeFolders(folders, output, {
+    command: 'sgp-sam merge',
+    say: (text) => process.stderr.write(`${text}\n`),
+  });
   const failed = failuresOf(outcomes).map(({ id }) => id);
   process.stdout.write(
     `${resultsOf(outcomes).length} cases with results, ${failed.length} failed${failed.length > 0 ? `: ${failed.join(', ')}` : ''}\nwrote ${output}\n`,

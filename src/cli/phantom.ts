@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { writePhantomDataset } from '../volumes/phantom.node.js';
 import { contrasts } from '../volumes/synthetic/training-phantom.js';
-import { interruptible, numberOf, oneOf, rangeOf } from './common.js';
+import { numberOf, oneOf, rangeOf } from './common.js';
+import { interruptible } from './interrupt.js';
 import { ProgressBars } from './progress.js';
 
 interface PhantomCommandOptions {
@@ -35,6 +36,7 @@ async function phantom(folder: string, options: PhantomCommandOptions): Promise<
         lesions: rangeOf('--lesions', options.lesions),
         force: options.force,
         progress: bars.report,
+        say: (text) => process.stderr.write(`${text}\n`),
         signal,
       });
       bars.finish();

@@ -1,10 +1,12 @@
 /** `profile`: where the time of an encode, a decode or a training step goes, against what the device can do. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
+import { writeFileAtomic } from '../files.node.js';
 import type { GateSetting } from '../graph/regions.js';
+import { plainJson, withDigest } from '../json.js';
 import { configByName } from '../models/config.js';
 import {
   compareText,
@@ -17,20 +19,18 @@ import {
   shadersOf,
   traceOf,
 } from '../profiling/index.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
 import {
   type DeviceOptions,
   deviceOptions,
-  interruptible,
   oneOf,
-  requireWritableFolder,
   storageOption,
   variantsOf,
   wholeOf,
   withEngine,
 } from './common.js';
+import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { SHIPPED } from './weights.js';
+import { SHIPPED, weightFiles } from './weights.js';
 import { prepareWork, WORK, type WorkOptions } from './work.js';
 
 const GATES: readonly GateSetting[] = ['auto', 'closed', 'open'];
@@ -48,12 +48,11 @@ interface ProfileOptions extends DeviceOptions, WorkOptions {
 
 /** One file per shader, numbered in the order of first use, with where it is used. */
 async function dumpShaders(folder: string, shaders: readonly ShaderText[]): Promise<string[]> {
-  await mkdir(folder, { recursive: true });
   const written: string[] = [];
   for (const [i, { name, variants, code }] of shaders.entries()) {
     const file = join(folder, `${String(i).padStart(3, '0')}-${name}.wgsl`);
     const text = `// ${variants.join(', ')}\n${code}`;
-    await writeFileAtomic(file, new TextEncoder().encode(text.endsWith('\n') ? text : `${text}\n`));
+    await writeFileAtomic(file, text.endsWith('\n') ? text : `${text}\n`);
     written.push(file);
   }
   return written;
@@ -88,49 +87,45 @@ async function profile(workText: string | undefined, options: ProfileOptions): P
     );
   if (work === 'train' && options.weights !== undefined)
     throw new SgpSamError('bad-argument', 'profile train takes --config, not --weights');
-  const outputs: [string, string | undefined][] = [
-    ['--json', options.json],
-    ['--trace', options.trace],
-    ['--html', options.html],
-  ];
-  for (const [option, path] of outputs) if (path !== undefined) requireWritableFolder(option, path);
+  const { json, trace, html } = options;
+  checkOutputs(outputsOf({ '--json': json, '--trace': trace, '--html': html }), weightFiles(options));
   if (options.config !== undefined) configByName(options.config);
   variantsOf(options);
+  if (options.dumpWgsl !== undefined) makeFolder({ option: '--dump-wgsl', path: options.dumpWgsl });
   const bars = new ProgressBars(options.quiet);
-  await interruptible(async (signal) => {
-    await withEngine(options, async (engine) => {
-      const prepared = await prepareWork(engine, work, options);
-      try {
-        const result = await profileProgram(engine, prepared.program, {
-          what: work,
-          model: prepared.model,
-          runs,
-          mode: options.gateMode,
-          signal,
-          progress: (done, total) => bars.report({ stage: 'profile', done, total }),
-        });
-        bars.finish();
-        const encode = (text: string) => new TextEncoder().encode(text);
-        const written: string[] = [];
-        const write = async (path: string | undefined, text: () => string) => {
-          if (path === undefined) return;
-          await writeFileAtomic(path, encode(text()));
-          written.push(path);
-        };
-        await write(options.json, () => `${JSON.stringify(result, null, 1)}\n`);
-        await write(options.trace, () => traceOf(result));
-        await write(options.html, () => profileHtml(result));
-        process.stdout.write(profileText(result, top));
-        if (options.dumpWgsl !== undefined) {
-          const files = await dumpShaders(options.dumpWgsl, shadersOf(prepared.program));
-          written.push(`${files.length} shaders into ${options.dumpWgsl}`);
-        }
-        for (const name of written) process.stdout.write(`wrote ${name}\n`);
-      } finally {
-        bars.finish();
-        prepared.dispose();
+  await withEngine(options, async (engine) => {
+    const prepared = await prepareWork(engine, work, options);
+    try {
+      const result = await profileProgram(engine, prepared.program, {
+        what: work,
+        model: prepared.model,
+        runs,
+        mode: options.gateMode,
+        progress: (done, total) => bars.report({ stage: 'profile', done, total }),
+      });
+      bars.finish();
+      const written: string[] = [];
+      const write = async (path: string | undefined, text: () => string) => {
+        if (path === undefined) return;
+        await writeOutput(path, text());
+        written.push(path);
+      };
+      await write(
+        options.json,
+        () => `${JSON.stringify(withDigest(plainJson(result) as object, 'profile'), null, 1)}\n`,
+      );
+      await write(options.trace, () => traceOf(result));
+      await write(options.html, () => profileHtml(result));
+      process.stdout.write(profileText(result, top));
+      if (options.dumpWgsl !== undefined) {
+        const files = await dumpShaders(options.dumpWgsl, shadersOf(prepared.program));
+        written.push(`${files.length} shaders into ${options.dumpWgsl}`);
       }
-    });
+      for (const name of written) process.stdout.write(`wrote ${name}\n`);
+    } finally {
+      bars.finish();
+      prepared.dispose();
+    }
   });
 }
 

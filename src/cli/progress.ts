@@ -1,4 +1,4 @@
-/** Progress on stderr: a bar with an estimate on a terminal, a line per stage elsewhere. */
+/** Progress on stderr: a bar with an estimate on a terminal, a line now and then elsewhere. */
 import { SingleBar } from 'cli-progress';
 import type { Progress } from '../errors.js';
 
@@ -22,10 +22,16 @@ const NAMES: Record<string, string> = {
   'tune train': 'tuning train',
 };
 
+const unitsOf = (stage: string) => UNITS[stage] ?? { label: 'steps', scale: 1 };
+
+/** Between the first lines where there is no terminal, ms. */
+const LINE_MS = 10_000;
+
 export class ProgressBars {
   private bar: SingleBar | undefined;
   private stage = '';
   private began = 0;
+  private nextLine = 0;
   private readonly terminal = process.stderr.isTTY === true;
 
   constructor(private readonly quiet: boolean) {}
@@ -39,17 +45,32 @@ export class ProgressBars {
   }: Parameters<Progress>[0] & { note?: string }): void => {
     if (this.quiet) return;
     if (stage !== this.stage) this.start(stage, total);
-    const { scale } = UNITS[stage] ?? { scale: 1 };
+    const { scale } = unitsOf(stage);
     this.bar?.update(Math.round(done / scale), { note: note && `, ${note}` });
     if (done >= total) this.finish();
+    else if (!this.terminal) this.tell(done, total, note);
   };
+
+  /** A line in a log, ever more seldom: after 10 s, and again when that and a tenth of all the time have passed. */
+  private tell(done: number, total: number, note: string): void {
+    const ms = performance.now() - this.began;
+    if (ms < this.nextLine) return;
+    this.nextLine = ms + Math.max(LINE_MS, ms / 10);
+    const { label, scale } = unitsOf(this.stage);
+    const of = total > 0 ? ` of ${Math.round(total / scale)}` : '';
+    const about = note && `, ${note}`;
+    process.stderr.write(
+      `${NAMES[this.stage] ?? this.stage}: ${Math.round(done / scale)}${of} ${label} after ${(ms / 1000).toFixed(0)} s${about}\n`,
+    );
+  }
 
   private start(stage: string, total: number): void {
     this.finish();
     this.stage = stage;
     this.began = performance.now();
+    this.nextLine = LINE_MS;
     if (!this.terminal) return;
-    const { label, scale } = UNITS[stage] ?? { label: 'steps', scale: 1 };
+    const { label, scale } = unitsOf(stage);
     const name = (NAMES[stage] ?? stage).padEnd(16);
     this.bar = new SingleBar({
       format: `${name} {bar} {value}/{total} ${label}, {eta_formatted} left{note}`,

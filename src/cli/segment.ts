@@ -1,5 +1,4 @@
 /** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
@@ -10,7 +9,7 @@ import { formulaWeights, Model } from '../session/model.js';
 import { parseZoom } from '../session/zoom.js';
 import { parsePoint, requireInside, worldToVoxel } from '../volumes/clicks.js';
 import { montagePng } from '../volumes/montage.js';
-import { readNiftiFile, writeFileAtomic } from '../volumes/nifti.node.js';
+import { readNiftiFile } from '../volumes/nifti.node.js';
 import { writeFloat, writeMask } from '../volumes/nifti-write.js';
 import { resolvePreset } from '../volumes/presets.js';
 import type { Volume } from '../volumes/types.js';
@@ -20,7 +19,6 @@ import {
   deviceOptions,
   nameWhatWasNotRun,
   PRESET_HELP,
-  requireWritableFolder,
   SUBMIT_BUDGET_MS,
   storageOf,
   storageOption,
@@ -29,8 +27,9 @@ import {
   withEngine,
   ZOOM_HELP,
 } from './common.js';
+import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { type ChosenWeights, openChosenWeights, SHIPPED, weightsName } from './weights.js';
+import { type ChosenWeights, openChosenWeights, SHIPPED, weightFiles, weightsName } from './weights.js';
 
 interface SegmentOptions extends DeviceOptions {
   point: string[];
@@ -74,27 +73,20 @@ function checkArguments(volume: string, options: SegmentOptions): void {
   channelOf(options);
   variantsOf(options);
   storageOf(options);
-  const outputs: [string, string | undefined, RegExp, string][] = [
-    ['--output', options.output, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
-    ['--prob', options.prob, /\.nii(\.gz)?$/, '.nii or .nii.gz'],
-    ['--report', options.report, /\.json$/, '.json'],
-    ['--png', options.png, /\.png$/, '.png'],
-  ];
-  const inputs = [volume, options.weights, options.adapterWeights].filter((path) => path !== undefined);
-  const taken = new Set(inputs.map((path) => resolve(path)));
-  for (const [option, path, ending, name] of outputs) {
-    if (path === undefined) continue;
+  const endings: Readonly<Record<string, readonly [RegExp, string]>> = {
+    '--output': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
+    '--prob': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
+    '--report': [/\.json$/, '.json'],
+    '--png': [/\.png$/, '.png'],
+  };
+  const { output, prob, report, png } = options;
+  const outputs = outputsOf({ '--output': output, '--prob': prob, '--report': report, '--png': png });
+  for (const { option, path } of outputs) {
+    const [ending, name] = endings[option];
     if (!ending.test(path))
       throw new SgpSamError('bad-argument', `${option} ${path}: the name must end in ${name}`);
-    requireWritableFolder(option, path);
-    if (taken.has(resolve(path))) {
-      throw new SgpSamError(
-        'bad-argument',
-        `${option} ${path}: this file is already an input or another output`,
-      );
-    }
-    taken.add(resolve(path));
   }
+  checkOutputs(outputs, [volume, ...weightFiles(options)]);
 }
 
 function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
@@ -273,7 +265,7 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
       if (options.report) {
         files.push([options.report, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`)]);
       }
-      for (const [name, bytes] of files) await writeFileAtomic(name, bytes);
+      for (const [name, bytes] of files) await writeOutput(name, bytes);
       for (const { code, message } of last.warnings) process.stderr.write(`warning (${code}): ${message}\n`);
       process.stdout.write(summary(report, adapterLine(engine.gpu.adapter)));
       process.stdout.write(files.map(([name]) => `wrote ${name}\n`).join(''));

@@ -1,4 +1,5 @@
 /** The options of `sgp-sam train`, from texts to a recipe. */
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { configByName } from '../models/config.js';
@@ -346,6 +347,14 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
   if (seconds < 0) throw new SgpSamError('bad-argument', `--checkpoint-seconds ${seconds} is below 0`);
   if (options.stopAfter !== undefined) wholeOf('--stop-after', options.stopAfter);
 }
+
+/** The files that a run reads besides its cases. */
+export const trainInputs = (folder: string | undefined, options: TrainOptions): (string | undefined)[] => [
+  options.weights,
+  folder,
+  folder && join(folder, 'dataset.json'),
+  ...namedSources(options.data).map(({ name }) => name),
+];
 
 /** How many cases to check a recipe with before the data are read: enough for every warm-up. */
 export const MANY_CASES = 2 ** 20;

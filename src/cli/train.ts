@@ -4,7 +4,9 @@ import type { Command } from 'commander';
 import { adapterLine } from '../gpu/device.js';
 import { RunFolder } from '../training/run-folder.node.js';
 import { resolvePreset } from '../volumes/presets.js';
-import { interruptible, withEngine } from './common.js';
+import { withEngine } from './common.js';
+import { interruptible } from './interrupt.js';
+import { requireApartIn } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import {
   armOf,
@@ -14,6 +16,7 @@ import {
   recipeOf,
   type TrainOptions,
   trainDescription,
+  trainInputs,
   trainOptions,
 } from './train-options.js';
 import { trainingData } from './training-data.js';
@@ -25,10 +28,12 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
   recipeOf(options, MANY_CASES);
   resolvePreset(options.preset);
   const bars = new ProgressBars(options.quiet);
-  const folder = new RunFolder(options.output, exportOf(options));
+  const say = (text: string) => process.stderr.write(`${text}\n`);
+  const folder = new RunFolder(options.output, exportOf(options), say);
+  requireApartIn({ option: '--output', path: options.output }, folder.files, trainInputs(path, options));
   try {
     await interruptible(async (signal) => {
-      const found = folder.open(options.resume);
+      const found = await folder.open(options.resume, { command: 'sgp-sam train', say, signal });
       const base = await openBase(options, armOf(options));
       try {
         const data = await trainingData(path, base.config.volume, options, bars, signal);

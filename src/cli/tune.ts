@@ -1,8 +1,9 @@
 /** `tune`: measures which kernel variant serves each shape best on this adapter, and keeps that for later commands. */
+import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { adapterLine } from '../gpu/device.js';
-import { tunedFile, writeTunedFile } from '../gpu/node/tuned.js';
+import { tunedFile } from '../gpu/node/tuned.js';
 import { configByName } from '../models/config.js';
 import {
   measureCeilings,
@@ -12,19 +13,18 @@ import {
   tuneProgram,
 } from '../profiling/index.js';
 import { columns } from '../profiling/text.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
 import {
   type DeviceOptions,
   deviceOptions,
   featuresOf,
-  interruptible,
   oneOf,
-  requireWritableFolder,
   storageOption,
   wholeOf,
   withEngine,
 } from './common.js';
+import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
+import { weightFiles } from './weights.js';
 import { type PreparedWork, prepareWork, WORK, type WorkOptions } from './work.js';
 
 interface TuneOptions extends DeviceOptions, WorkOptions {
@@ -56,49 +56,53 @@ async function tune(options: TuneOptions): Promise<void> {
   if (options.variant.length > 0)
     throw new SgpSamError('bad-argument', 'tune measures variants: --variant has no place here');
   if (options.config !== undefined) configByName(options.config);
-  if (options.output !== undefined) requireWritableFolder('--output', options.output);
+  checkOutputs(outputsOf({ '--output': options.output }), weightFiles(options));
   const bars = new ProgressBars(options.quiet);
-  await interruptible(async (signal) => {
-    await withEngine({ ...options, tuned: false }, async (engine) => {
-      let entries: TunedEntries = {};
-      const ceilings = await measureCeilings(engine);
-      for (const work of works) {
-        let prepared: PreparedWork | undefined;
-        try {
-          const measured = await tuneProgram(
-            async (tuned) => {
-              prepared?.dispose();
-              prepared = undefined;
-              engine.tuned = tuned;
-              prepared = await prepareWork(engine, work, options);
-              return prepared.program;
-            },
-            {
-              runs,
-              ceilings,
-              signal,
-              refused: (variants) =>
-                process.stderr.write(`not compiled by this driver: ${variants.join(', ')}\n`),
-              progress: (done, total) => bars.report({ stage: `tune ${work}`, done, total }),
-            },
-          );
-          entries = { ...entries, ...measured };
-        } finally {
-          bars.finish();
-          prepared?.dispose();
-        }
+  await withEngine({ ...options, tuned: false }, async (engine) => {
+    const kept = tunedFile(engine.gpu.adapter, __VERSION__, featuresOf(options));
+    // That it cannot be kept shows before anything is measured.
+    if (options.output === undefined && kept !== undefined) {
+      makeFolder({ option: 'SGP_SAM_TUNED', path: dirname(kept) });
+      checkOutputs([{ option: 'SGP_SAM_TUNED', path: kept }]);
+    }
+    const file = options.output ?? kept;
+    let entries: TunedEntries = {};
+    bars.line('measuring what the device can do');
+    const ceilings = await measureCeilings(engine);
+    for (const work of works) {
+      bars.line(`tuning ${work}: loading and compiling, then sweeps over the variants`);
+      let prepared: PreparedWork | undefined;
+      try {
+        const measured = await tuneProgram(
+          async (tuned) => {
+            prepared?.dispose();
+            prepared = undefined;
+            engine.tuned = tuned;
+            prepared = await prepareWork(engine, work, options);
+            return prepared.program;
+          },
+          {
+            runs,
+            ceilings,
+            refused: (variants) =>
+              process.stderr.write(`not compiled by this driver: ${variants.join(', ')}\n`),
+            progress: (done, total) => bars.report({ stage: `tune ${work}`, done, total }),
+          },
+        );
+        entries = { ...entries, ...measured };
+      } finally {
+        bars.finish();
+        prepared?.dispose();
       }
-      const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
-      const file = options.output ?? tunedFile(engine.gpu.adapter, __VERSION__, featuresOf(options));
-      process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
-      if (file === undefined) {
-        process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
-        return;
-      }
-      if (options.output === undefined) writeTunedFile(file, text);
-      else await writeFileAtomic(file, new TextEncoder().encode(text));
-      process.stdout.write(`wrote ${file}\n`);
-    });
+    }
+    const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
+    process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
+    if (file === undefined) {
+      process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
+      return;
+    }
+    await writeOutput(file, text);
+    process.stdout.write(`wrote ${file}\n`);
   });
 }
 

@@ -39,6 +39,12 @@ export function shippedWeights(): string | undefined {
   }
 }
 
+/** The files that a choice of weights reads. */
+export const weightFiles = ({ weights, adapterWeights }: WeightChoice): string[] =>
+  [weights ?? shippedWeights(), adapterWeights].filter(
+    (file) => file !== undefined && !file.startsWith('formula:'),
+  ) as string[];
+
 /** The name by which messages and reports call the weights. */
 export function weightsName({ weights, adapterWeights }: WeightChoice): string {
   const base = weights ?? `the shipped ${SHIPPED}`;

@@ -1,6 +1,6 @@
 /** Two evaluations of the same lesions, side by side: paired tests and intervals. */
 import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, plainJson } from '../json.js';
+import { differenceOf, plainJson } from '../json.js';
 import {
   bootstrapMean,
   type Interval,
@@ -12,6 +12,7 @@ import type { CaseResult, LesionResult } from './case.js';
 import { aligned, groupsOf } from './groups.js';
 import type { Settings } from './results.js';
 import { penalised } from './scores.js';
+import { checkResults } from './stored.js';
 
 /** What is compared of a lesion in its case; null is left out, with its pair. Distances of misses are the image's diagonal. */
 const MEASURES: readonly { name: string; of: (lesion: LesionResult, inCase: CaseResult) => number | null }[] =
@@ -66,7 +67,7 @@ export interface Compared {
 
 /**
  * Reads a results file's text.
- * @throws SgpSamError `bad-file` for one that is none, or of a version that kept fewer scores
+ * @throws SgpSamError `bad-file` naming the field of one that is none, was edited, or is of a version that kept fewer scores
  */
 export function parseResults(text: string, name: string): Compared {
   let json: unknown;
@@ -76,19 +77,7 @@ export function parseResults(text: string, name: string): Compared {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SgpSamError('bad-file', `${name} is not JSON: ${why}`, undefined, { cause });
   }
-  const fail = (field: string) =>
-    new SgpSamError(
-      'bad-file',
-      `${name}: there is no '${field}'`,
-      'Give results that eval wrote (--run or -o).',
-    );
-  if (!isJsonObject(json) || !Array.isArray(json.cases)) throw fail('cases');
-  for (const [n, one] of json.cases.entries()) {
-    if (!isJsonObject(one) || !Array.isArray(one.lesions)) throw fail(`cases[${n}].lesions`);
-    for (const [m, lesion] of one.lesions.entries())
-      if (!isJsonObject(lesion) || !isJsonObject(lesion.last)) throw fail(`cases[${n}].lesions[${m}].last`);
-  }
-  const { cases, ...settings } = json;
+  const { cases, ...settings } = checkResults(json, name);
   return { name, settings: settings as unknown as Settings, cases: cases as unknown as CaseResult[] };
 }
 

@@ -1,8 +1,8 @@
 /** Shards of an evaluation joined into what a single run would have written. */
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { differenceOf, plainJson } from '../json.js';
+import { FolderLock, type LockOptions } from '../lock.node.js';
 import type { CaseOutcome } from './results.js';
 import { EvaluationFolder } from './run-folder.node.js';
 
@@ -53,11 +53,12 @@ function requireEveryShard(parts: readonly EvaluationFolder[]): void {
  * @param folders of every shard, in any order
  * @returns the outcomes of all cases, in the run's order
  * @throws SgpSamError `bad-argument` naming folders and field for shards of different runs, doubled or missing ones;
- *   `bad-file` for a case that is missing, damaged or of other settings
+ *   `bad-file` for a case that is missing, damaged, edited or of other settings; as `FolderLock.take`
  */
 export async function mergeFolders(
   folders: readonly string[],
   output: string,
+  lockOptions: LockOptions,
 ): Promise<readonly CaseOutcome[]> {
   const parts = folders.map((folder) => EvaluationFolder.read(folder));
   requireOneRun(parts);
@@ -75,10 +76,12 @@ export async function mergeFolders(
       );
     }),
   );
-  const merged = await EvaluationFolder.open(output, { settings, cases, shard: null });
-  for (const { part, id, file } of found) {
-    const picture = part.pictureFile(id);
-    await merged.put(id, file, existsSync(picture) ? readFileSync(picture) : undefined);
+  const lock = await FolderLock.take(output, lockOptions);
+  try {
+    const merged = await EvaluationFolder.open(output, { settings, cases, shard: null });
+    for (const { part, id, file } of found) await merged.put(id, file, part.picture(id));
+    return await merged.finish();
+  } finally {
+    lock.release();
   }
-  return merged.finish();
 }

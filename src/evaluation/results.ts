@@ -235,16 +235,25 @@ const detectionCells = (prefix: string, { brats, panoptica }: DetectionScores): 
   [`${prefix}_panoptica_pq`, panoptica.pq],
 ];
 
-/** RFC 4180, with line feeds; an empty cell is what is not defined. */
+/**
+ * A cell by RFC 4180; empty for what is not defined. A text that a spreadsheet would take for a formula begins with an
+ * apostrophe (OWASP's CSV injection), unless it is a plain number.
+ */
+function cellText(cell: string | number | null): string {
+  if (cell === null) return '';
+  if (typeof cell === 'number') return String(cell);
+  const formula = /^[=+\-@\t\r\n＝＋－＠]/.test(cell) && !/^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(cell);
+  const inert = formula ? `'${cell}` : cell;
+  // In quotes too what separates cells elsewhere.
+  return /[",;\t\n\r]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
+}
+
+/** Lines end with line feeds. */
 function csv(rows: readonly Cells[]): string {
-  const quoted = (cell: string | number | null) => {
-    const text = cell === null ? '' : String(cell);
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
   const [first] = rows;
   if (!first) return '';
   const lines = [first.map(([name]) => name), ...rows.map((row) => row.map(([, value]) => value))];
-  return `${lines.map((cells) => cells.map(quoted).join(',')).join('\n')}\n`;
+  return `${lines.map((cells) => cells.map(cellText).join(',')).join('\n')}\n`;
 }
 
 /** What a list says of a case, where any case has it. */

@@ -2,19 +2,33 @@
  * An evaluation's folder: `run.json` says what is asked, `cases/ID.json` what each finished case came to, and
  * `pictures/ID.png` shows it. Every file is written beside and renamed, so whatever is there is whole, and a run that was
  * stopped at any moment goes on with the same command. Once all cases are there: `results.json`, `cases.csv`, `lesions.csv`,
- * `report.html`. No file says when or how fast it was made: the same question gives the same bytes.
+ * `report.html`. No file says when or how fast it was made: the same question gives the same bytes. What is read back carries a
+ * digest.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, type Json, jsonText, plainJson } from '../json.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
+import { writeFileAtomic } from '../files.node.js';
+import { differenceOf, isJsonObject, jsonText, plainJson, withDigest } from '../json.js';
 import { evaluationReport, worstCases } from './report.js';
 import { type CaseOutcome, casesCsv, lesionsCsv, resultsJson, resultsOf, type Settings } from './results.js';
 import { inShard, type Shard } from './shard.js';
+import { checkStored } from './stored.js';
 
-const FORMAT = 'sgp-sam evaluation 1';
+/** Version 1 had no digests. */
+const FORMAT = 'sgp-sam evaluation 2';
+/** Of run.json, without which cases are of nothing. */
+const MEND_RUN = 'Evaluate anew, into another folder.';
+
+/** What an evaluation writes beside its cases and pictures. */
+export const evaluationFiles = [
+  'run.json',
+  'results.json',
+  'cases.csv',
+  'lesions.csv',
+  'report.html',
+] as const;
 
 /** What a folder is for. */
 export interface RunDescription {
@@ -31,8 +45,6 @@ interface CaseFile {
   readonly key: string;
   readonly outcome: CaseOutcome;
 }
-
-const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** SHA-256 of texts and files, each with its length or name apart from the next. */
 export async function contentHash(parts: readonly ({ text: string } | { file: string })[]): Promise<string> {
@@ -53,15 +65,52 @@ export async function contentHash(parts: readonly ({ text: string } | { file: st
   return all.digest('hex');
 }
 
-function readJson(path: string): Json {
+const MEND = 'Delete it, and evaluate again.';
+
+function readFile(path: string): Buffer {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Json;
+    return readFileSync(path);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${path}: cannot be read: ${why}`, 'Delete it, and evaluate again.', {
-      cause,
-    });
+    throw new SgpSamError('bad-file', `${path}: cannot be read: ${why}`, MEND, { cause });
   }
+}
+
+function readJson(path: string): unknown {
+  const text = readFile(path).toString('utf8');
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new SgpSamError('bad-file', `${path}: cannot be read: ${why}`, MEND, { cause });
+  }
+}
+
+/**
+ * A file's name for a case.
+ * @throws SgpSamError `bad-file` for an id that no file can be called by
+ */
+function fileName(id: string, ending: string): string {
+  let name: string;
+  try {
+    name = `${encodeURIComponent(id)}${ending}`;
+  } catch (cause) {
+    throw new SgpSamError(
+      'bad-file',
+      `case ${JSON.stringify(id)}: half a character is in its name`,
+      'Rename it.',
+      {
+        cause,
+      },
+    );
+  }
+  // Every file system's limit, in bytes; all of these are ASCII.
+  if (name.length <= 255) return name;
+  throw new SgpSamError(
+    'bad-file',
+    `case ${id}: its file would be called by ${name.length} bytes, and 255 are possible`,
+    'Give it a shorter name.',
+  );
 }
 
 export class EvaluationFolder {
@@ -71,7 +120,7 @@ export class EvaluationFolder {
   ) {}
 
   /**
-   * Makes the folder, or finds the same run in it.
+   * Makes the folder, or finds the same run in it. Whoever calls has its lock (`FolderLock`).
    * @throws SgpSamError `bad-argument` naming the first setting in which a run that is there differs; `bad-file`
    */
   static async open(folder: string, description: RunDescription): Promise<EvaluationFolder> {
@@ -95,9 +144,15 @@ export class EvaluationFolder {
         cause,
       });
     }
-    const text = `${jsonText({ format: FORMAT, ...description }, path)}\n`;
-    if (!existsSync(path)) await writeFileAtomic(path, bytes(text));
-    return new EvaluationFolder(folder, description);
+    const own = new EvaluationFolder(folder, description);
+    // That every case can be kept shows before any is evaluated.
+    for (const id of own.own) {
+      own.caseFile(id);
+      own.pictureFile(id);
+    }
+    const text = `${jsonText(withDigest({ format: FORMAT, ...description }, path), path)}\n`;
+    if (!existsSync(path)) await writeFileAtomic(path, text);
+    return own;
   }
 
   /**
@@ -122,16 +177,16 @@ export class EvaluationFolder {
         'Evaluate with one version throughout.',
       );
     }
-    const { format: _, ...description } = json;
+    const { format: _, ...description } = checkStored(json, path, 'run', MEND_RUN);
     return new EvaluationFolder(folder, description as unknown as RunDescription);
   }
 
   private caseFile(id: string): string {
-    return join(this.folder, 'cases', `${encodeURIComponent(id)}.json`);
+    return join(this.folder, 'cases', fileName(id, '.json'));
   }
 
   pictureFile(id: string): string {
-    return join(this.folder, 'pictures', `${encodeURIComponent(id)}.png`);
+    return join(this.folder, 'pictures', fileName(id, '.png'));
   }
 
   /** The ids that are this folder's to evaluate. */
@@ -152,14 +207,22 @@ export class EvaluationFolder {
    */
   find(id: string): CaseFile | undefined {
     const path = this.caseFile(id);
-    return existsSync(path) ? (readJson(path) as unknown as CaseFile) : undefined;
+    if (!existsSync(path)) return undefined;
+    const { clicks } = this.description.settings;
+    return checkStored(readJson(path), path, { clicks, id }, MEND) as unknown as CaseFile;
+  }
+
+  /** A case's picture, if it has one. */
+  picture(id: string): Uint8Array | undefined {
+    const path = this.pictureFile(id);
+    return existsSync(path) ? readFile(path) : undefined;
   }
 
   async put(id: string, file: CaseFile, picture?: Uint8Array): Promise<void> {
     // The picture first: a case that is there is complete.
     if (picture) await writeFileAtomic(this.pictureFile(id), picture);
     const path = this.caseFile(id);
-    await writeFileAtomic(path, bytes(`${jsonText(file, path)}\n`));
+    await writeFileAtomic(path, `${jsonText(withDigest(file, path), path)}\n`);
   }
 
   /**
@@ -180,19 +243,21 @@ export class EvaluationFolder {
     const cases = resultsOf(outcomes);
     const pictured = new Set(worstCases(cases).map(({ id }) => id));
     const pictureOf = (id: string) => {
-      const path = this.pictureFile(id);
-      if (!pictured.has(id) || !existsSync(path)) return undefined;
-      return `data:image/png;base64,${readFileSync(path).toString('base64')}`;
+      const picture = pictured.has(id) ? this.picture(id) : undefined;
+      return picture && `data:image/png;base64,${Buffer.from(picture).toString('base64')}`;
     };
-    const results = JSON.stringify(resultsJson(settings, outcomes), null, 1);
+    const results = JSON.stringify(
+      withDigest(plainJson(resultsJson(settings, outcomes)) as object, 'results'),
+      null,
+      1,
+    );
     const files = {
       'results.json': `${results}\n`,
       'cases.csv': casesCsv(cases),
       'lesions.csv': lesionsCsv(cases),
       'report.html': evaluationReport(settings, outcomes, pictureOf),
     };
-    for (const [name, text] of Object.entries(files))
-      await writeFileAtomic(join(this.folder, name), bytes(text));
+    for (const [name, text] of Object.entries(files)) await writeFileAtomic(join(this.folder, name), text);
     return outcomes;
   }
 }

@@ -1,41 +1,52 @@
 /** What got faster between two profiles. */
 import { SgpSamError } from '../errors.js';
-import { isJsonObject } from '../json.js';
+import { isJsonObject, withoutDigest } from '../json.js';
+import { fields, fromZero, listOf, object, text as textShape } from '../shape.js';
 import { type DispatchRow, groupBy, kernelOf, type Profile, stageOf } from './profile.js';
 import { columns } from './text.js';
+
+const MEND = 'Give what profile --json wrote.';
+
+/** What comparing relies on. */
+const profileShape = fields({
+  what: textShape,
+  model: textShape,
+  ceilings: object,
+  adapter: fields({ description: textShape }),
+  wallMs: fromZero,
+  encodeUsPerDispatch: fromZero,
+  dispatches: listOf(
+    fields({
+      stage: textShape,
+      kernel: textShape,
+      variant: textShape,
+      ms: fromZero,
+      flops: fromZero,
+      bytes: fromZero,
+    }),
+    1,
+  ),
+});
 
 /**
  * Reads a profile back from its JSON.
  * @param name of the file, for errors
- * @throws SgpSamError `bad-file`
+ * @throws SgpSamError `bad-file` naming the field of one that is none or was edited
  */
 export function parseProfile(text: string, name: string): Profile {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new SgpSamError('bad-file', `${name} is not JSON`, 'Give what profile --json wrote.', { cause });
+    throw new SgpSamError('bad-file', `${name} is not JSON`, MEND, { cause });
   }
-  const fail = (field: string, what: string) =>
-    new SgpSamError('bad-file', `${name}: ${field} ${what}`, 'Give what profile --json wrote.');
-  if (!isJsonObject(value) || value.format !== 'sgp-sam profile 1') throw fail('format', 'is not a profile');
-  const { dispatches, ceilings, adapter } = value;
-  if (!isJsonObject(ceilings)) throw fail('ceilings', 'is missing');
-  if (!isJsonObject(adapter)) throw fail('adapter', 'is missing');
-  if (!Array.isArray(dispatches) || dispatches.length === 0) throw fail('dispatches', 'is missing or empty');
-  for (const [i, row] of dispatches.entries()) {
-    for (const field of ['stage', 'kernel', 'variant'] as const) {
-      if (!isJsonObject(row) || typeof row[field] !== 'string')
-        throw fail(`dispatches[${i}].${field}`, 'is no text');
-    }
-    for (const field of ['ms', 'flops', 'bytes'] as const) {
-      if (typeof row[field] !== 'number') throw fail(`dispatches[${i}].${field}`, 'is no number');
-    }
-  }
-  for (const field of ['wallMs', 'encodeUsPerDispatch'] as const) {
-    if (typeof value[field] !== 'number') throw fail(field, 'is no number');
-  }
-  return value as unknown as Profile;
+  const fail = (what: string) => new SgpSamError('bad-file', `${name}: ${what}`, MEND);
+  if (!isJsonObject(value) || value.format !== 'sgp-sam profile 1') throw fail('format is not a profile');
+  // Files of older versions have no digest.
+  const own = withoutDigest(value, name, { required: false, mend: MEND });
+  const wrong = profileShape(own, '');
+  if (wrong !== undefined) throw fail(wrong);
+  return own as unknown as Profile;
 }
 
 export interface Difference {

@@ -9,7 +9,8 @@ import { checkAborted, SgpSamError } from '../errors.js';
 import type { AdapterReport } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import type { Program } from '../graph/program.js';
-import { isJsonObject } from '../json.js';
+import { isJsonObject, type JsonObject } from '../json.js';
+import { fields, object, text as textShape } from '../shape.js';
 import type { Ceilings } from './ceilings.js';
 
 /** What was measured of one shape. */
@@ -236,15 +237,20 @@ export function parseTunedTable(text: string, name: string): TunedTable {
     throw new SgpSamError('bad-file', `${name} is not JSON`, mend, { cause });
   }
   if (!isJsonObject(value) || value.format !== 'sgp-sam tuned 1') throw fail('format is not a tuned table');
-  const { adapter, engineVersion, entries } = value;
-  if (typeof engineVersion !== 'string') throw fail('engineVersion is missing');
-  if (!isJsonObject(adapter)) throw fail('adapter is missing');
-  for (const field of ['vendor', 'architecture', 'device', 'description'] as const)
-    if (typeof adapter[field] !== 'string') throw fail(`adapter.${field} is missing`);
-  if (!isJsonObject(entries)) throw fail('entries is missing');
-  for (const [key, entry] of Object.entries(entries)) {
-    if (!isJsonObject(entry) || typeof entry.variant !== 'string')
-      throw fail(`entries['${key}'].variant is missing`);
+  const wrong = fields({
+    engineVersion: textShape,
+    adapter: fields({
+      vendor: textShape,
+      architecture: textShape,
+      device: textShape,
+      description: textShape,
+    }),
+    entries: object,
+  })(value, '');
+  if (wrong !== undefined) throw fail(wrong);
+  for (const [key, entry] of Object.entries(value.entries as JsonObject)) {
+    const odd = fields({ variant: textShape })(entry, `entries['${key}']`);
+    if (odd !== undefined) throw fail(odd);
   }
   return value as unknown as TunedTable;
 }

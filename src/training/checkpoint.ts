@@ -1,8 +1,10 @@
 /**
  * Checkpoints: everything that a training run needs to go on as if it had never stopped, as one safetensors file. Tensors
  * `parameter.NAME`, `adam.m.NAME` and `adam.v.NAME` of every trained parameter, in PyTorch's layout; the rest is JSON in
- * the metadata. Frozen parameters are the base weights': only their checksums are here.
+ * the metadata. Frozen parameters are the base weights': only their checksums are here. The last tensor, `checksums`, holds
+ * the CRC-32 of the header's content and of every tensor before it: nothing is taken that is not what was written.
  */
+import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
 import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
@@ -45,6 +47,8 @@ export interface Checkpoint extends CheckpointRun {
   readonly progress: JsonObject;
   /** CRC-32 of each frozen parameter. */
   readonly frozen: Readonly<Record<string, number>>;
+  /** Whether it has checksums; those of version 1 have none. */
+  readonly checked: boolean;
 }
 
 export interface ResumeOptions {
@@ -53,7 +57,11 @@ export interface ResumeOptions {
 }
 
 const FORMAT = 'sgp-sam checkpoint';
-const VERSION = '1';
+/** Version 1 had no checksums. */
+const VERSIONS = ['1', '2'];
+const VERSION = '2';
+/** The name sorts nothing: it is written last because its elements are the narrowest. */
+const CHECKSUMS = 'checksums';
 const KINDS = ['parameter', 'adam.m', 'adam.v'] as const;
 
 /** `adam.m.NAME` → its kind and `NAME`; every tensor's name comes from `tensorsOf`. */
@@ -71,6 +79,28 @@ function tensorsOf({ config, trained }: TrainState): TensorInfo[] {
       return { name: `${kind}.${name}`, dtype: 'F32', shape };
     }),
   );
+}
+
+/** Numbers as little-endian bytes, with the CRC-32 of them at the end. */
+function checksumBytes(checksums: readonly number[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(4 * (checksums.length + 1));
+  const view = new DataView(bytes.buffer);
+  for (const [n, checksum] of checksums.entries()) view.setUint32(4 * n, checksum, true);
+  view.setUint32(4 * checksums.length, crc32(bytes.subarray(0, -4)), true);
+  return bytes;
+}
+
+/** Sorts entries by their names: headers may list them in any order. */
+const byName = ([a]: readonly [string, ...unknown[]], [b]: readonly [string, ...unknown[]]) =>
+  a < b ? -1 : 1;
+
+/** CRC-32 of what a header says, however it is formatted: metadata, and each tensor's type and shape. */
+function headerChecksum(metadata: Readonly<Record<string, string>>, tensors: Iterable<TensorInfo>): number {
+  const content = [
+    Object.entries(metadata).sort(byName),
+    [...tensors].map(({ name, dtype, shape }) => [name, dtype, shape] as const).sort(byName),
+  ];
+  return crc32(new TextEncoder().encode(JSON.stringify(content)));
 }
 
 /**
@@ -100,29 +130,76 @@ export function checkpointChunks(
     progress: jsonText(progress, 'progress'),
     frozen: jsonText(Object.fromEntries(state.frozen), 'frozen'),
   };
+  const values = tensorsOf(state);
+  const last: TensorInfo = { name: CHECKSUMS, dtype: 'U8', shape: [4 * (values.length + 2)] };
+  const tensors = [...values, last];
+  const checksums = new Map<string, number>();
   const read = async (tensor: TensorInfo): Promise<Uint8Array<ArrayBuffer>> => {
+    if (tensor === last) {
+      return checksumBytes([
+        headerChecksum(metadata, tensors),
+        ...[...checksums].sort(byName).map(([, checksum]) => checksum),
+      ]);
+    }
     const { kind, name } = split(tensor.name);
-    const values =
+    const own =
       kind === 'parameter'
         ? await state.parameter(name)
         : await state.moment(kind === 'adam.m' ? 'm' : 'v', name);
-    return new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength);
+    const bytes = new Uint8Array(own.buffer as ArrayBuffer, own.byteOffset, own.byteLength);
+    checksums.set(tensor.name, crc32(bytes));
+    return bytes;
   };
-  return safetensorsChunks(tensorsOf(state), read, metadata);
+  return safetensorsChunks(tensors, read, metadata);
+}
+
+/** What is said of a checkpoint whose bytes are not those that were written. */
+const damaged = (name: string, what: string): SgpSamError =>
+  new SgpSamError('bad-file', `${name}: the checkpoint is damaged: ${what}`);
+
+/**
+ * Compares a checkpoint with its checksums: header, then every tensor.
+ * @returns whether it has any; one of version 1 has none
+ * @throws SgpSamError `bad-file` that says `damaged` and names the tensor
+ */
+export async function verifyCheckpoint(source: WeightSource): Promise<boolean> {
+  const { name, metadata, tensors } = source;
+  const info = tensors.get(CHECKSUMS);
+  if (!info) {
+    if (metadata.format === FORMAT && metadata.version === VERSION)
+      throw damaged(name, `it has no tensor '${CHECKSUMS}'`);
+    return false;
+  }
+  const stored = await source.readRaw(CHECKSUMS);
+  const values = [...tensors.keys()].filter((tensor) => tensor !== CHECKSUMS).sort();
+  const { length, byteOffset, buffer } = stored;
+  const view = new DataView(buffer, byteOffset, length);
+  if (
+    length !== 4 * (values.length + 2) ||
+    crc32(stored.subarray(0, -4)) !== view.getUint32(length - 4, true)
+  )
+    throw damaged(name, `the checksum of '${CHECKSUMS}' is wrong`);
+  if (headerChecksum(metadata, tensors.values()) !== view.getUint32(0, true))
+    throw damaged(name, 'the checksum of its header is wrong');
+  for (const [n, tensor] of values.entries()) {
+    if (crc32(await source.readRaw(tensor)) !== view.getUint32(4 * (n + 1), true))
+      throw damaged(name, `the checksum of tensor '${tensor}' is wrong`);
+  }
+  return true;
 }
 
 /**
  * What a checkpoint says of itself, from its header alone.
  * @throws SgpSamError `bad-file` for a file that is no checkpoint, `unsupported` for one of another version
  */
-export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata'>): Checkpoint {
-  const { name, metadata } = source;
+export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata' | 'tensors'>): Checkpoint {
+  const { name, metadata, tensors } = source;
   if (metadata.format !== FORMAT)
     throw new SgpSamError('bad-file', `${name}: is not a training checkpoint`, 'Weights are no checkpoint.');
-  if (metadata.version !== VERSION) {
+  if (!VERSIONS.includes(metadata.version)) {
     throw new SgpSamError(
       'unsupported',
-      `${name}: is a checkpoint of version ${metadata.version}, this program reads ${VERSION}`,
+      `${name}: is a checkpoint of version ${metadata.version}, this program reads ${VERSIONS.join(' and ')}`,
     );
   }
   const object = (field: string): JsonObject => {
@@ -135,6 +212,12 @@ export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata'>):
     if (!isJsonObject(value)) throw new SgpSamError('bad-file', `${name}: '${field}' is not an object`);
     return value;
   };
+  const frozen = object('frozen');
+  const odd = Object.entries(frozen).find(([, crc]) => !(Number.isInteger(crc) && Number(crc) >>> 0 === crc));
+  if (odd) {
+    const what = `'frozen' of '${odd[0]}' is ${JSON.stringify(odd[1])}, no CRC-32`;
+    throw new SgpSamError('bad-file', `${name}: ${what}`);
+  }
   const updates = /^\d+$/.test(metadata.updates ?? '') ? Number(metadata.updates) : Number.NaN;
   if (!Number.isSafeInteger(updates))
     throw new SgpSamError('bad-file', `${name}: '${metadata.updates}' is not a number of updates`);
@@ -145,14 +228,15 @@ export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata'>):
     base: metadata.base ?? '',
     updates,
     progress: object('progress'),
-    frozen: object('frozen') as Readonly<Record<string, number>>,
+    frozen: frozen as Readonly<Record<string, number>>,
+    checked: tensors.has(CHECKSUMS),
   };
 }
 
 /**
  * Checks that a checkpoint is of this very run, then writes parameters, moments and the number of updates into `state`,
- * which goes on with identical bits. Nothing is written before everything is checked; only a file that fails while its
- * tensors are read leaves a state of both, not to be used.
+ * which goes on with identical bits. Nothing is written before everything is checked, checksums included; only a file that
+ * fails while its tensors are read again leaves a state of both, not to be used.
  * @throws SgpSamError `bad-argument` naming the field of configuration or recipe that differs; `bad-weights` for other
  *   tensors or other base weights; `bad-file`, `unsupported` as `readCheckpoint`
  */
@@ -162,12 +246,15 @@ export async function restoreCheckpoint(
   run: CheckpointRun,
   options: ResumeOptions = {},
 ): Promise<Checkpoint> {
+  await verifyCheckpoint(source);
   const checkpoint = readCheckpoint(source);
   checkSameRun(source.name, checkpoint, state, run, options.mayDiffer ?? []);
   const tensors = tensorsOf(state);
-  checkTensors(source, new Map(tensors.map(({ name, shape }) => [name, shape])));
+  checkTensors(source, new Map(tensors.map(({ name, shape }) => [name, shape])), {
+    allowLeftOver: (name) => name === CHECKSUMS,
+  });
   for (const { name, dtype } of source.tensors.values()) {
-    if (dtype !== 'F32')
+    if (dtype !== 'F32' && name !== CHECKSUMS)
       throw new SgpSamError('bad-weights', `${source.name}: tensor '${name}' is ${dtype}, not F32`);
   }
   checkFrozen(source.name, checkpoint, state, run);

@@ -2,6 +2,7 @@
 import { SgpSamError } from '../errors.js';
 import { isJsonObject, type JsonObject, jsonText } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
+import { fields, flag, listOf, number, object, oneOf, optional, orNull, type Shape, text } from '../shape.js';
 import type { Recipe } from './recipe.js';
 import type { LossParts } from './step.js';
 import type { TrainerProgress } from './trainer.js';
@@ -79,39 +80,16 @@ export function logLine(entry: LogEntry): string {
   return `${jsonText(entry, `log entry '${entry.kind}'`)}\n`;
 }
 
-type Check = (value: unknown) => boolean;
-
-const number: Check = (value) => typeof value === 'number' && Number.isFinite(value);
-const text: Check = (value) => typeof value === 'string';
-const flag: Check = (value) => typeof value === 'boolean';
-const listOf =
-  (check: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.every(check);
-const optional =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
-const has =
-  (fields: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    isJsonObject(value) && wrongField(value, fields) === undefined;
-
-function wrongField(value: JsonObject, fields: Readonly<Record<string, Check>>): string | undefined {
-  const own = (field: string) => (Object.hasOwn(value, field) ? value[field] : undefined);
-  return Object.keys(fields).find((field) => !fields[field](own(field)));
-}
-
 /** Of configuration and recipe only what reading a log relies on: a log outlives the program that wrote it. */
 const FIELDS: {
   readonly [K in LogEntry['kind']]: Readonly<
-    Record<Exclude<keyof Extract<LogEntry, { kind: K }>, 'kind'>, Check>
+    Record<Exclude<keyof Extract<LogEntry, { kind: K }>, 'kind'>, Shape>
   >;
 } = {
   run: {
-    config: has({ name: text, sgpm: optional(has({ sites: listOf(number) })) }),
-    recipe: has({ arm: text, loss: text, samples: number, clip: number, patience: number }),
-    data: isJsonObject,
+    config: fields({ name: text, sgpm: optional(fields({ sites: listOf(number) })) }),
+    recipe: fields({ arm: text, loss: text, samples: number, clip: number, patience: number }),
+    data: object,
     base: text,
     adapter: text,
     trained: number,
@@ -123,7 +101,7 @@ const FIELDS: {
     clicks: number,
     case: text,
     millilitres: number,
-    loss: has({ total: number, dice: number, focal: number, ce: number }),
+    loss: fields({ total: number, dice: number, focal: number, ce: number }),
     gradNorm: optional(number),
     lr: number,
     ms: number,
@@ -132,14 +110,14 @@ const FIELDS: {
     sample: number,
     dice: number,
     open: listOf(number),
-    sizes: listOf(has({ name: text, lesions: number, dice: listOf(number), open: listOf(number) })),
+    sizes: listOf(fields({ name: text, lesions: number, dice: listOf(number), open: listOf(number) })),
     best: flag,
     ms: number,
   },
   end: {
-    ended: (value) => value === 'all samples' || value === 'no improvement',
+    ended: oneOf('all samples', 'no improvement'),
     samples: number,
-    best: (value) => value === null || has({ dice: number, sample: number })(value),
+    best: orNull(fields({ dice: number, sample: number })),
     seconds: number,
   },
 };
@@ -155,8 +133,8 @@ function entryOf(value: unknown, log: string, line: number): LogEntry {
   const { kind } = value;
   if (typeof kind !== 'string' || !Object.hasOwn(FIELDS, kind))
     return fail(`there is no entry of kind ${JSON.stringify(kind) ?? 'undefined'}`);
-  const wrong = wrongField(value, FIELDS[kind as LogEntry['kind']]);
-  if (wrong !== undefined) fail(`'${wrong}' of a '${kind}' entry is missing or not what it should be`);
+  const wrong = fields(FIELDS[kind as LogEntry['kind']])(value, '');
+  if (wrong !== undefined) fail(`${wrong} (entry '${kind}')`);
   return value as unknown as LogEntry;
 }
 
@@ -165,8 +143,8 @@ function entryOf(value: unknown, log: string, line: number): LogEntry {
  * @param name what errors call it
  * @throws SgpSamError `bad-file` naming the number of any other line that is not an entry
  */
-export function parseLog(text: string, name = 'training log'): LogEntry[] {
-  const lines = text.split('\n');
+export function parseLog(log: string, name = 'training log'): LogEntry[] {
+  const lines = log.split('\n');
   // What follows the last newline: nothing, or a line without its end.
   const unended = lines.length;
   if (lines[unended - 1] === '') lines.pop();

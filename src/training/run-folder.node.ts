@@ -1,23 +1,17 @@
 /**
- * A training run's folder: `checkpoint.safetensors` to go on from, `log.jsonl`, `report.html`, and the weights. Everything
- * but the log is replaced as a whole; the log is cut to its checkpoint when a run goes on.
+ * A training run's folder: `checkpoint.safetensors` to go on from and `checkpoint.previous.safetensors`, should that be
+ * damaged, `log.jsonl`, `report.html`, and the weights. Everything but the log is replaced as a whole; the log is cut to its
+ * checkpoint when a run goes on. One process at a time has the folder.
  */
-import {
-  accessSync,
-  appendFileSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmdirSync,
-} from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { SgpSamError } from '../errors.js';
-import { writeFileAtomic } from '../volumes/nifti.node.js';
-import { writeFileChunks } from '../weights/file.node.js';
+import { appendToFile, systemReason, writeFileAtomic, writeFileChunks } from '../files.node.js';
+import { FolderLock, type LockOptions } from '../lock.node.js';
+import { all, count, fields, oneOf, orNull, share } from '../shape.js';
 import type { Origin } from './base.js';
 import type { CheckpointRun, JsonObject } from './checkpoint.js';
-import { loadCheckpoint, saveCheckpoint } from './checkpoint.node.js';
+import { loadCheckpoint, previousCheckpoint, saveCheckpoint, withPrevious } from './checkpoint.node.js';
 import { type ExportKind, weightChunks } from './export.js';
 import { keepUpTo, type LogEntry, logLine, parseLog, type RunEntry } from './log.js';
 import type { Recipe } from './recipe.js';
@@ -28,6 +22,28 @@ import { outOfPatience, type TrainerProgress, trainerStart } from './trainer.js'
 /** Settings that may be others when a run goes on: they say when it ends, not what a step does. */
 const MAY_DIFFER = ['patience'];
 
+const progressShape = fields({
+  samples: count,
+  best: orNull(fields({ dice: share, sample: count })),
+  stale: count,
+  ended: oneOf(null, 'all samples', 'no improvement'),
+});
+
+/**
+ * A checkpoint's progress, as this loop keeps it.
+ * @throws SgpSamError `bad-file` naming the field
+ */
+function progressOf(progress: JsonObject, { samples }: Recipe, checkpoint: string): TrainerProgress {
+  const whole = { ...trainerStart, ...progress };
+  const past = (value: unknown, path: string) =>
+    (value as TrainerProgress).samples > samples
+      ? `'${path}.samples' is ${(value as TrainerProgress).samples}, of ${samples}`
+      : undefined;
+  const wrong = all(progressShape, past)(whole, 'progress');
+  if (wrong === undefined) return whole;
+  throw new SgpSamError('bad-file', `${checkpoint}: ${wrong}`, 'Begin anew in another folder.');
+}
+
 export class RunFolder {
   readonly checkpoint: string;
   readonly log: string;
@@ -35,11 +51,13 @@ export class RunFolder {
   readonly weights: string;
   private readonly entries: LogEntry[] = [];
   private unwritten = '';
-  private made = false;
+  private lock: FolderLock | undefined;
 
   constructor(
     readonly folder: string,
     readonly kind: ExportKind,
+    /** Told what is worth knowing of what is found in it. */
+    private readonly say?: (text: string) => void,
   ) {
     this.checkpoint = join(folder, 'checkpoint.safetensors');
     this.log = join(folder, 'log.jsonl');
@@ -47,40 +65,46 @@ export class RunFolder {
     this.weights = join(folder, kind === 'full' ? 'weights.safetensors' : 'adapter.safetensors');
   }
 
-  /**
-   * Makes the folder, or finds a run in it.
-   * @param resume go on with a run that is there; without it one that is there is an error
-   * @returns whether there is a checkpoint to go on from
-   * @throws SgpSamError `bad-argument` for a folder with a run and no `resume`; `bad-file` when it cannot be made
-   */
-  open(resume: boolean): boolean {
-    if (existsSync(this.checkpoint)) {
-      if (resume) return true;
-      throw new SgpSamError(
-        'bad-argument',
-        `${this.folder} holds a run already (${this.checkpoint})`,
-        'Go on with it: --resume. Or choose another folder.',
-      );
-    }
-    try {
-      this.made = mkdirSync(this.folder, { recursive: true }) !== undefined;
-      accessSync(this.folder, constants.W_OK);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      const what = `${this.folder} cannot be made or written to: ${why}`;
-      throw new SgpSamError('bad-file', what, 'Choose another folder.', { cause });
-    }
-    return false;
+  /** Names of all that is written into it. */
+  get files(): string[] {
+    const { checkpoint, log, report, weights } = this;
+    return [checkpoint, previousCheckpoint(checkpoint), log, report, weights].map((path) => basename(path));
   }
 
-  /** Takes a folder that `open` made away again, if nothing came to be in it. */
-  leave(): void {
-    if (!this.made) return;
+  /**
+   * Makes the folder, or finds a run in it. It is this process's until `leave`.
+   * @param resume go on with a run that is there; without it one that is there is an error
+   * @returns whether there is a checkpoint to go on from
+   * @throws SgpSamError `bad-argument` for a folder with a run and no `resume`, or one that another process uses; `bad-file`
+   *   when it cannot be made, or its only checkpoint is the one before the last
+   */
+  async open(resume: boolean, lock: LockOptions): Promise<boolean> {
+    this.lock = await FolderLock.take(this.folder, lock);
     try {
-      rmdirSync(this.folder);
-    } catch {
-      // There is something in it.
+      const found = existsSync(this.checkpoint);
+      if (found && !resume) {
+        throw new SgpSamError(
+          'bad-argument',
+          `${this.folder} holds a run already (${this.checkpoint})`,
+          'Go on with it: --resume. Or choose another folder.',
+        );
+      }
+      if (!found && existsSync(previousCheckpoint(this.checkpoint)))
+        throw await withPrevious(
+          this.checkpoint,
+          new SgpSamError('bad-file', `${this.checkpoint}: there is no such file`),
+        );
+      return found;
+    } catch (error) {
+      this.leave();
+      throw error;
     }
+  }
+
+  /** Gives the folder free; one that `open` made goes if nothing came to be in it. */
+  leave(): void {
+    this.lock?.release();
+    this.lock = undefined;
   }
 
   /**
@@ -95,9 +119,10 @@ export class RunFolder {
     recipe: Recipe,
     first: RunEntry,
   ): Promise<TrainerProgress> {
-    const { progress } = await loadCheckpoint(this.checkpoint, step, run, { mayDiffer: MAY_DIFFER });
-    const old = existsSync(this.log) ? readFileSync(this.log, 'utf8') : '';
-    let from: TrainerProgress = { ...trainerStart, ...(progress as unknown as TrainerProgress) };
+    const { progress, checked } = await loadCheckpoint(this.checkpoint, step, run, { mayDiffer: MAY_DIFFER });
+    if (!checked) this.say?.(`${this.checkpoint}: of an older version, without checksums: taken as it is`);
+    const old = this.readLog();
+    let from = progressOf(progress, recipe, this.checkpoint);
     if (from.ended === 'no improvement' && !outOfPatience(recipe, from)) from = { ...from, ended: null };
     const entries = parseLog(old, this.log);
     const known = entries.some(({ kind }) => kind === 'run');
@@ -109,6 +134,16 @@ export class RunFolder {
     if (from.ended && end) this.entries.push(end);
     await this.replaceLog();
     return from;
+  }
+
+  private readLog(): string {
+    if (!existsSync(this.log)) return '';
+    try {
+      return readFileSync(this.log, 'utf8');
+    } catch (cause) {
+      const mend = 'Take the log away: a run goes on without it.';
+      throw new SgpSamError('bad-file', `Cannot read ${this.log}: ${systemReason(cause)}.`, mend, { cause });
+    }
   }
 
   /** Whether everything of a run that is over was written. */
@@ -125,7 +160,7 @@ export class RunFolder {
 
   private replaceLog(): Promise<void> {
     const text = this.entries.map(logLine).join('');
-    return writeFileAtomic(this.log, new TextEncoder().encode(text));
+    return writeFileAtomic(this.log, text);
   }
 
   /** Adds to the log; on the disk with the next `flush`. */
@@ -137,12 +172,7 @@ export class RunFolder {
   /** @throws SgpSamError `bad-file` when the log cannot be written */
   flush(): void {
     if (this.unwritten === '') return;
-    try {
-      appendFileSync(this.log, this.unwritten);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new SgpSamError('bad-file', `${this.log}: cannot be written: ${why}`, 'Make room.', { cause });
-    }
+    appendToFile(this.log, this.unwritten);
     this.unwritten = '';
   }
 
@@ -154,7 +184,7 @@ export class RunFolder {
   }
 
   writeReport(): Promise<void> {
-    return writeFileAtomic(this.report, new TextEncoder().encode(trainingReport(this.entries)));
+    return writeFileAtomic(this.report, trainingReport(this.entries));
   }
 
   /** The weights as they are now. */
@@ -165,6 +195,6 @@ export class RunFolder {
     origin?: Origin,
   ): Promise<number> {
     const chunks = weightChunks(step, this.kind, run, scores, origin);
-    return writeFileChunks(this.weights, chunks, { durable: true });
+    return writeFileChunks(this.weights, chunks);
   }
 }

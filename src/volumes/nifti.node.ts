@@ -1,8 +1,7 @@
-/** Reading volumes from and writing results to files, in Node. */
-import { randomBytes } from 'node:crypto';
+/** Reading volumes from files, in Node. */
 import { createReadStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { open } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { SgpSamError } from '../errors.js';
 import { gzipError, isGzip, MAX_EXPANSION } from './gzip.js';
@@ -39,7 +38,7 @@ async function inspect(path: string): Promise<{ gzip: boolean; size: number }> {
       await file.close();
     }
   } catch (cause) {
-    throw fileError('read', path, cause);
+    throw readError(path, cause);
   }
 }
 
@@ -47,7 +46,7 @@ async function* readFilePieces(path: string): AsyncGenerator<Uint8Array, void, u
   try {
     yield* createReadStream(path, { highWaterMark: 1 << 20 });
   } catch (cause) {
-    throw fileError('read', path, cause);
+    throw readError(path, cause);
   }
 }
 
@@ -60,46 +59,20 @@ async function* inflateFile(path: string, name: string): AsyncGenerator<Uint8Arr
     yield* source.pipe(inflated);
   } catch (cause) {
     const code = String((cause as NodeJS.ErrnoException).code);
-    throw code.startsWith('Z_')
-      ? gzipError(name, code === 'Z_BUF_ERROR', cause)
-      : fileError('read', path, cause);
+    throw code.startsWith('Z_') ? gzipError(name, code === 'Z_BUF_ERROR', cause) : readError(path, cause);
   } finally {
     source.destroy();
   }
 }
 
-/**
- * Writes a file as a whole or not at all: beside the target, to the disk, then renamed over it. A failure
- * leaves the target as it was and nothing beside it.
- * @throws SgpSamError `bad-file` when the folder or file cannot be written
- */
-export async function writeFileAtomic(path: string, bytes: Uint8Array): Promise<void> {
-  const beside = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.part`);
-  try {
-    const file = await open(beside, 'wx');
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(beside, path);
-  } catch (cause) {
-    await rm(beside, { force: true }).catch(() => undefined);
-    throw fileError('write', path, cause);
-  }
-}
-
-function fileError(verb: 'read' | 'write', path: string, cause: unknown): SgpSamError {
+function readError(path: string, cause: unknown): SgpSamError {
   if (cause instanceof SgpSamError) return cause;
   const code = (cause as NodeJS.ErrnoException).code;
   const why =
     {
-      ENOENT: verb === 'read' ? 'there is no such file' : 'its folder does not exist',
+      ENOENT: 'there is no such file',
       EACCES: 'permission denied',
       EISDIR: 'it is a folder',
-      ENOSPC: 'the disk is full',
-      EROFS: 'the file system is read-only',
     }[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause));
-  return new SgpSamError('bad-file', `Cannot ${verb} ${path}: ${why}.`, undefined, { cause });
+  return new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
 }

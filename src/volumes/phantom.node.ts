@@ -2,7 +2,9 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Progress, SgpSamError } from '../errors.js';
-import { readNiftiFile, writeFileAtomic } from './nifti.node.js';
+import { writeFileAtomic } from '../files.node.js';
+import { FolderLock } from '../lock.node.js';
+import { readNiftiFile } from './nifti.node.js';
 import { newHeader, writeVolume } from './nifti-write.js';
 import { mixSeed } from './synthetic/draws.js';
 import {
@@ -33,9 +35,42 @@ export interface PhantomDatasetOptions {
   readonly force?: boolean;
   /** Counts cases, stage `phantoms`. */
   readonly progress?: Progress;
+  /** Told when another process may have the folder. */
+  readonly say?: (text: string) => void;
   /** Ends the work after the case at hand. */
   readonly signal?: AbortSignal;
 }
+
+const DEFAULTS = {
+  validation: 0,
+  seed: 1,
+  size: 128,
+  spacing: 1.5,
+  modality: 'random',
+  anatomy: 'random',
+  contrast: 'any',
+  lesions: { min: 1, max: 8 },
+  force: false,
+} as const satisfies Partial<PhantomDatasetOptions>;
+
+/** Options of which only what may be absent is. */
+type Settings = PhantomDatasetOptions & Required<Pick<PhantomDatasetOptions, keyof typeof DEFAULTS>>;
+
+/** Options that were given. */
+const definedOf = (options: PhantomDatasetOptions) =>
+  Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as unknown as PhantomDatasetOptions;
+
+const shapeOf = ({ size, spacing, modality, anatomy, contrast, lesions }: Settings) =>
+  ({
+    size: [size, size, size],
+    spacing: [spacing, spacing, spacing],
+    modality,
+    anatomy,
+    contrast,
+    lesions,
+  }) as const;
 
 /** What was done. */
 export interface PhantomDatasetReport {
@@ -56,25 +91,15 @@ const channelNames = { mr: 'MRI', ct: 'CT', random: 'MRI or CT' } as const;
  *
  * A case counts as made when both of its files can be read and their `descrip` fields name the generator's version
  * and a digest of everything the case depends on.
- * @throws SgpSamError `bad-argument` for options that cannot be, or a folder that holds other things and no `force`;
- *   `aborted` when the signal fired; `bad-file` when a file cannot be written
+ * @throws SgpSamError `bad-argument` for options that cannot be, a folder that holds other things and no `force`, or one that
+ *   another process uses; `aborted` when the signal fired; `bad-file` when a file cannot be written
  */
 export async function writePhantomDataset(
   folder: string,
   options: PhantomDatasetOptions,
 ): Promise<PhantomDatasetReport> {
-  const {
-    cases,
-    validation = 0,
-    seed = 1,
-    size = 128,
-    spacing = 1.5,
-    modality = 'random',
-    anatomy = 'random',
-    contrast = 'any',
-    progress,
-  } = options;
-  const lesions = options.lesions ?? { min: 1, max: 8 };
+  const settings = { ...DEFAULTS, ...definedOf(options) };
+  const { cases, validation } = settings;
   for (const [what, n, least] of [
     ['cases', cases, 1],
     ['validation cases', validation, 0],
@@ -82,23 +107,26 @@ export async function writePhantomDataset(
     if (Number.isInteger(n) && n >= least && n <= 100_000) continue;
     throw new SgpSamError('bad-argument', `There cannot be ${n} ${what}.`, `Use ${least} to 100000.`);
   }
-  const shape = {
-    size: [size, size, size],
-    spacing: [spacing, spacing, spacing],
-    modality,
-    anatomy,
-    contrast,
-    lesions,
-  } as const;
-  checkTrainingPhantom({ ...shape, seed });
-  await requireOurs(folder, options.force ?? false);
+  checkTrainingPhantom({ ...shapeOf(settings), seed: settings.seed });
+  await requireOurs(folder, settings.force);
+  const lock = await FolderLock.take(folder, { ...options, command: 'sgp-sam phantom' });
+  try {
+    return await fill(folder, settings);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Makes what is not there. */
+async function fill(folder: string, settings: Settings): Promise<PhantomDatasetReport> {
+  const { cases, validation, seed, size, spacing, modality, anatomy, contrast, lesions, progress } = settings;
+  const shape = shapeOf(settings);
   try {
     for (const name of ['imagesTr', 'labelsTr']) await mkdir(join(folder, name), { recursive: true });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SgpSamError('bad-file', `Cannot make folders in ${folder}: ${why}.`, undefined, { cause });
   }
-
   const plan = [
     ...Array.from({ length: cases }, (_, n) => caseOf('train', n, seed)),
     ...Array.from({ length: validation }, (_, n) => caseOf('val', n, seed)),
@@ -106,7 +134,7 @@ export async function writePhantomDataset(
   const report = { made: 0, kept: 0, lesions: 0 };
   progress?.({ stage: 'phantoms', done: 0, total: plan.length });
   for (const [n, { name, own }] of plan.entries()) {
-    if (options.signal?.aborted) {
+    if (settings.signal?.aborted) {
       throw new SgpSamError(
         'aborted',
         `stopped after ${n} of ${plan.length} cases`,
@@ -149,7 +177,7 @@ export async function writePhantomDataset(
     test: [],
   };
   const text = `${JSON.stringify(json, null, 1)}\n`;
-  await writeFileAtomic(join(folder, 'dataset.json'), new TextEncoder().encode(text));
+  await writeFileAtomic(join(folder, 'dataset.json'), text);
   return report;
 }
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { SgpSamError } from '../errors.js';
 import { type ByteSource, checkRange } from './byte-source.js';
 import { openWeights, type WeightSource } from './weight-source.js';
@@ -33,46 +33,6 @@ export async function openWeightFile(path: string): Promise<WeightSource> {
   } catch (error) {
     await source.close();
     throw error;
-  }
-}
-
-/**
- * Writes chunks to `path` as they come, through `path.partial` and a rename, so that no half-written file is
- * left under the final name when a chunk fails.
- * @param options `durable`: the bytes are on the disk before the rename, so that a crash of the machine leaves the old
- *   file or the new one, never an empty one
- * @returns the bytes written.
- * @throws SgpSamError `bad-file` when the file cannot be written; what the chunks throw is passed on.
- */
-export async function writeFileChunks(
-  path: string,
-  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  options: { readonly durable?: boolean } = {},
-): Promise<number> {
-  const partial = `${path}.partial`;
-  let written = 0;
-  try {
-    const handle = await open(partial, 'w');
-    try {
-      for await (const chunk of chunks) {
-        // write() may take fewer bytes than offered.
-        for (let done = 0; done < chunk.byteLength; ) {
-          const step = Math.min(READ_STEP, chunk.byteLength - done);
-          const { bytesWritten } = await handle.write(chunk, done, step, written);
-          done += bytesWritten;
-          written += bytesWritten;
-        }
-      }
-      if (options.durable) await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(partial, path);
-    return written;
-  } catch (cause) {
-    await rm(partial, { force: true }).catch(() => {});
-    if (cause instanceof SgpSamError || systemCode(cause) === undefined) throw cause;
-    throw new SgpSamError('bad-file', `${path}: cannot be written: ${reason(cause)}`, undefined, { cause });
   }
 }
 

@@ -1,8 +1,10 @@
 /** Where tuned tables are kept between processes: a file per adapter, driver, engine version and features. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { SgpSamError } from '../../errors.js';
+import { systemReason } from '../../files.node.js';
 import type { AdapterReport, DeviceFeatures } from '../device.js';
 
 /** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
@@ -27,19 +29,15 @@ export function tunedFile(
   return join(at, `${name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.json`);
 }
 
-/** Its text; undefined where there is none. */
+/**
+ * Its text; undefined where there is none.
+ * @throws SgpSamError `bad-file` when it cannot be read
+ */
 export function readTunedFile(file: string): string | undefined {
-  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
-}
-
-/** Writes it beside and renames it: no reader sees half of it. */
-export function writeTunedFile(file: string, text: string): void {
-  mkdirSync(join(file, '..'), { recursive: true });
-  const beside = `${file}.${process.pid}.part`;
   try {
-    writeFileSync(beside, text);
-    renameSync(beside, file);
-  } finally {
-    rmSync(beside, { force: true });
+    return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+  } catch (cause) {
+    const mend = 'Delete it, or let SGP_SAM_TUNED name another folder.';
+    throw new SgpSamError('bad-file', `Cannot read ${file}: ${systemReason(cause)}.`, mend, { cause });
   }
 }
