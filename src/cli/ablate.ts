@@ -1,11 +1,12 @@
 /** `sgp-sam ablate`: the paper's four arms under one protocol, several seeds each, in one table. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { inShard, parseShard } from '../evaluation/shard.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
+import { readJsonFile } from '../json.node.js';
 import { Model } from '../session/model.js';
 import { type ArmRun, ablationMarkdown } from '../training/ablation.js';
 import { type CaseSource, phantomCases } from '../training/cases.js';
@@ -101,7 +102,7 @@ async function oneArm(
       clicks: options.testClicks,
     });
     let stored: ScoresFile | undefined;
-    if (existsSync(file)) stored = JSON.parse(readFileSync(file, 'utf8')) as ScoresFile;
+    if (existsSync(file)) stored = readJsonFile(file, 'Delete it, and go on.') as ScoresFile;
     if (stored?.recipe !== settings) {
       const source = await openWeightFile(folder.weights);
       try {

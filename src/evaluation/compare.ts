@@ -1,6 +1,6 @@
 /** Two evaluations of the same lesions, side by side: paired tests and intervals. */
 import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, plainJson } from '../json.js';
+import { differenceOf, isJsonObject, plainJson, readJson } from '../json.js';
 import {
   bootstrapMean,
   type Interval,
@@ -66,14 +66,8 @@ export interface Compared {
  * Reads a results file's text.
  * @throws SgpSamError `bad-file` for one that is none, or of a version that kept fewer scores
  */
-export function parseResults(text: string, name: string): Compared {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${name} is not JSON: ${why}`, undefined, { cause });
-  }
+export function parseResults(text: string | Uint8Array, name: string): Compared {
+  const json = readJson(text, name);
   const fail = (field: string) =>
     new SgpSamError(
       'bad-file',

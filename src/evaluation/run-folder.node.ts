@@ -8,7 +8,8 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, type Json, jsonText, plainJson } from '../json.js';
+import { differenceOf, isJsonObject, jsonText, plainJson } from '../json.js';
+import { readJsonFile } from '../json.node.js';
 import { writeFileAtomic } from '../volumes/nifti.node.js';
 import { evaluationReport, worstCases } from './report.js';
 import { type CaseOutcome, casesCsv, lesionsCsv, resultsJson, resultsOf, type Settings } from './results.js';
@@ -53,16 +54,7 @@ export async function contentHash(parts: readonly ({ text: string } | { file: st
   return all.digest('hex');
 }
 
-function readJson(path: string): Json {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Json;
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${path}: cannot be read: ${why}`, 'Delete it, and evaluate again.', {
-      cause,
-    });
-  }
-}
+const readJson = (path: string): unknown => readJsonFile(path, 'Delete it, and evaluate again.');
 
 export class EvaluationFolder {
   private constructor(

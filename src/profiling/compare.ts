@@ -1,6 +1,6 @@
 /** What got faster between two profiles. */
 import { SgpSamError } from '../errors.js';
-import { isJsonObject } from '../json.js';
+import { isJsonObject, readJson } from '../json.js';
 import { type DispatchRow, groupBy, kernelOf, type Profile, stageOf } from './profile.js';
 import { columns } from './text.js';
 
@@ -9,15 +9,11 @@ import { columns } from './text.js';
  * @param name of the file, for errors
  * @throws SgpSamError `bad-file`
  */
-export function parseProfile(text: string, name: string): Profile {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new SgpSamError('bad-file', `${name} is not JSON`, 'Give what profile --json wrote.', { cause });
-  }
+export function parseProfile(text: string | Uint8Array, name: string): Profile {
+  const mend = 'Give what profile --json wrote.';
+  const value = readJson(text, name, mend);
   const fail = (field: string, what: string) =>
-    new SgpSamError('bad-file', `${name}: ${field} ${what}`, 'Give what profile --json wrote.');
+    new SgpSamError('bad-file', `${name}: ${field} ${what}`, mend);
   if (!isJsonObject(value) || value.format !== 'sgp-sam profile 1') throw fail('format', 'is not a profile');
   const { dispatches, ceilings, adapter } = value;
   if (!isJsonObject(ceilings)) throw fail('ceilings', 'is missing');

@@ -9,7 +9,7 @@ import { checkAborted, SgpSamError } from '../errors.js';
 import type { AdapterReport } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import type { Program } from '../graph/program.js';
-import { isJsonObject } from '../json.js';
+import { isJsonObject, readJson } from '../json.js';
 import type { Ceilings } from './ceilings.js';
 
 /** What was measured of one shape. */
@@ -226,15 +226,10 @@ export function tableFits(table: TunedTable, adapter: AdapterReport): boolean {
  * @param name of the file, for errors
  * @throws SgpSamError `bad-file` naming the field
  */
-export function parseTunedTable(text: string, name: string): TunedTable {
+export function parseTunedTable(text: string | Uint8Array, name: string): TunedTable {
   const mend = 'Measure anew: sgp-sam tune.';
   const fail = (what: string) => new SgpSamError('bad-file', `${name}: ${what}`, mend);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new SgpSamError('bad-file', `${name} is not JSON`, mend, { cause });
-  }
+  const value = readJson(text, name, mend);
   if (!isJsonObject(value) || value.format !== 'sgp-sam tuned 1') throw fail('format is not a tuned table');
   const { adapter, engineVersion, entries } = value;
   if (typeof engineVersion !== 'string') throw fail('engineVersion is missing');

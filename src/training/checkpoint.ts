@@ -4,7 +4,7 @@
  * the metadata. Frozen parameters are the base weights': only their checksums are here.
  */
 import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson } from '../json.js';
+import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson, readJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { checkTensors } from '../weights/check.js';
@@ -126,12 +126,7 @@ export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata'>):
     );
   }
   const object = (field: string): JsonObject => {
-    let value: unknown;
-    try {
-      value = JSON.parse(metadata[field] ?? '');
-    } catch (cause) {
-      throw new SgpSamError('bad-file', `${name}: '${field}' is not valid JSON`, undefined, { cause });
-    }
+    const value = readJson(metadata[field] ?? '', `${name}: '${field}'`);
     if (!isJsonObject(value)) throw new SgpSamError('bad-file', `${name}: '${field}' is not an object`);
     return value;
   };

@@ -1,6 +1,6 @@
 /** The training log: one JSON object per line, appended while a run goes on and read for its report and its resumption. */
 import { SgpSamError } from '../errors.js';
-import { isJsonObject, type JsonObject, jsonText } from '../json.js';
+import { isJsonObject, type JsonObject, jsonText, readJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
 import type { Recipe } from './recipe.js';
 import type { LossParts } from './step.js';
@@ -174,7 +174,7 @@ export function parseLog(text: string, name = 'training log'): LogEntry[] {
   for (const [i, line] of lines.entries()) {
     let value: unknown;
     try {
-      value = JSON.parse(line);
+      value = readJson(line, name);
     } catch (cause) {
       // No proper beginning of an object is an object: a line that parses lost its newline at most.
       if (i + 1 === unended) break;

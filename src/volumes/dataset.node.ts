@@ -1,8 +1,9 @@
 /** Reading data sets from folders, in Node. */
 import { type Dirent, existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import { SgpSamError } from '../errors.js';
+import { readTextBytes } from '../json.node.js';
 import { applyAffine, voxelSizes } from './affine.js';
 import {
   type DatasetCase,
@@ -29,19 +30,6 @@ const LAYOUTS = [
 ] as const;
 
 /**
- * The text of a file that lists cases.
- * @throws SgpSamError `bad-file` when it cannot be read
- */
-export async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
-  }
-}
-
-/**
  * Reads what a data set's folder holds: by its dataset.json (Decathlon, nnU-Net, MONAI), or else by the names of
  * the files in imagesTr and labelsTr, or in the folder itself. Hidden files, such as macOS's `._name`, do not count.
  * @param folder the folder, or its dataset.json
@@ -52,11 +40,7 @@ export async function readDecathlon(folder: string): Promise<Dataset> {
   if (!status) throw new SgpSamError('bad-file', `There is no folder ${folder}.`);
   const root = status.isDirectory() ? folder : dirname(folder);
   const file = status.isDirectory() ? join(folder, 'dataset.json') : folder;
-  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return undefined;
-    throw new SgpSamError('bad-file', `Cannot read ${file}: ${cause.message}.`, undefined, { cause });
-  });
-  const described = text === undefined ? undefined : parseDatasetJson(text, file);
+  const described = existsSync(file) ? parseDatasetJson(readTextBytes(file), file) : undefined;
   if (described && described.training.length + described.validation.length > 0) {
     const missing: string[] = [];
     const find = (one: DatasetCase) => located(one, root, missing);

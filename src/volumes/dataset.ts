@@ -3,6 +3,7 @@
  * variants of it, and folders that have only names. This file reads texts and names; `dataset.node.ts` reads folders.
  */
 import { SgpSamError } from '../errors.js';
+import { isJsonObject, readJson } from '../json.js';
 
 /** A label of a data set. */
 export interface DatasetLabel {
@@ -33,11 +34,6 @@ export interface DatasetDescription {
   readonly validation: readonly DatasetCase[];
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** A path as it is written in these files: without ./, with forward slashes. */
 const tidy = (path: string): string =>
   path
@@ -53,20 +49,13 @@ export function caseName(path: string): string {
 }
 
 /**
- * Reads the text of a dataset.json.
+ * Reads the text of a dataset.json, or its bytes.
  * @param source what errors call the file
  * @throws SgpSamError `bad-file` naming the field that cannot be read
  */
-export function parseDatasetJson(text: string, source = 'dataset.json'): DatasetDescription {
-  let json: unknown;
-  try {
-    // Editors on Windows put a byte order mark in front.
-    json = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${source} is not JSON: ${why}.`, undefined, { cause });
-  }
-  if (!isObject(json)) throw new SgpSamError('bad-file', `${source} does not hold an object.`);
+export function parseDatasetJson(text: string | Uint8Array, source = 'dataset.json'): DatasetDescription {
+  const json = readJson(text, source);
+  if (!isJsonObject(json)) throw new SgpSamError('bad-file', `${source} does not hold an object.`);
   const cases = (field: string) => readCases(json[field], `${source}: ${field}`);
   const listed = cases('training');
   return {
@@ -83,7 +72,8 @@ function readChannels(value: unknown, source: string): string[] {
   if (value === undefined || value === null) return [];
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.map(String);
-  if (!isObject(value)) throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name.`);
+  if (!isJsonObject(value))
+    throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name.`);
   const out: string[] = [];
   for (const [key, name] of Object.entries(value)) {
     if (!/^\d{1,4}$/.test(key)) {
@@ -102,7 +92,7 @@ const whole = (value: unknown): number | undefined => {
 /** `{"1": "edema"}` (Decathlon), `{"edema": 1}` or `{"whole tumor": [1, 2]}` (nnU-Net 2), without the background. */
 function readLabels(value: unknown, source: string): DatasetLabel[] {
   if (value === undefined || value === null) return [];
-  if (!isObject(value)) {
+  if (!isJsonObject(value)) {
     throw new SgpSamError(
       'bad-file',
       `${source}: labels is not an object.`,
@@ -135,14 +125,14 @@ function readCases(value: unknown, field: string): DatasetCase[] {
   if (value === undefined || value === null) return [];
   const entries: [string | undefined, unknown][] = Array.isArray(value)
     ? value.map((entry) => [undefined, entry])
-    : isObject(value)
+    : isJsonObject(value)
       ? Object.entries(value)
       : [];
-  if (!Array.isArray(value) && !isObject(value)) {
+  if (!Array.isArray(value) && !isJsonObject(value)) {
     throw new SgpSamError('bad-file', `${field} is not a list of cases.`);
   }
   return entries.map(([name, entry], n) => {
-    const fields = isObject(entry) ? entry : { image: entry };
+    const fields: Readonly<Record<string, unknown>> = isJsonObject(entry) ? entry : { image: entry };
     const given = fields.images ?? fields.image;
     const images = (Array.isArray(given) ? given : [given]).map((path) => {
       if (typeof path === 'string' && path.trim() !== '') return tidy(path);

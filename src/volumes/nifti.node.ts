@@ -5,7 +5,7 @@ import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { SgpSamError } from '../errors.js';
-import { gzipError, isGzip, MAX_EXPANSION } from './gzip.js';
+import { gzipError, isGzip } from './gzip.js';
 import { type ReadOptions, readNiftiPieces } from './nifti.js';
 import type { Volume } from './types.js';
 
@@ -21,7 +21,7 @@ export async function readNiftiFile(path: string, options: ReadOptions = {}): Pr
     name,
     channel: options.channel,
     gzip,
-    atMost: gzip ? size * MAX_EXPANSION : size,
+    size,
   });
 }
 

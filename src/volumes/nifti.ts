@@ -36,7 +36,7 @@ export async function readNifti(bytes: Uint8Array, options: ReadOptions = {}): P
     name,
     channel: options.channel,
     gzip,
-    atMost: gzip ? bytes.length * MAX_EXPANSION : bytes.length,
+    size: bytes.length,
   });
 }
 
@@ -72,8 +72,8 @@ export interface Pieces {
   readonly channel?: number | undefined;
   /** Whether the file was compressed; then everything is read, so that its checksum is. */
   readonly gzip: boolean;
-  /** Bytes the uncompressed file can have at most; exactly so many when it is not compressed. */
-  readonly atMost: number;
+  /** Bytes of the file as it is. */
+  readonly size: number;
 }
 
 /**
@@ -144,9 +144,8 @@ class PieceReader {
   private begin(): { layout: NiftiLayout; sink: VoxelSink } {
     const { from } = this;
     const layout = readHeader(this.head, from);
-    if (layout.fileEnd > from.atMost) {
-      throw this.tooShort(layout, from.gzip ? `at most ${from.atMost}` : `${from.atMost}`);
-    }
+    const atMost = from.gzip ? from.size * MAX_EXPANSION : from.size;
+    if (layout.fileEnd > atMost) throw this.tooShort(layout, from.gzip ? `at most ${atMost}` : `${atMost}`);
     return { layout, sink: new VoxelSink(layout, !from.gzip, from.name) };
   }
 

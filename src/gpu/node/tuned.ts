@@ -1,8 +1,9 @@
 /** Where tuned tables are kept between processes: a file per adapter, driver, engine version and features. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { readTextBytes } from '../../json.node.js';
 import type { AdapterReport, DeviceFeatures } from '../device.js';
 
 /** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
@@ -28,8 +29,8 @@ export function tunedFile(
 }
 
 /** Its text; undefined where there is none. */
-export function readTunedFile(file: string): string | undefined {
-  return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+export function readTunedFile(file: string): Uint8Array | undefined {
+  return existsSync(file) ? readTextBytes(file) : undefined;
 }
 
 /** Writes it beside and renames it: no reader sees half of it. */
