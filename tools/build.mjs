@@ -41,6 +41,26 @@ const slimShaders = {
   },
 };
 
+/**
+ * Of gl-matrix only what is used: a bundler keeps all of `mat4`, which is handed on as a whole, and its modules alone cannot
+ * be imported in Node.
+ */
+const slimMatrix = {
+  name: 'slim-matrix',
+  setup(bundler) {
+    const user = join(root, 'src', 'volumes', 'affine.ts');
+    bundler.onResolve({ filter: /^gl-matrix$/ }, ({ importer }) =>
+      importer === user ? { path: 'mat4', namespace: 'gl-matrix' } : undefined,
+    );
+    bundler.onLoad({ filter: /./, namespace: 'gl-matrix' }, async () => {
+      const used = (await readFile(user, 'utf8')).matchAll(/\bmat4\.(\w+)\(/g);
+      const names = [...new Set(Array.from(used, ([, name]) => name))].join(', ');
+      const contents = `import { ${names} } from 'gl-matrix/esm/mat4.js'; export const mat4 = { ${names} };`;
+      return { contents, loader: 'js', resolveDir: root };
+    });
+  },
+};
+
 function stripWgsl(source) {
   let out = '';
   let depth = 0; // block comments nest in WGSL
@@ -82,7 +102,7 @@ const common = {
 const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
 
 // platform "browser" makes any import of a Node module an error
-const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders] };
+const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders, slimMatrix] };
 
 const bundles = [
   { entry: 'src/index.ts', out: 'browser.js', with: pageLike },
