@@ -24,7 +24,14 @@ const LEAVES = ['volumes', 'metrics', 'weights', 'html', 'adapters'];
 /** But for this: masks and scans are volumes'. */
 const LEAF_KNOWS = new Set(['metrics → volumes', 'adapters → volumes']);
 /** Errors, a checksum, half floats, JSON: know nothing but errors. */
-const BASE = ['src/errors.js', 'src/crc32.js', 'src/half.js', 'src/json.js', 'src/json.node.js'];
+const BASE = [
+  'src/errors.js',
+  'src/crc32.js',
+  'src/half.js',
+  'src/json.js',
+  'src/json.node.js',
+  'src/arguments.js',
+];
 
 interface Import {
   readonly from: string;

@@ -1,8 +1,8 @@
 /** `sgp-sam` in Node: the browser's API, files, and adapters found through Dawn. */
-import { openDevice } from './gpu/node/open.js';
+import { openDevice as open } from './gpu/node/open.js';
+import { deviceOpener } from './session/inputs.js';
 import { segmenterOpener } from './session/local-segmenter.js';
 
-export { openDevice } from './gpu/node/open.js';
 /** What models are made of: for benches and for kernels of one's own. */
 export { Graph } from './graph/graph.js';
 export { ParameterStore } from './graph/parameters.js';
@@ -20,4 +20,6 @@ export { readNiftiFile, writeFileAtomic } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';
 
 /** Opens weights and a device in this thread. */
-export const openSegmenter = segmenterOpener(openDevice);
+export const openSegmenter = segmenterOpener(open);
+/** Opens a device: the one handed in, or one that is found. */
+export const openDevice = deviceOpener(open);

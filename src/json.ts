@@ -1,4 +1,5 @@
 /** Plain data that is kept as JSON, and compared field by field. */
+import { need } from './arguments.js';
 import { SgpSamError } from './errors.js';
 
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
@@ -50,6 +51,7 @@ export function readJson(text: string | Uint8Array, name: string, mend?: string)
   const fail = (what: string, cause?: unknown) =>
     new SgpSamError('bad-file', `${name} ${what}`, mend, cause === undefined ? undefined : { cause });
   const tooMuch = (what: string) => fail(`is JSON of more than ${what}`);
+  if (typeof text !== 'string') need(name, text, 'a Uint8Array');
   if (text.length > MAX_CHARACTERS) throw tooMuch(`${MAX_CHARACTERS} characters`);
   try {
     const json = (typeof text === 'string' ? text : decodeText(text)).replace(/^\uFEFF/, '');

@@ -83,8 +83,21 @@ function stripWgsl(source) {
     }
   }
   const lines = out.split('\n').map((line) => line.trim());
-  return lines.filter((line) => line !== '').join('\n');
+  return lines
+    .filter((line) => line !== '')
+    .map((line) => (/^\/\/#|^struct/.test(line) ? line : squeeze(line)))
+    .join('\n');
 }
+
+/**
+ * A line without spaces that part nothing: they stay between words, between operators, which could make another one, and
+ * beside placeholders ($NAME), whose values may begin with one.
+ */
+const squeeze = (line) =>
+  line.replace(/(?<=(\S)) +(?=(\S))/g, (spaces, a, b) => {
+    const both = (kind) => kind.test(a) && kind.test(b);
+    return both(/\w/) || both(/[-+*/%&|^<>=!~]/) || a === '$' || b === '$' ? spaces : '';
+  });
 
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 

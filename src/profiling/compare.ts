@@ -1,7 +1,7 @@
 /** What got faster between two profiles. */
 import { SgpSamError } from '../errors.js';
 import { isJsonObject, readJson } from '../json.js';
-import { type DispatchRow, groupBy, kernelOf, type Profile, stageOf } from './profile.js';
+import { type DispatchRow, groupBy, kernelOf, needProfile, type Profile, stageOf } from './profile.js';
 import { columns } from './text.js';
 
 /**
@@ -66,6 +66,8 @@ function row({ name, before, after }: Difference): string[] {
 
 /** Tables of the whole, the kernel families, their variants, and the stages. */
 export function compareText(a: Profile, b: Profile): string {
+  needProfile(a);
+  needProfile(b);
   const total = (profile: Profile) => profile.dispatches.reduce((sum, d) => sum + d.ms, 0);
   const head = ['before, ms', 'after, ms', 'change, ms', 'faster'];
   const whole: Difference[] = [

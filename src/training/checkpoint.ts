@@ -3,6 +3,7 @@
  * `parameter.NAME`, `adam.m.NAME` and `adam.v.NAME` of every trained parameter, in PyTorch's layout; the rest is JSON in
  * the metadata. Frozen parameters are the base weights': only their checksums are here.
  */
+import { needFields, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson, readJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
@@ -83,6 +84,8 @@ export function checkpointChunks(
   run: CheckpointRun,
   progress: JsonObject,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  needFields('checkpointChunks: state', state, 'config', 'trained');
+  needFields('checkpointChunks: run', run, 'recipe', 'base');
   if (state.pending > 0) {
     throw new SgpSamError(
       'bad-argument',
@@ -157,6 +160,10 @@ export async function restoreCheckpoint(
   run: CheckpointRun,
   options: ResumeOptions = {},
 ): Promise<Checkpoint> {
+  needFields('restoreCheckpoint: source', source, 'tensors', 'metadata');
+  needFields('restoreCheckpoint: state', state, 'config', 'trained');
+  needFields('restoreCheckpoint: run', run, 'recipe', 'base');
+  needOptions('restoreCheckpoint', options);
   const checkpoint = readCheckpoint(source);
   checkSameRun(source.name, checkpoint, state, run, options.mayDiffer ?? []);
   const tensors = tensorsOf(state);

@@ -1,9 +1,11 @@
 /** Reading volumes from and writing results to files, in Node. */
+
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
+import { need, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { gzipError, isGzip } from './gzip.js';
 import { type ReadOptions, readNiftiPieces } from './nifti.js';
@@ -14,6 +16,8 @@ import type { Volume } from './types.js';
  * @throws SgpSamError as `readNifti`, and `bad-file` when the file cannot be opened or read
  */
 export async function readNiftiFile(path: string, options: ReadOptions = {}): Promise<Volume> {
+  need('readNiftiFile: path', path, 'a text');
+  needOptions('readNiftiFile', options);
   const name = options.name ?? basename(path);
   const { gzip, size } = await inspect(path);
   const pieces = gzip ? inflateFile(path, name) : readFilePieces(path);

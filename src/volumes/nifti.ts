@@ -3,6 +3,7 @@
  * are converted as they are inflated, so reading needs the compressed file plus four bytes per voxel of the
  * image asked for (half as much again while a compressed image grows), whatever else the file holds.
  */
+import { need, needOptions } from '../arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import { gunzip, isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerLength } from './nifti-fields.js';
@@ -29,7 +30,9 @@ export interface ReadOptions {
  * @throws SgpSamError `bad-file`, `unsupported`, `non-finite`, or `bad-argument` for a wrong or missing channel
  */
 export async function readNifti(bytes: Uint8Array, options: ReadOptions = {}): Promise<Volume> {
+  needOptions('readNifti', options);
   const name = options.name ?? 'volume';
+  need('readNifti: bytes', bytes, 'a Uint8Array');
   const gzip = isGzip(bytes);
   const pieces = gzip ? gunzip(bytes, name) : slices(bytes);
   return readNiftiPieces(watched(pieces, gzip ? 0 : bytes.length, options), {

@@ -1,4 +1,5 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { need } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { type ByteSource, checkRange } from './byte-source.js';
 import { openWeights, type WeightOptions, type WeightSource } from './weight-source.js';
@@ -11,6 +12,7 @@ const READ_STEP = 1 << 30;
  * @throws SgpSamError `bad-file` when it is missing, a folder or not readable.
  */
 export async function openFile(path: string): Promise<ByteSource> {
+  need('path', path, 'a text');
   let handle: FileHandle | undefined;
   let size: number;
   try {

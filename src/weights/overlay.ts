@@ -1,4 +1,5 @@
 /** One weight source over another: an adapter's tensors in place of, and besides, those of the weights it was trained on. */
+import { needFields } from '../arguments.js';
 import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
 import { readJson } from '../json.js';
@@ -32,6 +33,8 @@ function frozenOf({ name, metadata }: WeightSource): ReadonlyMap<string, number>
  * @throws SgpSamError `bad-weights` when the second file is no adapter, or the base lacks a tensor it was trained over
  */
 export function overlayWeights(base: WeightSource, adapter: WeightSource): WeightSource {
+  needFields('overlayWeights: base', base, 'tensors', 'metadata');
+  needFields('overlayWeights: adapter', adapter, 'tensors', 'metadata');
   const frozen = frozenOf(adapter);
   const { format: _, frozen: __, ...own } = adapter.metadata;
   const otherBase = (what: string) =>

@@ -1,3 +1,4 @@
+import { need, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import type { ByteSource } from './byte-source.js';
 import type { WeightDType } from './dtype.js';
@@ -48,6 +49,10 @@ export interface WeightOptions {
  * @throws SgpSamError `bad-file` or `unsupported`, saying what the file seems to be instead.
  */
 export async function openWeights(source: ByteSource, options: WeightOptions = {}): Promise<WeightSource> {
+  need('openWeights: source', source, 'an object');
+  need('openWeights: source.read', source.read, 'a function');
+  need('openWeights: source.size', source.size, 'a whole number from 0');
+  needOptions('openWeights', options);
   const head = await source.read(0, Math.min(source.size, 512));
   // A safetensors header is a JSON object after its 8-byte length. Looked for first: the length's bytes are
   // arbitrary and may spell any other format's magic.
