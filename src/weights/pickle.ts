@@ -45,6 +45,9 @@ export function unpickle(data: Uint8Array, options: UnpickleOptions): Unpickled 
 /** A tensor takes about 40: this is a checkpoint of 25,000 tensors, optimizer state included. */
 const MAX_INSTRUCTIONS = 1_000_000;
 
+/** As much of the name of a class or function as messages show. */
+const MAX_NAME = 200;
+
 class Machine {
   readonly placeholders = new Set<string>();
   private readonly stack: PyValue[] = [];
@@ -337,7 +340,8 @@ class Machine {
     return this.placeholder(`copyreg extension ${code}`);
   }
 
-  private placeholder(dotted: string): Placeholder {
+  private placeholder(name: string): Placeholder {
+    const dotted = name.slice(0, MAX_NAME);
     this.placeholders.add(dotted);
     return new Placeholder(dotted);
   }
