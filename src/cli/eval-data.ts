@@ -3,8 +3,8 @@ import { basename } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import type { JsonObject } from '../json.js';
 import { readText } from '../json.node.js';
-import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
-import { type Dataset, readDecathlon } from '../volumes/dataset.node.js';
+import { channelNumber, type DatasetCase } from '../volumes/dataset.js';
+import { type Dataset, labelValuesIn, readDecathlon } from '../volumes/dataset.node.js';
 import {
   isLesion,
   type LesionEntry,
@@ -110,7 +110,7 @@ export async function datasetData(
       `${data} lists case ${twice.id} twice`,
       'Take it off one of its lists.',
     );
-  const label = labelValues(dataset, options.label);
+  const label = await labelValuesIn(dataset, options.label, (line) => process.stderr.write(`${line}\n`));
   const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
   return {
     dataset: dataset.name,

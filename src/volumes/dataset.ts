@@ -75,11 +75,21 @@ function readChannels(value: unknown, source: string): string[] {
   if (!isJsonObject(value))
     throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name.`);
   const out: string[] = [];
-  for (const [key, name] of Object.entries(value)) {
-    if (!/^\d{1,4}$/.test(key)) {
-      throw new SgpSamError('bad-file', `${source}: modality: "${key}" is no channel's number.`);
+  const isNumber = (side: unknown) => /^\d{1,4}$/.test(String(side));
+  const entries = Object.entries(value);
+  // Some write {"FLAIR": 0}, as nnU-Net writes labels.
+  const reversed = entries.every(([key, name]) => !isNumber(key) && isNumber(name));
+  for (const [left, right] of entries) {
+    const [key, name] = reversed ? [String(right), left] : [left, String(right)];
+    if (!isNumber(key)) {
+      throw new SgpSamError(
+        'bad-file',
+        `${source}: modality: neither side of "${left}": ${JSON.stringify(right)} is a channel's number.`,
+      );
     }
-    out[Number(key)] = String(name);
+    if (out[Number(key)] !== undefined)
+      throw new SgpSamError('bad-file', `${source}: modality: channel ${Number(key)} has two names.`);
+    out[Number(key)] = name;
   }
   return Array.from(out, (name) => name ?? '');
 }
@@ -88,6 +98,8 @@ const whole = (value: unknown): number | undefined => {
   const n = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   return typeof n === 'number' && Number.isInteger(n) ? n : undefined;
 };
+
+const least = ({ values }: DatasetLabel): number => values.reduce((a, b) => Math.min(a, b));
 
 /** `{"1": "edema"}` (Decathlon), `{"edema": 1}` or `{"whole tumor": [1, 2]}` (nnU-Net 2), without the background. */
 function readLabels(value: unknown, source: string): DatasetLabel[] {
@@ -117,7 +129,7 @@ function readLabels(value: unknown, source: string): DatasetLabel[] {
   });
   return labels
     .filter(({ values }) => !(values.length === 1 && values[0] === 0))
-    .sort((a, b) => Math.min(...a.values) - Math.min(...b.values));
+    .sort((a, b) => least(a) - least(b));
 }
 
 /** A list of {image, label} or of images, or nnU-Net's object of {images, label} by name. */
