@@ -41,4 +41,4 @@ do {
   }
   seed++;
 } while (Date.now() < until);
-console.log(`nothing found in ${seed - first} rounds, seeds ${first} to ${seed - 1}`);
+console.log(`nothing found with seeds ${first} to ${seed - 1} (the last round ended with the time)`);
