@@ -44,7 +44,7 @@ export function makePhantom(options: PhantomOptions = {}): Phantom {
   needOptions('makePhantom', options);
   const { seed = 1, dims = [144, 160, 112], spacing = [1, 1, 1.25], lesions = 1 } = options;
   need('makePhantom: dims', dims, 'three whole numbers from 1');
-  need('makePhantom: spacing', spacing, 'three numbers above 0');
+  need('makePhantom: spacing', spacing, 'three finite numbers');
   need('makePhantom: seed', seed, 'a finite number');
   need('makePhantom: lesions', lesions, 'a whole number from 0');
   if (!dims.every((n) => Number.isInteger(n) && n >= 16 && n <= 512)) {

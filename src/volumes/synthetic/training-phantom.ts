@@ -136,7 +136,7 @@ export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
   const { seed, size = SIZE, spacing = SPACING, lesions, diameters, modality, anatomy, contrast } = options;
   const fail = (what: string, mend: string) => new SgpSamError('bad-argument', what, mend);
   need('makeTrainingPhantom: size', size, 'three whole numbers from 1');
-  need('makeTrainingPhantom: spacing', spacing, 'three numbers above 0');
+  need('makeTrainingPhantom: spacing', spacing, 'three finite numbers');
   if (lesions !== undefined) needFields('makeTrainingPhantom: lesions', lesions, 'min', 'max');
   if (diameters !== undefined) needFields('makeTrainingPhantom: diameters', diameters, '0', '1');
   if (!Number.isInteger(seed)) throw fail(`A phantom's seed cannot be ${seed}.`, 'Use a whole number.');
