@@ -23,8 +23,8 @@ import { checkZoom } from './zoom.js';
  * Options of whoever opens a device.
  * @throws SgpSamError `bad-argument` naming the option
  */
-export function checkDevice(options: unknown): void {
-  needOptions('openDevice', options);
+export function checkDevice(options: unknown, where = 'openDevice'): void {
+  needOptions(where, options);
   const { device, adapter, announce } = options as Record<string, unknown>;
   if (device !== undefined)
     needFields('device', device, 'limits', 'features', 'queue', 'lost', 'createShaderModule');

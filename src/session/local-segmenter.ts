@@ -181,7 +181,7 @@ export class LocalSegmenter implements Segmenter, Owner {
 
   /** @param options.device in place of an adopted device that was lost */
   async recover(options: Pick<LocalSegmenterOptions, 'progress' | 'signal' | 'device'> = {}): Promise<void> {
-    checkDevice(options);
+    checkDevice(options, 'recover');
     return this.inTurn(async (signal) => {
       if (!this.engine.gpu.isLost) return;
       if (this.options.device && !options.device) {

@@ -9,9 +9,9 @@ import type { NiftiHeader } from './types.js';
 const MAX_VOXELS = 2 ** 30;
 /**
  * A compressed file that claims to be more than a hundred times its size holds next to nothing: a label volume, an empty
- * image, or an attack. It gets less: bytes of the uncompressed file, and voxels (1 GiB as float32).
+ * image, or an attack. It gets less: bytes of the uncompressed file (512 × 512 × 500 labels in float64), and voxels.
  */
-const HOLLOW = { expansion: 100, bytes: 2 ** 29, voxels: 2 ** 28 };
+const HOLLOW = { expansion: 100, bytes: 2 ** 30, voxels: 2 ** 29 };
 
 /** Everything needed to find and convert the voxels of one image of a file. */
 export interface NiftiLayout {

@@ -84,6 +84,13 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
         return bytes;
       }
       if (inflated?.entry !== entry) {
+        if (entry.size > MAX_INFLATED) {
+          throw new SgpSamError(
+            'unsupported',
+            `${source.name}: '${entry.name}' unpacks to ${entry.size} bytes, and ${MAX_INFLATED} is the most that is read`,
+            'Pack the archive again without compression (zip -0), or save it again with PyTorch.',
+          );
+        }
         const packed = await source.read(start, entry.compressedSize);
         const content = inflate(packed, entry, fail);
         verify(entry, crc32(content), fail);
@@ -193,13 +200,6 @@ function parseDirectory(file: string, bytes: Uint8Array, count: number): Map<str
     const deflated = method === 8;
     if (deflated ? size > compressedSize * MAX_INFLATION + 64 : size !== compressedSize) {
       throw new SgpSamError('bad-file', `${file}: '${name}' claims ${size} bytes out of ${compressedSize}`);
-    }
-    if (deflated && size > MAX_INFLATED) {
-      throw new SgpSamError(
-        'unsupported',
-        `${file}: '${name}' unpacks to ${size} bytes, and ${MAX_INFLATED} is the most that is read`,
-        'Pack the archive again without compression (zip -0), or save it again with PyTorch.',
-      );
     }
     if (entries.size === MAX_ENTRIES) throw tooLarge(file);
     entries.set(name, {
