@@ -349,8 +349,8 @@ describe('resuming refuses', () => {
       'w: is not a training checkpoint',
     );
     await expectError(read({ version: '2' }), 'unsupported', 'version 2');
-    await expectError(read({ config: '{' }), 'bad-file', "'config' is not valid JSON");
-    await expectError(read({ recipe: '' }), 'bad-file', "'recipe' is not valid JSON");
+    await expectError(read({ config: '{' }), 'bad-file', "'config' is not JSON");
+    await expectError(read({ recipe: '' }), 'bad-file', "'recipe' is not JSON");
     await expectError(read({ progress: '[]' }), 'bad-file', "'progress' is not an object");
     for (const updates of ['', '-1', '1.5', '9'.repeat(20)])
       await expectError(read({ updates }), 'bad-file', `'${updates}' is not a number of updates`);
