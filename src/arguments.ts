@@ -15,7 +15,9 @@ const kinds = {
   'a text': (v: unknown) => typeof v === 'string',
   'a list': Array.isArray,
   'a list or typed array of numbers': isNumbers,
-  'a Uint8Array': (v: unknown) => v instanceof Uint8Array,
+  // By name: one of another page's or test runner's realm is none by `instanceof`.
+  'a Uint8Array': (v: unknown) =>
+    ArrayBuffer.isView(v) && Object.prototype.toString.call(v).slice(8, -1) === 'Uint8Array',
   'a finite number': Number.isFinite,
   'a number above 0': (v: unknown) => Number.isFinite(v) && (v as number) > 0,
   'a whole number from 0': isWhole,

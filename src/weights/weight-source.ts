@@ -54,6 +54,7 @@ export async function openWeights(source: ByteSource, options: WeightOptions = {
   need('openWeights: source.size', source.size, 'a whole number from 0');
   needOptions('openWeights', options);
   const head = await source.read(0, Math.min(source.size, 512));
+  need('openWeights: what source.read gave', head, 'a Uint8Array');
   // A safetensors header is a JSON object after its 8-byte length. Looked for first: the length's bytes are
   // arbitrary and may spell any other format's magic.
   if (head[8] === 0x7b) {
