@@ -102,9 +102,7 @@ test('entries that overlap, or unpack to more than is read, are refused', async 
   new DataView(cut.buffer).setUint32(gone + 47 + 42, 0, true);
   expect(cut.length).toBeLessThan(one + 100);
   await expectError(() => open(cut), 'bad-file', 'x.zip', 'overlap');
-  const large = zipOf([{ name: 'large', data: new Uint8Array(2 ** 20), deflate: true }]);
-  new DataView(large.buffer).setUint32(large.length - 22 - 51 + 24, 2 ** 27 + 1, true);
-  new DataView(large.buffer).setUint32(large.length - 22 - 51 + 20, 2 ** 20, true);
+  const large = zipOf([{ name: 'large', data: new Uint8Array(2 ** 27 + 1), deflate: true }]);
   const zip = await open(large);
   await expectError(
     () => zip.read(zip.entries.get('large')!),
