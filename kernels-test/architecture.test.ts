@@ -23,7 +23,7 @@ const SIDEWAYS = new Set(['autograd → graph', 'training → session']);
 const LEAVES = ['volumes', 'metrics', 'weights', 'html', 'adapters'];
 /** But for this: masks and scans are volumes'. */
 const LEAF_KNOWS = new Set(['metrics → volumes', 'adapters → volumes']);
-/** Errors, a checksum, half floats, JSON, files' writer and locks: know nothing but each other. */
+/** Errors, a checksum, half floats, JSON, arguments, files' writer and locks: know nothing but each other. */
 const BASE = [
   'src/errors.js',
   'src/crc32.js',
@@ -32,6 +32,8 @@ const BASE = [
   'src/shape.js',
   'src/files.node.js',
   'src/lock.node.js',
+  'src/json.node.js',
+  'src/arguments.js',
 ];
 
 interface Import {

@@ -16,6 +16,9 @@ export type ErrorCode =
   | 'non-finite' // NaN or Inf where a number was needed
   | 'aborted'; // the caller's AbortSignal fired
 
+/** Characters of a message. */
+const MOST_SHOWN = 10_000;
+
 /**
  * Every error this package throws on purpose: a code for programs, and for people a message that names the
  * place (file, field, tensor) and how to mend it.
@@ -26,7 +29,9 @@ export class SgpSamError extends Error {
   /** What the reader can do about it, one sentence; already part of `message`. */
   readonly mend: string | undefined;
 
-  constructor(code: ErrorCode, message: string, mend?: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, what: string, mend?: string, options?: ErrorOptions) {
+    // Names in somebody's file may be megabytes long.
+    const message = what.length > MOST_SHOWN ? `${what.slice(0, MOST_SHOWN)}…` : what;
     super(mend ? `${message}\n  ${mend}` : message, options);
     this.code = code;
     this.mend = mend;

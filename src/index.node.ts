@@ -1,9 +1,9 @@
 /** `sgp-sam` in Node: the browser's API, files, and adapters found through Dawn. */
-import { openDevice } from './gpu/node/open.js';
+import { openDevice as open } from './gpu/node/open.js';
+import { deviceOpener } from './session/inputs.js';
 import { segmenterOpener } from './session/local-segmenter.js';
 
 export { writeFileAtomic } from './files.node.js';
-export { openDevice } from './gpu/node/open.js';
 /** What models are made of: for benches and for kernels of one's own. */
 export { Graph } from './graph/graph.js';
 export { ParameterStore } from './graph/parameters.js';
@@ -12,6 +12,8 @@ export { capabilitiesOf, usualWeights } from './kernels/call.js';
 export * from './metrics/index.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
+/** What compares files of profiles is for Node alone: a page has none. */
+export { compareText, parseProfile } from './profiling/compare.js';
 export * from './profiling/index.js';
 export * from './session/index.js';
 export * from './training/index.js';
@@ -21,4 +23,6 @@ export { readNiftiFile } from './volumes/nifti.node.js';
 export { openWeightFile } from './weights/file.node.js';
 
 /** Opens weights and a device in this thread. */
-export const openSegmenter = segmenterOpener(openDevice);
+export const openSegmenter = segmenterOpener(open);
+/** Opens a device: the one handed in, or one that is found. */
+export const openDevice = deviceOpener(open);

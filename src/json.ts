@@ -1,4 +1,6 @@
 /** Plain data that is kept as JSON, and compared field by field. */
+
+import { need } from './arguments.js';
 import { crc32 } from './crc32.js';
 import { SgpSamError } from './errors.js';
 
@@ -23,6 +25,78 @@ export function jsonText(value: unknown, what: string): string {
       throw new SgpSamError('bad-argument', `${what}: '${field}' is ${item}, which JSON cannot hold`);
     return item;
   });
+}
+
+/** The most that is read of JSON: characters, values and levels. */
+export const MAX_CHARACTERS = 2 ** 26;
+const MAX_VALUES = 2_000_000;
+const MAX_DEPTH = 64;
+
+/**
+ * Text of bytes: UTF-8, or UTF-16 by its byte order mark or the zero beside JSON's first character.
+ * @throws TypeError for bytes that are neither
+ */
+export function decodeText(bytes: Uint8Array): string {
+  const [a, b] = bytes;
+  const wide = (a === 0xff && b === 0xfe) || b === 0 ? 'utf-16le' : (a === 0xfe && b === 0xff) || a === 0;
+  return new TextDecoder(wide === true ? 'utf-16be' : wide || 'utf-8', { fatal: true }).decode(bytes);
+}
+
+/**
+ * Reads JSON that may be anybody's: no longer, fuller or deeper than anything of ours, in linear time, and without keys
+ * that stand twice in one object, of which `JSON.parse` keeps the last without a word.
+ * @param text or its bytes
+ * @param name what errors call it
+ * @throws SgpSamError `bad-file`
+ */
+export function readJson(text: string | Uint8Array, name: string, mend?: string): unknown {
+  const fail = (what: string, cause?: unknown) =>
+    new SgpSamError('bad-file', `${name} ${what}`, mend, cause === undefined ? undefined : { cause });
+  const tooMuch = (what: string) => fail(`is JSON of more than ${what}`);
+  if (typeof text !== 'string') need(name, text, 'a Uint8Array');
+  if (text.length > MAX_CHARACTERS) throw tooMuch(`${MAX_CHARACTERS} characters`);
+  try {
+    const json = (typeof text === 'string' ? text : decodeText(text)).replace(/^\uFEFF/, '');
+    checkJson(json, tooMuch, fail);
+    return JSON.parse(json);
+  } catch (cause) {
+    if (cause instanceof SgpSamError) throw cause;
+    if (cause instanceof TypeError) throw fail('is neither UTF-8 nor UTF-16 text', cause);
+    throw fail(`is not JSON: ${cause instanceof Error ? cause.message : cause}`, cause);
+  }
+}
+
+/** Looks at the brackets, commas and keys of a text, which need not be JSON. */
+function checkJson(
+  text: string,
+  tooMuch: (what: string) => SgpSamError,
+  fail: (what: string) => SgpSamError,
+): void {
+  /** Keys of the objects that are open; undefined for lists. */
+  const open: (Set<string> | undefined)[] = [];
+  let values = 0;
+  let last = '';
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
+    if (c === '"') {
+      const start = i++;
+      while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
+      last = text.slice(start, i + 1);
+    } else if (c === '{' || c === '[') {
+      if (open.push(c === '{' ? new Set() : undefined) > MAX_DEPTH) throw tooMuch(`${MAX_DEPTH} levels`);
+      values++;
+    } else if (c === '}' || c === ']') {
+      open.pop();
+    } else if (c === ',') {
+      values++;
+    } else if (c === ':') {
+      const keys = open.at(-1);
+      const key = last.includes('\\') ? (JSON.parse(last) as string) : last.slice(1, -1);
+      if (keys?.has(key)) throw fail(`lists '${key.slice(0, 200)}' twice`);
+      keys?.add(key);
+    }
+    if (values > MAX_VALUES) throw tooMuch(`${MAX_VALUES} values`);
+  }
 }
 
 /** What JSON keeps of a value: fields that are undefined are gone. */

@@ -41,6 +41,26 @@ const slimShaders = {
   },
 };
 
+/**
+ * Of gl-matrix only what is used: a bundler keeps all of `mat4`, which is handed on as a whole, and its modules alone cannot
+ * be imported in Node.
+ */
+const slimMatrix = {
+  name: 'slim-matrix',
+  setup(bundler) {
+    const user = join(root, 'src', 'volumes', 'affine.ts');
+    bundler.onResolve({ filter: /^gl-matrix$/ }, ({ importer }) =>
+      importer === user ? { path: 'mat4', namespace: 'gl-matrix' } : undefined,
+    );
+    bundler.onLoad({ filter: /./, namespace: 'gl-matrix' }, async () => {
+      const used = (await readFile(user, 'utf8')).matchAll(/\bmat4\.(\w+)\(/g);
+      const names = [...new Set(Array.from(used, ([, name]) => name))].join(', ');
+      const contents = `import { ${names} } from 'gl-matrix/esm/mat4.js'; export const mat4 = { ${names} };`;
+      return { contents, loader: 'js', resolveDir: root };
+    });
+  },
+};
+
 function stripWgsl(source) {
   let out = '';
   let depth = 0; // block comments nest in WGSL
@@ -62,30 +82,22 @@ function stripWgsl(source) {
       out += source[i];
     }
   }
-  // No space before `=`, or the end of a type and it would be `>=`; and none between two signs.
-  const tight = (line) => line.replace(/\s*([,;:{}()<>&|?!%])\s*/g, '$1').replace(/([=*])\s+/g, '$1');
-  const lines = out.split('\n').map((line) => (/^\s*\/\/#/.test(line) ? line.trim() : tight(line.trim())));
-  return lines.filter((line) => line !== '').join('\n');
+  const lines = out.split('\n').map((line) => line.trim());
+  return lines
+    .filter((line) => line !== '')
+    .map((line) => (/^\/\/#/.test(line) ? line : squeeze(line)))
+    .join('\n');
 }
 
 /**
- * Of gl-matrix's `mat4` only the functions that a file calls: exported as one object, all of it (16 KiB) would come.
+ * A line without spaces that part nothing: they stay between words, between operators, which could make another one, and
+ * beside placeholders ($NAME), whose values may begin with one.
  */
-const slimMatrices = {
-  name: 'slim-matrices',
-  setup(bundler) {
-    // The viewer's NiiVue has its own imports.
-    bundler.onResolve({ filter: /^gl-matrix$/ }, ({ importer }) =>
-      importer.startsWith(join(root, 'src')) ? { path: importer, namespace: 'gl-matrix' } : undefined,
-    );
-    bundler.onLoad({ filter: /.*/, namespace: 'gl-matrix' }, async ({ path }) => {
-      const source = await readFile(path, 'utf8');
-      const names = [...new Set([...source.matchAll(/\bmat4\.(\w+)/g)].map(([, name]) => name))].join(', ');
-      const contents = `import { ${names} } from './esm/mat4.js';\nexport const mat4 = { ${names} };`;
-      return { contents, resolveDir: join(root, 'node_modules/gl-matrix') };
-    });
-  },
-};
+const squeeze = (line) =>
+  line.replace(/(?<=(\S)) +(?=(\S))/g, (spaces, a, b) => {
+    const both = (kind) => kind.test(a) && kind.test(b);
+    return both(/\w/) || both(/[-+*/%&|^<>=!~]/) || a === '$' || b === '$' ? spaces : '';
+  });
 
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 
@@ -93,7 +105,7 @@ const common = {
   absWorkingDir: root,
   bundle: true,
   format: 'esm',
-  target: 'es2022',
+  target: 'es2023',
   sourcemap: true,
   logLevel: 'warning',
   metafile: true,
@@ -103,7 +115,7 @@ const common = {
 const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
 
 // platform "browser" makes any import of a Node module an error
-const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders, slimMatrices] };
+const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders, slimMatrix] };
 
 const bundles = [
   { entry: 'src/index.ts', out: 'browser.js', with: pageLike },

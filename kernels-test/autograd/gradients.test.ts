@@ -214,12 +214,12 @@ describe('what is left out', () => {
 describe('what is refused', () => {
   it('an operation without a rule on the way, by its stage and name', () => {
     const g = new Graph();
-    const x = g.input('x', [4, 4, 4]);
-    const y = g.stage('the.place', () => g.affineResample(g.gelu(x), [2, 2, 2], new Array(12).fill(0), 0));
-    expect(() => gradients(g, new Map([[y, g.input('seed', [2, 2, 2])]]), [x])).toThrow(
+    const x = g.input('x', [3, 4]);
+    const y = g.stage('the.place', () => g.denseEncoding(g.gelu(x), 2));
+    expect(() => gradients(g, new Map([[y, g.input('seed', [2, 2, 2, 12])]]), [x])).toThrow(
       expect.objectContaining({
         code: 'bad-graph',
-        message: expect.stringMatching(/the\.place.*affine_resample/),
+        message: expect.stringMatching(/the\.place.*dense_encoding/),
       }),
     );
   });

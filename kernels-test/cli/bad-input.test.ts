@@ -106,7 +106,7 @@ describe('volumes', () => {
       () => withHeader((v) => v.setUint8(345, 'i'.charCodeAt(0))),
       [/\.hdr\/\.img/, /Convert/],
     ],
-    ['a picture', 'flat.nii', () => withHeader((v) => v.setInt16(40, 2, true)), [/dim\[0\] is 2/]],
+    ['a line', 'flat.nii', () => withHeader((v) => v.setInt16(40, 1, true)), [/dim\[0\] is 1/]],
     ['no extent', 'zero.nii', () => withHeader((v) => setDims(v, 64, 0, 56)), [/dim\[2\] is 0/]],
     [
       'an extent below zero',

@@ -247,3 +247,24 @@ test('an interrupt leaves nothing behind', async () => {
   expect(endedAfterMs).toBeLessThan(5000);
   expect(left(folder)).toEqual([]);
 });
+
+test('of two state dicts one is taken and said, --state-dict takes the other; prefixes are not carried on', async () => {
+  const dict = (name: string, shape: number[]) =>
+    stateDict({ [`module.model.${name}`]: torchTensor({ key: '0', length: 24, shape }) });
+  const both = new Map([
+    ['state_dict', dict('image_encoder.a', [4, 6])],
+    ['state_dict_ema', dict('image_encoder.b', [24])],
+  ]);
+  const file = put(scratch, 'ema.pth', archive(both, { '0': weight }));
+  const { out } = outFolder();
+  const first = await runCli(['convert', file, out]);
+  expect(first.code, first.stderr).toBe(0);
+  expect(first.stderr).toContain("'state_dict' was taken; there is also state_dict_ema");
+  expect(parse(out).names).toEqual(['image_encoder.a']);
+  const second = await runCli(['convert', file, out, '--state-dict', 'state_dict_ema']);
+  expect(second.code, second.stderr).toBe(0);
+  expect(parse(out).names).toEqual(['image_encoder.b']);
+  const third = await runCli(['convert', file, out, '--state-dict', 'ema']);
+  expect(third.code).not.toBe(0);
+  expect(third.stderr).toMatch(/no state dict 'ema'\n.*state_dict, state_dict_ema/);
+});

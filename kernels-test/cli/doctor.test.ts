@@ -209,7 +209,7 @@ const HELP: Record<string, string[]> = {
     ...DEVICE,
   ],
   tune: ['--config', '--work', '--train', '--runs', '--output', '--weight-storage', ...DEVICE],
-  convert: ['<in>', '<out>', '--f16', '--scope', '--quiet', '--help'],
+  convert: ['<in>', '<out>', '--f16', '--scope', '--state-dict', '--quiet', '--help'],
   doctor: ['--json', '--features', '--help'],
   phantom: [
     'out',

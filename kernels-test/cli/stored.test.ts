@@ -6,7 +6,7 @@ import type { CaseResult } from '../../src/evaluation/case.js';
 import { parseResults } from '../../src/evaluation/compare.js';
 import { casesCsv } from '../../src/evaluation/results.js';
 import { type JsonObject, withDigest } from '../../src/json.js';
-import { parseProfile } from '../../src/profiling/index.js';
+import { parseProfile } from '../../src/profiling/compare.js';
 import { runCli, runCliFast } from '../support/cli.js';
 import { expectError } from '../weights/support/errors.js';
 import { scratchFolder } from './support.js';

@@ -379,24 +379,6 @@ const cases: Case[] = [
     build: (g, t) => g.resize(t('x', 4, 4, 4), [8, 0, 8]),
     says: ['(8, 0, 8)'],
   },
-  {
-    op: 'affine_resample',
-    what: 'several volumes',
-    build: (g, t) => g.affineResample(t('x', 2, 4, 4, 4), [4, 4, 4], new Array(12).fill(0), 0),
-    says: ['x (2, 4, 4, 4)', 'one volume'],
-  },
-  {
-    op: 'affine_resample',
-    what: 'no volume',
-    build: (g, t) => g.affineResample(t('x', 4, 4), [4, 4, 4], new Array(12).fill(0), 0),
-    says: ['x (4, 4)'],
-  },
-  {
-    op: 'affine_resample',
-    what: 'half a matrix',
-    build: (g, t) => g.affineResample(t('x', 4, 4, 4), [4, 4, 4], [1, 0, 0, 1], 0),
-    says: ['3×4'],
-  },
   { op: 'input', what: 'twice', build: (_, t) => [t('x', 2), t('x', 2)], says: ["'x'"] },
   {
     op: 'output',

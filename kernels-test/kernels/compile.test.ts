@@ -24,7 +24,6 @@ import {
 import { planGate, planProject } from '../../src/kernels/sgpm.js';
 import { shaderNames } from '../../src/kernels/shaders.js';
 import {
-  planAffineResample,
   planDenseEncoding,
   planMaskProduct,
   planPointEncoding,
@@ -276,13 +275,6 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
   const size = [3, 4, 5] as const;
   calls.push(planResize(caps, { planes: 2, input: size, output: size }, { x, y }));
   calls.push(planResize(caps, { planes: 2, input: size, output: [3, 4, 16] }, { x, y }));
-  calls.push(
-    planAffineResample(
-      caps,
-      { input: size, output: size, matrix: new Array(12).fill(1), outside: 0 },
-      { x, y },
-    ),
-  );
   const points = { gaussian: w, points: x, embed_0: a, embed_1: b, not_a_point: c, y };
   calls.push(planPointEncoding(caps, { rows: 3, features: 4, volume: 8 }, points));
   calls.push(planDenseEncoding(caps, { edge: 3, features: 4 }, { gaussian: w, y }));

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planResize } from '../../src/kernels/spatial.js';
 import {
-  affineResample,
   denseEncoding,
   maxAbs,
   pointEncoding,
@@ -109,83 +108,6 @@ describe('trilinear resize', () => {
     expect(program.shape('y')).toEqual([2, 3, 3, 4, 5]);
     const planes = tensor64([6, 2, 3, 4], x.data);
     expect(maxAbs(outputs.y, trilinearResize(planes, [3, 4, 5]))).toBeLessThan(5e-7);
-  });
-});
-
-describe('affine resampling', () => {
-  async function resample(
-    x: Tensor64,
-    size: Size3,
-    matrix: number[],
-    outside: number,
-    maxWorkgroups?: number,
-  ) {
-    const { outputs } = await runGraph(
-      (b) => {
-        b.graph.output('y', b.graph.affineResample(b.input('x', x), size, matrix, outside));
-      },
-      { capabilities: maxWorkgroups ? { maxWorkgroups } : {} },
-    );
-    return outputs.y;
-  }
-  const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
-
-  it('of the identity is the volume', async () => {
-    const x = randomTensor([3, 4, 5], 1);
-    expect(Array.from(await resample(x, [3, 4, 5], identity, 9))).toEqual(Array.from(x.data));
-  });
-
-  it('turns, scales, shears and shifts as the reference does', async () => {
-    const [c, s] = [Math.cos(0.5), Math.sin(0.5)];
-    // Unround numbers: no output voxel falls on the edge itself, which rounding would decide.
-    const matrices = [
-      [c, -s, 0, 1.3, s, c, 0, -0.7, 0, 0, 1.25, 0.2],
-      [0, 0, 1.5, -0.217, -1.3, 0, 0, 8.13, 0, 0.6, 0, 0.123],
-      [0.907, 0.213, -0.117, 0.331, 0.1, 0.807, 0.3, -1.123, -0.2, 0.107, 1.1, 0.611],
-    ].map((m) => m.map(Math.fround));
-    const x = randomTensor([6, 7, 8], 1, 10);
-    for (const matrix of matrices) {
-      const got = await resample(x, [9, 8, 10], matrix, -7.5, 4);
-      const want = affineResample(x, matrix, [9, 8, 10], -7.5);
-      const outside = want.data.filter((v) => v === -7.5).length;
-      expect(outside).toBeGreaterThan(20);
-      expect(outside).toBeLessThan(want.data.length - 20);
-      expect(maxAbs(got, want)).toBeLessThan(5e-5);
-    }
-  });
-
-  it.each([0, 1, 2])(
-    'reaches half a voxel beyond the edge of axis %i, inclusive, and no further',
-    async (axis) => {
-      const x = randomTensor([3, 4, 5], 1);
-      // Output steps of a quarter voxel from −0.75 along one axis: every coordinate is exact in float32.
-      const matrix = identity.slice();
-      matrix[5 * axis] = 0.25;
-      matrix[4 * axis + 3] = -0.75;
-      const size: Size3 = [3, 4, 5];
-      size[axis] = 4 * x.shape[axis] + 3; // … n − 0.25
-      const got = await resample(x, size, matrix, 99);
-      const want = affineResample(x, matrix, size, 99);
-      expect(maxAbs(got, want)).toBeLessThan(5e-7);
-      const line = Array.from({ length: size[axis] }, (_, i) => {
-        const at = [0, 0, 0];
-        at[axis] = i;
-        return got[(at[0] * size[1] + at[1]) * size[2] + at[2]];
-      });
-      expect(line[0]).toBe(99);
-      expect(line[1]).toBe(x.data[0]); // at −½ exactly: the edge value
-      expect(line[3]).toBe(x.data[0]); // at 0
-      expect(line[line.length - 2]).toBe(line[line.length - 4]); // n − ½ as n − 1
-      expect(line[line.length - 2]).not.toBe(99);
-      expect(line[line.length - 1]).toBe(99);
-    },
-  );
-
-  it('of a volume one voxel thick', async () => {
-    const x = randomTensor([1, 1, 4], 1);
-    const matrix = [1, 0, 0, -0.5, 0, 1, 0, 0.5, 0, 0, 0.5, 0];
-    const got = await resample(x, [2, 1, 8], matrix, 3);
-    expect(maxAbs(got, affineResample(x, matrix, [2, 1, 8], 3))).toBeLessThan(5e-7);
   });
 });
 

@@ -4,13 +4,12 @@ import { SgpSamError } from '../../src/errors.js';
 import { median, timePasses } from '../../src/gpu/pass-timer.js';
 import { Graph } from '../../src/graph/graph.js';
 import { Program } from '../../src/graph/program.js';
+import { compareText, parseProfile } from '../../src/profiling/compare.js';
 import {
   type Ceilings,
   choicesOf,
-  compareText,
   measureCeilings,
   type Profile,
-  parseProfile,
   parseTunedTable,
   profileHtml,
   profileProgram,

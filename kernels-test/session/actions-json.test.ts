@@ -93,7 +93,7 @@ describe('session files', () => {
   });
 
   it.each([
-    ['no JSON', '{', /s\.json: is no JSON/],
+    ['no JSON', '{', /s\.json is not JSON/],
     ['another format', '{"format":"x"}', /is no sgp-sam session of version 1/],
     ['another version', text.replace('"version": 1', '"version": 2'), /of version 1/],
     [

@@ -420,8 +420,8 @@ describe('resuming refuses', () => {
     await expectError(read({ version: '3' }), 'unsupported', 'version 3');
     for (const crc of ['-1', '1.5', '4294967296', '"7"', 'null'])
       await expectError(read({ frozen: `{"a":${crc}}` }), 'bad-file', "'frozen' of 'a' is");
-    await expectError(read({ config: '{' }), 'bad-file', "'config' is not valid JSON");
-    await expectError(read({ recipe: '' }), 'bad-file', "'recipe' is not valid JSON");
+    await expectError(read({ config: '{' }), 'bad-file', "'config' is not JSON");
+    await expectError(read({ recipe: '' }), 'bad-file', "'recipe' is not JSON");
     await expectError(read({ progress: '[]' }), 'bad-file', "'progress' is not an object");
     for (const updates of ['', '-1', '1.5', '9'.repeat(20)])
       await expectError(read({ updates }), 'bad-file', `'${updates}' is not a number of updates`);

@@ -11,7 +11,7 @@ import {
   pairByNames,
   parseDatasetJson,
 } from '../../src/volumes/dataset.js';
-import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
+import { labelValuesIn, readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
 import { gzip } from '../../src/volumes/gzip.js';
 import { expectError, type FileSpec, niftiFile, sharedFile } from './support.js';
 
@@ -108,6 +108,53 @@ describe('dataset.json', () => {
     expect(monai.training.map(({ id }) => id)).toEqual(['s1_seg', 's2_seg']);
     expect(monai.training[0]!.images).toEqual(['s1/flair.nii', 's1/t1.nii']);
     expect(monai.validation[0]).toMatchObject({ id: 'v', label: 'labelsTr/v.nii.gz' });
+  });
+
+  test('channels by name and number either way round; UTF-16; keys that stand twice', async () => {
+    for (const field of ['channel_names', 'modality'])
+      for (const channels of [
+        { T1: 0, FLAIR: 1 },
+        { FLAIR: '1', T1: '0' },
+        { '0': 'T1', '1': 'FLAIR' },
+      ])
+        expect(parseDatasetJson(JSON.stringify({ [field]: channels })).channels).toEqual(['T1', 'FLAIR']);
+    await expectError(
+      () => parseDatasetJson('{"modality": {"T1": 0, "T2": 0}}', 'd.json'),
+      'bad-file',
+      /channel 0 has two names/,
+    );
+    const text = JSON.stringify({ name: 'Größe', labels: { tumor: 1 } });
+    const little = Buffer.from(text, 'utf16le');
+    const big = Buffer.from(little).swap16();
+    for (const bytes of [
+      Buffer.from(text),
+      little,
+      big,
+      Buffer.concat([Buffer.from([0xff, 0xfe]), little]),
+      Buffer.concat([Buffer.from([0xfe, 0xff]), big]),
+      Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), Buffer.from(text)]),
+    ])
+      expect(parseDatasetJson(bytes).name).toBe('Größe');
+    await expectError(
+      () => parseDatasetJson(Buffer.from('{"name": "Gr\xf6\xdfe"}', 'latin1'), 'd.json'),
+      'bad-file',
+      /d\.json is neither UTF-8 nor UTF-16/,
+    );
+    await expectError(
+      () => parseDatasetJson('{"labels": {"a": 1}, "labels": {"a": 2}}', 'd.json'),
+      'bad-file',
+      /lists 'labels' twice/,
+    );
+    await expectError(
+      () => parseDatasetJson('{"name": "\\u0061", "n\\u0061me": ""}'),
+      'bad-file',
+      /'name' twice/,
+    );
+  });
+
+  test('a region of very many values is no stack overflow', () => {
+    const values = Array.from({ length: 300_000 }, (_, n) => n + 1);
+    expect(parseDatasetJson(JSON.stringify({ labels: { all: values, one: 7 } })).labels).toHaveLength(2);
   });
 
   test('with errors that name the field', async () => {
@@ -309,6 +356,77 @@ describe('a folder', () => {
       'imagesTr/a.nii': image,
     });
     await expectError(readDecathlon(listed), 'bad-file', /labelsTr\/a\.nii/, /dataset\.json lists 1/);
+  });
+});
+
+describe('label values that dataset.json does not list', () => {
+  const setOf = async (spec: FileSpec) =>
+    readDecathlon(
+      await folderOf({
+        'dataset.json': {
+          json: {
+            name: 'S',
+            labels: { background: 0, lesion: 1 },
+            training: [{ image: './imagesTr/a.nii', label: './labelsTr/a.nii' }],
+          },
+        },
+        'imagesTr/a.nii': image,
+        'labelsTr/a.nii': spec,
+      }),
+    );
+
+  test('255 in the files, 1 in the list: 1 is refused with what they hold, 255 is taken and said', async () => {
+    const set = await setOf(labelled({ 3: 255, 4: 255 }));
+    const told: string[] = [];
+    expect(await labelValuesIn(set, '1', (line) => told.push(line))).toEqual([1]);
+    await expectError(
+      readCase(set.training[0]!, { label: [1] }),
+      'no-lesion',
+      /no voxel of the value 1; it holds 255/,
+      /whatever a dataset\.json lists/,
+    );
+    expect(told).toEqual([]);
+    expect(await labelValuesIn(set, '255', (line) => told.push(line))).toEqual([255]);
+    expect(told).toEqual(['dataset.json lists 1 (lesion), and the label volumes hold 255: 255 is taken']);
+    expect((await readCase(set.training[0]!, { label: [255] })).mask[3]).toBe(1);
+    const tell = () => expect.unreachable();
+    await expectError(
+      labelValuesIn(set, '7', tell),
+      'bad-argument',
+      /no label "7"/,
+      /hold 255/,
+      /1 \(lesion\)/,
+    );
+    await expectError(labelValuesIn(set, 'tumor', tell), 'bad-argument', /no label "tumor"/);
+    await expectError(labelValuesIn(set, '0', tell), 'bad-argument');
+  });
+
+  test('scaled by scl_slope they are what the scaling makes them, and whole', async () => {
+    // Stored 255 with slope 1/255 means 1; single precision makes it 1.0000000…
+    for (const [stored, slope, inter, value] of [
+      [255, Math.fround(1 / 255), 0, 1],
+      [1, 2, 0, 2],
+      [100, 0.01, 0, 1],
+      [3, 1, -2, 1],
+    ] as const) {
+      const zero = -inter / slope;
+      const set = await setOf({
+        ...labelled({ 3: stored }),
+        datatype: 'int16',
+        values: Array.from({ length: 60 }, (_, n) => (n === 3 ? stored : zero)),
+        slope,
+        inter,
+      });
+      const { mask, values } = await readCase(set.training[0]!, { label: value });
+      expect(values).toEqual([value]);
+      expect([...mask.keys()].filter((n) => mask[n])).toEqual([3]);
+    }
+    const set = await setOf({ ...labelled({ 3: 1 }), slope: 0.4 });
+    await expectError(
+      readCase(set.training[0]!, { label: 1 }),
+      'bad-file',
+      /holds 0\.4.* at voxel .*whole numbers/,
+    );
   });
 });
 

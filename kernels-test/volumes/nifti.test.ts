@@ -216,7 +216,7 @@ describe('files that are refused', () => {
     ['an offset beyond the end', niftiFile({ offset: 1e6 }), 'bad-file', /vox_offset is 1000000, beyond/],
     ['an offset in the header', niftiFile({ offset: 40 }), 'bad-file', /vox_offset is 40/],
     ['rank 0', niftiFile({ dim: [0, 3, 4, 5] }), 'bad-file', /dim\[0\] is 0/],
-    ['rank 2', niftiFile({ dim: [2, 3, 4, 5] }), 'unsupported', /dim\[0\] is 2/],
+    ['rank 1', niftiFile({ dim: [1, 3, 4, 5] }), 'unsupported', /dim\[0\] is 1/],
     ['rank 9', niftiFile({ dim: [9, 3, 4, 5] }), 'bad-file', /dim\[0\] is 9/],
     ['a zero dimension', niftiFile({ dim: [3, 3, 0, 5] }), 'bad-file', /dim\[2\] is 0/],
     ['a negative dimension', niftiFile({ dim: [3, 3, 4, -5] }), 'bad-file', /dim\[3\] is -5/],

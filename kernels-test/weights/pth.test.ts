@@ -196,6 +196,23 @@ test.each<[string, Py]>([
   expect(await source.readF32('w')).toEqual(values);
 });
 
+test('a storage of which tensors show parts is compared with its checksum all the same', async () => {
+  const parts = stateDict({
+    a: torchTensor({ key: '0', length: 24, shape: [2, 3] }),
+    b: torchTensor({ key: '0', length: 24, shape: [3], offset: 20 }),
+    c: torchTensor({ key: '0', length: 24, shape: [24] }),
+  });
+  const whole = archive(parts, storages);
+  const intact = await openBytes(whole);
+  expect(await intact.readF32('b')).toEqual(values.subarray(20, 23));
+  // The exponent's highest bit of an element that neither a nor b shows.
+  const at = Buffer.from(whole.buffer).indexOf(Buffer.from(values.buffer)) + 10 * 4 + 3;
+  whole[at] ^= 0x40;
+  const damaged = await openBytes(whole);
+  for (const name of ['a', 'b', 'c', 'a'])
+    await expectError(() => damaged.readF32(name), 'bad-file', 'test.pth', "'archive/data/0'", 'checksum');
+});
+
 test('a pickle that calls os.system is read, not run, and named', async () => {
   const mark = join(tmpdir(), `sgp-sam-executed-${process.pid}`);
   rmSync(mark, { force: true });

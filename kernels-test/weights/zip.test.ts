@@ -55,7 +55,7 @@ test.each<[string, Uint8Array]>([
   }
 });
 
-test('a stored entry is read in place: no more bytes than asked for', async () => {
+test('a range of a stored entry: all of it is verified once, then no more is read than asked for', async () => {
   const source = memorySource(zipOf(files));
   const zip = await openZip(source);
   let bytes = 0;
@@ -64,8 +64,52 @@ test('a stored entry is read in place: no more bytes than asked for', async () =
     bytes += length;
     return read(offset, length);
   };
-  await zip.read(zip.entries.get('a/noise')!, 10, 20);
-  expect(bytes).toBe(20 + 30); // and the local header
+  const noise = zip.entries.get('a/noise')!;
+  await zip.read(noise, 10, 20);
+  expect(bytes).toBe(noise.size + 20 + 30); // and the local header
+  bytes = 0;
+  await zip.read(noise, 30, 20);
+  expect(bytes).toBe(20 + 30);
+});
+
+test('ranges before and after a damaged byte show it, every time; without a checksum it cannot show', async () => {
+  for (const crc of [undefined, 0]) {
+    const archive = zipOf([{ name: 'e', data: files[1]!.data, ...(crc === undefined ? {} : { crc }) }]);
+    archive[30 + 1 + 500] ^= 0x40;
+    const zip = await open(archive);
+    const e = zip.entries.get('e')!;
+    for (const at of [0, 400, 501]) {
+      if (crc === 0) expect((await zip.read(e, at, 10)).length).toBe(10);
+      else await expectError(() => zip.read(e, at, 10), 'bad-file', "'e'", 'checksum');
+    }
+  }
+});
+
+test('entries that overlap, or unpack to more than is read, are refused', async () => {
+  const bytes = zipOf([
+    { name: 'a', data: files[1]!.data },
+    { name: 'b', data: files[1]!.data },
+  ]);
+  // Both entries of the directory name the first header; the archive is cut by what the second took.
+  const one = zipOf([{ name: 'a', data: files[1]!.data }]).length;
+  const view = new DataView(bytes.buffer);
+  const directory = view.getUint32(bytes.length - 6, true);
+  const gone = files[1]!.data.length + 31;
+  const cut = new Uint8Array(bytes.length - gone);
+  cut.set(bytes.subarray(0, gone));
+  cut.set(bytes.subarray(directory), gone);
+  new DataView(cut.buffer).setUint32(cut.length - 6, directory - gone, true);
+  new DataView(cut.buffer).setUint32(gone + 47 + 42, 0, true);
+  expect(cut.length).toBeLessThan(one + 100);
+  await expectError(() => open(cut), 'bad-file', 'x.zip', 'overlap');
+  const large = zipOf([{ name: 'large', data: new Uint8Array(2 ** 27 + 1), deflate: true }]);
+  const zip = await open(large);
+  await expectError(
+    () => zip.read(zip.entries.get('large')!),
+    'unsupported',
+    "'large'",
+    'without compression',
+  );
 });
 
 test.each<[string, Uint8Array, string[]]>([

@@ -1,5 +1,5 @@
 /** `sgp-sam ablate`: the paper's four arms under one protocol, several seeds each, in one table. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
@@ -8,6 +8,7 @@ import { writeFileAtomic } from '../files.node.js';
 import { adapterLine } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import { isJsonObject, withDigest, withoutDigest } from '../json.js';
+import { readJsonFile } from '../json.node.js';
 import { Model } from '../session/model.js';
 import { count, fields, fromZero, listOf, share, text } from '../shape.js';
 import { type ArmRun, ablationMarkdown } from '../training/ablation.js';
@@ -69,14 +70,8 @@ const scoresShape = fields({
 function readScores(file: string): ScoresFile | undefined {
   if (!existsSync(file)) return undefined;
   const mend = 'Delete it: the same command scores that run again.';
-  const fail = (what: string, cause?: unknown) =>
-    new SgpSamError('bad-file', `${file}: ${what}`, mend, { cause });
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (cause) {
-    throw fail(`cannot be read: ${cause instanceof Error ? cause.message : cause}`, cause);
-  }
+  const fail = (what: string) => new SgpSamError('bad-file', `${file}: ${what}`, mend);
+  const value = readJsonFile(file, mend);
   if (!isJsonObject(value)) throw fail('is not an object');
   if (!('digest' in value)) return undefined;
   const scores = withoutDigest(value, file, { required: true, mend });

@@ -14,6 +14,7 @@ import { weightStorages } from '../graph/layout.js';
 import { type RegionMode, regionModes } from '../graph/regions.js';
 import type { WeightStorage } from '../kernels/call.js';
 import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
+import { some } from '../volumes/dataset.js';
 import { presets } from '../volumes/presets.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
@@ -175,11 +176,14 @@ export function errorText(error: unknown): string {
   return `internal error (please report it): ${text}\n`;
 }
 
-/** Says, on stderr, which classes and functions a PyTorch file names; reading it runs none of them. */
-export function nameWhatWasNotRun(source: WeightSource): void {
-  const names = source.placeholders ?? [];
-  if (names.length > 0)
-    process.stderr.write(`${source.name}: named in the file and not run: ${names.join(', ')}\n`);
+/**
+ * Says, on stderr, which of several state dicts of a PyTorch file was taken, and which classes and functions it names;
+ * reading it runs none of them.
+ */
+export function tellOfWeights({ name, note, placeholders = [] }: WeightSource): void {
+  if (note !== undefined) process.stderr.write(`${note}\n`);
+  if (placeholders.length > 0)
+    process.stderr.write(`${name}: named in the file and not run: ${some(placeholders)}\n`);
 }
 
 /** What `--preset` and `--zoom` say of themselves. */

@@ -1,9 +1,7 @@
 /** `sgp-sam compare`: evaluations of the same lesions. */
 import { existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
 import {
   type Compared,
   compareResults,
@@ -13,6 +11,7 @@ import {
   sideBySide,
   units,
 } from '../evaluation/compare.js';
+import { readTextBytes } from '../json.node.js';
 import { zeroRules } from '../metrics/statistics.js';
 import { oneOf, wholeOf } from './common.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
@@ -31,17 +30,7 @@ const fileOf = (path: string): string =>
   existsSync(path) && statSync(path).isDirectory() ? join(path, 'results.json') : path;
 
 async function read(path: string): Promise<Compared> {
-  const file = fileOf(path);
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot read ${file}: ${why}`, 'Give results that eval wrote.', {
-      cause,
-    });
-  }
-  return parseResults(text, path);
+  return parseResults(readTextBytes(fileOf(path), 'Give results that eval wrote.'), path);
 }
 
 async function compare(first: string, others: string[], options: CompareCommand): Promise<void> {

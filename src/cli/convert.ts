@@ -4,13 +4,14 @@ import { SgpSamError } from '../errors.js';
 import { scopeOf } from '../weights/card.js';
 import { convertWeights } from '../weights/convert.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { nameWhatWasNotRun } from './common.js';
+import { tellOfWeights } from './common.js';
 import { checkOutputs, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 
 interface ConvertOptions {
   f16: boolean;
   scope?: string;
+  stateDict?: string;
   quiet: boolean;
 }
 
@@ -24,6 +25,7 @@ export function addConvert(program: Command): void {
     .argument('<out>', 'the .safetensors file to write')
     .option('--f16', 'store floating-point tensors as float16: half the size', false)
     .option('--scope <json>', 'also write into them what they are for, as train --scope does')
+    .option('--state-dict <key>', 'which of a checkpoint’s state dicts, such as state_dict_ema')
     .option('-q, --quiet', 'no progress', false)
     .action(async (input: string, output: string, options: ConvertOptions) => {
       if (!output.endsWith('.safetensors')) {
@@ -32,10 +34,10 @@ export function addConvert(program: Command): void {
       checkOutputs([{ option: 'the output', path: output }], [input]);
       const { scope } = options;
       if (scope !== undefined) scopeOf('--scope', scope);
-      const source = await openWeightFile(input);
+      const source = await openWeightFile(input, options);
       const bars = new ProgressBars(options.quiet);
       try {
-        nameWhatWasNotRun(source);
+        tellOfWeights(source);
         const chunks = convertWeights(source, {
           f16: options.f16,
           ...(scope === undefined ? {} : { metadata: { scope } }),

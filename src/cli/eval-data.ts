@@ -1,10 +1,10 @@
 /** What `sgp-sam eval` measures on: folders, lists of pairs, lists of lesions, single images. */
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import type { JsonObject } from '../json.js';
-import { channelNumber, type DatasetCase, labelValues } from '../volumes/dataset.js';
-import { type Dataset, readDecathlon } from '../volumes/dataset.node.js';
+import { readText } from '../json.node.js';
+import { channelNumber, type DatasetCase } from '../volumes/dataset.js';
+import { type Dataset, labelValuesIn, readDecathlon } from '../volumes/dataset.node.js';
 import {
   isLesion,
   type LesionEntry,
@@ -47,13 +47,13 @@ function chosen<T>(
 }
 
 /** Whether a file is a list of lesions: a dataset.json is an object. */
-export async function isLesionList(data: string): Promise<boolean> {
+export function isLesionList(data: string): boolean {
   if (!/\.json$/i.test(data)) return false;
-  const text = await readFile(data, 'utf8').catch(() => ''); // said by whoever reads it next
-  return text
-    .replace(/^\uFEFF/, '')
-    .trimStart()
-    .startsWith('[');
+  try {
+    return readText(data).trimStart().startsWith('[');
+  } catch {
+    return false; // said by whoever reads it next
+  }
 }
 
 /** The lesions of a list that are of these uses, modalities, organs and channels; several are separated by commas. */
@@ -110,7 +110,7 @@ export async function datasetData(
       `${data} lists case ${twice.id} twice`,
       'Take it off one of its lists.',
     );
-  const label = labelValues(dataset, options.label);
+  const label = await labelValuesIn(dataset, options.label, (line) => process.stderr.write(`${line}\n`));
   const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
   return {
     dataset: dataset.name,

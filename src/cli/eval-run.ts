@@ -17,7 +17,7 @@ import { type LabelChoice, readCase } from '../volumes/dataset.node.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import { checkTaskValues, type Task } from '../volumes/tasks.js';
-import { type DeviceOptions, nameWhatWasNotRun, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
+import { type DeviceOptions, SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, shippedWeights, type WeightChoice } from './weights.js';
 
@@ -69,7 +69,7 @@ async function loadModel(
 ): Promise<Model> {
   const { source, config } = await openChosenWeights(options);
   try {
-    nameWhatWasNotRun(source);
+    tellOfWeights(source);
     return await Model.load(engine, source, {
       config,
       regionMode: options.gateMode,

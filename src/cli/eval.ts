@@ -125,7 +125,7 @@ async function evaluationOf(
   given: EvalOptions,
   command: Command,
 ): Promise<Evaluation> {
-  const list = await isLesionList(data);
+  const list = isLesionList(data);
   const { task, options } = withTask(list ? withList(given, label, command) : given, command);
   const clicks = wholeOf('--clicks', options.clicks);
   if (clicks > MOST_CLICKS)

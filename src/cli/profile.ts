@@ -1,17 +1,14 @@
 /** `profile`: where the time of an encode, a decode or a training step goes, against what the device can do. */
-import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { writeFileAtomic } from '../files.node.js';
 import type { GateSetting } from '../graph/regions.js';
 import { plainJson, withDigest } from '../json.js';
+import { readTextBytes } from '../json.node.js';
 import { configByName } from '../models/config.js';
+import { compareText, parseProfile } from '../profiling/compare.js';
 import {
-  compareText,
-  type Profile,
-  parseProfile,
   profileHtml,
   profileProgram,
   profileText,
@@ -65,11 +62,7 @@ async function compare(files: readonly string[]): Promise<void> {
       '--compare takes two files',
       'For instance: --compare a.json b.json',
     );
-  const read = async (file: string): Promise<Profile> => {
-    if (!existsSync(file)) throw new SgpSamError('bad-file', `Cannot read ${file}: there is no such file.`);
-    return parseProfile(await readFile(file, 'utf8'), file);
-  };
-  const [a, b] = [await read(files[0] as string), await read(files[1] as string)];
+  const [a, b] = files.map((file) => parseProfile(readTextBytes(file), file));
   process.stdout.write(compareText(a, b));
 }
 

@@ -17,11 +17,11 @@ import {
   type DeviceOptions,
   defaultAdapter,
   deviceOptions,
-  nameWhatWasNotRun,
   PRESET_HELP,
   SUBMIT_BUDGET_MS,
   storageOf,
   storageOption,
+  tellOfWeights,
   timed,
   variantsOf,
   withEngine,
@@ -103,7 +103,7 @@ type OpenModel = { readonly model: Model } & Pick<ChosenWeights, 'trained'>;
 async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<OpenModel> {
   const { source, config, trained } = await openChosenWeights(options);
   try {
-    nameWhatWasNotRun(source);
+    tellOfWeights(source);
     const model = await Model.load(engine, source, {
       config,
       regionMode: options.gateMode,

@@ -6,8 +6,8 @@ import { type AnatomySource, anatomyCases, anatomySources } from '../training/an
 import { type CaseSource, cached, type MixedPart, mixedCases, phantomCases } from '../training/cases.js';
 import { checkCases, folderCases, listCases } from '../training/cases.node.js';
 import type { JsonObject } from '../training/checkpoint.js';
-import { channelNumber, labelValues } from '../volumes/dataset.js';
-import { readDecathlon } from '../volumes/dataset.node.js';
+import { channelNumber } from '../volumes/dataset.js';
+import { labelValuesIn, readDecathlon } from '../volumes/dataset.node.js';
 import { mixSeed } from '../volumes/synthetic/draws.js';
 import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
 import { numberOf, wholeOf } from './common.js';
@@ -157,7 +157,7 @@ async function folderData(
   signal: AbortSignal,
 ): Promise<Data> {
   const dataset = await readDecathlon(folder);
-  const label = labelValues(dataset, options.label);
+  const label = await labelValuesIn(dataset, options.label, (line) => process.stderr.write(`${line}\n`));
   const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
   const target = targetOf(options);
   const { training, validation } = dataset.validation.length > 0 ? dataset : split(dataset.training, options);

@@ -18,7 +18,7 @@ import { type TrainerEvent, type TrainerProgress, train, trainerStart } from '..
 import { bySize, type LesionScore } from '../training/validation.js';
 import { resolvePreset } from '../volumes/presets.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { nameWhatWasNotRun, numberOf, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
+import { numberOf, SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { keepOf, type TrainOptions } from './train-options.js';
 import type { Data } from './training-data.js';
@@ -34,7 +34,7 @@ export async function openBase(
   }
   const source = await openWeightFile(options.weights as string);
   try {
-    nameWhatWasNotRun(source);
+    tellOfWeights(source);
     const base = checkpointBase(arm, source, numberOf('--seed', options.seed));
     return { ...base, description: basename(base.description), close: () => source.close() };
   } catch (error) {

@@ -1,6 +1,6 @@
 /** Two evaluations of the same lesions, side by side: paired tests and intervals. */
 import { SgpSamError } from '../errors.js';
-import { differenceOf, plainJson } from '../json.js';
+import { differenceOf, plainJson, readJson } from '../json.js';
 import {
   bootstrapMean,
   type Interval,
@@ -69,15 +69,8 @@ export interface Compared {
  * Reads a results file's text.
  * @throws SgpSamError `bad-file` naming the field of one that is none, was edited, or is of a version that kept fewer scores
  */
-export function parseResults(text: string, name: string): Compared {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${name} is not JSON: ${why}`, undefined, { cause });
-  }
-  const { cases, ...settings } = checkResults(json, name);
+export function parseResults(text: string | Uint8Array, name: string): Compared {
+  const { cases, ...settings } = checkResults(readJson(text, name), name);
   return { name, settings: settings as unknown as Settings, cases: cases as unknown as CaseResult[] };
 }
 

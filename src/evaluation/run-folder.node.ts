@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { SgpSamError } from '../errors.js';
 import { writeFileAtomic } from '../files.node.js';
 import { differenceOf, isJsonObject, jsonText, plainJson, withDigest } from '../json.js';
+import { readJsonFile } from '../json.node.js';
 import { evaluationReport, worstCases } from './report.js';
 import { type CaseOutcome, casesCsv, lesionsCsv, resultsJson, resultsOf, type Settings } from './results.js';
 import { inShard, type Shard } from './shard.js';
@@ -75,16 +76,7 @@ function readFile(path: string): Buffer {
     throw new SgpSamError('bad-file', `${path}: cannot be read: ${why}`, MEND, { cause });
   }
 }
-
-function readJson(path: string): unknown {
-  const text = readFile(path).toString('utf8');
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${path}: cannot be read: ${why}`, MEND, { cause });
-  }
-}
+const readJson = (path: string): unknown => readJsonFile(path, MEND);
 
 /**
  * A file's name for a case.

@@ -413,19 +413,6 @@ export class Graph {
     return this.emit('resize', { x }, { size }, [...x.shape.slice(0, -3), ...size]);
   }
 
-  /** x (d, h, w) sampled at matrix·(i, j, k, 1) for every (i, j, k) of `size`. */
-  affineResample(
-    x: Tensor,
-    size: readonly [number, number, number],
-    matrix: readonly number[],
-    outside: number,
-  ): Tensor {
-    this.checkVolume('affine_resample', x);
-    if (matrix.length !== 12) this.fail('affine_resample', `a matrix of ${matrix.length} numbers is not 3×4`);
-    if (sizeOf(x.shape.slice(0, -3)) !== 1) this.fail('affine_resample', `${describe(x)} is not one volume`);
-    return this.emit('affine_resample', { x }, { size, matrix, outside }, size);
-  }
-
   /** → (2) u32: how many elements are NaN or beyond `most` in magnitude, and the first one's index + 1. */
   countNonfinite(x: Tensor, most: number): Tensor {
     return this.emit('count_nonfinite', { x }, { most }, [2], 'u32');

@@ -107,10 +107,6 @@ export interface Ops extends BackwardOps {
   mask_product: { inputs: { hyper: Tensor; voxels: Tensor }; attrs: Record<string, never> };
   /** (…, d, h, w) → (…, D, H, W). */
   resize: { inputs: { x: Tensor }; attrs: { size: Size3 } };
-  affine_resample: {
-    inputs: { x: Tensor };
-    attrs: { size: Size3; matrix: readonly number[]; outside: number };
-  };
   count_nonfinite: { inputs: { x: Tensor }; attrs: { most: number } };
 }
 

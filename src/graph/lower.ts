@@ -10,13 +10,7 @@ import {
   planMeanTokens,
 } from '../kernels/pointwise.js';
 import { planGate, planProject } from '../kernels/sgpm.js';
-import {
-  planAffineResample,
-  planDenseEncoding,
-  planMaskProduct,
-  planPointEncoding,
-  planResize,
-} from '../kernels/spatial.js';
+import { planDenseEncoding, planMaskProduct, planPointEncoding, planResize } from '../kernels/spatial.js';
 import { planWindowAttention } from '../kernels/window-attention.js';
 import { type Node, type NodeOf, type Region, sizeOf, type Tensor } from './ir.js';
 import { storageOf } from './layout.js';
@@ -334,11 +328,6 @@ function lowerNode(
       const input = size3(x.shape.slice(-3));
       const spec = { planes: sizeOf(x.shape) / product(input), input, output: node.attrs.size };
       return [planResize<Operand>(caps, spec, { x, y })];
-    }
-    case 'affine_resample': {
-      const { size, matrix, outside } = node.attrs;
-      const spec = { input: size3(node.inputs.x.shape.slice(-3)), output: size, matrix, outside };
-      return [planAffineResample<Operand>(caps, spec, { x: node.inputs.x, y })];
     }
     case 'count_nonfinite':
       return [

@@ -2,7 +2,6 @@
 import accumulate from '../../shaders/accumulate.wgsl';
 import activationBackward from '../../shaders/activation_backward.wgsl';
 import adamw from '../../shaders/adamw.wgsl';
-import affineResample from '../../shaders/affine_resample.wgsl';
 import attention from '../../shaders/attention.wgsl';
 import attentionApply from '../../shaders/attention_apply.wgsl';
 import attentionBackwardCommon from '../../shaders/attention_backward_common.wgsl';
@@ -86,7 +85,6 @@ const sources = {
   accumulate,
   activation_backward: activationBackward,
   adamw,
-  affine_resample: affineResample,
   attention,
   attention_apply: attentionApply,
   attention_backward_keys: attentionBackwardKeys,

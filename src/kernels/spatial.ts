@@ -46,47 +46,6 @@ export function planResize<T>(
   };
 }
 
-export interface AffineResampleSpec {
-  readonly input: Size3;
-  readonly output: Size3;
-  /** Row-major 3×4: output voxel → input coordinates, in voxels. */
-  readonly matrix: readonly number[];
-  /** The value beyond half a voxel outside. */
-  readonly outside: number;
-}
-
-/** out[i,j,k] = trilinear sample of x at matrix · (i,j,k,1). */
-export function planAffineResample<T>(
-  caps: Capabilities,
-  spec: AffineResampleSpec,
-  buffers: { x: T; y: T },
-): KernelCall<T> {
-  const { input, output, matrix, outside } = spec;
-  if (matrix.length !== 12) throw new SgpSamError('bad-graph', 'affine_resample: the matrix must be 3×4');
-  const count = voxels(output);
-  const [x, y, z] = spread(ceilDiv(count, THREADS), caps);
-  const m = Object.fromEntries(matrix.map((v, i) => [`m${Math.floor(i / 4)}${i % 4}`, v]));
-  return {
-    kernel: 'affine_resample',
-    variant: 'scalar',
-    shader: shader('affine_resample'),
-    buffers,
-    params: {
-      count,
-      in_d: input[0],
-      in_h: input[1],
-      in_w: input[2],
-      out_h: output[1],
-      out_w: output[2],
-      grid_x: x,
-      outside,
-      ...m,
-    },
-    workgroups: [x, y, z],
-    cost: { flops: 32 * count, bytes: 4 * (count + Math.min(voxels(input), 8 * count)) },
-  };
-}
-
 /** Points (rows, 4) of voxel coordinates and label → embeddings (rows, 3·features), SPEC A2. */
 export function planPointEncoding<T>(
   caps: Capabilities,

@@ -1,4 +1,5 @@
 /** What interactive segmentation is measured by: scores after each click. */
+import { need } from '../arguments.js';
 
 /**
  * Number of clicks NoC@t (Xu et al. 2016; Sofiiuk et al. 2022, "Reviving iterative training with mask guidance"): the first
@@ -10,6 +11,8 @@ export function clicksToReach(
   scores: readonly number[],
   threshold: number,
 ): { readonly clicks: number; readonly reached: boolean } {
+  need('scores', scores, 'a list');
+  need('clicksToReach: threshold', threshold, 'a finite number');
   const at = scores.findIndex((score) => score >= threshold);
   return at < 0 ? { clicks: scores.length, reached: false } : { clicks: at + 1, reached: true };
 }
@@ -20,6 +23,7 @@ export function clicksToReach(
  * @param scores after each click, at least one; a single one is its own mean
  */
 export function clickAuc(scores: readonly number[]): number {
+  need('scores', scores, 'a list');
   if (scores.length === 1) return scores[0]!;
   let area = 0;
   for (let n = 1; n < scores.length; n++) area += (scores[n - 1]! + scores[n]!) / 2;

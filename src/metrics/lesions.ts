@@ -2,6 +2,7 @@
  * Lesion by lesion: which were found, and how well. Lesions are connected parts, voxels that share a corner being
  * connected (26 neighbours). Two published rules for which predicted part belongs to which true one.
  */
+import { need, needOptions } from '../arguments.js';
 import { components } from '../volumes/components.js';
 import { boxSizes, eachLine, padBox } from '../volumes/crop.js';
 import { boundsOf, type Mask, requireSize } from '../volumes/masks.js';
@@ -61,6 +62,7 @@ function grown(mask: Uint8Array, [ni, nj, nk]: Vec3): Uint8Array {
  */
 export function dilate(mask: Mask, dims: Vec3, steps: number): Uint8Array {
   requireSize(mask, dims);
+  need('dilate: steps', steps, 'a whole number from 0');
   const out = Uint8Array.from(mask, (v) => (v > 0 ? 1 : 0));
   const bounds = boundsOf(mask, dims);
   if (!bounds) return out;
@@ -103,8 +105,11 @@ export function bratsLesions(
   truth: Mask,
   dims: Vec3,
   spacing: Vec3,
-  { dilation = 3, smallest = 50 }: BratsOptions = {},
+  options: BratsOptions = {},
 ): BratsLesions {
+  needOptions('bratsLesions', options);
+  need('spacing', spacing, 'three numbers above 0');
+  const { dilation = 3, smallest = 50 } = options;
   const parts = components(prediction, dims);
   requireSize(truth, dims);
   const cubicMillimetres = spacing[0] * spacing[1] * spacing[2];
@@ -167,6 +172,7 @@ export function panopticaLesions(
   dims: Vec3,
   threshold = 0.5,
 ): PanopticaLesions {
+  need('panopticaLesions: threshold', threshold, 'a finite number');
   const own = components(truth, dims);
   const other = components(prediction, dims);
   const common = new Map<number, number>();

@@ -2,6 +2,7 @@
  * Metrics of overlap, from counts of voxels (Taha and Hanbury 2015, "Metrics for evaluating 3D medical image
  * segmentation"). Values above 0 belong to a mask, so logits can be given as they are.
  */
+import { need, needOneOf } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 
 /** Voxels of a prediction, of the truth, and of both. */
@@ -16,6 +17,8 @@ export interface Overlap {
  * @throws SgpSamError `bad-argument` for masks of different lengths
  */
 export function overlapOf(prediction: ArrayLike<number>, truth: ArrayLike<number>): Overlap {
+  need('prediction', prediction, 'a list or typed array of numbers');
+  need('truth', truth, 'a list or typed array of numbers');
   if (prediction.length !== truth.length) {
     throw new SgpSamError(
       'bad-argument',
@@ -34,8 +37,16 @@ export function overlapOf(prediction: ArrayLike<number>, truth: ArrayLike<number
   return { prediction: a, truth: b, both };
 }
 
+function counts(overlap: Overlap): Overlap {
+  need('overlap', overlap, 'an object');
+  for (const field of ['prediction', 'truth', 'both'] as const)
+    need(`overlap.${field}`, overlap[field], 'a finite number');
+  return overlap;
+}
+
 /** Dice (1945): 2|P∩T| / (|P| + |T|); 1 when both are empty, 0 when one is. */
-export function dice({ prediction, truth, both }: Overlap): number {
+export function dice(overlap: Overlap): number {
+  const { prediction, truth, both } = counts(overlap);
   return prediction + truth === 0 ? 1 : (2 * both) / (prediction + truth);
 }
 
@@ -44,18 +55,23 @@ export const diceOf = (prediction: ArrayLike<number>, truth: ArrayLike<number>):
   dice(overlapOf(prediction, truth));
 
 /** Jaccard's index, intersection over union: |P∩T| / |P∪T|; 1 when both are empty. */
-export function iou({ prediction, truth, both }: Overlap): number {
+export function iou(overlap: Overlap): number {
+  const { prediction, truth, both } = counts(overlap);
   const union = prediction + truth - both;
   return union === 0 ? 1 : both / union;
 }
 
 /** Sensitivity, recall: |P∩T| / |T|; undefined for an empty truth. */
-export const sensitivity = ({ truth, both }: Overlap): number | undefined =>
-  truth === 0 ? undefined : both / truth;
+export function sensitivity(overlap: Overlap): number | undefined {
+  const { truth, both } = counts(overlap);
+  return truth === 0 ? undefined : both / truth;
+}
 
 /** Precision, positive predictive value: |P∩T| / |P|; undefined for an empty prediction. */
-export const precision = ({ prediction, both }: Overlap): number | undefined =>
-  prediction === 0 ? undefined : both / prediction;
+export function precision(overlap: Overlap): number | undefined {
+  const { prediction, both } = counts(overlap);
+  return prediction === 0 ? undefined : both / prediction;
+}
 
 /**
  * What an empty truth counts for in a mean over cases: `one` gives 1 for a prediction that is empty too, else 0 (the
@@ -68,6 +84,9 @@ export type EmptyRule = 'one' | 'skip';
  * @returns undefined when no case is left
  */
 export function mDice(cases: readonly Overlap[], empty: EmptyRule): number | undefined {
+  need('mDice: cases', cases, 'a list');
+  for (const one of cases) counts(one);
+  needOneOf('mDice: empty', empty, ['one', 'skip']);
   const counted = empty === 'one' ? cases : cases.filter(({ truth }) => truth > 0);
   if (counted.length === 0) return undefined;
   return counted.reduce((sum, one) => sum + dice(one), 0) / counted.length;
@@ -85,6 +104,8 @@ export interface VolumeError {
 
 /** Volumes in mL. @param voxelMillilitres of one voxel */
 export function volumeError(overlap: Overlap, voxelMillilitres: number): VolumeError {
+  counts(overlap);
+  need('volumeError: voxelMillilitres', voxelMillilitres, 'a finite number');
   const error = (overlap.prediction - overlap.truth) * voxelMillilitres;
   return {
     prediction: overlap.prediction * voxelMillilitres,

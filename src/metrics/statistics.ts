@@ -1,4 +1,5 @@
 /** Paired scores: Wilcoxon's signed-rank test, bootstrap intervals, rank correlation, calibration. */
+import { need, needFields, needList, needOneOf } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { randomSource } from '../volumes/random.js';
 
@@ -76,6 +77,8 @@ function normalTail(z: number): number {
  * @throws SgpSamError `bad-argument` for a difference that is not a number
  */
 export function signedRank(differences: readonly number[], zeros: ZeroRule = 'wilcox'): SignedRank {
+  need('signedRank: differences', differences, 'a list');
+  needOneOf('signedRank: zeros', zeros, zeroRules);
   const bad = differences.findIndex((d) => !Number.isFinite(d));
   if (bad >= 0) throw new SgpSamError('bad-argument', `difference ${bad + 1} is ${differences[bad]}`);
   const counted = zeros === 'wilcox' ? differences.filter((d) => d !== 0) : differences;
@@ -112,10 +115,11 @@ export interface BootstrapOptions {
  * patient are no independent draws.
  * @param groups values of each group, at least one in all
  */
-export function bootstrapMean(
-  groups: readonly (readonly number[])[],
-  { seed, resamples = 10_000, level = 0.95 }: BootstrapOptions,
-): Interval {
+export function bootstrapMean(groups: readonly (readonly number[])[], options: BootstrapOptions): Interval {
+  needList('bootstrapMean: groups', groups, 'length');
+  needFields('bootstrapMean: options', options, 'seed');
+  const { seed, resamples = 10_000, level = 0.95 } = options;
+  need('bootstrapMean: seed', seed, 'a finite number');
   const sums = groups.map((group) => group.reduce((a, b) => a + b, 0));
   const meanOf = (chosen: Iterable<number>) => {
     let [sum, count] = [0, 0];
@@ -141,6 +145,7 @@ export function bootstrapMean(
  * @throws SgpSamError `bad-argument` for a value that is not a number
  */
 export function spearman(pairs: readonly (readonly [number, number])[]): number | undefined {
+  needList('pairs', pairs, 'length', '0', '1');
   const bad = pairs.findIndex((pair) => !pair.every(Number.isFinite));
   if (bad >= 0) throw new SgpSamError('bad-argument', `pair ${bad + 1} is ${pairs[bad]!.join(', ')}`);
   const a = midranks(pairs.map(([x]) => x));
@@ -180,6 +185,8 @@ export interface Calibration {
  * @param pairs each an estimate and the real score
  */
 export function calibrationOf(pairs: readonly (readonly [number, number])[], bins = 5): Calibration {
+  needList('pairs', pairs, 'length', '0', '1');
+  need('calibrationOf: bins', bins, 'a number above 0');
   const average = (values: readonly number[]) =>
     values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
   const binOf = (estimate: number) => Math.min(bins - 1, Math.max(0, Math.floor(estimate * bins)));

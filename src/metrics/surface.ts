@@ -10,6 +10,7 @@
  * What lies beyond the volume is outside. All in float64, for voxels of any shape.
  */
 
+import { need, needFields, needOneOf } from '../arguments.js';
 import { boxSizes, unionBox } from '../volumes/crop.js';
 import { squaredDistances } from '../volumes/distance.js';
 import { boundsOf, type Mask, requireSize } from '../volumes/masks.js';
@@ -116,6 +117,8 @@ export function surfaceDistances(
 ): SurfaceDistances {
   requireSize(prediction, dims);
   requireSize(truth, dims);
+  need('spacing', spacing, 'three numbers above 0');
+  needOneOf('surfaceDistances: variant', variant, surfaceVariants);
   const both = unionBox(boundsOf(prediction, dims), boundsOf(truth, dims));
   if (!both) return { variant, prediction: NONE, truth: NONE };
   const low = both.min;
@@ -150,6 +153,13 @@ function percentile({ distances, weights }: Surface, share: number, variant: Sur
   return distances[last]!;
 }
 
+function sides(surfaces: SurfaceDistances): SurfaceDistances {
+  needFields('surfaces', surfaces, 'variant', 'prediction', 'truth');
+  for (const side of ['prediction', 'truth'] as const)
+    needFields(`surfaces.${side}`, surfaces[side], 'distances', 'weights');
+  return surfaces;
+}
+
 const empty = ({ distances }: Surface): boolean => distances.length === 0;
 
 /**
@@ -157,7 +167,8 @@ const empty = ({ distances }: Surface): boolean => distances.length === 0;
  * @returns +∞ when one mask is empty, undefined when both are (MONAI: NaN; DeepMind: +∞; BraTS counts 0)
  */
 export function hausdorff(surfaces: SurfaceDistances, percent = 100): number | undefined {
-  const { prediction, truth, variant } = surfaces;
+  const { prediction, truth, variant } = sides(surfaces);
+  need('hausdorff: percent', percent, 'a finite number');
   if (empty(prediction) && empty(truth)) return undefined;
   if (empty(prediction) || empty(truth)) return Number.POSITIVE_INFINITY;
   return Math.max(percentile(prediction, percent / 100, variant), percentile(truth, percent / 100, variant));
@@ -168,7 +179,8 @@ export function hausdorff(surfaces: SurfaceDistances, percent = 100): number | u
  * by weight. MONAI's `symmetric=True`; DeepMind publishes the two directions apart, whose weighted mean this is.
  * @returns as {@link hausdorff}
  */
-export function assd({ prediction, truth }: SurfaceDistances): number | undefined {
+export function assd(surfaces: SurfaceDistances): number | undefined {
+  const { prediction, truth } = sides(surfaces);
   if (empty(prediction) && empty(truth)) return undefined;
   if (empty(prediction) || empty(truth)) return Number.POSITIVE_INFINITY;
   const total = (one: Surface) => one.distances.reduce((all, d, n) => all + d * one.weights[n]!, 0);
@@ -181,7 +193,9 @@ export function assd({ prediction, truth }: SurfaceDistances): number | undefine
  * @param tolerance in mm; distances equal to it count
  * @returns 0 when one mask is empty, undefined when both are (as both libraries: NaN)
  */
-export function nsd({ prediction, truth }: SurfaceDistances, tolerance: number): number | undefined {
+export function nsd(surfaces: SurfaceDistances, tolerance: number): number | undefined {
+  const { prediction, truth } = sides(surfaces);
+  need('nsd: tolerance', tolerance, 'a finite number');
   if (empty(prediction) && empty(truth)) return undefined;
   const within = ({ distances, weights }: Surface) =>
     weights.reduce((all, w, n) => (distances[n]! <= tolerance ? all + w : all), 0);

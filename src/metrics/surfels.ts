@@ -8,6 +8,7 @@
  * a corner, an edge, three in an L, a square, a corner with its three neighbours, and a path of four around two
  * turns; what surrounds the last is not plane, and the published triangles are four of these normals.
  */
+import { need } from '../arguments.js';
 import type { Vec3 } from '../volumes/types.js';
 
 /** Corner c of a cube: bit a of c is its place along axis a. */
@@ -62,6 +63,7 @@ function partArea(part: readonly number[], faces: Vec3): number {
  * @param spacing edges of a voxel in mm
  */
 export function surfelAreas(spacing: Vec3): Float64Array {
+  need('spacing', spacing, 'three numbers above 0');
   const [x, y, z] = spacing;
   const faces: Vec3 = [y * z, x * z, x * y];
   return Float64Array.from({ length: 256 }, (_, code) => {

@@ -1,4 +1,5 @@
 /** Model configurations: the rows of SPEC's table, and what a user may vary. */
+import { need, needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 
 export interface SamMed3DConfig {
@@ -114,6 +115,8 @@ const sgpmOf: Readonly<Record<string, Partial<SgpmConfig>>> = {
 
 /** SPEC's defaults for the modules: after the global blocks, width dim/8, hidden 64, dilations 1 2 3; `small` has its own. */
 export function defaultSgpm(config: SamMed3DConfig, overrides: Partial<SgpmConfig> = {}): SgpmConfig {
+  needFields('defaultSgpm: config', config, 'global');
+  need('defaultSgpm: config.dim', config.dim, 'a number above 0');
   return {
     sites: config.global,
     width: config.dim / 8,
@@ -130,6 +133,7 @@ export function defaultSgpm(config: SamMed3DConfig, overrides: Partial<SgpmConfi
  * @throws SgpSamError `bad-argument` listing the names
  */
 export function configByName(name: string): ModelConfig {
+  need('configByName: name', name, 'a text');
   const sgp = name.startsWith('sgp-');
   const config = samMed3DConfigs[sgp ? name.slice(4) : name];
   if (!config || !Object.hasOwn(samMed3DConfigs, config.name)) {
@@ -151,6 +155,8 @@ export function checkConfig(config: ModelConfig): void {
   const bad = (field: string, why: string): never => {
     throw new SgpSamError('bad-argument', `configuration '${config.name}': ${field} ${why}`);
   };
+  needFields('configuration', config, 'global');
+  need('configuration.global', config.global, 'a list');
   for (const field of ['volume', 'patch', 'dim', 'depth', 'heads', 'window', 'out'] as const) {
     if (!Number.isInteger(config[field]) || config[field] < 1)
       bad(field, `is ${config[field]}, not a positive integer`);

@@ -1,5 +1,6 @@
 /** Which model a weights file holds, read from its tensors' names and shapes. */
 import { SgpSamError } from '../errors.js';
+import { readJson } from '../json.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from './config.js';
 
 type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
@@ -19,10 +20,12 @@ export function inferConfig(
     const found = tensors.get(tensor)?.shape;
     if (!found || found.length !== rank) {
       const what = found ? `has shape (${found.join(', ')}), not ${rank} axes` : 'is missing';
+      const names = [...tensors.keys()].slice(0, 8).join(', ').slice(0, 400);
       throw new SgpSamError(
         'bad-weights',
         `${name}: not a SAM-Med3D model: ${tensor} ${what}`,
-        'Give a SAM-Med3D or SGP-SAM checkpoint: its parameters are called image_encoder.…, prompt_encoder.… and mask_decoder.….',
+        'Give a SAM-Med3D or SGP-SAM checkpoint: its parameters are called image_encoder.…, prompt_encoder.… and mask_decoder.…. ' +
+          `In this file they are called: ${names || 'nothing'}${tensors.size > 8 ? ', …' : '.'}`,
       );
     }
     return found;
@@ -79,7 +82,7 @@ function sgpmOf(
   const numbers = (key: string, fallback: readonly number[]): readonly number[] => {
     if (metadata[key] === undefined) return fallback;
     try {
-      const value: unknown = JSON.parse(metadata[key]);
+      const value = readJson(metadata[key], key);
       if (Array.isArray(value) && value.every((v) => Number.isInteger(v))) return value;
     } catch {
       // falls through to the error

@@ -1,5 +1,6 @@
 /** Comparing with a fixture, tensor by tensor, and reading its metadata. */
 import { SgpSamError } from '../errors.js';
+import { readJson } from '../json.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 export type Fixture = WeightSource;
@@ -165,16 +166,9 @@ export function metadataJson<T>(
 ): T | undefined {
   const text = fixture.metadata[key];
   if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    if (is(value)) return value;
-    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is ${text}, not ${what}`);
-  } catch (cause) {
-    if (cause instanceof SgpSamError) throw cause;
-    throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is not JSON: ${text}`, undefined, {
-      cause,
-    });
-  }
+  const value = readJson(text, `${fixture.name}: metadata '${key}'`);
+  if (is(value)) return value;
+  throw new SgpSamError('bad-file', `${fixture.name}: metadata '${key}' is ${text}, not ${what}`);
 }
 
 const isIndices = (value: unknown): value is number[] =>

@@ -3,6 +3,7 @@
  * recognised by its metadata and tensor names (SPEC D), so other seeds, points, configurations and closed gates
  * work as well.
  */
+import { needFields, needOptions } from '../arguments.js';
 import { type Progress, SgpSamError } from '../errors.js';
 import type { Engine } from '../gpu/engine.js';
 import type { RegionMode } from '../graph/regions.js';
@@ -265,6 +266,9 @@ export async function parity(
   fixture: WeightSource,
   options: ParityOptions = {},
 ): Promise<ParityReport> {
+  needFields('parity: engine', engine, 'gpu', 'device');
+  needFields('parity: fixture', fixture, 'tensors', 'metadata');
+  needOptions('parity', options);
   const comparison = new Comparison(fixture);
   const kind = kindOf(fixture);
   switch (kind) {

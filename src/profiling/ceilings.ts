@@ -1,4 +1,5 @@
 /** What a device can do at most, measured: the two lines of its roofline (Williams et al. 2009). */
+import { needFields } from '../arguments.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { Graph } from '../graph/graph.js';
 import { Program } from '../graph/program.js';
@@ -77,6 +78,7 @@ async function copyCeiling(engine: Engine): Promise<number> {
 
 /** Measures them: about two seconds. */
 export async function measureCeilings(engine: Engine): Promise<Ceilings> {
+  needFields('engine', engine, 'gpu', 'device');
   const fma = await fmaCeiling(engine, false);
   const half = engine.gpu.tier.f16 ? (await fmaCeiling(engine, true)).gflops : null;
   return {

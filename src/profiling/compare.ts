@@ -1,8 +1,8 @@
 /** What got faster between two profiles. */
 import { SgpSamError } from '../errors.js';
-import { isJsonObject, withoutDigest } from '../json.js';
+import { isJsonObject, readJson, withoutDigest } from '../json.js';
 import { fields, fromZero, listOf, object, text as textShape } from '../shape.js';
-import { type DispatchRow, groupBy, kernelOf, type Profile, stageOf } from './profile.js';
+import { type DispatchRow, groupBy, kernelOf, needProfile, type Profile, stageOf } from './profile.js';
 import { columns } from './text.js';
 
 const MEND = 'Give what profile --json wrote.';
@@ -33,13 +33,8 @@ const profileShape = fields({
  * @param name of the file, for errors
  * @throws SgpSamError `bad-file` naming the field of one that is none or was edited
  */
-export function parseProfile(text: string, name: string): Profile {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new SgpSamError('bad-file', `${name} is not JSON`, MEND, { cause });
-  }
+export function parseProfile(text: string | Uint8Array, name: string): Profile {
+  const value = readJson(text, name, MEND);
   const fail = (what: string) => new SgpSamError('bad-file', `${name}: ${what}`, MEND);
   if (!isJsonObject(value) || value.format !== 'sgp-sam profile 1') throw fail('format is not a profile');
   // Files of older versions have no digest.
@@ -81,6 +76,8 @@ function row({ name, before, after }: Difference): string[] {
 
 /** Tables of the whole, the kernel families, their variants, and the stages. */
 export function compareText(a: Profile, b: Profile): string {
+  needProfile(a);
+  needProfile(b);
   const total = (profile: Profile) => profile.dispatches.reduce((sum, d) => sum + d.ms, 0);
   const head = ['before, ms', 'after, ms', 'change, ms', 'faster'];
   const whole: Difference[] = [

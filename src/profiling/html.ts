@@ -9,6 +9,7 @@ import {
   type GroupRow,
   groupBy,
   kernelOf,
+  needProfile,
   type Profile,
   stageOf,
 } from './profile.js';
@@ -79,6 +80,7 @@ const single = (row: DispatchRow): GroupRow => ({
 
 /** The whole report. */
 export function profileHtml(profile: Profile): string {
+  needProfile(profile);
   const { dispatches, ceilings, memory } = profile;
   const total = dispatches.reduce((sum, { ms }) => sum + ms, 0);
   const title = `${profile.what} of ${profile.model}`;

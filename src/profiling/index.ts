@@ -1,6 +1,5 @@
 /** Profiling, as an embedder sees it: in Node and in a page alike. */
 export { type Ceilings, measureCeilings } from './ceilings.js';
-export { compareText, parseProfile } from './compare.js';
 export { profileHtml } from './html.js';
 export {
   type DispatchRow,

@@ -1,4 +1,5 @@
 /** A profile: every dispatch of a program with what it took, against what the device can do at most. */
+import { need, needFields, needList, needOptions } from '../arguments.js';
 import type { AdapterReport } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import { median } from '../gpu/pass-timer.js';
@@ -80,6 +81,8 @@ export interface ShaderText {
 
 /** Every shader of a program in the order of first use; `DispatchRow.shader` counts from 0 in it. */
 export function shadersOf(program: Program): ShaderText[] {
+  needFields('program', program, 'dispatches');
+  needList('program.dispatches', program.dispatches, 'shader');
   const found = new Map<string, { name: string; variants: Set<string>; code: string }>();
   for (const { shader, kernel, variant } of program.dispatches) {
     const one = found.get(shader.code) ?? { name: shader.name, variants: new Set(), code: shader.code };
@@ -122,8 +125,13 @@ async function worked(program: Program): Promise<number[]> {
 export async function profileProgram(
   engine: Engine,
   program: Program,
-  { what, model, runs = 5, mode = 'predicated', ceilings, progress, signal }: ProfileSettings,
+  settings: ProfileSettings,
 ): Promise<Profile> {
+  needFields('engine', engine, 'gpu', 'device');
+  needFields('program', program, 'dispatches');
+  needFields('profileProgram: settings', settings, 'what', 'model', 'ceilings');
+  needOptions('profileProgram', settings);
+  const { what, model, runs = 5, mode = 'predicated', ceilings, progress, signal } = settings;
   const walls: number[] = [];
   const hosts: number[] = [];
   // One more than asked for: the first one compiles what drivers compile late.
@@ -186,6 +194,8 @@ export async function profileProgram(
 
 /** Adds dispatches up by `name`, the costliest group first. */
 export function groupBy(rows: readonly DispatchRow[], name: (row: DispatchRow) => string): GroupRow[] {
+  needList('groupBy: rows', rows, 'ms');
+  need('groupBy: name', name, 'a function');
   const groups = new Map<string, { calls: number; ms: number; flops: number; bytes: number }>();
   for (const row of rows) {
     const key = name(row);
@@ -200,6 +210,12 @@ export function groupBy(rows: readonly DispatchRow[], name: (row: DispatchRow) =
 }
 
 export const kernelOf = (row: DispatchRow): string => `${row.kernel} (${row.variant})`;
+
+/** @throws SgpSamError `bad-argument` for what is no profile */
+export function needProfile(profile: unknown): void {
+  needFields('profile', profile, 'dispatches', 'ceilings', 'memory', 'adapter');
+  needList('profile.dispatches', (profile as Profile).dispatches, 'stage', 'kernel', 'ms');
+}
 
 /** A stage without its leaves: image_encoder.blocks.3, sgpm.0, mask_decoder.transformer. */
 export const stageOf = ({ stage }: DispatchRow): string => {

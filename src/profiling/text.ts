@@ -7,6 +7,7 @@ import {
   type GroupRow,
   groupBy,
   kernelOf,
+  needProfile,
   type Profile,
   stageOf,
 } from './profile.js';
@@ -46,6 +47,7 @@ const remark = ({ inRow, resolved }: DispatchRow): string =>
  * @param top how many dispatches are listed
  */
 export function profileText(profile: Profile, top = 15): string {
+  needProfile(profile);
   const { dispatches, ceilings, memory } = profile;
   const total = dispatches.reduce((sum, { ms }) => sum + ms, 0);
   const flops = dispatches.reduce((sum, row) => sum + row.flops, 0);

@@ -1,6 +1,7 @@
 /** A profile as a trace that Perfetto and Chrome (chrome://tracing) open: Google's Trace Event Format, JSON. */
+import { need } from '../arguments.js';
 import { adapterLine } from '../gpu/device.js';
-import { kernelOf, type Profile, roofOf, stageOf } from './profile.js';
+import { kernelOf, needProfile, type Profile, roofOf, stageOf } from './profile.js';
 
 interface TraceEvent {
   readonly name: string;
@@ -21,6 +22,7 @@ const [STAGES, KERNELS] = [1, 2];
  * another at their medians: gaps that come from timing each in a pass of its own are left out.
  */
 export function traceOf(profile: Profile): string {
+  needProfile(profile);
   const events: TraceEvent[] = [
     {
       name: 'process_name',
@@ -88,6 +90,8 @@ export function traceOf(profile: Profile): string {
  * @param endTime when the run ended, as `performance.now()` gave it
  */
 export function markDevTools(profile: Profile, endTime: number = performance.now()): void {
+  needProfile(profile);
+  need('markDevTools: endTime', endTime, 'a finite number');
   const total = profile.dispatches.reduce((sum, { ms }) => sum + ms, 0);
   let start = Math.max(0, endTime - total);
   for (const row of profile.dispatches) {

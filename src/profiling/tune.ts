@@ -5,11 +5,12 @@
  * dispatch by dispatch, so as many sweeps as the shape with most candidates has measure everything, with the caches and
  * neighbours that kernels have in real runs.
  */
+import { need, needFields, needList, needOptions } from '../arguments.js';
 import { checkAborted, SgpSamError } from '../errors.js';
 import type { AdapterReport } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import type { Program } from '../graph/program.js';
-import { isJsonObject, type JsonObject } from '../json.js';
+import { isJsonObject, type JsonObject, readJson } from '../json.js';
 import { fields, object, text as textShape } from '../shape.js';
 import type { Ceilings } from './ceilings.js';
 
@@ -93,6 +94,9 @@ async function timesByKey(program: Program, runs: number, signal: AbortSignal | 
  * @returns one entry per shape
  */
 export async function tuneProgram(compile: CompileWith, options: TuneOptions): Promise<TunedEntries> {
+  need('tuneProgram: compile', compile, 'a function');
+  needFields('tuneProgram: options', options, 'ceilings');
+  needOptions('tuneProgram', options);
   const { runs = 3, ceilings, progress, signal } = options;
   const shapes = new Map<string, Shape>();
   const first = await compile({});
@@ -202,6 +206,8 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
 
 /** The table to keep of what was measured on an engine's device. */
 export function tunedTable(engine: Engine, entries: TunedEntries): TunedTable {
+  needFields('engine', engine, 'gpu', 'device');
+  need('tunedTable: entries', entries, 'an object');
   const { vendor, architecture, device, description } = engine.gpu.adapter;
   return {
     format: 'sgp-sam tuned 1',
@@ -213,12 +219,18 @@ export function tunedTable(engine: Engine, entries: TunedEntries): TunedTable {
 }
 
 /** What an `Engine` takes: shape → variant. */
-export const choicesOf = ({ entries }: TunedTable): Record<string, string> =>
-  Object.fromEntries(Object.entries(entries).map(([key, { variant }]) => [key, variant]));
+export function choicesOf(table: TunedTable): Record<string, string> {
+  needFields('table', table, 'entries', 'adapter');
+  const { entries } = table;
+  needList('table.entries', Object.values(entries), 'variant');
+  return Object.fromEntries(Object.entries(entries).map(([key, { variant }]) => [key, variant]));
+}
 
 /** Whether a table was measured on this adapter, with this driver and this engine. */
 export function tableFits(table: TunedTable, adapter: AdapterReport): boolean {
+  needFields('table', table, 'entries', 'adapter');
   const fields = ['vendor', 'architecture', 'device', 'description'] as const;
+  needFields('adapter', adapter, ...fields);
   return table.engineVersion === __VERSION__ && fields.every((f) => table.adapter[f] === adapter[f]);
 }
 
@@ -227,15 +239,10 @@ export function tableFits(table: TunedTable, adapter: AdapterReport): boolean {
  * @param name of the file, for errors
  * @throws SgpSamError `bad-file` naming the field
  */
-export function parseTunedTable(text: string, name: string): TunedTable {
+export function parseTunedTable(text: string | Uint8Array, name: string): TunedTable {
   const mend = 'Measure anew: sgp-sam tune.';
   const fail = (what: string) => new SgpSamError('bad-file', `${name}: ${what}`, mend);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new SgpSamError('bad-file', `${name} is not JSON`, mend, { cause });
-  }
+  const value = readJson(text, name, mend);
   if (!isJsonObject(value) || value.format !== 'sgp-sam tuned 1') throw fail('format is not a tuned table');
   const wrong = fields({
     engineVersion: textShape,

@@ -1,4 +1,5 @@
 /** A lesion's actions as JSON, to be kept and done again elsewhere. */
+import { need, needList } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { boxSizes, type CroppedMask, type VoxelBox } from '../volumes/crop.js';
 import type { Vec3 } from '../volumes/types.js';
@@ -20,6 +21,7 @@ function runsOf(values: Uint8Array): number[] {
 
 /** Actions as values for `JSON.stringify`; masks as lengths of runs in their box. */
 export function actionsToJson(actions: readonly Action[]): unknown[] {
+  needList('actions', actions, 'type');
   return actions.map((action) => {
     if (action.type === 'click') return { click: action.click.at, label: action.click.label };
     if (action.type === 'box') return { box: [action.box.min, action.box.max] };
@@ -36,6 +38,7 @@ export function actionsToJson(actions: readonly Action[]): unknown[] {
 export function actionsFromJson(value: unknown, dims: Vec3, name: string): Action[] {
   const fail = (at: string, what: string) =>
     new SgpSamError('bad-file', `${name}: ${at} ${what}`, 'Use a file that was saved here, unchanged.');
+  need('actionsFromJson: dims', dims, 'three whole numbers from 1');
   if (!Array.isArray(value)) throw fail('actions', 'is no list');
   return value.map((entry: unknown, n): Action => {
     const at = `actions[${n}]`;

@@ -1,16 +1,111 @@
 /** What a host hands in, as the engine has it: weights from wherever they are, volumes from files or numbers, gates. */
+import { need, needFields, needOneOf, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
-import type { GateSetting } from '../graph/regions.js';
+import type { Gpu, OpenDeviceOptions } from '../gpu/device.js';
+import { weightStorages } from '../graph/layout.js';
+import { type GateSetting, regionModes } from '../graph/regions.js';
 import { affineFromRows } from '../volumes/affine.js';
+import type { VoxelBox } from '../volumes/crop.js';
 import { readNifti } from '../volumes/nifti.js';
 import { newHeader } from '../volumes/nifti-write.js';
-import type { Vec3, Volume } from '../volumes/types.js';
+import { resolvePreset } from '../volumes/presets.js';
+import type { Volume } from '../volumes/types.js';
 import { type ByteSource, blobSource, memorySource } from '../weights/byte-source.js';
 import { collectWeights, fetchWeights } from '../weights/fetch.js';
 import { overlayWeights } from '../weights/overlay.js';
 import { openWeights, type WeightSource } from '../weights/weight-source.js';
+import type { Action } from './lesion-state.js';
 import { formulaWeights } from './model.js';
 import type { OpenVolumeOptions, SegmenterOptions, VolumeInput, WeightsInput } from './segmenter.js';
+import { checkZoom } from './zoom.js';
+
+/**
+ * Options of whoever opens a device.
+ * @throws SgpSamError `bad-argument` naming the option
+ */
+export function checkDevice(options: unknown, where = 'openDevice'): void {
+  needOptions(where, options);
+  const { device, adapter, announce } = options as Record<string, unknown>;
+  if (device !== undefined)
+    needFields('device', device, 'limits', 'features', 'queue', 'lost', 'createShaderModule');
+  if (adapter !== undefined)
+    needOneOf('adapter', adapter, ['auto', 'hardware', 'software', 'lavapipe', 'swiftshader']);
+  if (announce !== undefined) need('announce', announce, 'a function');
+}
+
+/** A way to open devices that looks at its options first. */
+export const deviceOpener =
+  (open: (options: OpenDeviceOptions) => Promise<Gpu>) =>
+  async (options: OpenDeviceOptions = {}): Promise<Gpu> => {
+    checkDevice(options);
+    return open(options);
+  };
+
+/**
+ * A segmenter's options, all but the gates' number, which only the weights tell.
+ * @throws SgpSamError `bad-argument` naming the option
+ */
+export function checkOptions(options: SegmenterOptions): void {
+  needFields('openSegmenter: options', options, 'weights');
+  checkDevice(options);
+  const { weights, adapterWeights, sha256, weightStorage, gateMode, gates, budgetMs, preset, zoom } = options;
+  for (const [name, input] of Object.entries({ weights, adapterWeights })) {
+    if (input === undefined || typeof input === 'string' || input instanceof URL || input instanceof Blob)
+      continue;
+    if (input instanceof ArrayBuffer || input instanceof ReadableStream) continue;
+    need(name, input, 'a Uint8Array');
+  }
+  if (sha256 !== undefined) need('sha256', sha256, 'a text');
+  if (weightStorage !== undefined) needOneOf('weightStorage', weightStorage, weightStorages);
+  if (gateMode !== undefined) needOneOf('gateMode', gateMode, regionModes);
+  if (gates !== undefined) checkGates(gates, Number.POSITIVE_INFINITY);
+  if (budgetMs !== undefined) need('budgetMs', budgetMs, 'a number above 0');
+  if (preset !== undefined) resolvePreset(preset);
+  if (zoom !== undefined) checkZoom(zoom);
+}
+
+/**
+ * A click's or box's own place: in voxels or in the world, not both.
+ * @throws SgpSamError `bad-prompt`
+ */
+export function placeOf(where: string, place: unknown): { readonly world: boolean; readonly own: unknown } {
+  need(where, place, 'an object', 'bad-prompt');
+  const { ijk, mm } = place as { ijk?: unknown; mm?: unknown };
+  if ((ijk === undefined) === (mm === undefined)) {
+    const what = `${where} has ${ijk === undefined ? 'neither' : 'both'} ijk ${ijk === undefined ? 'nor' : 'and'} mm`;
+    throw new SgpSamError('bad-prompt', what, 'Give one of the two.');
+  }
+  return { world: ijk === undefined, own: ijk ?? mm };
+}
+
+/**
+ * An action from somebody else.
+ * @throws SgpSamError `bad-prompt` naming the field
+ */
+export function checkAction(action: Action): void {
+  need('action', action, 'an object', 'bad-prompt');
+  needOneOf('action.type', action.type, ['click', 'box', 'mask'], 'bad-prompt');
+  if (action.type === 'mask') return;
+  if (action.type === 'box') {
+    checkBox(action.box);
+    return;
+  }
+  need('action.click', action.click, 'an object', 'bad-prompt');
+  need('action.click.at', action.click.at, 'three finite numbers', 'bad-prompt');
+}
+
+/** @throws SgpSamError `bad-prompt` for a box without two corners, the lower one first */
+export function checkBox(box: VoxelBox): void {
+  need('box', box, 'an object', 'bad-prompt');
+  need('box.min', box.min, 'three finite numbers', 'bad-prompt');
+  need('box.max', box.max, 'three finite numbers', 'bad-prompt');
+  if ([0, 1, 2].some((a) => box.min[a] > box.max[a]))
+    throw new SgpSamError(
+      'bad-prompt',
+      `box.min ${box.min} lies beyond box.max ${box.max}`,
+      'Exchange them.',
+    );
+}
 
 /** Weights that are open, and what is known of them. */
 export interface OpenedWeights {
@@ -45,22 +140,14 @@ export async function openChosen(options: SegmenterOptions): Promise<OpenedWeigh
   return { ...base, source: overlayWeights(base.source, over.source) };
 }
 
-/** Whether these are three finite numbers. */
-export const isVec3 = (v: unknown): v is Vec3 =>
-  (Array.isArray(v) || ArrayBuffer.isView(v)) &&
-  (v as unknown as ArrayLike<unknown>).length === 3 &&
-  [0, 1, 2].every((a) => Number.isFinite((v as unknown as ArrayLike<unknown>)[a]));
-
 /** @throws SgpSamError `bad-argument` for anything but one known setting per module at most */
 export function checkGates(gates: readonly GateSetting[], modules: number): void {
-  const known: readonly string[] = ['auto', 'open', 'closed'];
-  const wrong = gates.find((gate) => !known.includes(gate));
-  if (wrong === undefined && gates.length <= modules) return;
+  need('gates', gates, 'a list');
+  for (const gate of gates) needOneOf('a gate', gate, ['auto', 'open', 'closed']);
+  if (gates.length <= modules) return;
   throw new SgpSamError(
     'bad-argument',
-    wrong === undefined
-      ? `${gates.length} gates for a model that has ${modules} modules`
-      : `'${wrong}' is no gate setting`,
+    `${gates.length} gates for a model that has ${modules} modules`,
     'Give one of auto, open, closed per module.',
   );
 }
@@ -68,13 +155,16 @@ export function checkGates(gates: readonly GateSetting[], modules: number): void
 /** Numbers and where they lie, as a volume. */
 function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string): Volume {
   const { data, dims, spacing = [1, 1, 1] } = input;
-  if (!data || !isVec3(dims) || !isVec3(spacing)) {
+  if (!data) {
     throw new SgpSamError(
       'bad-argument',
       `${name}: this is neither a NIfTI file nor { data, dims, spacing or affine }`,
       'Give a File, Blob, ArrayBuffer or Uint8Array of a file, or voxels with their sizes.',
     );
   }
+  need(`${name}: data`, data, 'a list or typed array of numbers');
+  need(`${name}: dims`, dims, 'three whole numbers from 1');
+  need(`${name}: spacing`, spacing, 'three numbers above 0');
   if (data.length !== dims[0] * dims[1] * dims[2]) {
     throw new SgpSamError(
       'bad-argument',
@@ -102,6 +192,9 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
  * @throws SgpSamError `bad-file`, `bad-argument`, `non-finite`, `aborted`
  */
 export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOptions): Promise<Volume> {
+  need('openVolume: volume', input, 'an object');
+  needOptions('openVolume', options);
+  if (options.name !== undefined) need('openVolume: name', options.name, 'a text');
   const own = input instanceof Blob && 'name' in input ? String(input.name) : undefined;
   const name = options.name ?? own ?? 'volume';
   const file =

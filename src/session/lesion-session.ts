@@ -1,4 +1,5 @@
 /** From a volume and prompts to a mask on the volume's own grid (SPEC A0, there and back), step by step. */
+import { need, needFields, needOptions } from '../arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { GateSetting } from '../graph/regions.js';
 import { voxelSizes } from '../volumes/affine.js';
@@ -19,6 +20,7 @@ import { clickInRoi } from '../volumes/roi-frame.js';
 import type { Image } from '../volumes/types.js';
 import { boxOfPoints, cutFaces, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
 import { History } from './history.js';
+import { checkAction } from './inputs.js';
 import {
   type Action,
   type Click,
@@ -80,9 +82,13 @@ export class LesionSession {
     readonly volume: Image,
     private readonly options: LesionSessionOptions = {},
   ) {
+    needFields('LesionSession: model', model, 'encode', 'card');
+    needFields('LesionSession: volume', volume, 'dims', 'affine', 'data');
+    needOptions('LesionSession', options);
     this.model = model;
     this.preset = resolvePreset(options.preset ?? model.card.preset);
     if (options.zoom !== undefined) checkZoom(options.zoom);
+    if (options.gates !== undefined) need('gates', options.gates, 'a list');
     this.gates = options.gates;
     this.nothing = emptyCrop(volume.dims);
   }
@@ -112,6 +118,7 @@ export class LesionSession {
   setMask(mask: ArrayLike<number> | CroppedMask): Promise<LesionState> {
     return this.inTurn(async () => {
       const { dims } = this.volume;
+      need('setMask: mask', mask, 'an object');
       const crop = 'dims' in mask ? checkedCrop(mask, dims) : cropMask(mask, dims);
       const { clicks } = this.stateNow();
       return this.record({ type: 'mask', mask: crop }, { crop, clicks });
@@ -144,7 +151,8 @@ export class LesionSession {
   }
 
   /** Does what an action says. */
-  apply(action: Action, options: CallOptions = {}): Promise<LesionState> {
+  async apply(action: Action, options: CallOptions = {}): Promise<LesionState> {
+    checkAction(action);
     if (action.type === 'mask') return this.setMask(action.mask);
     return action.type === 'click' ? this.addClick(action.click, options) : this.addBox(action.box, options);
   }
@@ -243,6 +251,8 @@ export class LesionSession {
     options: CallOptions,
   ): Promise<Segmentation> {
     const { volume, model } = this;
+    checkAction(action);
+    needOptions(action.type, options);
     const { crop: found, clicks: earlier } = this.stateNow();
     const box = action.type === 'box' ? action.box : undefined;
     const click: Click = action.type === 'click' ? action.click : { at: middle(action.box), label: 1 };

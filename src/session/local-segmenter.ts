@@ -5,7 +5,14 @@ import { Engine } from '../gpu/engine.js';
 import type { GateSetting } from '../graph/regions.js';
 import { voxelSizes } from '../volumes/affine.js';
 import type { Volume } from '../volumes/types.js';
-import { checkGates, type OpenedWeights, openChosen, openVolumeInput } from './inputs.js';
+import {
+  checkDevice,
+  checkGates,
+  checkOptions,
+  type OpenedWeights,
+  openChosen,
+  openVolumeInput,
+} from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
 import { Model } from './model.js';
@@ -18,7 +25,6 @@ import type {
   VolumeInfo,
   VolumeInput,
 } from './segmenter.js';
-import { checkZoom } from './zoom.js';
 
 /** GPU work between two chances for the page to draw, ms: most of a frame. */
 const BUDGET_MS = 12;
@@ -61,7 +67,7 @@ export class LocalSegmenter implements Segmenter, Owner {
    * @throws SgpSamError `bad-file`, `bad-weights`, `no-adapter`, `adapter-limit`, `aborted`
    */
   static async open(openDevice: OpenDevice, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
-    if (options.zoom !== undefined) checkZoom(options.zoom);
+    checkOptions(options);
     const opened = await openChosen(options);
     try {
       const { engine, model } = await load(openDevice, options, opened);
@@ -174,7 +180,8 @@ export class LocalSegmenter implements Segmenter, Owner {
   }
 
   /** @param options.device in place of an adopted device that was lost */
-  recover(options: Pick<LocalSegmenterOptions, 'progress' | 'signal' | 'device'> = {}): Promise<void> {
+  async recover(options: Pick<LocalSegmenterOptions, 'progress' | 'signal' | 'device'> = {}): Promise<void> {
+    checkDevice(options, 'recover');
     return this.inTurn(async (signal) => {
       if (!this.engine.gpu.isLost) return;
       if (this.options.device && !options.device) {

@@ -1,4 +1,5 @@
 /** A local segmenter's volumes and their lesions. */
+import { need, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import type { GateSetting } from '../graph/regions.js';
 import { worldToVoxel } from '../volumes/clicks.js';
@@ -6,14 +7,13 @@ import { type CroppedMask, paintCrop, type VoxelBox } from '../volumes/crop.js';
 import { writeMask, writeVolume } from '../volumes/nifti-write.js';
 import type { Vec3, Volume } from '../volumes/types.js';
 import { boxOfPoints } from './cubes.js';
-import { checkGates, isVec3 } from './inputs.js';
+import { checkGates, placeOf } from './inputs.js';
 import type { CallOptions, LesionSession } from './lesion-session.js';
 import type { Action } from './lesion-state.js';
 import {
   type BoxPrompt,
   checkKnown,
   type Lesion,
-  type Place,
   type PointPrompt,
   type SegmenterVolume,
   type VolumeInfo,
@@ -38,17 +38,17 @@ class LocalLesion implements Lesion {
     private readonly owner: Owner,
   ) {}
 
-  private voxel(place: Place): Vec3 {
-    const own = 'ijk' in place ? place.ijk : place.mm;
-    if (!isVec3(own))
-      throw new SgpSamError('bad-prompt', `'${own}' is no place`, 'Give { ijk } or { mm }: three numbers.');
-    return 'ijk' in place ? [own[0], own[1], own[2]] : worldToVoxel(this.session.volume, own);
+  private voxel(where: string, own: unknown, world: boolean): Vec3 {
+    need(where, own, 'three finite numbers', 'bad-prompt');
+    const [i, j, k] = own as Vec3;
+    return world ? worldToVoxel(this.session.volume, [i, j, k]) : [i, j, k];
   }
 
-  private run<R>(
+  private async run<R>(
     work: (session: LesionSession, options: CallOptions) => Promise<R>,
     options: CallOptions = {},
   ): Promise<R> {
+    needOptions(`lesion '${this.name}'`, options);
     return this.owner.inTurn(async (signal) => {
       if (this.gone) throw new SgpSamError('bad-argument', `lesion '${this.name}': ${this.gone}`);
       return work(this.session, { ...options, signal });
@@ -56,10 +56,13 @@ class LocalLesion implements Lesion {
   }
 
   addPoint(point: PointPrompt, options?: CallOptions) {
-    return this.run(
-      (session, own) => session.addClick({ at: this.voxel(point), label: point.label ?? 1 }, own),
-      options,
-    );
+    return this.run((session, options) => {
+      const { world, own } = placeOf('addPoint: point', point);
+      return session.addClick(
+        { at: this.voxel('addPoint: point', own, world), label: point.label ?? 1 },
+        options,
+      );
+    }, options);
   }
 
   addBox(box: BoxPrompt, options?: CallOptions) {
@@ -68,12 +71,14 @@ class LocalLesion implements Lesion {
 
   /** The box of voxels that holds a box; one in the world has corners that may lie anywhere on an oblique grid. */
   private boxOf(box: BoxPrompt): VoxelBox {
-    const world = 'mm' in box;
-    const [a, b] = world ? box.mm : box.ijk;
+    const { world, own } = placeOf('addBox: box', box);
+    need('addBox: box', own, 'a list', 'bad-prompt');
+    const [a, b] = own as readonly [Vec3, Vec3];
+    for (const corner of [a, b]) need('addBox: corner', corner, 'three finite numbers', 'bad-prompt');
     const corners = Array.from({ length: 8 }, (_, n): Vec3 => {
       const pick = (axis: 0 | 1 | 2) => (n & (1 << axis) ? b : a)[axis];
       return [pick(0), pick(1), pick(2)];
-    }).map((corner) => this.voxel(world ? { mm: corner } : { ijk: corner }));
+    }).map((corner) => this.voxel('addBox: corner', corner, world));
     return boxOfPoints(corners) as VoxelBox;
   }
 
@@ -133,6 +138,7 @@ export class LocalVolume implements SegmenterVolume {
 
   lesion(name: string): Lesion {
     this.checkOpen();
+    need('lesion: name', name, 'a text');
     let lesion = this.lesions.get(name);
     if (!lesion) {
       lesion = new LocalLesion(name, this.owner.session(this.volume), this.owner);
@@ -155,8 +161,8 @@ export class LocalVolume implements SegmenterVolume {
   save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>> {
     return this.owner.inTurn(async () => {
       this.checkOpen();
-      if (names.length > 255) throw new SgpSamError('bad-argument', 'a file holds 255 lesions at most');
       checkKnown(names, this.lesions);
+      if (names.length > 255) throw new SgpSamError('bad-argument', 'a file holds 255 lesions at most');
       const grid = new Uint8Array(this.volume.data.length);
       for (const [n, name] of names.entries()) {
         const state = await this.lesions.get(name)?.session.state();

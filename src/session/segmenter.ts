@@ -2,6 +2,7 @@
  * The engine as a host embeds it: weights in, volumes in, clicks in, masks on the host's grid out. This is the contract;
  * `local-segmenter.ts` computes on the calling thread, `worker-client.ts` in a worker.
  */
+import { need } from '../arguments.js';
 import { type Progress, SgpSamError } from '../errors.js';
 import type { AdapterChoice, AdapterReport, Tier } from '../gpu/device.js';
 import type { GateSetting, RegionMode } from '../graph/regions.js';
@@ -197,6 +198,7 @@ export interface Segmenter {
 
 /** @throws SgpSamError `bad-argument` naming the first name that no lesion has */
 export function checkKnown(names: readonly string[], lesions: ReadonlyMap<string, unknown>): void {
+  need('save: names', names, 'a list');
   const unknown = names.find((name) => !lesions.has(name));
   if (unknown === undefined) return;
   const known = [...lesions.keys()].join(', ') || 'none';

@@ -1,4 +1,5 @@
 /** Clicks from truth in place of a person's: how well a model segments lesions on their own grid, click by click. */
+import { needFields, needOneOf } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { diceOf } from '../metrics/overlap.js';
 import { voxelSizes } from '../volumes/affine.js';
@@ -66,6 +67,10 @@ export async function simulateClicks(
   truth: Uint8Array,
   options: SimulationOptions,
 ): Promise<Simulation> {
+  needFields('simulateClicks: model', model, 'encode');
+  needFields('simulateClicks: image', image, 'dims', 'affine', 'data');
+  needFields('simulateClicks: options', options, 'seed', 'first', 'clicks');
+  needOneOf('simulateClicks: first', options.first, ['farthest', 'center', 'random']);
   const draws = new Draws(options.seed);
   const spacing = voxelSizes(image.affine) as unknown as Vec3;
   const { dims } = image;

@@ -1,4 +1,5 @@
 /** The page's side: a segmenter whose computing is done in a worker, so that the page never waits for it. */
+import { needFields, needOptions } from '../arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import type { GateSetting } from '../graph/regions.js';
 import type { CroppedMask } from '../volumes/crop.js';
@@ -65,7 +66,12 @@ class Calls {
       const id = ++this.last;
       const onAbort = () => this.worker.postMessage({ abort: id } satisfies Request);
       const request: Request = { id, target, method, args, progress: progress !== undefined };
-      this.worker.postMessage(request);
+      try {
+        this.worker.postMessage(request);
+      } catch (cause) {
+        const what = `${method}: an argument cannot be sent to a worker`;
+        throw new SgpSamError('bad-argument', what, 'Give data: no functions, no devices.', { cause });
+      }
       signal?.addEventListener('abort', onAbort, { once: true });
       this.pending.set(id, {
         resolve: resolve as (value: unknown) => void,
@@ -137,6 +143,7 @@ class WorkerLesion implements Lesion {
     first?: unknown,
     options: CallOptions = {},
   ): Promise<S> {
+    needOptions(method, options);
     const { signal, progress, ...plain } = options;
     this.checkHere();
     return received(await this.calls.call<S>(this.target, method, [first, plain], { signal, progress }));
@@ -179,6 +186,7 @@ class WorkerLesion implements Lesion {
   }
 
   async recompute(options: CallOptions = {}) {
+    needOptions('recompute', options);
     const { signal, progress } = options;
     this.checkHere();
     return received(await this.calls.call<LesionState>(this.target, 'recompute', [{}], { signal, progress }));
@@ -264,6 +272,8 @@ export class WorkerSegmenter implements Segmenter {
   }
 
   static async open(options: WorkerSegmenterOptions): Promise<WorkerSegmenter> {
+    needFields('openWorkerSegmenter: options', options, 'weights');
+    needOptions('openWorkerSegmenter', options);
     const { worker: given, signal, progress, weights, adapterWeights, ...rest } = options;
     const own = !(given instanceof Worker);
     const worker = own
@@ -308,6 +318,7 @@ export class WorkerSegmenter implements Segmenter {
   }
 
   async openVolume(input: VolumeInput, options: OpenVolumeOptions = {}): Promise<SegmenterVolume> {
+    needOptions('openVolume', options);
     // A File loses its name on the way in some browsers.
     const name = options.name ?? (input instanceof Blob && 'name' in input ? String(input.name) : undefined);
     const { channel, signal, progress } = options;
@@ -329,6 +340,7 @@ export class WorkerSegmenter implements Segmenter {
   }
 
   async recover(options: Work = {}): Promise<void> {
+    needOptions('recover', options);
     // A loss of the new device may be told before its opening is.
     this.lastLoss = undefined;
     const { info, renewed } = await this.calls.call<{ info: SegmenterInfo; renewed: boolean }>(

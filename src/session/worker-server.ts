@@ -1,4 +1,5 @@
 /** The worker's side: runs a local segmenter for a page and answers its messages. */
+import { need, needOptions } from '../arguments.js';
 import type { Progress } from '../errors.js';
 import { SgpSamError } from '../errors.js';
 import type { LocalSegmenter, LocalSegmenterOptions } from './local-segmenter.js';
@@ -54,8 +55,14 @@ const METHODS = {
 export function serveSegmenter(
   port: Port,
   open: (options: LocalSegmenterOptions) => Promise<LocalSegmenter>,
-  { extras = {} }: ServeOptions = {},
+  options: ServeOptions = {},
 ): void {
+  needOptions('serveSegmenter', options);
+  const { extras = {} } = options;
+  need('serveSegmenter: port', port, 'an object');
+  for (const method of ['postMessage', 'addEventListener'] as const)
+    need(`serveSegmenter: port.${method}`, port[method], 'a function');
+  need('serveSegmenter: open', open, 'a function');
   let segmenter: LocalSegmenter | undefined;
   /** One is open, or about to be. */
   let opening = false;

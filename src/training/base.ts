@@ -1,7 +1,8 @@
 /** What training begins from: base weights, with first values for what they lack. */
 
+import { needFields, needOneOf } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
-import { defaultSgpm, type ModelConfig } from '../models/config.js';
+import { checkConfig, defaultSgpm, type ModelConfig } from '../models/config.js';
 import { inferConfig } from '../models/infer.js';
 import { modelParameters } from '../models/parameters.js';
 import { checkTensors, saneReader } from '../weights/check.js';
@@ -27,6 +28,7 @@ export type Origin = Pick<BaseWeights, 'untrained' | 'added'>;
 
 /** First values for a whole configuration: training from nothing. */
 export function initialBase(arm: Arm, config: ModelConfig, seed: number): BaseWeights {
+  checkConfig(config);
   const own = configOfArm(arm, config);
   const source = initialSource(own, seed);
   const added = [...source.tensors.keys()];
@@ -40,6 +42,8 @@ export function initialBase(arm: Arm, config: ModelConfig, seed: number): BaseWe
  * @throws SgpSamError `bad-weights` when it is no SAM-Med3D or SGP-SAM checkpoint
  */
 export function checkpointBase(arm: Arm, source: WeightSource, seed: number): BaseWeights {
+  needOneOf('arm', arm, Object.keys(arms));
+  needFields('checkpointBase: source', source, 'tensors', 'metadata');
   const found = inferConfig(source.tensors, source.metadata, source.name);
   const needs = arms[arm].sgpm && !found.sgpm;
   if (needs && found.global.length === 0) {

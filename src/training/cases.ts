@@ -1,5 +1,6 @@
 /** What a trainer learns from: volumes with numbered lesions, from wherever they come. */
 
+import { need, needFields, needOneOf } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { voxelSizes } from '../volumes/affine.js';
 import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
@@ -94,6 +95,9 @@ export function phantomCases(
   options: PhantomCasesOptions,
   part: 'train' | 'validation' | 'test',
 ): CaseSource {
+  needFields('phantomCases: options', options, 'count', 'seed', 'size', 'spacing', 'modality');
+  needOneOf('phantomCases: part', part, Object.keys(STREAMS));
+  need('phantomCases: count', options.count, 'a whole number from 0');
   const { count, seed, size, spacing, modality, anatomy = 'random', contrast = 'any' } = options;
   const ids = Array.from({ length: count }, (_, n) => `${part} phantom ${n + 1}`);
   return {
@@ -136,6 +140,8 @@ const CACHE_BYTES = 2 ** 30;
 
 /** Keeps the cases used last in memory, up to a number of bytes. */
 export function cached(source: CaseSource, bytes = CACHE_BYTES): CaseSource {
+  needFields('cached: source', source, 'ids', 'load');
+  need('cached: bytes', bytes, 'a number above 0');
   const held = new Map<number, TrainingCase>();
   let used = 0;
   const sizeOf = ({ image, lesions }: TrainingCase) => image.data.byteLength + lesions.byteLength;

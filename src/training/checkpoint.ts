@@ -4,9 +4,10 @@
  * the metadata. Frozen parameters are the base weights': only their checksums are here. The last tensor, `checksums`, holds
  * the CRC-32 of the header's content and of every tensor before it: nothing is taken that is not what was written.
  */
+import { needFields, needOptions } from '../arguments.js';
 import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson } from '../json.js';
+import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson, readJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
 import { modelParameters } from '../models/parameters.js';
 import { checkTensors } from '../weights/check.js';
@@ -113,6 +114,8 @@ export function checkpointChunks(
   run: CheckpointRun,
   progress: JsonObject,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  needFields('checkpointChunks: state', state, 'config', 'trained');
+  needFields('checkpointChunks: run', run, 'recipe', 'base');
   if (state.pending > 0) {
     throw new SgpSamError(
       'bad-argument',
@@ -203,12 +206,7 @@ export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata' | 
     );
   }
   const object = (field: string): JsonObject => {
-    let value: unknown;
-    try {
-      value = JSON.parse(metadata[field] ?? '');
-    } catch (cause) {
-      throw new SgpSamError('bad-file', `${name}: '${field}' is not valid JSON`, undefined, { cause });
-    }
+    const value = readJson(metadata[field] ?? '', `${name}: '${field}'`);
     if (!isJsonObject(value)) throw new SgpSamError('bad-file', `${name}: '${field}' is not an object`);
     return value;
   };
@@ -246,6 +244,10 @@ export async function restoreCheckpoint(
   run: CheckpointRun,
   options: ResumeOptions = {},
 ): Promise<Checkpoint> {
+  needFields('restoreCheckpoint: source', source, 'tensors', 'metadata');
+  needFields('restoreCheckpoint: state', state, 'config', 'trained');
+  needFields('restoreCheckpoint: run', run, 'recipe', 'base');
+  needOptions('restoreCheckpoint', options);
   await verifyCheckpoint(source);
   const checkpoint = readCheckpoint(source);
   checkSameRun(source.name, checkpoint, state, run, options.mayDiffer ?? []);

@@ -1,5 +1,6 @@
 /** Trained weights as safetensors: the whole model, or an adapter of what was trained alone. */
 
+import { needFields, needOneOf } from '../arguments.js';
 import { type JsonObject, jsonText } from '../json.js';
 import { modelParameters } from '../models/parameters.js';
 import { ADAPTER_FORMAT } from '../weights/overlay.js';
@@ -24,8 +25,13 @@ export function weightChunks(
   kind: ExportKind,
   run: CheckpointRun,
   scores: JsonObject,
-  { untrained, added }: Origin = { untrained: [], added: [] },
+  origin: Origin = { untrained: [], added: [] },
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  needFields('weightChunks: step', step, 'config', 'trained');
+  needOneOf('weightChunks: kind', kind, exportKinds);
+  needFields('weightChunks: run', run, 'recipe', 'base');
+  needFields('weightChunks: origin', origin, 'untrained', 'added');
+  const { untrained, added } = origin;
   const { config } = step;
   const trained = new Set(step.trained);
   const own = new Set([...trained, ...added]);

@@ -1,6 +1,6 @@
 /** The training log: one JSON object per line, appended while a run goes on and read for its report and its resumption. */
 import { SgpSamError } from '../errors.js';
-import { isJsonObject, type JsonObject, jsonText } from '../json.js';
+import { isJsonObject, type JsonObject, jsonText, readJson } from '../json.js';
 import type { ModelConfig } from '../models/config.js';
 import { fields, flag, listOf, number, object, oneOf, optional, orNull, type Shape, text } from '../shape.js';
 import type { Recipe } from './recipe.js';
@@ -152,7 +152,7 @@ export function parseLog(log: string, name = 'training log'): LogEntry[] {
   for (const [i, line] of lines.entries()) {
     let value: unknown;
     try {
-      value = JSON.parse(line);
+      value = readJson(line, name);
     } catch (cause) {
       // No proper beginning of an object is an object: a line that parses lost its newline at most.
       if (i + 1 === unended) break;

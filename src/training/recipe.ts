@@ -1,4 +1,5 @@
 /** What a training run is, apart from its data: plain values, kept in its checkpoints and its model card. */
+import { need, needFields, needList, needOneOf } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { type LossOptions, losses } from './loss.js';
@@ -73,6 +74,7 @@ export const TRAIN_DEFAULT = 'sgpm.*,mask_decoder.*';
 
 /** Whether names match one of the comma-separated patterns. */
 export function matcher(patterns: string): (name: string) => boolean {
+  need('patterns', patterns, 'a text');
   const parts = patterns.split(',').map((part) => part.trim());
   if (parts.some((part) => part === '')) {
     throw new SgpSamError(
@@ -88,6 +90,7 @@ export function matcher(patterns: string): (name: string) => boolean {
 
 /** What the arm makes of a configuration: with SGPMs or without. */
 export function configOfArm(arm: Arm, config: ModelConfig): ModelConfig {
+  needOneOf('arm', arm, Object.keys(arms));
   const { sgpm, ...plain } = config;
   if (!arms[arm].sgpm) return plain;
   if (sgpm) return config;
@@ -98,10 +101,18 @@ export function configOfArm(arm: Arm, config: ModelConfig): ModelConfig {
   );
 }
 
-export const lossOf = ({ loss, lossTerms }: Recipe): LossOptions => ({ ...losses[loss], ...lossTerms });
+export function lossOf(recipe: Recipe): LossOptions {
+  needFields('recipe', recipe, 'loss');
+  const { loss, lossTerms } = recipe;
+  needOneOf('recipe.loss', loss, Object.keys(losses));
+  return { ...losses[loss], ...lossTerms };
+}
 
 /** The optimiser's groups; the last takes every name. */
-export function groupsOf({ lr, weightDecay, groups }: Recipe): ParameterGroup[] {
+export function groupsOf(recipe: Recipe): ParameterGroup[] {
+  needFields('recipe', recipe, 'lr', 'weightDecay', 'groups');
+  const { lr, weightDecay, groups } = recipe;
+  needList('recipe.groups', groups, 'names', 'lr');
   return [
     ...groups.map((group) => ({
       match: matcher(group.names),

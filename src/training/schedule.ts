@@ -1,4 +1,5 @@
 /** Learning rate schedules: what multiplies every group's learning rate, as a pure function of the update's number. */
+import { need, needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 
 interface Warmup {
@@ -39,6 +40,7 @@ function fail(what: string): never {
 
 /** @throws SgpSamError `bad-argument` naming the field that is out of its range */
 export function checkSchedule(schedule: Schedule): void {
+  needFields('schedule', schedule, 'kind');
   const { kind, warmup = 0 } = schedule;
   if (!Number.isSafeInteger(warmup) || warmup < 0) fail(`warmup is ${warmup}, not a number of updates`);
   switch (kind) {
@@ -51,6 +53,7 @@ export function checkSchedule(schedule: Schedule): void {
     }
     case 'multi-step': {
       const { milestones, gamma } = schedule;
+      need('schedule.milestones', milestones, 'a list');
       if (milestones.length === 0) fail('no milestone is given');
       milestones.forEach((at, i) => {
         if (!(at > 0 && at < 1)) fail(`milestone ${at} is not between 0 and 1`);

@@ -2,6 +2,7 @@
  * The training loop. Everything random is a function of the seed and the number of the cube, so a run that was stopped
  * between cubes goes on as if it had not been: what it needs are the step's parameters and moments, and `TrainerProgress`.
  */
+import { needFields } from '../arguments.js';
 import { checkAborted, SgpSamError } from '../errors.js';
 import { Model, type ModelOptions } from '../session/model.js';
 import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
@@ -127,6 +128,8 @@ export async function* train(
   step: TrainStep,
   options: TrainerOptions,
 ): AsyncGenerator<TrainerEvent, void, undefined> {
+  needFields('train: step', step, 'config', 'trained');
+  needFields('train: options', options, 'recipe');
   const { recipe, signal } = options;
   if (recipe.augment && !options.augment)
     throw new SgpSamError(

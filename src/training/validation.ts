@@ -1,4 +1,5 @@
 /** How well a model segments lesions it was not trained on, click by click, and what its gates do. */
+import { needFields, needList } from '../arguments.js';
 import type { RegionReport } from '../graph/regions.js';
 import { diceOf } from '../metrics/overlap.js';
 import type { Model, PromptPoint } from '../session/model.js';
@@ -59,6 +60,9 @@ export async function validate(
   cases: CaseSource,
   options: ValidationOptions,
 ): Promise<LesionScore[]> {
+  needFields('validate: model', model, 'encode');
+  needFields('validate: cases', cases, 'ids', 'load');
+  needFields('validate: options', options, 'cube', 'first', 'clicks', 'perCase', 'seed');
   const { cube: cubeOptions, scale, first, clicks, perCase, seed } = options;
   const scores: LesionScore[] = [];
   for (const n of cases.ids.keys()) {
@@ -100,6 +104,7 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 
 /** Mean Dice over lesions after each click. */
 export function meanDice(scores: readonly LesionScore[]): number[] {
+  needList('scores', scores, 'dice');
   return (scores[0]?.dice ?? []).map((_, click) => mean(scores.map(({ dice }) => dice[click])));
 }
 
@@ -127,6 +132,7 @@ export interface SizeSummary {
 
 /** Means by lesion size; classes without lesions are left out. */
 export function bySize(scores: readonly LesionScore[]): SizeSummary[] {
+  needList('scores', scores, 'dice', 'open', 'millilitres');
   return SIZE_CLASSES.flatMap(({ name }) => {
     const own = scores.filter((score) => sizeOf(score) === name);
     if (own.length === 0) return [];

@@ -1,6 +1,7 @@
 /** A session as a file: which volume and weights, gates, and what was clicked. */
 import { SgpSamError } from '../errors.js';
 import type { GateSetting } from '../graph/regions.js';
+import { readJson } from '../json.js';
 import { actionsFromJson, actionsToJson } from '../session/actions-json.js';
 import type { Action } from '../session/lesion-state.js';
 import type { VolumeInfo } from '../session/segmenter.js';
@@ -33,15 +34,10 @@ export function writeSession(volume: VolumeInfo, session: SavedSession): string 
 }
 
 /** @throws SgpSamError `bad-file` for anything else, and for a session of another grid or channel */
-export function readSession(text: string, file: string, volume: VolumeInfo): SavedSession {
-  const fail = (what: string, mend = 'Choose a file that Save session wrote.') =>
-    new SgpSamError('bad-file', `${file}: ${what}`, mend);
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw fail('is no JSON');
-  }
+export function readSession(text: string | Uint8Array, file: string, volume: VolumeInfo): SavedSession {
+  const other = 'Choose a file that Save session wrote.';
+  const fail = (what: string, mend = other) => new SgpSamError('bad-file', `${file}: ${what}`, mend);
+  const value = readJson(text, file, other) as Record<string, unknown>;
   if (value?.format !== FORMAT || value.version !== 1) throw fail(`is no ${FORMAT} of version 1`);
   const { dims, affine, channel } = (value.volume ?? {}) as Record<string, unknown>;
   const same =

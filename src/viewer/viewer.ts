@@ -307,7 +307,7 @@ class Viewer implements Commands {
       const { volume, segmenter } = this;
       if (!volume || !segmenter)
         throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const session = readSession(await file.text(), file.name, volume.info);
+      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, volume.info);
       const before = [...this.gates.settings];
       const done: {
         name: string;

@@ -37,7 +37,7 @@ export function affineDeterminant(m: Float64Array): number {
 /** The inverse affine. The readers refuse singular affines, so a volume's has one. */
 export function invertAffine(m: Float64Array): Float64Array {
   const inverse = mat4.invert(new Float64Array(16), m) as Float64Array | null;
-  if (!inverse) throw new SgpSamError('bad-argument', `the affine [${[...m].join(', ')}] is singular`);
+  if (!inverse) throw new SgpSamError('bad-argument', `the affine [${Array.from(m).join(', ')}] is singular`);
   return inverse;
 }
 

@@ -1,3 +1,4 @@
+import { need, needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { applyAffine, invertAffine } from './affine.js';
 import type { Image, Vec3, VoxelGrid } from './types.js';
@@ -39,6 +40,9 @@ export function parsePoint(text: string): Point {
 
 /** World mm (RAS+) to continuous voxel indices of a grid. */
 export function worldToVoxel(grid: VoxelGrid, mm: Vec3): [number, number, number] {
+  needFields('grid', grid, 'affine');
+  need('grid.affine', grid.affine, 'a list or typed array of numbers');
+  need('mm', mm, 'three finite numbers');
   return applyAffine(invertAffine(grid.affine), mm);
 }
 

@@ -1,4 +1,5 @@
 /** Masks as lesions have them: the voxels of a box, the rest of the grid 0. A lesion is small where its volume is not. */
+import { need, needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { boundsOf, requireSize, voxelAt } from './masks.js';
 import type { Vec3 } from './types.js';
@@ -127,12 +128,16 @@ export function cropMask(mask: ArrayLike<number>, dims: Vec3): CroppedMask {
  * A cropped mask from somebody else, checked and made tight: whatever is above 0 is 1.
  * @throws SgpSamError `bad-argument` when it is not on this grid, or its values do not fill its box
  */
-export function checkedCrop({ dims: own, box, values }: CroppedMask, dims: Vec3): CroppedMask {
+export function checkedCrop(mask: CroppedMask, dims: Vec3): CroppedMask {
+  const { dims: own, box, values } = mask;
+  need('mask.dims', own, 'three whole numbers from 1');
   const fail = (what: string) =>
     new SgpSamError('bad-argument', `A mask ${what}.`, 'Give what `crop` of a result of this volume is.');
   if (own.join() !== dims.join())
     throw fail(`on a grid of ${own.join(' × ')} does not fit ${dims.join(' × ')}`);
   if (!box) return emptyCrop(dims);
+  needFields('mask.box', box, 'min', 'max');
+  need('mask.values', values, 'a list or typed array of numbers');
   const inside = [0, 1, 2].every(
     (a) =>
       Number.isInteger(box.min[a]) &&

@@ -1,13 +1,15 @@
 /** Reading data sets from folders, in Node. */
 import { type Dirent, existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import { SgpSamError } from '../errors.js';
+import { readTextBytes } from '../json.node.js';
 import { applyAffine, voxelSizes } from './affine.js';
 import {
   type DatasetCase,
   type DatasetDescription,
   isLabelName,
+  labelValues,
   pairByNames,
   parseDatasetJson,
   some,
@@ -29,19 +31,6 @@ const LAYOUTS = [
 ] as const;
 
 /**
- * The text of a file that lists cases.
- * @throws SgpSamError `bad-file` when it cannot be read
- */
-export async function readText(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
-  }
-}
-
-/**
  * Reads what a data set's folder holds: by its dataset.json (Decathlon, nnU-Net, MONAI), or else by the names of
  * the files in imagesTr and labelsTr, or in the folder itself. Hidden files, such as macOS's `._name`, do not count.
  * @param folder the folder, or its dataset.json
@@ -52,11 +41,7 @@ export async function readDecathlon(folder: string): Promise<Dataset> {
   if (!status) throw new SgpSamError('bad-file', `There is no folder ${folder}.`);
   const root = status.isDirectory() ? folder : dirname(folder);
   const file = status.isDirectory() ? join(folder, 'dataset.json') : folder;
-  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return undefined;
-    throw new SgpSamError('bad-file', `Cannot read ${file}: ${cause.message}.`, undefined, { cause });
-  });
-  const described = text === undefined ? undefined : parseDatasetJson(text, file);
+  const described = existsSync(file) ? parseDatasetJson(readTextBytes(file), file) : undefined;
   if (described && described.training.length + described.validation.length > 0) {
     const missing: string[] = [];
     const find = (one: DatasetCase) => located(one, root, missing);
@@ -210,10 +195,45 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
         : `${label.name} has no voxel of the value ${choice === '>0' ? 'above 0' : [...wanted].join(' or ')}; it holds ${some(values.map(String))}.`,
       values.length === 0
         ? 'Leave the case out, or check its label volume.'
-        : 'Choose one of these as the label.',
+        : 'Choose one of these as the label: what the files hold counts, whatever a dataset.json lists.',
     );
   }
   return { image, mask, values };
+}
+
+/** Label volumes that are looked into for a value that dataset.json does not list. */
+const LOOKED_INTO = 5;
+
+/**
+ * The values of a label as `labelValues` has them; a number that the data set does not list counts as well if label volumes
+ * hold it: lists say 1 where files hold 255.
+ * @param tell told, in one line, when that is so
+ * @throws SgpSamError as `labelValues`, then saying what the label volumes hold; as `readNiftiFile`
+ */
+export async function labelValuesIn(
+  dataset: Dataset,
+  label: string,
+  tell: (line: string) => void,
+): Promise<readonly number[]> {
+  try {
+    return labelValues(dataset, label);
+  } catch (error) {
+    const value = Number(label);
+    if (!(error instanceof SgpSamError) || label.trim() === '' || !Number.isInteger(value) || value < 1)
+      throw error;
+    const held = new Set<number>();
+    for (const one of [...dataset.training, ...dataset.validation].slice(0, LOOKED_INTO))
+      for (const v of (await readNiftiFile(one.label, { name: shown(one.label) })).data)
+        if (v > 0) held.add(Math.round(v));
+    const values = some([...held].sort((a, b) => a - b).map(String)) || 'nothing above 0';
+    if (!held.has(value)) {
+      const [what] = error.message.split('\n');
+      throw new SgpSamError('bad-argument', `${what} Its label volumes hold ${values}.`, error.mend);
+    }
+    const listed = dataset.labels.map((own) => `${own.values.join('+')} (${own.name})`).join(', ');
+    tell(`dataset.json lists ${listed}, and the label volumes hold ${values}: ${value} is taken`);
+    return [value];
+  }
 }
 
 /** What errors call a file: enough of its path to tell imagesTr/a from labelsTr/a. */

@@ -3,6 +3,7 @@
  * variants of it, and folders that have only names. This file reads texts and names; `dataset.node.ts` reads folders.
  */
 import { SgpSamError } from '../errors.js';
+import { isJsonObject, readJson } from '../json.js';
 
 /** A label of a data set. */
 export interface DatasetLabel {
@@ -33,11 +34,6 @@ export interface DatasetDescription {
   readonly validation: readonly DatasetCase[];
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-const isObject = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** A path as it is written in these files: without ./, with forward slashes. */
 const tidy = (path: string): string =>
   path
@@ -53,20 +49,13 @@ export function caseName(path: string): string {
 }
 
 /**
- * Reads the text of a dataset.json.
+ * Reads the text of a dataset.json, or its bytes.
  * @param source what errors call the file
  * @throws SgpSamError `bad-file` naming the field that cannot be read
  */
-export function parseDatasetJson(text: string, source = 'dataset.json'): DatasetDescription {
-  let json: unknown;
-  try {
-    // Editors on Windows put a byte order mark in front.
-    json = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${source} is not JSON: ${why}.`, undefined, { cause });
-  }
-  if (!isObject(json)) throw new SgpSamError('bad-file', `${source} does not hold an object.`);
+export function parseDatasetJson(text: string | Uint8Array, source = 'dataset.json'): DatasetDescription {
+  const json = readJson(text, source);
+  if (!isJsonObject(json)) throw new SgpSamError('bad-file', `${source} does not hold an object.`);
   const cases = (field: string) => readCases(json[field], `${source}: ${field}`);
   const listed = cases('training');
   return {
@@ -83,13 +72,24 @@ function readChannels(value: unknown, source: string): string[] {
   if (value === undefined || value === null) return [];
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.map(String);
-  if (!isObject(value)) throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name.`);
+  if (!isJsonObject(value))
+    throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name.`);
   const out: string[] = [];
-  for (const [key, name] of Object.entries(value)) {
-    if (!/^\d{1,4}$/.test(key)) {
-      throw new SgpSamError('bad-file', `${source}: modality: "${key}" is no channel's number.`);
+  const isNumber = (side: unknown) => /^\d{1,4}$/.test(String(side));
+  const entries = Object.entries(value);
+  // Some write {"FLAIR": 0}, as nnU-Net writes labels.
+  const reversed = entries.every(([key, name]) => !isNumber(key) && isNumber(name));
+  for (const [left, right] of entries) {
+    const [key, name] = reversed ? [String(right), left] : [left, String(right)];
+    if (!isNumber(key)) {
+      throw new SgpSamError(
+        'bad-file',
+        `${source}: modality: neither side of "${left}": ${JSON.stringify(right)} is a channel's number.`,
+      );
     }
-    out[Number(key)] = String(name);
+    if (out[Number(key)] !== undefined)
+      throw new SgpSamError('bad-file', `${source}: modality: channel ${Number(key)} has two names.`);
+    out[Number(key)] = name;
   }
   return Array.from(out, (name) => name ?? '');
 }
@@ -99,10 +99,12 @@ const whole = (value: unknown): number | undefined => {
   return typeof n === 'number' && Number.isInteger(n) ? n : undefined;
 };
 
+const least = ({ values }: DatasetLabel): number => values.reduce((a, b) => Math.min(a, b));
+
 /** `{"1": "edema"}` (Decathlon), `{"edema": 1}` or `{"whole tumor": [1, 2]}` (nnU-Net 2), without the background. */
 function readLabels(value: unknown, source: string): DatasetLabel[] {
   if (value === undefined || value === null) return [];
-  if (!isObject(value)) {
+  if (!isJsonObject(value)) {
     throw new SgpSamError(
       'bad-file',
       `${source}: labels is not an object.`,
@@ -127,7 +129,7 @@ function readLabels(value: unknown, source: string): DatasetLabel[] {
   });
   return labels
     .filter(({ values }) => !(values.length === 1 && values[0] === 0))
-    .sort((a, b) => Math.min(...a.values) - Math.min(...b.values));
+    .sort((a, b) => least(a) - least(b));
 }
 
 /** A list of {image, label} or of images, or nnU-Net's object of {images, label} by name. */
@@ -135,14 +137,14 @@ function readCases(value: unknown, field: string): DatasetCase[] {
   if (value === undefined || value === null) return [];
   const entries: [string | undefined, unknown][] = Array.isArray(value)
     ? value.map((entry) => [undefined, entry])
-    : isObject(value)
+    : isJsonObject(value)
       ? Object.entries(value)
       : [];
-  if (!Array.isArray(value) && !isObject(value)) {
+  if (!Array.isArray(value) && !isJsonObject(value)) {
     throw new SgpSamError('bad-file', `${field} is not a list of cases.`);
   }
   return entries.map(([name, entry], n) => {
-    const fields = isObject(entry) ? entry : { image: entry };
+    const fields: Readonly<Record<string, unknown>> = isJsonObject(entry) ? entry : { image: entry };
     const given = fields.images ?? fields.image;
     const images = (Array.isArray(given) ? given : [given]).map((path) => {
       if (typeof path === 'string' && path.trim() !== '') return tidy(path);

@@ -12,6 +12,8 @@ import { turnTaker } from './turns.js';
 const SLICE = 1 << 14;
 /** The most bytes one compressed byte can stand for. */
 export const MAX_EXPANSION = 1032;
+/** CRC-32 and length at a member's end. */
+const TRAILER = 8;
 
 /** Whether these bytes begin as a gzip file does. */
 export function isGzip(bytes: Uint8Array): boolean {
@@ -41,9 +43,13 @@ export async function* gunzip(bytes: Uint8Array, name: string): AsyncGenerator<U
   let ready: Uint8Array[] = [];
   let crc = 0;
   let length = 0;
+  const endsAt = (end: number) => {
+    if (end < TRAILER || end > bytes.length) return false;
+    const trailer = new DataView(bytes.buffer, bytes.byteOffset + end - TRAILER, TRAILER);
+    return trailer.getUint32(0, true) === crc && trailer.getUint32(4, true) === length;
+  };
   const checkTrailer = (end: number) => {
-    const trailer = new DataView(bytes.buffer, bytes.byteOffset + end - 8, 8);
-    if (trailer.getUint32(0, true) !== crc || trailer.getUint32(4, true) !== length) {
+    if (!endsAt(end)) {
       // Also what a file looks like that was cut right after one of deflate's symbols.
       throw gzipError(name, false, new Error('its checksum does not match its contents'));
     }
@@ -58,13 +64,21 @@ export async function* gunzip(bytes: Uint8Array, name: string): AsyncGenerator<U
   inflater.onmember = checkTrailer;
   const turn = turnTaker();
 
+  // Tapes and some archives fill files up with zeros, which fflate takes for another member. A trailer may end in zeros
+  // too: so what is before them is inflated first, and then it shows which zeros are whose.
+  let filled = bytes.length;
+  while (filled > 0 && bytes[filled - 1] === 0) filled--;
   for (let at = 0; at < bytes.length; at += SLICE) {
-    const last = at + SLICE >= bytes.length;
+    const last = at + SLICE >= filled;
     try {
-      inflater.push(bytes.subarray(at, at + SLICE), last);
+      inflater.push(bytes.subarray(at, Math.min(at + SLICE, filled)), last && filled === bytes.length);
       if (last) {
-        if (bytes.length < 18) throw gzipError(name, true);
-        checkTrailer(bytes.length);
+        const end = Array.from({ length: TRAILER }, (_, zeros) => filled + zeros).find(endsAt);
+        if (end === undefined || bytes.length < 18) {
+          if (filled < bytes.length) inflater.push(bytes.subarray(filled), true);
+          if (bytes.length < 18) throw gzipError(name, true);
+          checkTrailer(bytes.length);
+        }
       }
     } catch (error) {
       if (error instanceof SgpSamError) throw error;
@@ -72,6 +86,7 @@ export async function* gunzip(bytes: Uint8Array, name: string): AsyncGenerator<U
       throw gzipError(name, (error as { code?: number }).code === 0, error);
     }
     yield* ready;
+    if (last) return;
     ready = [];
     await turn();
   }

@@ -5,8 +5,10 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
+import { readJson } from '../json.js';
+import { readTextBytes } from '../json.node.js';
 import { caseName, type DatasetCase } from './dataset.js';
-import { type LabelChoice, readText } from './dataset.node.js';
+import type { LabelChoice } from './dataset.node.js';
 
 /** A lesion with its image; healthy anatomy, as image, labels or both; an image alone; a lesion's mask alone. */
 export const listKinds = ['lesion', 'anatomy', 'template', 'shape'] as const;
@@ -69,14 +71,8 @@ type Fields = Readonly<Record<string, unknown>>;
  * @param path names the file in errors; the entries' paths are relative to its folder
  * @throws SgpSamError `bad-file` naming entry and field
  */
-export function parseLesionList(text: string, path: string): ListEntry[] {
-  let json: unknown;
-  try {
-    json = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${path} is not JSON: ${why}.`, undefined, { cause });
-  }
+export function parseLesionList(text: string | Uint8Array, path: string): ListEntry[] {
+  const json = readJson(text, path);
   if (!Array.isArray(json))
     throw new SgpSamError(
       'bad-file',
@@ -178,7 +174,7 @@ export async function readLesionList<T extends ListEntry = ListEntry>(
   path: string,
   keep: ((entry: ListEntry) => entry is T) | ((entry: ListEntry) => boolean) = () => true,
 ): Promise<T[]> {
-  const all = parseLesionList(await readText(path), path);
+  const all = parseLesionList(readTextBytes(path), path);
   const kept = all.filter((entry): entry is T => keep(entry));
   for (const entry of kept) {
     for (const field of ['image', 'label'] as const) {

@@ -1,4 +1,5 @@
 /** What code that works on masks shares. */
+import { need } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import type { VoxelBox } from './crop.js';
 import type { Vec3 } from './types.js';
@@ -13,6 +14,8 @@ export function voxelAt(index: number, [ni, nj]: Vec3): [number, number, number]
 
 /** @throws SgpSamError `bad-argument` when a mask does not fill a volume of this size */
 export function requireSize(mask: ArrayLike<number>, dims: Vec3): void {
+  need('mask', mask, 'a list or typed array of numbers');
+  need('dims', dims, 'three whole numbers from 1');
   if (mask.length === dims[0] * dims[1] * dims[2]) return;
   throw new SgpSamError(
     'bad-argument',

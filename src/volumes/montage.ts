@@ -1,4 +1,5 @@
 /** A picture of a segmentation: the axial, coronal and sagittal slices through a click, side by side. */
+import { need, needFields, needList } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { voxelSizes } from './affine.js';
 import { Canvas, type Rgb } from './canvas.js';
@@ -48,7 +49,13 @@ const letters = ['LR', 'PA', 'IS'] as const;
  * @throws SgpSamError `bad-prompt` for a click outside, `bad-argument` for a mask of another size
  */
 export function montage(image: Image, options: MontageOptions): Canvas {
+  needFields('montage: image', image, 'affine', 'data');
+  need('montage: image.dims', image.dims, 'three whole numbers from 1');
+  needFields('montage: options', options, 'click');
   const { click, overlays = [], pixels = 320, fieldOfView } = options;
+  need('montage: click', click, 'three finite numbers');
+  needList('montage: overlays', overlays, 'mask');
+  need('montage: pixels', pixels, 'a number above 0');
   requireInside(image, click);
   for (const { mask } of overlays) {
     if (mask.length !== image.data.length) {

@@ -1,11 +1,17 @@
 import { SgpSamError } from '../errors.js';
 import { type Datatype, datatypes, refusedDatatypes } from './datatypes.js';
+import { isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerAffine } from './nifti-affine.js';
 import { HeaderFields, headerLength } from './nifti-fields.js';
 import type { NiftiHeader } from './types.js';
 
 /** Voxels of the largest image that is read: 1024³, 4 GiB as float32. */
 const MAX_VOXELS = 2 ** 30;
+/**
+ * A compressed file that claims to be more than a hundred times its size holds next to nothing: a label volume, an empty
+ * image, or an attack. It gets less: bytes of the uncompressed file (512 × 512 × 500 labels in float64), and voxels.
+ */
+const HOLLOW = { expansion: 100, bytes: 2 ** 30, voxels: 2 ** 29 };
 
 /** Everything needed to find and convert the voxels of one image of a file. */
 export interface NiftiLayout {
@@ -24,14 +30,16 @@ export interface NiftiLayout {
  * Reads and checks a header; allocates nothing of the image's size.
  * @param bytes the beginning of the uncompressed file: 544 bytes, or the whole file if it is shorter
  * @param channel which image of a 4-D file, from 0; required if there are several
+ * @param size bytes of the compressed file
  * @throws SgpSamError `bad-file`, `unsupported` or `bad-argument`, naming the file, the field and the mend
  */
 export function readHeader(
   bytes: Uint8Array,
-  options: { name: string; channel?: number | undefined; gzip: boolean },
+  options: { name: string; channel?: number | undefined; gzip: boolean; size?: number | undefined },
 ): NiftiLayout {
   const { name } = options;
   const fields = openHeader(bytes, name);
+  if (fields.get('dim', 0) === 2) makeSlice(fields);
   const { dims, channels } = readDims(fields, name);
   const channel = chooseChannel(options.channel, channels, name);
   const datatype = readDatatype(fields, name);
@@ -44,6 +52,18 @@ export function readHeader(
     );
   }
   const offset = readOffset(fields, name);
+  const fileEnd = offset + channels * voxels * datatype.size;
+  const { gzip, size = 0 } = options;
+  // More than gzip can do is not this, but a file that was cut short.
+  const hollow = gzip && fileEnd > size * HOLLOW.expansion && fileEnd <= size * MAX_EXPANSION;
+  if (hollow && (fileEnd > HOLLOW.bytes || voxels > HOLLOW.voxels)) {
+    throw new SgpSamError(
+      'unsupported',
+      `${name}: ${size} compressed bytes claim to be ${fileEnd} bytes, ${voxels} voxels: next to nothing fills them. ` +
+        `The most that is read of such a file is ${HOLLOW.bytes} bytes and ${HOLLOW.voxels} voxels.`,
+      'If it is real, crop it, store labels as uint8, or unpack it first: an uncompressed file may have 1024³ voxels.',
+    );
+  }
   const { affine, from } = headerAffine(fields, name);
   const { slope, inter } = readScaling(fields, name);
   const imageBytes = voxels * datatype.size;
@@ -54,7 +74,7 @@ export function readHeader(
     offset,
     begin: offset + channel * imageBytes,
     end: offset + (channel + 1) * imageBytes,
-    fileEnd: offset + channels * imageBytes,
+    fileEnd,
     header: {
       bytes: fields.bytes,
       version: fields.version,
@@ -69,6 +89,24 @@ export function readHeader(
       description: fields.text('descrip'),
     },
   };
+}
+
+/**
+ * An image of two axes becomes a volume of one slice, one unit thick where its header says nothing of that: in the header
+ * too, which results are written with.
+ */
+function makeSlice(fields: HeaderFields): void {
+  fields.set('dim', 3, 0);
+  fields.set('dim', 1, 3);
+  const thickness = Math.abs(fields.get('pixdim', 3)) || 1;
+  fields.set('pixdim', thickness, 3);
+  const column = (n: number) =>
+    [0, 1, 2].map((row) => fields.get('srow', 4 * row + n)) as [number, number, number];
+  if (!(fields.get('sformCode') > 0) || column(2).some((v) => v !== 0)) return;
+  const [a, b] = [column(0), column(1)];
+  const normal = [0, 1, 2].map((n) => a[(n + 1) % 3]! * b[(n + 2) % 3]! - a[(n + 2) % 3]! * b[(n + 1) % 3]!);
+  const length = Math.hypot(...normal);
+  for (const [row, v] of normal.entries()) fields.set('srow', (v / length) * thickness, 4 * row + 2);
 }
 
 /** Tells version and endianness, and refuses what is not a single-file NIfTI. */
@@ -126,6 +164,12 @@ function sniff(bytes: Uint8Array): { what: string; mend: string } | undefined {
       mend: 'Convert it to NIfTI first, with ITK or 3D Slicer.',
     };
   }
+  if (isGzip(bytes)) {
+    return {
+      what: 'gzip data inside gzip, compressed twice',
+      mend: 'Unpack it once: `gunzip -c twice.nii.gz > once.nii.gz`.',
+    };
+  }
   if (ascii(0, 2) === 'PK') return { what: 'a zip archive', mend: 'Unpack it and give the .nii inside.' };
   return undefined;
 }
@@ -141,7 +185,8 @@ function readDims(fields: HeaderFields, name: string): { dims: [number, number, 
   }
   const sizes: number[] = [];
   for (let n = 1; n <= rank; n++) {
-    const size = fields.get('dim', n);
+    // Some writers leave what lies beyond the third axis at 0, meaning one image.
+    const size = fields.get('dim', n) || Number(n > 3);
     if (!(size >= 1 && size <= Number.MAX_SAFE_INTEGER)) {
       throw new SgpSamError('bad-file', `${name}: dim[${n}] is ${size}, and must be at least 1.`, repair);
     }

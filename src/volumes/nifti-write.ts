@@ -1,4 +1,5 @@
 /** Writing results as NIfTI, on the grid and with the header of the volume they belong to. */
+import { need, needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { affineFault, voxelSizes } from './affine.js';
 import { datatypeByName } from './datatypes.js';
@@ -19,6 +20,8 @@ const INTENT_ESTIMATE = 1001;
  * @throws SgpSamError `bad-argument` when the length is not the volume's or the name not a NIfTI file's
  */
 export function writeMask(volume: Volume, mask: Uint8Array, fileName?: string): Uint8Array {
+  needVolume(volume);
+  need('mask', mask, 'a Uint8Array');
   let most = 1;
   for (let n = 0; n < mask.length; n++) if (mask[n]! > most) most = mask[n]!;
   const fields = adaptHeader(volume, mask.length, 'uint8');
@@ -34,6 +37,8 @@ export function writeMask(volume: Volume, mask: Uint8Array, fileName?: string): 
  * {@link writeMask} otherwise.
  */
 export function writeFloat(volume: Volume, data: Float32Array, fileName?: string): Uint8Array {
+  needVolume(volume);
+  need('data', data, 'a list or typed array of numbers');
   const fields = adaptHeader(volume, data.length, 'float32');
   fields.set('calMax', 1);
   fields.set('intentCode', INTENT_ESTIMATE);
@@ -47,6 +52,7 @@ export function writeFloat(volume: Volume, data: Float32Array, fileName?: string
  * reads back, up to rounding (integers are rounded and clamped to their range).
  */
 export function writeVolume(volume: Volume, fileName?: string): Uint8Array {
+  needVolume(volume);
   const { header } = volume;
   const fields = adaptHeader(volume, volume.data.length, header.datatype);
   fields.set('sclSlope', header.slope);
@@ -105,6 +111,12 @@ export function newHeader(grid: {
     affineFrom: 'sform',
     description,
   };
+}
+
+function needVolume(volume: Volume): void {
+  needFields('volume', volume, 'dims', 'affine', 'data', 'header');
+  need('volume.dims', volume.dims, 'three whole numbers from 1');
+  needFields('volume.header', volume.header, 'bytes', 'version', 'datatype');
 }
 
 function setDatatype(fields: HeaderFields, name: DatatypeName): void {

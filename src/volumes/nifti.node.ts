@@ -3,8 +3,9 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { createGunzip } from 'node:zlib';
+import { need, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
-import { gzipError, isGzip, MAX_EXPANSION } from './gzip.js';
+import { gzipError, isGzip } from './gzip.js';
 import { type ReadOptions, readNiftiPieces } from './nifti.js';
 import type { Volume } from './types.js';
 
@@ -13,6 +14,8 @@ import type { Volume } from './types.js';
  * @throws SgpSamError as `readNifti`, and `bad-file` when the file cannot be opened or read
  */
 export async function readNiftiFile(path: string, options: ReadOptions = {}): Promise<Volume> {
+  need('readNiftiFile: path', path, 'a text');
+  needOptions('readNiftiFile', options);
   const name = options.name ?? basename(path);
   const { gzip, size } = await inspect(path);
   const pieces = gzip ? inflateFile(path, name) : readFilePieces(path);
@@ -20,7 +23,7 @@ export async function readNiftiFile(path: string, options: ReadOptions = {}): Pr
     name,
     channel: options.channel,
     gzip,
-    atMost: gzip ? size * MAX_EXPANSION : size,
+    size,
   });
 }
 

@@ -3,6 +3,7 @@
  * are converted as they are inflated, so reading needs the compressed file plus four bytes per voxel of the
  * image asked for (half as much again while a compressed image grows), whatever else the file holds.
  */
+import { need, needOptions } from '../arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import { gunzip, isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerLength } from './nifti-fields.js';
@@ -29,14 +30,16 @@ export interface ReadOptions {
  * @throws SgpSamError `bad-file`, `unsupported`, `non-finite`, or `bad-argument` for a wrong or missing channel
  */
 export async function readNifti(bytes: Uint8Array, options: ReadOptions = {}): Promise<Volume> {
+  needOptions('readNifti', options);
   const name = options.name ?? 'volume';
+  need('readNifti: bytes', bytes, 'a Uint8Array');
   const gzip = isGzip(bytes);
   const pieces = gzip ? gunzip(bytes, name) : slices(bytes);
   return readNiftiPieces(watched(pieces, gzip ? 0 : bytes.length, options), {
     name,
     channel: options.channel,
     gzip,
-    atMost: gzip ? bytes.length * MAX_EXPANSION : bytes.length,
+    size: bytes.length,
   });
 }
 
@@ -72,8 +75,8 @@ export interface Pieces {
   readonly channel?: number | undefined;
   /** Whether the file was compressed; then everything is read, so that its checksum is. */
   readonly gzip: boolean;
-  /** Bytes the uncompressed file can have at most; exactly so many when it is not compressed. */
-  readonly atMost: number;
+  /** Bytes of the file as it is. */
+  readonly size: number;
 }
 
 /**
@@ -144,9 +147,8 @@ class PieceReader {
   private begin(): { layout: NiftiLayout; sink: VoxelSink } {
     const { from } = this;
     const layout = readHeader(this.head, from);
-    if (layout.fileEnd > from.atMost) {
-      throw this.tooShort(layout, from.gzip ? `at most ${from.atMost}` : `${from.atMost}`);
-    }
+    const atMost = from.gzip ? from.size * MAX_EXPANSION : from.size;
+    if (layout.fileEnd > atMost) throw this.tooShort(layout, from.gzip ? `at most ${atMost}` : `${atMost}`);
     return { layout, sink: new VoxelSink(layout, !from.gzip, from.name) };
   }
 

@@ -1,8 +1,9 @@
 /** Data sets that are lists of files: images and their label volumes, wherever they lie. */
 import { basename, dirname, resolve } from 'node:path';
 import { SgpSamError } from '../errors.js';
+import { readText } from '../json.node.js';
 import { caseName, type DatasetCase } from './dataset.js';
-import { type Dataset, readText } from './dataset.node.js';
+import type { Dataset } from './dataset.node.js';
 
 /** A data set of these cases, which says nothing of labels and channels. */
 export function datasetOfCases(name: string, cases: readonly DatasetCase[]): Dataset {
@@ -19,8 +20,7 @@ export const pairOfFiles = (image: string, label: string): Dataset =>
  * @throws SgpSamError `bad-file` naming the line: too few or too many fields, an id that occurs twice
  */
 export async function readPairs(path: string): Promise<Dataset> {
-  const rows = (await readText(path))
-    .replace(/^\uFEFF/, '')
+  const rows = readText(path)
     .split(/\r?\n/)
     .map((line, n) => ({ n: n + 1, fields: line.split(',').map((field) => field.trim()) }))
     .filter(({ n, fields }) => fields.join('') !== '' && !(n === 1 && /^image$/i.test(fields[0]!)));

@@ -3,6 +3,7 @@
  * white matter, bright irregular lesions, a bias field and Rician noise, stored obliquely with thicker slices. It
  * looks enough like a FLAIR image to show every step from file to mask without any patient's data.
  */
+import { need, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { affineFromRows } from './affine.js';
 import { type LabelCentre, labelCentre } from './labels.js';
@@ -40,7 +41,12 @@ const NOISE = 14;
  * @throws SgpSamError `bad-argument` for sizes that hold no head or a number of lesions that does not fit
  */
 export function makePhantom(options: PhantomOptions = {}): Phantom {
+  needOptions('makePhantom', options);
   const { seed = 1, dims = [144, 160, 112], spacing = [1, 1, 1.25], lesions = 1 } = options;
+  need('makePhantom: dims', dims, 'three whole numbers from 1');
+  need('makePhantom: spacing', spacing, 'three finite numbers');
+  need('makePhantom: seed', seed, 'a finite number');
+  need('makePhantom: lesions', lesions, 'a whole number from 0');
   if (!dims.every((n) => Number.isInteger(n) && n >= 16 && n <= 512)) {
     throw new SgpSamError(
       'bad-argument',

@@ -1,3 +1,4 @@
+import { needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 
 /** How a volume becomes an encoder's input. Data only: a preset of your own is an object like these. */
@@ -46,6 +47,7 @@ export function resolvePreset(preset: PresetName | Preset | (string & {}) = 'sam
     const names = Object.keys(presets).join(', ');
     throw new SgpSamError('bad-argument', `There is no preset "${preset}".`, `Choose one of: ${names}.`);
   }
+  needFields('preset', preset, 'name', 'spacing', 'orientation');
   const { name, spacing, clamp, orientation, ct } = preset;
   const problem = !(spacing >= 0.01 && spacing <= 100)
     ? `spacing is ${spacing}, and must be 0.01 to 100 mm`

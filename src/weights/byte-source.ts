@@ -1,3 +1,4 @@
+import { need, needFields } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 
 /**
@@ -34,6 +35,7 @@ export function checkRange(source: ByteSource, offset: number, length: number): 
 
 /** A source over bytes in memory; the bytes are not copied, so leave them unchanged while it is in use. */
 export function memorySource(data: ArrayBuffer | Uint8Array, name = 'weights in memory'): ByteSource {
+  if (!(data instanceof ArrayBuffer)) need('memorySource: data', data, 'a Uint8Array');
   const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   const source: ByteSource = {
     name,
@@ -52,6 +54,7 @@ export function memorySource(data: ArrayBuffer | Uint8Array, name = 'weights in 
 
 /** A source over a Blob or File (an `<input type="file">`, a drop, a cached response), read range by range. */
 export function blobSource(blob: Blob, name?: string): ByteSource {
+  needFields('blobSource: blob', blob, 'size', 'slice');
   const fileName = 'name' in blob && typeof blob.name === 'string' ? blob.name : '';
   const source: ByteSource = {
     name: name ?? (fileName || 'weights'),

@@ -1,5 +1,6 @@
 /** What a weights file's metadata says of its use: whether to look for a lesion's scale, and what it was trained for. */
 import { SgpSamError } from '../errors.js';
+import { readJson } from '../json.js';
 import { estimatesIou } from './untrained.js';
 import type { WeightSource } from './weight-source.js';
 
@@ -64,7 +65,7 @@ export function scopeOf(file: string, text: string): WeightsScope {
   const fail = (field: string, what: string) => wrong(file, `scope${field}`, what);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = readJson(text, file);
   } catch {
     throw fail('', 'is no JSON');
   }

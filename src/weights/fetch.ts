@@ -1,6 +1,8 @@
 /** Weights from an address: with progress, checked, and kept by the browser so that the next visit needs no network. */
+
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
+import { need, needOptions } from '../arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../errors.js';
 import { type ByteSource, blobSource } from './byte-source.js';
 
@@ -28,6 +30,8 @@ export async function fetchWeights(
   url: string | URL,
   options: FetchWeightsOptions = {},
 ): Promise<ByteSource> {
+  needOptions('fetchWeights', options);
+  if (options.sha256 !== undefined) need('fetchWeights: sha256', options.sha256, 'a text');
   const { address, name } = addressOf(url);
   const wanted = options.sha256?.toLowerCase();
   const store = options.cache === false ? undefined : await openCache();

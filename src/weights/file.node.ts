@@ -1,7 +1,8 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { need } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import { type ByteSource, checkRange } from './byte-source.js';
-import { openWeights, type WeightSource } from './weight-source.js';
+import { openWeights, type WeightOptions, type WeightSource } from './weight-source.js';
 
 /** One read() call of Node takes at most 2 GiB; stay well below. */
 const READ_STEP = 1 << 30;
@@ -11,6 +12,7 @@ const READ_STEP = 1 << 30;
  * @throws SgpSamError `bad-file` when it is missing, a folder or not readable.
  */
 export async function openFile(path: string): Promise<ByteSource> {
+  need('path', path, 'a text');
   let handle: FileHandle | undefined;
   let size: number;
   try {
@@ -26,10 +28,10 @@ export async function openFile(path: string): Promise<ByteSource> {
 }
 
 /** `openFile` and `openWeights` in one; the file is closed again when it is not a weight file. */
-export async function openWeightFile(path: string): Promise<WeightSource> {
+export async function openWeightFile(path: string, options?: WeightOptions): Promise<WeightSource> {
   const source = await openFile(path);
   try {
-    return await openWeights(source);
+    return await openWeights(source, options);
   } catch (error) {
     await source.close();
     throw error;

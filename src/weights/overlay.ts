@@ -1,6 +1,8 @@
 /** One weight source over another: an adapter's tensors in place of, and besides, those of the weights it was trained on. */
+import { needFields } from '../arguments.js';
 import { crc32 } from '../crc32.js';
 import { SgpSamError } from '../errors.js';
+import { readJson } from '../json.js';
 import type { WeightSource } from './weight-source.js';
 
 /** Metadata that an adapter carries besides its tensors. */
@@ -10,7 +12,7 @@ export const ADAPTER_FORMAT = 'sgp-sam adapter';
 function frozenOf({ name, metadata }: WeightSource): ReadonlyMap<string, number> {
   let value: unknown;
   try {
-    value = JSON.parse(metadata.frozen ?? '');
+    value = readJson(metadata.frozen ?? '', name);
   } catch {
     value = undefined;
   }
@@ -31,6 +33,8 @@ function frozenOf({ name, metadata }: WeightSource): ReadonlyMap<string, number>
  * @throws SgpSamError `bad-weights` when the second file is no adapter, or the base lacks a tensor it was trained over
  */
 export function overlayWeights(base: WeightSource, adapter: WeightSource): WeightSource {
+  needFields('overlayWeights: base', base, 'tensors', 'metadata');
+  needFields('overlayWeights: adapter', adapter, 'tensors', 'metadata');
   const frozen = frozenOf(adapter);
   const { format: _, frozen: __, ...own } = adapter.metadata;
   const otherBase = (what: string) =>
@@ -63,6 +67,7 @@ export function overlayWeights(base: WeightSource, adapter: WeightSource): Weigh
       if (!adapter.tensors.has(name)) await this.readF32(name); // for its checksum
       return sourceOf(name).readRaw(name);
     },
+    note: base.note,
     ...(base.placeholders ? { placeholders: base.placeholders } : {}),
     async close() {
       await Promise.all([base.close(), adapter.close()]);

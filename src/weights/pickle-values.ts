@@ -23,7 +23,12 @@ export class PyTuple {
 
 /** A dict or OrderedDict. Keys that are objects are told apart by identity, which no state dict needs. */
 export class PyDict {
-  readonly entries = new Map<PyValue, PyValue>();
+  private filled: Map<PyValue, PyValue> | undefined;
+  /** Made when it is asked for: a pickle may hold a million dicts with nothing in them. */
+  get entries(): Map<PyValue, PyValue> {
+    this.filled ??= new Map();
+    return this.filled;
+  }
 }
 
 /** Our own reading of a call; gets the arguments and a way to reject them as malformed. */

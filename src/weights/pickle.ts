@@ -1,3 +1,4 @@
+import { SgpSamError } from '../errors.js';
 import { Op } from './pickle-opcodes.js';
 import { PickleReader } from './pickle-reader.js';
 import {
@@ -30,15 +31,22 @@ export interface Unpickled {
  * this machine runs all of it but calls nothing: only the `known` names have a meaning, and ours at that. All
  * others become a `Placeholder`, and so does what they are called, built or instantiated with.
  *
- * Every instruction takes at least a byte and makes a bounded number of objects, so time and memory are linear
- * in the size of the data, whatever it says.
+ * Every instruction takes at least a byte and makes a bounded number of objects, and there is a most of them: so time
+ * and memory are linear in the size of the data and bounded, whatever it says. Nothing here or later follows values
+ * into their depth.
  * @throws SgpSamError `bad-file` naming place and offset: truncated data, unknown instructions, an empty stack,
- *   unset memo entries, operands of the wrong kind.
+ *   unset memo entries, operands of the wrong kind; `unsupported` beyond the most instructions.
  */
 export function unpickle(data: Uint8Array, options: UnpickleOptions): Unpickled {
   const machine = new Machine(new PickleReader(data, options.place), options);
   return { value: machine.run(), placeholders: [...machine.placeholders] };
 }
+
+/** A tensor takes about 40: this is a checkpoint of 25,000 tensors, optimizer state included. */
+const MAX_INSTRUCTIONS = 1_000_000;
+
+/** As much of the name of a class or function as messages show. */
+const MAX_NAME = 200;
 
 class Machine {
   readonly placeholders = new Set<string>();
@@ -56,9 +64,16 @@ class Machine {
   }
 
   run(): PyValue {
-    for (;;) {
+    for (let count = 0; ; count++) {
       const op = this.reader.opcode();
       if (op === Op.STOP) return this.pop();
+      if (count === MAX_INSTRUCTIONS) {
+        throw new SgpSamError(
+          'unsupported',
+          `${this.options.place}: more than ${MAX_INSTRUCTIONS} instructions, far more than a state dict takes`,
+          'In PyTorch: torch.save(model.state_dict(), path).',
+        );
+      }
       if (!this.literal(op) && !this.container(op) && !this.memory(op) && !this.object(op)) {
         this.fail(`unknown instruction 0x${op.toString(16).padStart(2, '0')}`);
       }
@@ -325,7 +340,8 @@ class Machine {
     return this.placeholder(`copyreg extension ${code}`);
   }
 
-  private placeholder(dotted: string): Placeholder {
+  private placeholder(name: string): Placeholder {
+    const dotted = name.slice(0, MAX_NAME);
     this.placeholders.add(dotted);
     return new Placeholder(dotted);
   }

@@ -6,7 +6,7 @@ import { unpickle } from './pickle.js';
 import { findStateDict } from './state-dict.js';
 import { gatherStrided, isContiguous, viewSpan } from './strided.js';
 import { TORCH_GLOBALS, type TorchTensor, torchStorage } from './torch-pickle.js';
-import type { TensorInfo, WeightSource } from './weight-source.js';
+import type { TensorInfo, WeightOptions, WeightSource } from './weight-source.js';
 import { openZip, type ZipArchive, type ZipEntry } from './zip.js';
 
 /** A PyTorch checkpoint as a weight source. */
@@ -19,13 +19,15 @@ export interface PthSource extends WeightSource {
 const MAX_PICKLE = 64 * 2 ** 20;
 /** Elements that a view with repeated elements (stride 0, a saved `expand`) may have beyond its storage's. */
 const MAX_EXPANDED = 2 ** 24;
+/** Tensors that may share a stored byte, on average. */
+const MAX_SHARED = 8;
 
 /**
  * Opens a PyTorch zip checkpoint (torch.save since 1.6), reading its directory and its pickle; tensors are read
  * on demand, each from its own range of the file. Nothing in the pickle is ever run, see `unpickle`.
  * @throws SgpSamError `bad-file` or `unsupported`, naming the file and the place in it.
  */
-export async function openPth(source: ByteSource): Promise<PthSource> {
+export async function openPth(source: ByteSource, options: WeightOptions = {}): Promise<PthSource> {
   const zip = await openZip(source);
   const pickle = findPickle(source.name, zip);
   const root = pickle.name.slice(0, -'data.pkl'.length);
@@ -35,12 +37,24 @@ export async function openPth(source: ByteSource): Promise<PthSource> {
     known: TORCH_GLOBALS,
     persistent: torchStorage,
   });
-  const views = findStateDict(source.name, value, placeholders);
+  const { tensors: views, note } = findStateDict(source.name, value, placeholders, options.stateDict);
   const records = new Map<string, ZipEntry>();
   const tensors = new Map<string, TensorInfo>();
+  let elements = 0;
   for (const [name, tensor] of views) {
     records.set(name, findRecord(source.name, zip, root, name, tensor));
     tensors.set(name, { name, dtype: tensor.dtype, shape: tensor.shape });
+    elements += elementCount(tensor.shape);
+  }
+  // An element takes a byte at least, and is shared by few tensors (tied weights): else a small file is a flood.
+  let stored = 0;
+  for (const { size } of new Set(records.values())) stored += size;
+  if (elements > MAX_SHARED * stored + MAX_EXPANDED) {
+    throw new SgpSamError(
+      'unsupported',
+      `${source.name}: its tensors repeat ${stored} stored bytes to ${elements} elements`,
+      'Save them as contiguous tensors.',
+    );
   }
 
   const readRaw = async (name: string) => {
@@ -56,6 +70,7 @@ export async function openPth(source: ByteSource): Promise<PthSource> {
     metadata: {},
     tensors,
     placeholders,
+    note,
     readRaw,
     readF32: async (name) => decodeF32(await readRaw(name), tensorOf(source.name, tensors, name).dtype),
     close: () => source.close(),

@@ -1,11 +1,13 @@
 import { SgpSamError } from '../errors.js';
+import { isJsonObject, type JsonObject, readJson } from '../json.js';
 import type { ByteSource } from './byte-source.js';
 import { DTYPE_SIZE, decodeF32, elementCount, isWeightDType } from './dtype.js';
 import { tensorOf } from './lookup.js';
+import { unwrapNames } from './names.js';
 import type { TensorInfo, WeightSource } from './weight-source.js';
 
-/** The format's own limit for the header; it also bounds what a damaged length makes us allocate. */
-const MAX_HEADER = 100_000_000;
+/** What a damaged length may make us allocate. The format allows 100 MB; a thousandth of that is a large model's. */
+const MAX_HEADER = 2 ** 25;
 
 /** A tensor and where its bytes are in the file. */
 interface Placed extends TensorInfo {
@@ -23,12 +25,14 @@ interface Placed extends TensorInfo {
 export async function openSafetensors(source: ByteSource): Promise<WeightSource> {
   const { header, dataStart } = await readHeader(source);
   const metadata = parseMetadata(source.name, header);
-  const tensors = new Map<string, Placed>();
+  const placed = new Map<string, Placed>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') continue;
-    tensors.set(name, parseEntry(source.name, name, entry, dataStart));
+    placed.set(name, parseEntry(source.name, name, entry, dataStart));
   }
-  checkLayout(source, tensors, dataStart);
+  checkLayout(source, placed, dataStart);
+  const tensors = unwrapNames(source.name, placed);
+  for (const [name, tensor] of tensors) if (tensor.name !== name) tensors.set(name, { ...tensor, name });
 
   const readRaw = (name: string) => {
     const tensor = tensorOf(source.name, tensors, name);
@@ -58,31 +62,14 @@ async function readHeader(source: ByteSource) {
   if (8 + size > source.size) {
     fail(`the header ends at byte ${8 + size}, but the file has ${source.size}`, truncated);
   }
-  let header: unknown;
-  let text = '';
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await source.read(8, size));
-    header = JSON.parse(text);
-  } catch (cause) {
-    if (cause instanceof SgpSamError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `${source.name}: the header is not valid JSON: ${why}`, undefined, {
-      cause,
-    });
-  }
-  if (!isRecord(header)) return fail('the header is not a JSON object');
-  // JSON.parse silently keeps the last of two equal keys.
-  const keys = topLevelKeys(text);
-  if (keys.length !== Object.keys(header).length) {
-    const twice = keys.find((key, i) => keys.indexOf(key) !== i);
-    fail(`the header lists '${twice}' twice`);
-  }
+  const header = readJson(await source.read(8, size), `${source.name}: the header`);
+  if (!isJsonObject(header)) return fail('the header is not a JSON object');
   return { header, dataStart: 8 + size };
 }
 
-function parseMetadata(file: string, header: Record<string, unknown>): Record<string, string> {
+function parseMetadata(file: string, header: JsonObject): Record<string, string> {
   const metadata = header.__metadata__ ?? {};
-  if (!isRecord(metadata)) throw new SgpSamError('bad-file', `${file}: __metadata__ is not an object`);
+  if (!isJsonObject(metadata)) throw new SgpSamError('bad-file', `${file}: __metadata__ is not an object`);
   const entries = Object.entries(metadata).map(([key, value]): [string, string] => {
     if (typeof value === 'string') return [key, value];
     throw new SgpSamError('bad-file', `${file}: __metadata__ '${key}' is not a string`);
@@ -94,7 +81,7 @@ function parseEntry(file: string, name: string, entry: unknown, dataStart: numbe
   const fail = (what: string): never => {
     throw new SgpSamError('bad-file', `${file}: tensor '${name}' ${what}`);
   };
-  if (!isRecord(entry)) return fail('is not described by an object');
+  if (!isJsonObject(entry)) return fail('is not described by an object');
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isWeightDType(dtype)) {
     if (typeof dtype !== 'string') return fail('has no dtype');
@@ -138,34 +125,6 @@ function checkLayout(source: ByteSource, tensors: ReadonlyMap<string, Placed>, d
     const extra = source.size - end;
     throw new SgpSamError('bad-file', `${source.name}: ${extra} bytes after ${previous} belong to no tensor`);
   }
-}
-
-/** The keys of a JSON object, duplicates included. `text` is known to be valid JSON for an object. */
-function topLevelKeys(text: string): string[] {
-  const keys: string[] = [];
-  let depth = 0;
-  let atKey = false;
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i];
-    if (c === '"') {
-      const start = i++;
-      while (text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
-      if (atKey) keys.push(JSON.parse(text.slice(start, i + 1)));
-      atKey = false;
-    } else if (c === '{' || c === '[') {
-      depth++;
-      atKey = depth === 1;
-    } else if (c === '}' || c === ']') {
-      depth--;
-    } else if (c === ',') {
-      atKey = depth === 1;
-    }
-  }
-  return keys;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isCounts(value: unknown): value is number[] {

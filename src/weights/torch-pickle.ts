@@ -172,9 +172,14 @@ export function torchStorage(id: PyValue, fail: Fail): PyValue {
   return new TorchStorage(key, dtype, length);
 }
 
+/** As many axes as a tensor of PyTorch's can have. */
+const MAX_AXES = 64;
+
 function counts(value: PyValue | undefined): readonly number[] | undefined {
   const items = value instanceof PyTuple ? value.items : value;
-  return Array.isArray(items) && items.every(isCount) ? items : undefined;
+  // Looked at first: a long tuple that many tensors share would be gone through for each of them.
+  const few = Array.isArray(items) && items.length <= MAX_AXES;
+  return few && items.every(isCount) ? items : undefined;
 }
 
 function isCount(value: PyValue | undefined): value is number {

@@ -1,10 +1,11 @@
 /** What a weights file says of itself: which of its tensors were never trained. */
+import { readJson } from '../json.js';
 import type { WeightSource } from './weight-source.js';
 
 /** Names that a weights file's metadata lists as never trained. */
 export function untrainedOf(metadata: Readonly<Record<string, string>>): string[] {
   try {
-    const names: unknown = JSON.parse(metadata.untrained ?? '[]');
+    const names = readJson(metadata.untrained ?? '[]', 'untrained');
     return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
   } catch {
     return []; // somebody else's entry of that name

@@ -1,3 +1,4 @@
+import { need, needOptions } from '../arguments.js';
 import { SgpSamError } from '../errors.js';
 import type { ByteSource } from './byte-source.js';
 import type { WeightDType } from './dtype.js';
@@ -24,6 +25,8 @@ export interface WeightSource {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Only for 'pth': dotted names of Python classes and functions that the file names and we did not run. */
   readonly placeholders?: readonly string[];
+  /** What a reader should be told of what was read, one line. */
+  readonly note?: string | undefined;
   /**
    * Values as f32, C-contiguous in the PyTorch layout, in a fresh buffer.
    * @throws SgpSamError `bad-weights` for an unknown name, `bad-file` for a damaged file.
@@ -35,17 +38,31 @@ export interface WeightSource {
   close(): Promise<void>;
 }
 
+export interface WeightOptions {
+  /** Key of the state dict in a PyTorch checkpoint that has several; found unless given. */
+  readonly stateDict?: string | undefined;
+}
+
 /**
  * Opens a safetensors or PyTorch zip file, told apart by content, not by name. Only headers are read. The
  * result owns `source`: closing it closes the source (on an error the source stays open, and the caller's).
  * @throws SgpSamError `bad-file` or `unsupported`, saying what the file seems to be instead.
  */
-export async function openWeights(source: ByteSource): Promise<WeightSource> {
+export async function openWeights(source: ByteSource, options: WeightOptions = {}): Promise<WeightSource> {
+  need('openWeights: source', source, 'an object');
+  need('openWeights: source.read', source.read, 'a function');
+  need('openWeights: source.size', source.size, 'a whole number from 0');
+  needOptions('openWeights', options);
   const head = await source.read(0, Math.min(source.size, 512));
+  need('openWeights: what source.read gave', head, 'a Uint8Array');
   // A safetensors header is a JSON object after its 8-byte length. Looked for first: the length's bytes are
   // arbitrary and may spell any other format's magic.
-  if (head[8] === 0x7b) return openSafetensors(source);
-  if (startsWith(head, 'PK\x03\x04') || startsWith(head, 'PK\x05\x06')) return openPth(source);
+  if (head[8] === 0x7b) {
+    if (options.stateDict === undefined) return openSafetensors(source);
+    const what = `${source.name}: a safetensors file has no state dict '${options.stateDict}'`;
+    throw new SgpSamError('bad-argument', what, 'Leave it out.');
+  }
+  if (startsWith(head, 'PK\x03\x04') || startsWith(head, 'PK\x05\x06')) return openPth(source, options);
   throw notWeights(source, head);
 }
 

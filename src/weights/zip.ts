@@ -20,8 +20,8 @@ export interface ZipArchive {
   readonly entries: ReadonlyMap<string, ZipEntry>;
   /**
    * The content of an entry, or the given range of it. Stored entries are read in place; deflated ones are
-   * inflated whole (the last one is remembered, as tensors sharing a storage ask for it in turn). The checksum
-   * is verified when the whole content is at hand.
+   * inflated whole (the last one is remembered, as tensors sharing a storage ask for it in turn). Nothing is
+   * returned of an entry whose checksum was not verified: for a range of a stored one all of it is read once.
    * @throws SgpSamError `bad-file` naming archive and entry.
    */
   read(entry: ZipEntry, offset?: number, length?: number): Promise<Uint8Array<ArrayBuffer>>;
@@ -34,6 +34,13 @@ const ZIP64_END = 0x06064b50;
 const ZIP64_LOCATOR = 0x07064b50;
 /** Deflate cannot expand further than this, so a larger claim is a lie (and maybe a bomb). */
 const MAX_INFLATION = 1032;
+/** The most that one deflated entry may unpack to; PyTorch itself stores tensors without compression. */
+const MAX_INFLATED = 2 ** 27;
+/** Entries and bytes of the largest directory: an archive has one entry per tensor. */
+const MAX_ENTRIES = 2 ** 17;
+const MAX_DIRECTORY = 2 ** 25;
+/** Bytes of an entry that are held at once while its checksum is verified. */
+const CHECKED_AT_ONCE = 2 ** 22;
 
 /**
  * Reads the directory of a zip archive (zip64 included), nothing else.
@@ -42,8 +49,19 @@ const MAX_INFLATION = 1032;
  */
 export async function openZip(source: ByteSource): Promise<ZipArchive> {
   const { count, size, offset } = await findDirectory(source);
+  if (size > MAX_DIRECTORY && offset + size <= source.size) throw tooLarge(source.name);
   const entries = parseDirectory(source.name, await source.read(offset, size), count);
+  let stored = 0;
+  for (const { compressedSize } of entries.values()) stored += compressedSize;
+  if (stored > source.size) throw new SgpSamError('bad-file', `${source.name}: its zip entries overlap`);
   let inflated: { entry: ZipEntry; content: Uint8Array<ArrayBuffer> } | undefined;
+  const verified = new Map<ZipEntry, Promise<void>>();
+  const verifyAll = async (entry: ZipEntry, start: number, fail: Fail) => {
+    let crc = 0;
+    for (let at = 0; at < entry.size; at += CHECKED_AT_ONCE)
+      crc = crc32(await source.read(start + at, Math.min(CHECKED_AT_ONCE, entry.size - at)), crc);
+    verify(entry, crc, fail);
+  };
 
   return {
     entries,
@@ -56,14 +74,26 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
       }
       const start = await contentStart(source, entry);
       if (!entry.deflated) {
+        if (length < entry.size && entry.crc !== 0) {
+          const check = verified.get(entry) ?? verifyAll(entry, start, fail);
+          verified.set(entry, check);
+          await check;
+        }
         const bytes = await source.read(start + at, length);
-        if (length === entry.size) verify(entry, bytes, fail);
+        if (length === entry.size) verify(entry, crc32(bytes), fail);
         return bytes;
       }
       if (inflated?.entry !== entry) {
+        if (entry.size > MAX_INFLATED) {
+          throw new SgpSamError(
+            'unsupported',
+            `${source.name}: '${entry.name}' unpacks to ${entry.size} bytes, and ${MAX_INFLATED} is the most that is read`,
+            'Pack the archive again without compression (zip -0), or save it again with PyTorch.',
+          );
+        }
         const packed = await source.read(start, entry.compressedSize);
         const content = inflate(packed, entry, fail);
-        verify(entry, content, fail);
+        verify(entry, crc32(content), fail);
         inflated = { entry, content };
       }
       return inflated.content.slice(at, at + length);
@@ -73,8 +103,8 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
 
 type Fail = (what: string) => never;
 
-function verify(entry: ZipEntry, content: Uint8Array, fail: Fail): void {
-  if (entry.crc !== 0 && crc32(content) !== entry.crc) fail('is damaged: its checksum does not match');
+function verify(entry: ZipEntry, crc: number, fail: Fail): void {
+  if (entry.crc !== 0 && crc !== entry.crc) fail('is damaged: its checksum does not match');
 }
 
 function inflate(packed: Uint8Array, entry: ZipEntry, fail: Fail): Uint8Array<ArrayBuffer> {
@@ -138,6 +168,11 @@ async function findDirectory(source: ByteSource) {
   };
 }
 
+function tooLarge(file: string): SgpSamError {
+  const what = `${file}: its zip directory has more than ${MAX_ENTRIES} entries or ${MAX_DIRECTORY} bytes`;
+  return new SgpSamError('unsupported', what, 'Save the state dict alone.');
+}
+
 function parseDirectory(file: string, bytes: Uint8Array, count: number): Map<string, ZipEntry> {
   const directory = view(bytes);
   const entries = new Map<string, ZipEntry>();
@@ -166,6 +201,7 @@ function parseDirectory(file: string, bytes: Uint8Array, count: number): Map<str
     if (deflated ? size > compressedSize * MAX_INFLATION + 64 : size !== compressedSize) {
       throw new SgpSamError('bad-file', `${file}: '${name}' claims ${size} bytes out of ${compressedSize}`);
     }
+    if (entries.size === MAX_ENTRIES) throw tooLarge(file);
     entries.set(name, {
       name,
       size,

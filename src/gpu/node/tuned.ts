@@ -1,10 +1,9 @@
 /** Where tuned tables are kept between processes: a file per adapter, driver, engine version and features. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { SgpSamError } from '../../errors.js';
-import { systemReason } from '../../files.node.js';
+import { readTextBytes } from '../../json.node.js';
 import type { AdapterReport, DeviceFeatures } from '../device.js';
 
 /** SGP_SAM_TUNED, else the user's cache folder; `off` keeps and reads nothing. */
@@ -33,11 +32,7 @@ export function tunedFile(
  * Its text; undefined where there is none.
  * @throws SgpSamError `bad-file` when it cannot be read
  */
-export function readTunedFile(file: string): string | undefined {
-  try {
-    return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
-  } catch (cause) {
-    const mend = 'Delete it, or let SGP_SAM_TUNED name another folder.';
-    throw new SgpSamError('bad-file', `Cannot read ${file}: ${systemReason(cause)}.`, mend, { cause });
-  }
+export function readTunedFile(file: string): Uint8Array | undefined {
+  if (!existsSync(file)) return undefined;
+  return readTextBytes(file, 'Delete it, or let SGP_SAM_TUNED name another folder.');
 }

@@ -3,6 +3,7 @@
  * contrast, all from a seed. Networks that learn from such a range need no patient's data (the idea of SynthSeg,
  * Billot et al. 2023).
  */
+import { need, needFields } from '../../arguments.js';
 import { SgpSamError } from '../../errors.js';
 import { affineFromRows } from '../affine.js';
 import { newHeader } from '../nifti-write.js';
@@ -131,8 +132,13 @@ const MOST_VOXELS = 320;
 
 /** Throws what {@link makeTrainingPhantom} would throw for these options, without making anything. */
 export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
+  needFields('makeTrainingPhantom: options', options, 'seed');
   const { seed, size = SIZE, spacing = SPACING, lesions, diameters, modality, anatomy, contrast } = options;
   const fail = (what: string, mend: string) => new SgpSamError('bad-argument', what, mend);
+  need('makeTrainingPhantom: size', size, 'three whole numbers from 1');
+  need('makeTrainingPhantom: spacing', spacing, 'three finite numbers');
+  if (lesions !== undefined) needFields('makeTrainingPhantom: lesions', lesions, 'min', 'max');
+  if (diameters !== undefined) needFields('makeTrainingPhantom: diameters', diameters, '0', '1');
   if (!Number.isInteger(seed)) throw fail(`A phantom's seed cannot be ${seed}.`, 'Use a whole number.');
   if (!size.every((n) => Number.isInteger(n) && n >= 16 && n <= MOST_VOXELS)) {
     throw fail(`A phantom of ${size.join(' × ')} voxels cannot be made.`, `Use 16 to ${MOST_VOXELS}.`);

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { SgpSamError } from '../../src/errors.js';
 import { readNifti } from '../../src/volumes/nifti.js';
 import type { Volume } from '../../src/volumes/types.js';
-import { niftiFile } from './support.js';
+import { niftiFile } from '../volumes/support.js';
+import { fuzzAsync } from './support.js';
 
 /** Reads, and expects a sound volume or an error of ours: nothing else may come out of any bytes. */
 async function survives(bytes: Uint8Array): Promise<void> {
@@ -31,19 +32,19 @@ const edits = fc.array(fc.tuple(fc.nat(1 << 30), fc.nat(255)), { minLength: 1, m
 
 describe('arbitrary damage', () => {
   test('to header bytes', async () => {
-    await fc.assert(
+    await fuzzAsync(
       fc.asyncProperty(form, edits, async (spec, changes) => {
         const file = niftiFile(spec);
         const header = spec.version === 1 ? 352 : 544;
         for (const [at, value] of changes) file[at % header] = value;
         await survives(file);
       }),
-      { numRuns: 1500 },
+      1500,
     );
   });
 
   test('to a compressed file, and to the header inside it', async () => {
-    await fc.assert(
+    await fuzzAsync(
       fc.asyncProperty(form, edits, edits, fc.boolean(), async (spec, inside, outside, both) => {
         const file = niftiFile(spec);
         for (const [at, value] of inside) file[at % 352] = value;
@@ -51,13 +52,13 @@ describe('arbitrary damage', () => {
         if (both) for (const [at, value] of outside) packed[at % packed.length] = value;
         await survives(packed);
       }),
-      { numRuns: 500 },
+      500,
     );
   });
 
   test('any bytes at all, any length', async () => {
-    await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 1200 }), survives), { numRuns: 500 });
+    await fuzzAsync(fc.asyncProperty(fc.uint8Array({ maxLength: 1200 }), survives), 500);
     const gz = fc.uint8Array({ maxLength: 600 }).map((b) => Uint8Array.from([0x1f, 0x8b, 8, 0, ...b]));
-    await fc.assert(fc.asyncProperty(gz, survives), { numRuns: 500 });
+    await fuzzAsync(fc.asyncProperty(gz, survives), 500);
   });
 });
