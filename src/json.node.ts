@@ -1,5 +1,5 @@
 /** Reading JSON and other texts from files, in Node. */
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { SgpSamError } from './errors.js';
 import { decodeText, MAX_CHARACTERS, readJson } from './json.js';
 
@@ -17,12 +17,35 @@ export const readJsonFile = (path: string, mend?: string): unknown =>
 export function readTextBytes(path: string, mend?: string): Uint8Array {
   try {
     const { size } = statSync(path);
-    if (size <= MAX_CHARACTERS) return readFileSync(path);
-    throw new SgpSamError('bad-file', `${path} has ${size} bytes, more than any text that is read`, mend);
+    const bytes = size <= MAX_CHARACTERS ? readAtMost(path, MAX_CHARACTERS + 1) : undefined;
+    if (bytes && bytes.length <= MAX_CHARACTERS) return bytes;
+    throw new SgpSamError(
+      'bad-file',
+      `${path} has ${bytes ? 'endless' : size} bytes, more than any text that is read`,
+      mend,
+    );
   } catch (cause) {
     if (cause instanceof SgpSamError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, mend, { cause });
+  }
+}
+
+/** Devices and pipes have no size. */
+function readAtMost(path: string, most: number): Uint8Array {
+  const file = openSync(path, 'r');
+  try {
+    const pieces: Uint8Array[] = [];
+    for (let total = 0; total < most; ) {
+      const piece = new Uint8Array(Math.min(1 << 20, most - total));
+      const length = readSync(file, piece);
+      if (length === 0) break;
+      pieces.push(piece.subarray(0, length));
+      total += length;
+    }
+    return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -91,9 +91,12 @@ function checkJson(
       values++;
     } else if (c === ':') {
       const keys = open.at(-1);
+      // Each key is looked at once: else a long one before many colons would take a square of time.
+      if (!keys || last === '') throw fail('is not JSON: a colon without a key');
       const key = last.includes('\\') ? (JSON.parse(last) as string) : last.slice(1, -1);
-      if (keys?.has(key)) throw fail(`lists '${key.slice(0, 200)}' twice`);
-      keys?.add(key);
+      if (keys.has(key)) throw fail(`lists '${key.slice(0, 200)}' twice`);
+      keys.add(key);
+      last = '';
     }
     if (values > MAX_VALUES) throw tooMuch(`${MAX_VALUES} values`);
   }

@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  fstatSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -241,14 +242,25 @@ export class FolderLock {
     } catch {
       // A full disk ends the run where its own files are written.
     }
+    // After minutes of standstill (a laptop that slept) somebody else may have taken us for dead.
+    if (this.handle !== undefined && fstatSync(this.handle).nlink === 0) {
+      process.stderr.write(
+        `error: ${this.folder} was taken over by another process while this one stood still\n`,
+      );
+      process.exit(1);
+    }
   }
 
   /** Gives the folder free, and takes it away again if it was made for the lock and nothing came to be in it. */
   release(): void {
     clearInterval(this.beat);
-    if (this.handle !== undefined) closeSync(this.handle);
+    try {
+      if (this.handle !== undefined) closeSync(this.handle);
+      rmSync(this.file, { force: true });
+    } catch {
+      // What the work itself had to say matters more; a lock that stays is known for a dead process's.
+    }
     this.handle = undefined;
-    rmSync(this.file, { force: true });
     keepAtExit(this.file);
     if (!this.made) return;
     try {

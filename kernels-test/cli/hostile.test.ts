@@ -159,6 +159,13 @@ const FILES: readonly (readonly [string, string, () => Uint8Array | string, stri
     weights,
     /2000000 values/,
   ],
+  [
+    'a long key before many colons',
+    'x.json',
+    () => `["${'\\n'.repeat(MEBI)}"${':'.repeat(2 * MEBI)}]`,
+    profile,
+    /a colon without a key/,
+  ],
   ['JSON nested 20 MB deep', 'x.json', () => deep(10 * MEBI), profile, /64 levels/],
   ['JSON of unclosed brackets', 'x.json', () => '[{"a":'.repeat(3_000_000), profile, /64 levels/],
   ['JSON of millions of objects', 'x.json', () => `[${'{},'.repeat(6_000_000)}1]`, profile, /2000000 values/],

@@ -174,7 +174,7 @@ describe('the affine', () => {
     await says(
       2,
       { sform: [], pixdim: [1, 1, 99, 99], dim: [3, 3, 60, 5] },
-      /xyzt_units \(2\).*5940 mm long along j/,
+      /xyzt_units \(2\).*3 × 5940 × 495 mm large/,
     );
   });
 

@@ -195,11 +195,11 @@ async function ablate(path: string | undefined, options: AblateOptions, command:
     );
   }
   const output = { option: '--output', path: options.output };
-  makeFolder(output);
   const written = seeds.flatMap((own) =>
     Object.keys(arms).map((arm) => join(`${arm}-${own}`, 'weights.safetensors')),
   );
   requireApartIn(output, ['ablation.md', ...written], trainInputs(path, options));
+  makeFolder(output);
   const bars = new ProgressBars(options.quiet);
   try {
     await interruptible(async (signal) => {

@@ -7,7 +7,7 @@ import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
 import { evaluationFiles } from '../evaluation/run-folder.node.js';
 import { parseShard } from '../evaluation/shard.js';
-import { plainJson, withDigest } from '../json.js';
+import { withDigest } from '../json.js';
 import { corrections, firstClicks } from '../session/simulate.js';
 import { parseZoom } from '../session/zoom.js';
 import { resolvePreset } from '../volumes/presets.js';
@@ -165,10 +165,7 @@ async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, dat
   }
   if (options.output !== undefined && results.length > 0) {
     const report = { ...resultsJson(settings, outcomes), weights: weightsName(options) };
-    await writeOutput(
-      options.output,
-      `${JSON.stringify(withDigest(plainJson(report) as object, 'results'), null, 1)}\n`,
-    );
+    await writeOutput(options.output, `${JSON.stringify(withDigest(report, 'results'), null, 1)}\n`);
     process.stdout.write(`wrote ${options.output}\n`);
   }
   if (options.run !== undefined) process.stdout.write(`wrote ${options.run}\n`);

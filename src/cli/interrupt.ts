@@ -1,9 +1,10 @@
 /** How commands end before their end: interrupts, and readers of their output that have gone. */
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { SgpSamError } from '../errors.js';
 import { errorText } from './common.js';
 
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Of work that has something to save; without one a signal ends the process at once. */
 let stop: AbortController | undefined;
@@ -22,9 +23,20 @@ function receive(signal: (typeof SIGNALS)[number]): void {
   process.exit(exitCode);
 }
 
-/** SIGINT and SIGTERM end every command, and what it was writing is removed. */
+/** Whether the process was started to outlive its terminal (`nohup`): a handler would undo that. */
+function ignoresHangup(): boolean {
+  try {
+    const ignored = /^SigIgn:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    return ignored !== undefined && (BigInt(`0x${ignored}`) & 1n) === 1n;
+  } catch {
+    return process.platform !== 'win32'; // not to be told there: as it was started
+  }
+}
+
+/** SIGINT, SIGTERM and a closed terminal end every command, and what it was writing is removed. */
 export function endOnSignals(): void {
-  for (const signal of SIGNALS) process.on(signal, () => receive(signal));
+  for (const signal of SIGNALS)
+    if (signal !== 'SIGHUP' || !ignoresHangup()) process.on(signal, () => receive(signal));
 }
 
 /** A reader that has seen enough (`| head`), or a terminal that was closed, is no reason to lose a result. */

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { SgpSamError } from '../errors.js';
 import { writeFileAtomic } from '../files.node.js';
 import type { GateSetting } from '../graph/regions.js';
-import { plainJson, withDigest } from '../json.js';
+import { withDigest } from '../json.js';
 import { readTextBytes } from '../json.node.js';
 import { configByName } from '../models/config.js';
 import { compareText, parseProfile } from '../profiling/compare.js';
@@ -103,10 +103,7 @@ async function profile(workText: string | undefined, options: ProfileOptions): P
         await writeOutput(path, text());
         written.push(path);
       };
-      await write(
-        options.json,
-        () => `${JSON.stringify(withDigest(plainJson(result) as object, 'profile'), null, 1)}\n`,
-      );
+      await write(options.json, () => `${JSON.stringify(withDigest(result, 'profile'), null, 1)}\n`);
       await write(options.trace, () => traceOf(result));
       await write(options.html, () => profileHtml(result));
       process.stdout.write(profileText(result, top));

@@ -15,16 +15,18 @@ import { penalised } from './scores.js';
 import { checkResults } from './stored.js';
 
 /** What is compared of a lesion in its case; null is left out, with its pair. Distances of misses are the image's diagonal. */
-const MEASURES: readonly { name: string; of: (lesion: LesionResult, inCase: CaseResult) => number | null }[] =
-  [
-    { name: 'Dice, 1 click', of: ({ first }) => first.dice },
-    { name: 'Dice, last click', of: ({ last }) => last.dice },
-    { name: 'Dice AUC', of: ({ diceAuc }) => diceAuc },
-    { name: 'NSD, last click', of: ({ last }) => last.surfel.nsd },
-    { name: 'HD95, last click, mm', of: ({ last }, { diagonal }) => penalised(last.surfel.hd95, diagonal) },
-    { name: 'ASSD, last click, mm', of: ({ last }, { diagonal }) => penalised(last.surfel.assd, diagonal) },
-    { name: '|volume error|, mL', of: ({ last }) => Math.abs(last.volumeError) },
-  ];
+const MEASURES: readonly {
+  name: string;
+  of: (lesion: LesionResult, inCase: Pick<CaseResult, 'diagonal'>) => number | null;
+}[] = [
+  { name: 'Dice, 1 click', of: ({ first }) => first.dice },
+  { name: 'Dice, last click', of: ({ last }) => last.dice },
+  { name: 'Dice AUC', of: ({ diceAuc }) => diceAuc },
+  { name: 'NSD, last click', of: ({ last }) => last.surfel.nsd },
+  { name: 'HD95, last click, mm', of: ({ last }, { diagonal }) => penalised(last.surfel.hd95, diagonal) },
+  { name: 'ASSD, last click, mm', of: ({ last }, { diagonal }) => penalised(last.surfel.assd, diagonal) },
+  { name: '|volume error|, mL', of: ({ last }) => Math.abs(last.volumeError) },
+];
 
 /** What older results, and those without a baseline, do not have; left out where no pair has it. */
 const EXTRA: typeof MEASURES = [
@@ -115,9 +117,11 @@ export function compareResults(a: Compared, b: Compared, options: CompareOptions
     // Pairs of values, by case.
     const groups = a.cases.map((mine) => {
       const other = others.get(mine.id)!;
+      // The image is the same: older results, which do not know its diagonal, take it from the others.
+      const inCase = { diagonal: mine.diagonal ?? other.diagonal };
       const theirs = new Map(other.lesions.map((lesion) => [lesion.lesion, lesion]));
       const pairs = mine.lesions.flatMap((lesion): [number, number][] => {
-        const [x, y] = [of(lesion, mine), of(theirs.get(lesion.lesion)!, other)];
+        const [x, y] = [of(lesion, inCase), of(theirs.get(lesion.lesion)!, inCase)];
         return x === null || y === null ? [] : [[x, y]];
       });
       if (options.unit === 'lesion' || pairs.length === 0) return pairs;

@@ -238,11 +238,7 @@ export class EvaluationFolder {
       const picture = pictured.has(id) ? this.picture(id) : undefined;
       return picture && `data:image/png;base64,${Buffer.from(picture).toString('base64')}`;
     };
-    const results = JSON.stringify(
-      withDigest(plainJson(resultsJson(settings, outcomes)) as object, 'results'),
-      null,
-      1,
-    );
+    const results = JSON.stringify(withDigest(resultsJson(settings, outcomes), 'results'), null, 1);
     const files = {
       'results.json': `${results}\n`,
       'cases.csv': casesCsv(cases),

@@ -293,11 +293,17 @@ export class Model {
   private async insaneEncode(image: Float32Array): Promise<SgpSamError> {
     const graph = encoderGraph(this.config, { trace: 'all' });
     const { lookup: parameters, capabilities } = this;
-    const traced = await Program.compile(this.engine, graph, { parameters, capabilities, label: 'trace' });
+    let traced: Program;
+    try {
+      traced = await Program.compile(this.engine, graph, { parameters, capabilities, label: 'trace' });
+    } catch (error) {
+      if (this.engine.gpu.isLost) throw error;
+      return insane('a stage in between'); // no room for all of them at once
+    }
     try {
       for (const [site, gate] of this.gates.entries()) traced.setGate(gateName(site), gate);
       traced.write('image', image);
-      await traced.run();
+      await traced.run(this.runOptions({}));
       return await firstInsane(traced);
     } finally {
       traced.dispose();
@@ -413,12 +419,15 @@ async function firstInsane(traced: Program): Promise<SgpSamError> {
     what = `${name}: element ${bad} is ${values[bad]}`;
     break;
   }
-  return new SgpSamError(
+  return insane(what);
+}
+
+const insane = (what: string): SgpSamError =>
+  new SgpSamError(
     'non-finite',
     `the model's numbers go wrong: ${what}`,
     'Check the weights, and the volume for extreme values.',
   );
-}
 
 /**
  * The weights `formula:CONFIG[:seed]`: every value computed from its name (SPEC C), nothing trained.

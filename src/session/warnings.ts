@@ -185,8 +185,8 @@ export function warningsOf(evidence: Evidence): Warning[] {
   if (evidence.outliers > 0)
     warn(
       'outliers',
-      `${evidence.outliers} of the cube's voxels outweigh all others, which then look alike to the model: ` +
-        'correct these values, or limit the volume to its own range.',
+      `${evidence.outliers} of the cube's voxels have absurd values beside which all others look alike to the model: ` +
+        'correct them, or limit the volume to its own range.',
     );
   if (!crop.box) {
     warn('empty-mask', 'The mask is empty: no voxel is above ½ probability.');

@@ -1,7 +1,7 @@
 /** Checkpoints as files. */
 import { existsSync } from 'node:fs';
 import { join, parse } from 'node:path';
-import { SgpSamError } from '../errors.js';
+import { type ErrorCode, SgpSamError } from '../errors.js';
 import { writeFileChunks } from '../files.node.js';
 import { openWeightFile } from '../weights/file.node.js';
 import type { WeightSource } from '../weights/weight-source.js';
@@ -59,6 +59,9 @@ async function withCheckpoint<R>(path: string, work: (source: WeightSource) => P
   }
 }
 
+/** How damage shows: a wrong bit in the header can also make the name of a type, or a format, that nobody knows. */
+const DAMAGED: readonly ErrorCode[] = ['bad-file', 'unsupported'];
+
 /** What a checkpoint file says of itself; errors as `readCheckpoint`, and `bad-file` for a missing or damaged file. */
 export const checkpointInfo = (path: string): Promise<Checkpoint> =>
   withCheckpoint(path, async (source) => {
@@ -80,7 +83,7 @@ export async function loadCheckpoint(
   try {
     return await withCheckpoint(path, (source) => restoreCheckpoint(source, state, run, options));
   } catch (error) {
-    if (!(error instanceof SgpSamError) || error.code !== 'bad-file') throw error;
+    if (!(error instanceof SgpSamError) || !DAMAGED.includes(error.code)) throw error;
     throw await withPrevious(path, error);
   }
 }
@@ -94,7 +97,7 @@ export async function withPrevious(path: string, cause: SgpSamError): Promise<Sg
     try {
       const { progress, updates } = await checkpointInfo(previous);
       const when = typeof progress.samples === 'number' ? `${progress.samples} cubes` : `${updates} updates`;
-      mend = `The one before it, after ${when}, is whole. Go on with that: mv '${previous}' '${path}', then the same command.`;
+      mend = `The one before it, after ${when}, is whole. Go on with that: mv '${previous}' '${path}', then the same command with --resume.`;
     } catch (error) {
       if (!(error instanceof SgpSamError)) throw error;
       mend = `Nor can the one before it be used: ${error.message}`;

@@ -47,14 +47,22 @@ export function voxelSizes(m: ArrayLike<number>): [number, number, number] {
   return [size(0), size(1), size(2)];
 }
 
-/** What is wrong with an affine as a grid's place in the world, in words; `undefined` when nothing is. */
-export function affineFault(m: Float64Array): string | undefined {
+/** In mm: no scanned body is longer, nor any table it lies on; and none is smaller than a crop of an embryo's. */
+const LONGEST = 5000;
+const SHORTEST = 1;
+
+/** What is wrong with an affine as the place in the world of a grid of `dims`, in words; `undefined` when nothing is. */
+export function affineFault(m: Float64Array, dims: Vec3): string | undefined {
   for (let n = 0; n < 12; n++) if (!Number.isFinite(m[n]!)) return `holds ${m[n]}`;
   const sizes = voxelSizes(m);
   for (let c = 0; c < 3; c++) {
     // A microscope's voxels are larger, no scanner's as large: another unit than millimetres is meant.
     if (sizes[c]! < 1e-4 || sizes[c]! > 100) return `gives axis ${'ijk'[c]} a voxel size of ${sizes[c]} mm`;
   }
+  const extents = sizes.map((size, c) => size * dims[c]!);
+  const longest = Math.max(...extents);
+  if (longest > LONGEST || longest < SHORTEST)
+    return `makes the image ${extents.map((mm) => +mm.toPrecision(4)).join(' × ')} mm large`;
   const det = affineDeterminant(m) / (sizes[0] * sizes[1] * sizes[2]);
   if (!(Math.abs(det) > 1e-6)) return 'is singular: two of its axes point the same way';
   return undefined;

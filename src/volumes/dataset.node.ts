@@ -222,13 +222,19 @@ export async function labelValuesIn(
     if (!(error instanceof SgpSamError) || label.trim() === '' || !Number.isInteger(value) || value < 1)
       throw error;
     const held = new Set<number>();
-    for (const one of [...dataset.training, ...dataset.validation].slice(0, LOOKED_INTO))
+    const cases = [...dataset.training, ...dataset.validation];
+    const looked = Math.min(cases.length, LOOKED_INTO);
+    for (const one of cases.slice(0, looked))
       for (const v of (await readNiftiFile(one.label, { name: shown(one.label) })).data)
         if (v > 0) held.add(Math.round(v));
     const values = some([...held].sort((a, b) => a - b).map(String)) || 'nothing above 0';
     if (!held.has(value)) {
       const [what] = error.message.split('\n');
-      throw new SgpSamError('bad-argument', `${what} Its label volumes hold ${values}.`, error.mend);
+      throw new SgpSamError(
+        'bad-argument',
+        `${what} Its label volumes hold ${values}${looked < cases.length ? ` (the first ${looked} of ${cases.length})` : ''}.`,
+        error.mend,
+      );
     }
     const listed = dataset.labels.map((own) => `${own.values.join('+')} (${own.name})`).join(', ');
     tell(`dataset.json lists ${listed}, and the label volumes hold ${values}: ${value} is taken`);

@@ -1,13 +1,10 @@
 import { SgpSamError } from '../errors.js';
-import { affineFault, affineFromRows, voxelSizes } from './affine.js';
+import { affineFault, affineFromRows } from './affine.js';
 import type { HeaderFields } from './nifti-fields.js';
 import type { NiftiHeader } from './types.js';
 
 /** Millimetres in the units of space that `xyzt_units` may name: metre, millimetre, micrometre. */
 const MILLIMETRES: Readonly<Record<number, number>> = { 1: 1000, 2: 1, 3: 0.001 };
-
-/** In mm: no scanned body is longer, nor any table it lies on. */
-const LONGEST = 5000;
 
 /**
  * The voxel→world affine of a header: the sform if its code is set, else the qform, else the voxel sizes alone
@@ -30,13 +27,8 @@ export function headerAffine(
   // In metres 1.5 mm is no float32: of the digits that there are it must come out as 1.5, or a grid would be a voxel longer.
   const digits = fields.version === 1 ? 7 : 15;
   if (unit !== 1) for (let n = 0; n < 12; n++) affine[n] = Number((unit * affine[n]!).toPrecision(digits));
-  const sizes = voxelSizes(affine);
-  const fault =
-    affineFault(affine) ??
-    [0, 1, 2].flatMap((c) => {
-      const extent = sizes[c]! * fields.get('dim', c + 1);
-      return extent > LONGEST ? [`makes the image ${extent.toPrecision(4)} mm long along ${'ijk'[c]}`] : [];
-    })[0];
+  const dims = [1, 2, 3].map((n) => fields.get('dim', n)) as [number, number, number];
+  const fault = affineFault(affine, dims);
   if (fault) {
     const where = {
       sform: `srow_x/y/z (sform_code ${fields.get('sformCode')})`,

@@ -80,7 +80,7 @@ export function newHeader(grid: {
   if (!dims.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {
     throw new SgpSamError('bad-argument', `Sizes of ${dims.join(' × ')} do not fit a NIfTI-1 header.`);
   }
-  const fault = affineFault(Float64Array.from(affine));
+  const fault = affineFault(Float64Array.from(affine), dims);
   if (fault) throw new SgpSamError('bad-argument', `The voxel-to-world affine ${fault}.`);
   const fields = new HeaderFields(new Uint8Array(headerLength[1]), 1, true);
   fields.set('sizeofHdr', 348);

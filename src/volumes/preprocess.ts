@@ -14,7 +14,10 @@ export interface Roi extends RoiFrame {
   /** Over the region's voxels above 0, in the volume's units; std with n − 1. */
   readonly mean: number;
   readonly std: number;
-  /** How many voxels, if they are few and absurdly far from all others, decide `std`, so that the others look alike; else 0. */
+  /**
+   * How many voxels are absurd: few that are so far above all others that they decide `std` and the others look alike, or so far
+   * below 0 that what is made of them drowns the rest.
+   */
   readonly outliers: number;
 }
 
@@ -113,7 +116,9 @@ function positiveMoments(
   const std = Math.sqrt(squares / (count - 1));
   // Interpolating a constant leaves rounding, which is no contrast.
   if (std > 1e-12 * mean) {
-    return { mean, std, outliers: outliersOf(values, count, mean, squares, most) };
+    const least = mean - OUTLIERS.below * std;
+    const below = values.reduce((n, v) => n + Number(v < least), 0);
+    return { mean, std, outliers: below + outliersOf(values, count, mean, squares, most) };
   }
   const where = `the ${frame.size}³ voxels of ${frame.preset.spacing} mm around the click`;
   throw new SgpSamError(
@@ -127,9 +132,10 @@ function positiveMoments(
 
 /**
  * Voxels are outliers where they are at most this share of those above 0, deviate by at least so many times the others' standard
- * deviation, and leave to the others no more than this share of the variance. (A hot lesion on PET deviates by tens.)
+ * deviation, and leave to the others no more than this share of the variance (a hot lesion on PET deviates by tens); and where
+ * they are so many standard deviations `below` the mean (a scanner's padding of −32768: by hundreds).
  */
-const OUTLIERS = { share: 0.001, deviations: 100, left: 0.1 } as const;
+const OUTLIERS = { share: 0.001, deviations: 100, left: 0.1, below: 1000 } as const;
 
 function outliersOf(
   values: Float64Array,

@@ -40,13 +40,13 @@ export function checkTensors(
   );
 }
 
-/** No trained parameter of a network that normalises as this one does comes near it. */
-const MOST = 2 ** 20;
+/** No trained parameter of a network that normalises as this one does comes near it; and one wrong bit of an f16 goes beyond it. */
+const MOST = 2 ** 12;
 
 /**
  * How a model reads its parameters: as float32, each looked at for what can only be damage or a training run that went
  * wrong. Softmax, LayerNorm and thresholds make ordinary numbers of some of those, so nothing later need notice.
- * @returns a reader that throws SgpSamError `non-finite`, naming file, tensor and element, for NaN, ±∞ and magnitudes over 2²⁰
+ * @returns a reader that throws SgpSamError `non-finite`, naming file, tensor and element, for NaN, ±∞ and magnitudes over 2¹²
  */
 export function saneReader(
   source: Pick<WeightSource, 'name' | 'readF32'>,

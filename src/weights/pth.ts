@@ -48,7 +48,8 @@ export async function openPth(source: ByteSource, options: WeightOptions = {}): 
   }
   // An element takes a byte at least, and is shared by few tensors (tied weights): else a small file is a flood.
   let stored = 0;
-  for (const { size } of new Set(records.values())) stored += size;
+  for (const { size, compressedSize, deflated } of new Set(records.values()))
+    stored += deflated ? compressedSize : size;
   if (elements > MAX_SHARED * stored + MAX_EXPANDED) {
     throw new SgpSamError(
       'unsupported',

@@ -30,7 +30,8 @@ export function findStateDict(
   const { dict, where } = locate(file, top, placeholders, key);
   const tensors = new Map<string, TorchTensor>();
   for (const [name, value] of dict.entries) {
-    if (typeof name !== 'string' || name.endsWith('_extra_state')) continue;
+    // Counters of wrappers: Transformer Engine's state, and how many models torch's AveragedModel is the mean of.
+    if (typeof name !== 'string' || name.endsWith('_extra_state') || name === 'n_averaged') continue;
     if (value instanceof TorchTensor) tensors.set(name, value);
     else if (value instanceof Placeholder) throw notATensor(file, name, value);
   }
