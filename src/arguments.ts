@@ -48,11 +48,16 @@ export function need(
   if (!kinds[kind](value)) throw new SgpSamError(code, `${where} is ${shown(value)}`, `Give ${kind}.`);
 }
 
+/** Fields that a type always has: one that may be missing must not be asked for. */
+type Needed<T> = unknown extends T
+  ? string
+  : { [K in keyof T]-?: undefined extends T[K] ? never : K }[keyof T] & string;
+
 /**
  * Refuses what is no object with these fields.
  * @throws SgpSamError `bad-argument`
  */
-export function needFields(where: string, value: unknown, ...fields: string[]): void {
+export function needFields<T>(where: string, value: T, ...fields: Needed<T>[]): void {
   if (typeof value !== 'function') need(where, value, 'an object');
   const lacks = fields.find(
     (field) => ((value as Record<string, unknown>)[field] ?? undefined) === undefined,
@@ -92,6 +97,6 @@ export function needOptions(where: string, options: unknown): void {
   if (options === undefined) return;
   need(`${where}: options`, options, 'an object');
   const { signal, progress } = options as { signal?: unknown; progress?: unknown };
-  if (signal !== undefined) needFields(`${where}: signal`, signal, 'addEventListener');
+  if (signal !== undefined) needFields(`${where}: signal`, signal as unknown, 'addEventListener');
   if (progress !== undefined) need(`${where}: progress`, progress, 'a function');
 }

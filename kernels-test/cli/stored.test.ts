@@ -63,7 +63,7 @@ describe('a case’s file', () => {
       const error = await mergeWith(CASE, replace(text));
       expect(error).toMatch(/is not an object\n {2}Delete it, and evaluate again/);
     }
-    expect(await mergeWith(CASE, replace('{"key":'))).toContain('cannot be read');
+    expect(await mergeWith(CASE, replace('{"key":'))).toContain('is not JSON');
     expect(await mergeWith(CASE, replace('{}'))).toContain("there is no 'digest' in it");
     const error = await mergeWith(CASE, (path) => {
       rmSync(path);

@@ -129,7 +129,7 @@ export async function profileProgram(
 ): Promise<Profile> {
   needFields('engine', engine, 'gpu', 'device');
   needFields('program', program, 'dispatches');
-  needFields('profileProgram: settings', settings, 'what', 'model', 'ceilings');
+  needFields('profileProgram: settings', settings, 'what', 'model');
   needOptions('profileProgram', settings);
   const { what, model, runs = 5, mode = 'predicated', ceilings, progress, signal } = settings;
   const walls: number[] = [];

@@ -27,7 +27,7 @@ export function checkDevice(options: unknown, where = 'openDevice'): void {
   needOptions(where, options);
   const { device, adapter, announce } = options as Record<string, unknown>;
   if (device !== undefined)
-    needFields('device', device, 'limits', 'features', 'queue', 'lost', 'createShaderModule');
+    needFields('device', device as unknown, 'limits', 'features', 'queue', 'lost', 'createShaderModule');
   if (adapter !== undefined)
     needOneOf('adapter', adapter, ['auto', 'hardware', 'software', 'lavapipe', 'swiftshader']);
   if (announce !== undefined) need('announce', announce, 'a function');
