@@ -374,7 +374,10 @@ describe('weights and checkpoints', () => {
     [
       'in fact weights',
       () => readFileSync(join(run, 'weights.safetensors')),
-      [/checkpoint\.safetensors: is not a training checkpoint/, /The one before it, after \d cubes, is whole/],
+      [
+        /checkpoint\.safetensors: is not a training checkpoint/,
+        /The one before it, after \d cubes, is whole/,
+      ],
     ],
   ])('a checkpoint that is %s', async (name, change, says) => {
     const folder = join(scratch, `checkpoint ${name}`);
