@@ -5,22 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { arms } from '../../src/training/recipe.js';
 import { runCliFast } from '../support/cli.js';
 import { scratchFolder } from './support.js';
-import { SLOW } from './train-support.js';
+import { SLOW, TINY_RUN } from './train-support.js';
 
 const scratch = scratchFolder();
 const tiny = [
-  ...[
-    '--config',
-    'sgp-tiny',
-    '--init',
-    '1',
-    '--phantom-size',
-    '48',
-    '--phantoms',
-    '2',
-    '--val-phantoms',
-    '0',
-  ],
+  ...[...TINY_RUN, '--val-phantoms', '0'],
   ...[
     '--samples',
     '1',

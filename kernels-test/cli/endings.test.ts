@@ -8,26 +8,12 @@ import { readNiftiFile } from '../../src/volumes/nifti.node.js';
 import { CLI, runCli, runCliFast } from '../support/cli.js';
 import { fastAdapter } from '../support/gpu.js';
 import { contents, pointText, scratchFolder } from './support.js';
-import { emptyFolder, phantomFolder, SLOW } from './train-support.js';
+import { emptyFolder, phantomFolder, SLOW, TINY_RUN } from './train-support.js';
 
 const scratch = scratchFolder();
 const data = join(scratch, 'data');
 const tiny = ['--weights', 'formula:sgp-tiny'];
-const training = [
-  ...[
-    '--config',
-    'sgp-tiny',
-    '--init',
-    '1',
-    '--phantom-size',
-    '48',
-    '--phantoms',
-    '2',
-    '--val-phantoms',
-    '0',
-  ],
-  ...['--samples', '500', '--clicks', '1'],
-];
+const training = [...[...TINY_RUN, '--val-phantoms', '0'], ...['--samples', '500', '--clicks', '1']];
 const image = join(data, 'imagesTr', 'phantom_0001.nii.gz');
 
 beforeAll(() => phantomFolder(data, 2));

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { checkpointInfo } from '../../src/training/checkpoint.node.js';
 import { type CliResult, runCliFast } from '../support/cli.js';
 import { modelTensors, pointText, put, scratchFolder, writeSafetensors } from './support.js';
-import { filesIn, phantomFolder, SLOW, tensorsOf } from './train-support.js';
+import { filesIn, phantomFolder, SLOW, TINY_RUN, tensorsOf } from './train-support.js';
 
 const HOOK = resolve('kernels-test/support/failing-fs.mjs');
 const CODES = ['EIO', 'ENOSPC', 'EACCES', 'EDQUOT'] as const;
@@ -222,18 +222,7 @@ describe('every call that writes, one after the other, of', () => {
 });
 
 const training = [
-  ...[
-    '--config',
-    'sgp-tiny',
-    '--init',
-    '1',
-    '--phantom-size',
-    '48',
-    '--phantoms',
-    '2',
-    '--val-phantoms',
-    '1',
-  ],
+  ...[...TINY_RUN, '--val-phantoms', '1'],
   ...['--samples', '2', '--clicks', '1', '--validate-every', '1', '--validate-lesions', '1'],
   ...['--checkpoint-seconds', '0', '-q'],
 ];

@@ -15,6 +15,9 @@ export const tiny: readonly string[] = [
   ...['--checkpoint-seconds', '0'],
 ];
 
+/** What `train` and `ablate` are given where any small run will do; how many phantoms validate is the test's. */
+export const TINY_RUN = ['--config', 'sgp-tiny', '--init', '1', '--phantom-size', '48', '--phantoms', '2'];
+
 /** SwiftShader takes some times as long as lavapipe. */
 export const SLOW = 240_000;
 

@@ -95,12 +95,13 @@ function positiveMoments(
 ): Pick<Roi, 'mean' | 'std' | 'outliers'> {
   let count = 0;
   let sum = 0;
+  let lowest = 0;
   for (let n = 0; n < values.length; n++) {
     const v = values[n]!;
     if (v > 0) {
       count++;
       sum += v;
-    }
+    } else if (v < lowest) lowest = v;
   }
   const mean = sum / count;
   // A second pass over differences: sums of squares would cancel for CT-like offsets.
@@ -117,7 +118,7 @@ function positiveMoments(
   // Interpolating a constant leaves rounding, which is no contrast.
   if (std > 1e-12 * mean) {
     const least = mean - OUTLIERS.below * std;
-    const below = values.reduce((n, v) => n + Number(v < least), 0);
+    const below = lowest < least ? values.filter((v) => v < least).length : 0;
     return { mean, std, outliers: below + outliersOf(values, count, mean, squares, most) };
   }
   const where = `the ${frame.size}³ voxels of ${frame.preset.spacing} mm around the click`;
