@@ -10,7 +10,7 @@ import {
   planAttentionKeys,
   planAttentionRows,
 } from '../../src/kernels/attention-backward.js';
-import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
+import type { Capabilities } from '../../src/kernels/call.js';
 import { planFma } from '../../src/kernels/ceilings.js';
 import { planMatmul } from '../../src/kernels/matmul.js';
 import { matmulVariants } from '../../src/kernels/matmul-variants.js';
@@ -31,82 +31,12 @@ import {
 } from '../../src/kernels/spatial.js';
 import { packParams } from '../../src/kernels/wgsl.js';
 import { planWindowAttention, windowAttentionCandidates } from '../../src/kernels/window-attention.js';
-import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/models/config.js';
-import { decoderGraph, encoderGraph } from '../../src/models/sam-med3d.js';
+import { samMed3DConfigs } from '../../src/models/config.js';
 import { trainingGraph } from '../../src/training/graph.js';
 import { losses } from '../../src/training/loss.js';
 import { testGpu } from '../support/gpu.js';
+import { type AnyCall, base, devices, modelCalls, trainingCalls } from '../support/programs.js';
 import { testCapabilities } from '../support/run.js';
-
-const base: Capabilities = {
-  software: false,
-  subgroupSize: 0,
-  maxWorkgroupStorage: 16384,
-  maxInvocations: 256,
-  maxWorkgroups: 65535,
-};
-/** WebGPU's defaults as a GPU and as a CPU, with each subgroup size in use, and with more shared memory. */
-const devices: Capabilities[] = [
-  base,
-  { ...base, software: true },
-  ...[4, 8, 16, 32, 64].map((subgroupSize) => ({ ...base, software: true, subgroupSize })),
-  { ...base, subgroupSize: 32, maxWorkgroupStorage: 49152, maxInvocations: 1024 },
-  // With tensor cores, as NVIDIA's, Intel's and lavapipe's are, in much workgroup memory and in the least.
-  ...([49152, 16384] as const).flatMap((maxWorkgroupStorage) => [
-    { ...base, subgroupSize: 32, subgroupMatrix: [16, 16, 16] as const, maxWorkgroupStorage },
-    { ...base, subgroupSize: 16, subgroupMatrix: [8, 16, 16] as const, maxWorkgroupStorage },
-    { ...base, subgroupSize: 8, subgroupMatrix: [8, 8, 8] as const, maxWorkgroupStorage },
-  ]),
-  { ...base, software: true, subgroupSize: 4, maxWorkgroupStorage: 32768 },
-  { ...base, software: true, subgroupSize: 16, maxWorkgroupStorage: 32768 },
-  // Forced variants: a GPU made to use what CPUs prefer, and the other way round.
-  {
-    ...base,
-    force: {
-      matmul: 'register',
-      conv3d: 'register',
-      conv_transpose: 'register',
-      layer_norm: 'row-per-invocation',
-    },
-  },
-  {
-    ...base,
-    software: true,
-    force: { matmul: 'tiled', conv3d: 'tiled', conv_transpose: 'tiled', layer_norm: 'row-per-workgroup' },
-  },
-];
-
-type AnyCall = KernelCall<unknown>;
-
-/** A training step of everything and one of what is trained by default, with every loss term. */
-function trainingCalls(config: ModelConfig, caps: Capabilities): AnyCall[] {
-  const full = { ...config, sgpm: defaultSgpm(config) };
-  const loss = { ...losses['dice-ce'], focal: 1, iou: 1 };
-  const graphs = [
-    trainingGraph(full, { points: 2, mask: true, loss, trainable: () => true }),
-    trainingGraph(full, {
-      points: 3,
-      mask: false,
-      batch: 2,
-      loss,
-      trainable: (name) => !name.startsWith('image_encoder'),
-    }),
-  ];
-  return graphs.flatMap(({ graph }) => [...planGraph(graph, caps).calls]);
-}
-
-function modelCalls(config: ModelConfig, caps: Capabilities): AnyCall[] {
-  const sgpm = defaultSgpm(config);
-  const graphs = [
-    encoderGraph(config),
-    encoderGraph({ ...config, sgpm }, { batch: 2, trace: 'all' }),
-    encoderGraph({ ...config, sgpm: { ...sgpm, width: 5, dilations: [1, 2, 3, 6] } }),
-    decoderGraph(config, { points: 2, mask: true, upsample: true }),
-    decoderGraph(config, { points: 0, mask: true, trace: 'all' }),
-    decoderGraph(config, { points: 12, mask: false, batch: 3 }),
-  ];
-  return graphs.flatMap((graph) => [...planGraph(graph, caps).calls]);
-}
 
 /** Each planner over the classes of shapes it distinguishes. */
 function plannerCalls(caps: Capabilities): AnyCall[] {

@@ -1,0 +1,67 @@
+/**
+ * What restructuring must not change: the specialised WGSL, bindings, fields and dispatch sizes of every program of every
+ * configuration, inference and training, on every kind of device that tests plan for. No device is touched.
+ *
+ *     node tools/programs.mjs --write out/before.json     at the one commit
+ *     node tools/programs.mjs --compare out/before.json   at the other: what differs, and exit 1 if anything does
+ */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { values } = parseArgs({ options: { write: { type: 'string' }, compare: { type: 'string' } } });
+if (!values.write === !values.compare) {
+  console.error('usage: node tools/programs.mjs --write FILE | --compare FILE');
+  process.exit(2);
+}
+
+/** This checkout's programs, through a bundle of its own that is gone afterwards. */
+async function own() {
+  const folder = await mkdtemp(join(root, 'node_modules', '.programs-'));
+  const outfile = join(folder, 'programs.mjs');
+  try {
+    await build({
+      entryPoints: [join(root, 'tools', 'programs.ts')],
+      outfile,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      packages: 'external',
+      loader: { '.wgsl': 'text' },
+      define: { __VERSION__: '"0"' },
+      logLevel: 'warning',
+    });
+    return (await import(pathToFileURL(outfile).href)).programs();
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const now = await own();
+const count = (it) => Object.values(it.programs).reduce((sum, calls) => sum + calls.length, 0);
+const sizes = (it) =>
+  `${Object.keys(it.programs).length} programs, ${count(it)} dispatches, ${Object.keys(it.texts).length} texts`;
+if (values.write) {
+  await writeFile(values.write, JSON.stringify(now));
+  console.log(`${values.write}: ${sizes(now)}`);
+} else {
+  const before = JSON.parse(await readFile(values.compare, 'utf8'));
+  console.log(`before: ${sizes(before)}\nnow:    ${sizes(now)}`);
+  let different = 0;
+  for (const name of new Set([...Object.keys(before.programs), ...Object.keys(now.programs)])) {
+    const [a, b] = [before.programs[name] ?? [], now.programs[name] ?? []];
+    const at = a.findIndex((call, i) => call !== b[i]);
+    if (at < 0 && a.length === b.length) continue;
+    different++;
+    const i = at < 0 ? a.length : at;
+    if (different <= 20) {
+      console.log(`${name}: ${a.length} and ${b.length} dispatches; first at ${i}`);
+      console.log(`  before: ${a[i] ?? 'nothing'}\n  now:    ${b[i] ?? 'nothing'}`);
+    }
+  }
+  console.log(different === 0 ? 'identical' : `${different} programs differ`);
+  process.exitCode = different === 0 ? 0 : 1;
+}
