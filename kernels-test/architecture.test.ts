@@ -6,35 +6,44 @@ import { describe, expect, it } from 'vitest';
 const root = process.cwd();
 const src = path.join(root, 'src');
 
-/** From the outside in; a folder may import what stands further down, and of its own line what is listed for it. */
-const LAYERS: readonly (readonly string[])[] = [
-  ['cli', 'viewer'],
-  // Compare what is below with reference numbers, with what the device can do, and with truth.
-  ['parity', 'profiling', 'evaluation'],
-  ['session', 'training'],
-  ['models'],
-  ['graph', 'autograd'],
-  ['kernels'],
-  ['gpu'],
-];
-/** autograd transforms graphs; training validates with what a session runs, which knows nothing of training. */
-const SIDEWAYS = new Set(['autograd → graph', 'training → session']);
-/** Know nothing but the base. */
-const LEAVES = ['volumes', 'metrics', 'weights', 'html', 'adapters'];
-/** But for this: masks and scans are volumes'. */
-const LEAF_KNOWS = new Set(['metrics → volumes', 'adapters → volumes']);
-/** Errors, a checksum, half floats, JSON, arguments, files' writer and locks: know nothing but each other. */
-const BASE = [
-  'src/errors.js',
-  'src/crc32.js',
-  'src/half.js',
-  'src/json.js',
-  'src/shape.js',
-  'src/files.node.js',
-  'src/lock.node.js',
-  'src/json.node.js',
-  'src/arguments.js',
-];
+/**
+ * Every folder of src and what it may import, from the outside in: besides the base, itself and packages, only what is listed,
+ * and so only what stands below it. docs/architecture.svg is drawn from the same imports.
+ */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  cli: [
+    'parity',
+    'evaluation',
+    'training',
+    'session',
+    'sam',
+    'phantoms',
+    'imaging',
+    'report',
+    'weights',
+    'engine',
+  ],
+  viewer: ['session', 'sam', 'adapters', 'report', 'imaging', 'engine'],
+  adapters: ['imaging'],
+  parity: ['training', 'sam', 'imaging', 'weights', 'engine'],
+  evaluation: ['training', 'session', 'sam', 'phantoms', 'imaging', 'report'],
+  session: ['sam', 'imaging', 'weights', 'engine'],
+  training: ['sam', 'phantoms', 'imaging', 'weights', 'report', 'engine'],
+  phantoms: ['imaging'],
+  sam: ['weights', 'engine'],
+  report: ['engine'],
+  engine: [],
+  imaging: [],
+  weights: [],
+};
+/** Within the engine: dispatches on a device below, graphs of operations above. */
+const ENGINE: Readonly<Record<string, readonly string[]>> = {
+  profiler: ['graph', 'kernels', 'gpu'],
+  autograd: ['graph', 'kernels'],
+  graph: ['kernels', 'gpu'],
+  kernels: ['gpu'],
+  gpu: [],
+};
 
 interface Import {
   readonly from: string;
@@ -77,9 +86,9 @@ const imports: Import[] = sources.flatMap((file) =>
   })),
 );
 
-/** `gpu` of `src/gpu/node/open.js`; undefined for files directly in src and for packages. */
+/** `session` of `src/session/zoom.ts`; undefined for files directly in src and for packages. */
 const folderOf = (name: string): string | undefined => /^src\/([^/]+)\//.exec(name)?.[1];
-const layerOf = (folder: string): number => LAYERS.findIndex((names) => names.includes(folder));
+const engineFolderOf = (name: string): string | undefined => /^src\/engine\/([^/]+)\//.exec(name)?.[1];
 const show = ({ from, target }: Import): string => `${from} → ${target}`;
 
 describe('reading imports', () => {
@@ -118,47 +127,51 @@ describe('reading imports', () => {
 });
 
 describe('imports', () => {
-  it('every folder of src has its place', () => {
-    const folders = readdirSync(src, { withFileTypes: true })
-      .filter((e) => e.isDirectory())
-      .map((e) => e.name);
-    expect(folders.filter((name) => layerOf(name) < 0 && !LEAVES.includes(name))).toEqual([]);
+  it('every folder of src has its place, and every place a folder', () => {
+    const folders = (at: string) =>
+      readdirSync(at, { withFileTypes: true })
+        .filter((e) => e.isDirectory())
+        .map((e) => e.name);
+    expect(folders(src).sort()).toEqual([...Object.keys(MAY_IMPORT), 'base'].sort());
+    expect(folders(path.join(src, 'engine')).sort()).toEqual(Object.keys(ENGINE).sort());
   });
 
-  it('point one way: cli, viewer → session, training → models → graph, autograd → kernels → gpu', () => {
+  it('go only where the tables say', () => {
     const wrong = imports.filter(({ from, target }) => {
       const [a, b] = [folderOf(from), folderOf(target)];
-      if (!a || !b || a === b || layerOf(a) < 0 || layerOf(b) < 0) return false;
-      return layerOf(a) === layerOf(b) ? !SIDEWAYS.has(`${a} → ${b}`) : layerOf(a) > layerOf(b);
+      if (!a || !b || a === b) return false;
+      return a === 'base' || (b !== 'base' && !MAY_IMPORT[a]?.includes(b));
     });
-    expect(wrong.map(show)).toEqual([]);
+    const within = imports.filter(({ from, target }) => {
+      const [a, b] = [engineFolderOf(from), engineFolderOf(target)];
+      return a && b && a !== b && !ENGINE[a]?.includes(b);
+    });
+    expect([...wrong, ...within].map(show)).toEqual([]);
+  });
+
+  it('the tables point one way: no folder is reached from what it may import', () => {
+    for (const table of [MAY_IMPORT, ENGINE]) {
+      const below = (name: string): string[] => (table[name] ?? []).flatMap((n) => [n, ...below(n)]);
+      for (const name of Object.keys(table)) expect(below(name), name).not.toContain(name);
+    }
   });
 
   it('the entry points are imported by nobody', () => {
     expect(imports.filter(({ target }) => /^src\/index(\.node)?\.js$/.test(target)).map(show)).toEqual([]);
   });
 
-  it('volumes, weights and html are leaves: themselves, the base and packages; metrics and adapters know volumes', () => {
-    const wrong = imports.filter(({ from, target }) => {
-      const folder = folderOf(from);
-      if (!folder || !LEAVES.includes(folder)) return false;
-      const other = folderOf(target);
-      if (LEAF_KNOWS.has(`${folder} → ${other}`)) return false;
-      return target.startsWith('src/') && other !== folder && !BASE.includes(target);
-    });
-    expect(wrong.map(show)).toEqual([]);
-  });
-
-  it('the engine does not know of files: graph, kernels, gpu and models import no leaf', () => {
-    const engine = ['models', 'graph', 'autograd', 'kernels', 'gpu'];
-    const wrong = imports.filter(
-      ({ from, target }) => engine.includes(folderOf(from) ?? '') && LEAVES.includes(folderOf(target) ?? ''),
+  it('the engine knows neither SAM nor medicine, not even by name', () => {
+    // What of the module's own operations is still here: it shrinks, and nothing may be added.
+    const still = /^src\/engine\/(graph|kernels|autograd)\//;
+    const words = /\b(lesion|nifti|tumou?r|SAM-Med3D)\b/i;
+    const named = sources.filter(
+      (file) => nameOf(file).startsWith('src/engine/') && words.test(code(readFileSync(file, 'utf8'))),
     );
-    expect(wrong.map(show)).toEqual([]);
+    expect(named.map(nameOf).filter((name) => !still.test(name))).toEqual([]);
   });
 
-  it('src/errors imports nothing', () => {
-    expect(imports.filter(({ from }) => from === 'src/errors.ts').map(show)).toEqual([]);
+  it('src/base/errors imports nothing', () => {
+    expect(imports.filter(({ from }) => from === 'src/base/errors.ts').map(show)).toEqual([]);
   });
 
   it('nothing leaves src but to the shaders, and only kernels/shaders does', () => {
@@ -169,7 +182,9 @@ describe('imports', () => {
     );
     expect(
       outside
-        .filter(({ from, target }) => from !== 'src/kernels/shaders.ts' || !target.startsWith('shaders/'))
+        .filter(
+          ({ from, target }) => from !== 'src/engine/kernels/shaders.ts' || !target.startsWith('shaders/'),
+        )
         .map(show),
     ).toEqual([]);
   });
@@ -201,11 +216,11 @@ describe('imports', () => {
 
 describe('Node', () => {
   const mayUseNode = (name: string): boolean =>
-    /\.node\.ts$/.test(name) || /^src\/(gpu\/node|cli)\//.test(name);
+    /\.node\.ts$/.test(name) || /^src\/(engine\/gpu\/node|cli)\//.test(name);
   const builtin =
     /^(node:|(fs|path|os|url|util|zlib|crypto|child_process|worker_threads|module|buffer|stream|process|http|https|events|timers)(\/|$))/;
 
-  it('is imported by *.node.ts, src/gpu/node and src/cli alone', () => {
+  it('is imported by *.node.ts, src/engine/gpu/node and src/cli alone', () => {
     expect(imports.filter(({ from, target }) => builtin.test(target) && !mayUseNode(from)).map(show)).toEqual(
       [],
     );
@@ -239,9 +254,9 @@ describe('Node', () => {
 describe('shaders', () => {
   const folder = path.join(root, 'shaders');
   const all = readdirSync(folder).filter((name) => name.endsWith('.wgsl'));
-  const registry = readFileSync(path.join(src, 'kernels/shaders.ts'), 'utf8');
+  const registry = readFileSync(path.join(src, 'engine/kernels/shaders.ts'), 'utf8');
 
-  it('every file is imported by src/kernels/shaders.ts, and every import is a file', () => {
+  it('every file is imported by src/engine/kernels/shaders.ts, and every import is a file', () => {
     const imported = importsOf(registry)
       .filter((t) => t.endsWith('.wgsl'))
       .map((t) => path.basename(t));

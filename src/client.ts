@@ -1,8 +1,10 @@
 /** `sgp-sam/client`: what a page needs when a worker computes. A few kilobytes; the engine is in the worker. */
-export type { ErrorCode, Progress } from './errors.js';
-export { SgpSamError } from './errors.js';
-export { adapterLine } from './gpu/device.js';
-export type { GateSetting } from './graph/regions.js';
+export type { ErrorCode, Progress } from './base/errors.js';
+export { SgpSamError } from './base/errors.js';
+export { adapterLine } from './engine/gpu/device.js';
+export type { GateSetting } from './engine/graph/regions.js';
+export { boxSizes, type CroppedMask, eachLine, inCrop } from './imaging/crop.js';
+export type { Vec3 } from './imaging/types.js';
 export { actionsFromJson, actionsToJson } from './session/actions-json.js';
 export type { CallOptions } from './session/lesion-session.js';
 export type { Action, Click, LesionState, Segmentation, Timings } from './session/lesion-state.js';
@@ -14,5 +16,3 @@ export {
   type WorkerSegmenterOptions,
 } from './session/worker-client.js';
 export type { Zoom, ZoomReason, ZoomReport } from './session/zoom.js';
-export { boxSizes, type CroppedMask, eachLine, inCrop } from './volumes/crop.js';
-export type { Vec3 } from './volumes/types.js';

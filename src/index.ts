@@ -1,12 +1,14 @@
 /** `sgp-sam` in a browser. */
-import { openDevice as open } from './gpu/open.js';
+import { openDevice as open } from './engine/gpu/open.js';
 import { deviceOpener } from './session/inputs.js';
 import { segmenterOpener } from './session/local-segmenter.js';
 
-export * from './metrics/index.js';
+export * from './engine/profiler/index.js';
+export * from './imaging/metrics/index.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
-export * from './profiling/index.js';
+export { makeTrainingPhantom } from './phantoms/training-phantom.js';
+export { profileHtml } from './report/profile.js';
 export * from './session/index.js';
 export * from './training/index.js';
 

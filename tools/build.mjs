@@ -29,7 +29,7 @@ const SHIPPED = 'sgp-small.safetensors';
 
 /**
  * Shaders without comments, indentation, blank lines and most spaces. WGSL has no strings that could look like a comment;
- * `//#` lines are directives (src/kernels/wgsl.ts) and stay.
+ * `//#` lines are directives (src/engine/kernels/wgsl.ts) and stay.
  */
 const slimShaders = {
   name: 'slim-shaders',
@@ -48,7 +48,7 @@ const slimShaders = {
 const slimMatrix = {
   name: 'slim-matrix',
   setup(bundler) {
-    const user = join(root, 'src', 'volumes', 'affine.ts');
+    const user = join(root, 'src', 'imaging', 'affine.ts');
     bundler.onResolve({ filter: /^gl-matrix$/ }, ({ importer }) =>
       importer === user ? { path: 'mat4', namespace: 'gl-matrix' } : undefined,
     );

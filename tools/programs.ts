@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { type AnyCall, base, devices, modelCalls, trainingCalls } from '../kernels-test/support/programs.js';
-import type { Capabilities } from '../src/kernels/call.js';
-import { samMed3DConfigs } from '../src/models/config.js';
+import type { Capabilities } from '../src/engine/kernels/call.js';
+import { samMed3DConfigs } from '../src/sam/config.js';
 
 export interface Programs {
   /** Digest → specialised WGSL. */

@@ -1,11 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { SgpSamError } from '../../src/errors.js';
-import type { AdapterChoice, Gpu } from '../../src/gpu/device.js';
-import { adoptDevice, checkDefaultLimits, DEFAULT_LIMITS, describeAdapter } from '../../src/gpu/device.js';
-import { openDevice } from '../../src/gpu/node/open.js';
-import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
-import { isOldMesa, lavapipeManifest } from '../../src/gpu/node/vulkan.js';
-import { proveCompute, timestampStep } from '../../src/gpu/probe.js';
+import { SgpSamError } from '../../src/base/errors.js';
+import type { AdapterChoice, Gpu } from '../../src/engine/gpu/device.js';
+import {
+  adoptDevice,
+  checkDefaultLimits,
+  DEFAULT_LIMITS,
+  describeAdapter,
+} from '../../src/engine/gpu/device.js';
+import { openDevice } from '../../src/engine/gpu/node/open.js';
+import { swiftShaderPackage } from '../../src/engine/gpu/node/swiftshader.js';
+import { isOldMesa, lavapipeManifest } from '../../src/engine/gpu/node/vulkan.js';
+import { proveCompute, timestampStep } from '../../src/engine/gpu/probe.js';
 
 const manifest = lavapipeManifest();
 const present = {

@@ -7,10 +7,10 @@ import {
   voxelAtCanvas,
   voxelAtFraction,
 } from '../../src/adapters/niivue.js';
-import { cropMask } from '../../src/volumes/crop.js';
-import type { Vec3 } from '../../src/volumes/types.js';
+import { cropMask } from '../../src/imaging/crop.js';
+import type { Vec3 } from '../../src/imaging/types.js';
 
-import { ORDERS } from '../metrics/support.js';
+import { ORDERS } from '../imaging/metrics/support.js';
 
 const DIMS: Vec3 = [4, 5, 3];
 const orders = ORDERS.flatMap((source) =>

@@ -48,7 +48,7 @@ test.skipIf(!browser)(
   async () => {
     const bundle = await build({
       stdin: {
-        contents: `export { openDevice } from './src/gpu/open.ts'; export { proveCompute } from './src/gpu/probe.ts';`,
+        contents: `export { openDevice } from './src/engine/gpu/open.ts'; export { proveCompute } from './src/engine/gpu/probe.ts';`,
         resolveDir: process.cwd(),
         loader: 'ts',
       },
@@ -95,6 +95,6 @@ test.skipIf(!browser)(
 );
 
 interface Engine {
-  openDevice: typeof import('../../src/gpu/open.js').openDevice;
-  proveCompute: typeof import('../../src/gpu/probe.js').proveCompute;
+  openDevice: typeof import('../../src/engine/gpu/open.js').openDevice;
+  proveCompute: typeof import('../../src/engine/gpu/probe.js').proveCompute;
 }

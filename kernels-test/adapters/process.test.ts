@@ -4,8 +4,8 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { unpackOnce } from '../../src/gpu/node/cache.js';
-import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
+import { unpackOnce } from '../../src/engine/gpu/node/cache.js';
+import { swiftShaderPackage } from '../../src/engine/gpu/node/swiftshader.js';
 import { runChild } from '../support/child.js';
 
 const bundled = swiftShaderPackage() !== undefined;
@@ -14,8 +14,8 @@ if (!bundled) console.log('skipped: the optional package @sparticuz/chromium is 
 const scratch = mkdtempSync(join(tmpdir(), 'sgp-sam-test-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-const OPEN = `import { openDevice } from './src/gpu/node/open.ts';
-import { proveCompute } from './src/gpu/probe.ts';
+const OPEN = `import { openDevice } from './src/engine/gpu/node/open.ts';
+import { proveCompute } from './src/engine/gpu/probe.ts';
 `;
 
 test.skipIf(!bundled)('a process exits by itself once its device is disposed of', async () => {

@@ -4,8 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:f
 import { basename, join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { niftiFile } from '../imaging/support.js';
 import { CLI, runCli } from '../support/cli.js';
-import { niftiFile } from '../volumes/support.js';
 import { archive, stateDict, torchTensor } from '../weights/support/checkpoint.js';
 import {
   changed,

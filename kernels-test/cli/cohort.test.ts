@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { withDigest } from '../../src/json.js';
+import { withDigest } from '../../src/base/json.js';
 import { CLI, type CliResult, runCliFast } from '../support/cli.js';
 import { fastAdapter } from '../support/gpu.js';
 import { put, scratchFolder, shared } from './support.js';

@@ -1,6 +1,6 @@
 /** `sgp-sam doctor`, and the help of every command. */
 import { expect, test } from 'vitest';
-import { dawnFeatures } from '../../src/gpu/node/dawn.js';
+import { dawnFeatures } from '../../src/engine/gpu/node/dawn.js';
 import { runCli } from '../support/cli.js';
 
 interface Report {

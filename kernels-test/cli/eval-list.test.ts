@@ -6,12 +6,12 @@ import { BACKGROUND_DISTANCE, type BackgroundClick, bodyAbove } from '../../src/
 import type { CaseResult } from '../../src/evaluation/case.js';
 import { groupsOf } from '../../src/evaluation/groups.js';
 import type { Results } from '../../src/evaluation/results.js';
-import { components } from '../../src/volumes/components.js';
-import { gridOfCrop } from '../../src/volumes/crop.js';
-import { readCase } from '../../src/volumes/dataset.node.js';
-import { floodFill } from '../../src/volumes/flood.js';
-import { voxelAt } from '../../src/volumes/masks.js';
-import type { Vec3 } from '../../src/volumes/types.js';
+import { components } from '../../src/imaging/components.js';
+import { gridOfCrop } from '../../src/imaging/crop.js';
+import { readCase } from '../../src/imaging/dataset.node.js';
+import { floodFill } from '../../src/imaging/flood.js';
+import { voxelAt } from '../../src/imaging/masks.js';
+import type { Vec3 } from '../../src/imaging/types.js';
 import { type CliResult, runCliFast } from '../support/cli.js';
 import { dice, scratchFolder } from './support.js';
 import { filesIn, phantomFolder, SLOW, sameFiles } from './train-support.js';

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { voxelSizes } from '../../src/volumes/affine.js';
-import { components } from '../../src/volumes/components.js';
-import { readCase, readDecathlon } from '../../src/volumes/dataset.node.js';
-import { distanceInside } from '../../src/volumes/prompts.js';
-import type { Vec3 } from '../../src/volumes/types.js';
+import { voxelSizes } from '../../src/imaging/affine.js';
+import { components } from '../../src/imaging/components.js';
+import { readCase, readDecathlon } from '../../src/imaging/dataset.node.js';
+import { distanceInside } from '../../src/imaging/prompts.js';
+import type { Vec3 } from '../../src/imaging/types.js';
 import { type CliResult, runCliFast } from '../support/cli.js';
 import { contents, dice, inflated, ones, scratchFolder } from './support.js';
 import { emptyFolder, phantomFolder, SLOW, tiny, trained } from './train-support.js';

@@ -1,7 +1,8 @@
 /** Parity fixtures of one's own: what SPEC D's hold, computed by the float64 references for other questions. */
-import type { ModelConfig } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
-import type { Vec3, Volume } from '../../src/volumes/types.js';
+
+import type { Vec3, Volume } from '../../src/imaging/types.js';
+import type { ModelConfig } from '../../src/sam/config.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import { type TensorData, writeSafetensors } from '../../src/weights/safetensors-write.js';
 import {
   decodeReference,

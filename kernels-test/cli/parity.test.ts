@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { configByName, defaultSgpm, type ModelConfig } from '../../src/models/config.js';
-import type { Vec3 } from '../../src/volumes/types.js';
+import type { Vec3 } from '../../src/imaging/types.js';
+import { configByName, defaultSgpm, type ModelConfig } from '../../src/sam/config.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { runCli } from '../support/cli.js';
 import {

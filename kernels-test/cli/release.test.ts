@@ -1,6 +1,6 @@
 /** What can go wrong between opening a device and the end of a process. */
 import { expect, test } from 'vitest';
-import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
+import { swiftShaderPackage } from '../../src/engine/gpu/node/swiftshader.js';
 import { runChild } from '../support/child.js';
 import { testAdapter } from '../support/gpu.js';
 
@@ -20,7 +20,7 @@ test.each([
   const child = await runChild(
     `import { setFlagsFromString } from 'node:v8';
     import { runInNewContext } from 'node:vm';
-    import { openDevice } from './src/gpu/node/open.ts';
+    import { openDevice } from './src/engine/gpu/node/open.ts';
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const adapter = ${JSON.stringify(testAdapter())} as const;
@@ -35,7 +35,7 @@ test.each([
 
 test.skipIf(!bundled)('a process ends when its device is disposed of at once', async () => {
   const child = await runChild(
-    `import { openDevice } from './src/gpu/node/open.ts';
+    `import { openDevice } from './src/engine/gpu/node/open.ts';
     (await openDevice({ adapter: 'swiftshader' })).dispose();`,
     { timeoutMs: 15_000 },
   );

@@ -2,11 +2,11 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { type JsonObject, withDigest } from '../../src/base/json.js';
+import { parseProfile } from '../../src/engine/profiler/compare.js';
 import type { CaseResult } from '../../src/evaluation/case.js';
 import { parseResults } from '../../src/evaluation/compare.js';
 import { casesCsv } from '../../src/evaluation/results.js';
-import { type JsonObject, withDigest } from '../../src/json.js';
-import { parseProfile } from '../../src/profiling/compare.js';
 import { runCli, runCliFast } from '../support/cli.js';
 import { expectError } from '../weights/support/errors.js';
 import { scratchFolder } from './support.js';

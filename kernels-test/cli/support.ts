@@ -13,12 +13,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll } from 'vitest';
-import { configByName, type ModelConfig } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
-import { affineFromRows } from '../../src/volumes/affine.js';
-import { newHeader, writeVolume } from '../../src/volumes/nifti-write.js';
-import { makePhantom } from '../../src/volumes/phantom.js';
-import type { DatatypeName, Vec3, Volume } from '../../src/volumes/types.js';
+import { affineFromRows } from '../../src/imaging/affine.js';
+import { newHeader, writeVolume } from '../../src/imaging/nifti-write.js';
+import type { DatatypeName, Vec3, Volume } from '../../src/imaging/types.js';
+import { makePhantom } from '../../src/phantoms/phantom.js';
+import { configByName, type ModelConfig } from '../../src/sam/config.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import { formula } from '../../src/weights/formula.js';
 import { type TensorData, writeSafetensors } from '../../src/weights/safetensors-write.js';
 

@@ -2,7 +2,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Vec3, Volume } from '../../src/volumes/types.js';
+import type { Vec3, Volume } from '../../src/imaging/types.js';
 import { type CliResult, runCliFast } from '../support/cli.js';
 import {
   contents,

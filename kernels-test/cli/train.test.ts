@@ -2,8 +2,8 @@
 import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { configByName } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
+import { configByName } from '../../src/sam/config.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import { matcher, TRAIN_DEFAULT } from '../../src/training/recipe.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { type CliResult, runCliFast } from '../support/cli.js';

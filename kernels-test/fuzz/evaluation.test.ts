@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
+import { isJsonObject, withDigest } from '../../src/base/json.js';
 import { EvaluationFolder } from '../../src/evaluation/run-folder.node.js';
-import { isJsonObject, withDigest } from '../../src/json.js';
 import { EVALUATION } from './evaluation.js';
 import { fuzzAsync, nearJson, survives } from './support.js';
 

@@ -1,10 +1,10 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SgpSamError } from '../../src/errors.js';
-import { readNifti } from '../../src/volumes/nifti.js';
-import type { Volume } from '../../src/volumes/types.js';
-import { niftiFile } from '../volumes/support.js';
+import { SgpSamError } from '../../src/base/errors.js';
+import { readNifti } from '../../src/imaging/nifti.js';
+import type { Volume } from '../../src/imaging/types.js';
+import { niftiFile } from '../imaging/support.js';
 import { fuzzAsync } from './support.js';
 
 /** Reads, and expects a sound volume or an error of ours: nothing else may come out of any bytes. */

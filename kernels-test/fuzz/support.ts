@@ -1,7 +1,7 @@
 /** How the fuzzers draw: a short run with the tests, or rounds of other seeds until a time is over (tools/fuzz.mjs). */
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { SgpSamError } from '../../src/errors.js';
+import { SgpSamError } from '../../src/base/errors.js';
 
 const seed = Number(process.env.SGP_SAM_FUZZ_SEED ?? 1);
 /** Milliseconds since 1970 at which a round ends; not given: when everything was drawn. */

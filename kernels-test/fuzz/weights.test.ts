@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
-import { SgpSamError } from '../../src/errors.js';
+import { SgpSamError } from '../../src/base/errors.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { elementCount } from '../../src/weights/dtype.js';
 import { unpickle } from '../../src/weights/pickle.js';

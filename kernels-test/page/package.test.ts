@@ -14,7 +14,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { makePhantom } from '../../src/volumes/phantom.js';
+import { makePhantom } from '../../src/phantoms/phantom.js';
 import { put, writeVolume } from '../cli/support.js';
 import { findBrowser, withPage } from '../support/page.js';
 

@@ -1,7 +1,7 @@
 /** Training in a real page, through the built bundle: the same losses as in Node. */
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { configByName } from '../../src/models/config.js';
+import { configByName } from '../../src/sam/config.js';
 import * as here from '../../src/training/index.js';
 import { findBrowser, withPage } from '../support/page.js';
 import { testEngine } from '../support/run.js';

@@ -1,11 +1,11 @@
 /** Sessions as JSON: there and back, and refusals that name the place. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { cropMask } from '../../src/imaging/crop.js';
+import type { Vec3 } from '../../src/imaging/types.js';
 import { actionsFromJson, actionsToJson } from '../../src/session/actions-json.js';
 import type { Action } from '../../src/session/lesion-state.js';
 import { readSession, writeSession } from '../../src/viewer/session-file.js';
-import { cropMask } from '../../src/volumes/crop.js';
-import type { Vec3 } from '../../src/volumes/types.js';
 
 const DIMS: Vec3 = [3, 4, 2];
 const number = fc.double({ noNaN: true, noDefaultInfinity: true, min: -5, max: 9 }).map((v) => v + 0); // no −0 in JSON

@@ -1,12 +1,12 @@
 /** Cubes that follow a lesion: where they are put, what they are told, how they are put together. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { applyAffine } from '../../src/imaging/affine.js';
+import { boxSizes, cropMask, type VoxelBox } from '../../src/imaging/crop.js';
+import { presets } from '../../src/imaging/presets.js';
+import { findInRoi, type RoiFrame, roiFrame } from '../../src/imaging/roi-frame.js';
+import type { Image, Vec3 } from '../../src/imaging/types.js';
 import { maskPrompt, mergeTiles, placeTiles, thickestWithin } from '../../src/session/cubes.js';
-import { applyAffine } from '../../src/volumes/affine.js';
-import { boxSizes, cropMask, type VoxelBox } from '../../src/volumes/crop.js';
-import { presets } from '../../src/volumes/presets.js';
-import { findInRoi, type RoiFrame, roiFrame } from '../../src/volumes/roi-frame.js';
-import type { Image, Vec3 } from '../../src/volumes/types.js';
 import { volumeOf } from '../cli/support.js';
 
 const preset = presets['sam-med3d'];

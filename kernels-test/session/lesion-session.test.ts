@@ -1,8 +1,8 @@
 /** What a host may do with models and sessions: several at once, clicks without waiting, failures in between. */
 import { describe, expect, it } from 'vitest';
+import { makePhantom } from '../../src/phantoms/phantom.js';
+import { formulaWeights, Model } from '../../src/sam/model.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
-import { formulaWeights, Model } from '../../src/session/model.js';
-import { makePhantom } from '../../src/volumes/phantom.js';
 import { testEngine } from '../support/run.js';
 
 const head = makePhantom({ seed: 3, dims: [48, 56, 40], spacing: [3, 3, 3] });

@@ -1,12 +1,12 @@
 /** Nonsense for what a segmenter hands out: in this thread, and behind a worker's messages. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type ErrorCode, SgpSamError } from '../../src/errors.js';
-import { openDevice } from '../../src/gpu/node/open.js';
+import { type ErrorCode, SgpSamError } from '../../src/base/errors.js';
+import { openDevice } from '../../src/engine/gpu/node/open.js';
+import { makePhantom } from '../../src/phantoms/phantom.js';
 import { segmenterOpener } from '../../src/session/local-segmenter.js';
 import type { Lesion, Segmenter, SegmenterVolume } from '../../src/session/segmenter.js';
 import { openWorkerSegmenter } from '../../src/session/worker-client.js';
 import { serveSegmenter } from '../../src/session/worker-server.js';
-import { makePhantom } from '../../src/volumes/phantom.js';
 import { testAdapter } from '../support/gpu.js';
 
 /** A page's Worker over a pair of ports: what is sent is cloned, as between threads. */

@@ -1,9 +1,9 @@
 /** Scales looked for on volumes, by a stand-in for a model that is right at any scale: no device. */
 import { describe, expect, it } from 'vitest';
-import { diceOf } from '../../src/metrics/overlap.js';
+import { diceOf } from '../../src/imaging/metrics/overlap.js';
+import type { Vec3 } from '../../src/imaging/types.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { POLICY } from '../../src/session/zoom.js';
-import type { Vec3 } from '../../src/volumes/types.js';
 import { ballIn, thresholdModel } from './thresholds.js';
 
 const centre: Vec3 = [60, 60, 60];

@@ -1,14 +1,14 @@
 /** A lesion's steps: undone, done again, taken from a mask or a box, stopped, and followed beyond the cube. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { changedBox, cropMask, gridOfCrop } from '../../src/imaging/crop.js';
+import { roiFrame } from '../../src/imaging/roi-frame.js';
+import type { Vec3 } from '../../src/imaging/types.js';
+import { makePhantom } from '../../src/phantoms/phantom.js';
+import { formulaWeights, Model } from '../../src/sam/model.js';
 import { clickedPart, cutFaces } from '../../src/session/cubes.js';
 import { History } from '../../src/session/history.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
-import { formulaWeights, Model } from '../../src/session/model.js';
-import { changedBox, cropMask, gridOfCrop } from '../../src/volumes/crop.js';
-import { makePhantom } from '../../src/volumes/phantom.js';
-import { roiFrame } from '../../src/volumes/roi-frame.js';
-import type { Vec3 } from '../../src/volumes/types.js';
 import { testEngine } from '../support/run.js';
 
 const head = makePhantom({ seed: 3, dims: [48, 56, 40], spacing: [3, 3, 3] });

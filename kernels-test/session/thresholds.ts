@@ -1,6 +1,7 @@
 /** A stand-in for a model that sees what is bright around its clicks: sessions without a device, right at any scale. */
-import type { Model, Prompt } from '../../src/session/model.js';
-import type { Image, Vec3 } from '../../src/volumes/types.js';
+
+import type { Image, Vec3 } from '../../src/imaging/types.js';
+import type { Model, Prompt } from '../../src/sam/model.js';
 import type { WeightsCard } from '../../src/weights/card.js';
 import { volumeOf } from '../cli/support.js';
 

@@ -1,11 +1,11 @@
 /** What is warned of, on volumes whose doubts are known; no device. */
 import { describe, expect, it } from 'vitest';
+import { cropMask, emptyCrop } from '../../src/imaging/crop.js';
+import type { Vec3 } from '../../src/imaging/types.js';
+import { addNoise } from '../../src/phantoms/fields.js';
+import { makePhantom } from '../../src/phantoms/phantom.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { contrastOf, levelsOf, meanAround, warningsOf } from '../../src/session/warnings.js';
-import { cropMask, emptyCrop } from '../../src/volumes/crop.js';
-import { makePhantom } from '../../src/volumes/phantom.js';
-import { addNoise } from '../../src/volumes/synthetic/fields.js';
-import type { Vec3 } from '../../src/volumes/types.js';
 import { volumeOf } from '../cli/support.js';
 import { ballIn, thresholdModel } from './thresholds.js';
 

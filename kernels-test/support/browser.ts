@@ -2,10 +2,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import type { ArchivedFile } from '../../src/gpu/node/cache.js';
-import { unpackOnce } from '../../src/gpu/node/cache.js';
-import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
-import { readTar } from '../../src/gpu/node/tar.js';
+import type { ArchivedFile } from '../../src/engine/gpu/node/cache.js';
+import { unpackOnce } from '../../src/engine/gpu/node/cache.js';
+import { swiftShaderPackage } from '../../src/engine/gpu/node/swiftshader.js';
+import { readTar } from '../../src/engine/gpu/node/tar.js';
 
 export interface Browser {
   executable: string;

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, expect } from 'vitest';
-import type { AdapterChoice, DeviceFeatures, Gpu } from '../../src/gpu/device.js';
-import { openDevice } from '../../src/gpu/node/open.js';
-import { swiftShaderPackage } from '../../src/gpu/node/swiftshader.js';
+import type { AdapterChoice, DeviceFeatures, Gpu } from '../../src/engine/gpu/device.js';
+import { openDevice } from '../../src/engine/gpu/node/open.js';
+import { swiftShaderPackage } from '../../src/engine/gpu/node/swiftshader.js';
 
 /**
  * The fastest software adapter there is, unless one is chosen: for tests of what is the same on every adapter, such as that

@@ -1,8 +1,8 @@
 /** The devices that are planned for where none is at hand, and what the models ask of each: every dispatch of every configuration. */
-import { planGraph } from '../../src/graph/plan.js';
-import type { Capabilities, KernelCall } from '../../src/kernels/call.js';
-import { defaultSgpm, type ModelConfig } from '../../src/models/config.js';
-import { decoderGraph, encoderGraph } from '../../src/models/sam-med3d.js';
+import { planGraph } from '../../src/engine/graph/plan.js';
+import type { Capabilities, KernelCall } from '../../src/engine/kernels/call.js';
+import { defaultSgpm, type ModelConfig } from '../../src/sam/config.js';
+import { decoderGraph, encoderGraph } from '../../src/sam/sam-med3d.js';
 import { trainingGraph } from '../../src/training/graph.js';
 import { losses } from '../../src/training/loss.js';
 

@@ -1,13 +1,13 @@
 /** Runs a small graph on the test device and hands back its outputs: what every kernel test is written with. */
-import { Engine } from '../../src/gpu/engine.js';
-import { Graph } from '../../src/graph/graph.js';
-import type { Tensor } from '../../src/graph/ir.js';
-import type { ParameterLayout, ParameterSpec } from '../../src/graph/layout.js';
-import { ParameterStore } from '../../src/graph/parameters.js';
-import { Program } from '../../src/graph/program.js';
-import type { RegionReport } from '../../src/graph/regions.js';
-import type { RunOptions } from '../../src/graph/run.js';
-import { type Capabilities, capabilitiesOf } from '../../src/kernels/call.js';
+import { Engine } from '../../src/engine/gpu/engine.js';
+import { Graph } from '../../src/engine/graph/graph.js';
+import type { Tensor } from '../../src/engine/graph/ir.js';
+import type { ParameterLayout, ParameterSpec } from '../../src/engine/graph/layout.js';
+import { ParameterStore } from '../../src/engine/graph/parameters.js';
+import { Program } from '../../src/engine/graph/program.js';
+import type { RegionReport } from '../../src/engine/graph/regions.js';
+import type { RunOptions } from '../../src/engine/graph/run.js';
+import { type Capabilities, capabilitiesOf } from '../../src/engine/kernels/call.js';
 import { type Tensor64, toF32 } from '../reference/index.js';
 import { testGpu } from './gpu.js';
 

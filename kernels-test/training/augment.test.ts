@@ -1,8 +1,8 @@
 /** Augmented cubes: normalised as inference does, outside staying outside, targets changing only with geometry. */
 import { describe, expect, it } from 'vitest';
+import { Draws } from '../../src/base/draws.js';
 import { type Augmentation, augmentationDefaults, augmentCube } from '../../src/training/augment.js';
 import type { LesionCube } from '../../src/training/sampler.js';
-import { Draws } from '../../src/volumes/synthetic/draws.js';
 
 const size = 32;
 const never = Object.fromEntries(

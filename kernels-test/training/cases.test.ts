@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SgpSamError } from '../../src/errors.js';
+import { SgpSamError } from '../../src/base/errors.js';
+import { readDecathlon } from '../../src/imaging/dataset.node.js';
 import {
   type CaseSource,
   cached,
@@ -14,8 +15,7 @@ import {
   voxelMillilitres,
 } from '../../src/training/cases.js';
 import { checkCases, folderCases, listCases } from '../../src/training/cases.node.js';
-import { readDecathlon } from '../../src/volumes/dataset.node.js';
-import { expectError, type FileSpec, imageOf, niftiFile } from '../volumes/support.js';
+import { expectError, type FileSpec, imageOf, niftiFile } from '../imaging/support.js';
 
 describe('phantoms', () => {
   const options = { count: 4, seed: 5, size: 32, spacing: 2, modality: 'random' } as const;

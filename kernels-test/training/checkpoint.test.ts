@@ -3,9 +3,10 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { SgpSamError } from '../../src/errors.js';
-import type { ModelConfig } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
+import { Draws } from '../../src/base/draws.js';
+import { SgpSamError } from '../../src/base/errors.js';
+import type { ModelConfig } from '../../src/sam/config.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import {
   type CheckpointRun,
   checkpointChunks,
@@ -23,7 +24,6 @@ import {
 import { losses } from '../../src/training/loss.js';
 import { scheduleFactor } from '../../src/training/schedule.js';
 import { type StepResult, type TrainSample, TrainStep } from '../../src/training/step.js';
-import { Draws } from '../../src/volumes/synthetic/draws.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights } from '../../src/weights/weight-source.js';

@@ -1,9 +1,9 @@
 /** Trained weights as files: what is read back segments as the model that was trained did. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { crc32 } from '../../src/crc32.js';
-import type { ModelConfig } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
-import { Model } from '../../src/session/model.js';
+import { crc32 } from '../../src/base/crc32.js';
+import type { ModelConfig } from '../../src/sam/config.js';
+import { Model } from '../../src/sam/model.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import { checkpointBase, type Origin } from '../../src/training/base.js';
 import type { CheckpointRun } from '../../src/training/checkpoint.js';
 import { type ExportKind, weightChunks } from '../../src/training/export.js';

@@ -1,8 +1,8 @@
 /** First values: distributed as PyTorch's modules begin, and modules that change nothing until they have learnt. */
 import { describe, expect, it } from 'vitest';
-import { configByName, type ModelConfig } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
-import { Model } from '../../src/session/model.js';
+import { configByName, type ModelConfig } from '../../src/sam/config.js';
+import { Model } from '../../src/sam/model.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import { initialSource, initialValues } from '../../src/training/initial.js';
 import type { WeightSource } from '../../src/weights/weight-source.js';
 import { maxAbs, randomTensor, toF32 } from '../reference/index.js';

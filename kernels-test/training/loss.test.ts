@@ -1,7 +1,7 @@
 /** The losses on the device against the float64 reference (SPEC B2), in value and gradient. */
 import { describe, expect, it } from 'vitest';
-import { Graph } from '../../src/graph/graph.js';
-import { LOSS_SUMS } from '../../src/kernels/loss.js';
+import { Graph } from '../../src/engine/graph/graph.js';
+import { LOSS_SUMS } from '../../src/engine/kernels/loss.js';
 import { addLoss, LOSS_PARTS, type LossOptions, losses } from '../../src/training/loss.js';
 import {
   fixturePath,

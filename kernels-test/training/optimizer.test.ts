@@ -1,10 +1,10 @@
 /** AdamW on the device against a float64 implementation of the same algorithm. */
 import { describe, expect, it } from 'vitest';
-import type { Engine } from '../../src/gpu/engine.js';
-import { Graph } from '../../src/graph/graph.js';
-import type { ParameterSpec } from '../../src/graph/layout.js';
-import { ParameterStore } from '../../src/graph/parameters.js';
-import { Program } from '../../src/graph/program.js';
+import type { Engine } from '../../src/engine/gpu/engine.js';
+import { Graph } from '../../src/engine/graph/graph.js';
+import type { ParameterSpec } from '../../src/engine/graph/layout.js';
+import { ParameterStore } from '../../src/engine/graph/parameters.js';
+import { Program } from '../../src/engine/graph/program.js';
 import {
   AdamW,
   type AdamWOptions,

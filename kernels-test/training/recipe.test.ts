@@ -1,7 +1,7 @@
 /** A recipe: which names its patterns mean, what its arm makes of a model, and which settings are refused. */
 import { describe, expect, it } from 'vitest';
-import { configByName } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
+import { configByName } from '../../src/sam/config.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import {
   type Arm,
   arms,

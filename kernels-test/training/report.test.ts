@@ -1,9 +1,9 @@
 /** The training log, line by line, and the report that is made of it. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { duration, logTicks, numeral, runningMedian, scatter, thin, ticks } from '../../src/html/chart.js';
-import type { JsonObject } from '../../src/json.js';
-import { configByName } from '../../src/models/config.js';
+import type { JsonObject } from '../../src/base/json.js';
+import { duration, logTicks, numeral, runningMedian, scatter, thin, ticks } from '../../src/report/chart.js';
+import { configByName } from '../../src/sam/config.js';
 import {
   type EndEntry,
   keepUpTo,

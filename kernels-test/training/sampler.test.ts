@@ -1,5 +1,9 @@
 /** Cubes to learn from: the click in the middle, the lesion where the volume has it, flips, and clicks on errors. */
 import { describe, expect, it } from 'vitest';
+import { Draws, mixSeed } from '../../src/base/draws.js';
+import { type Preset, presets } from '../../src/imaging/presets.js';
+import type { Vec3 } from '../../src/imaging/types.js';
+import { makeTrainingPhantom } from '../../src/phantoms/training-phantom.js';
 import { cached, phantomCases, type TrainingCase } from '../../src/training/cases.js';
 import {
   type ClickMode,
@@ -15,11 +19,7 @@ import {
   lesionsOf,
 } from '../../src/training/sampler.js';
 import { caseOf } from '../../src/training/trainer.js';
-import { type Preset, presets } from '../../src/volumes/presets.js';
-import { Draws, mixSeed } from '../../src/volumes/synthetic/draws.js';
-import { makeTrainingPhantom } from '../../src/volumes/synthetic/training-phantom.js';
-import type { Vec3 } from '../../src/volumes/types.js';
-import { expectError, imageOf } from '../volumes/support.js';
+import { expectError, imageOf } from '../imaging/support.js';
 
 type Voxel = [number, number, number];
 type NumberAt = (i: number, j: number, k: number) => number;

@@ -1,19 +1,19 @@
 /** Whole training steps: gradients of the model against the float64 reference's, what is trained, and that it learns. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { crc32 } from '../../src/crc32.js';
-import type { Graph } from '../../src/graph/graph.js';
-import { fromEngine } from '../../src/graph/layout.js';
-import { ParameterStore } from '../../src/graph/parameters.js';
-import { planGraph } from '../../src/graph/plan.js';
-import { Program } from '../../src/graph/program.js';
-import { LOSS_SUMS } from '../../src/kernels/loss.js';
-import { configByName, defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/models/config.js';
-import { modelParameters } from '../../src/models/parameters.js';
+import { crc32 } from '../../src/base/crc32.js';
+import type { Graph } from '../../src/engine/graph/graph.js';
+import { fromEngine } from '../../src/engine/graph/layout.js';
+import { ParameterStore } from '../../src/engine/graph/parameters.js';
+import { planGraph } from '../../src/engine/graph/plan.js';
+import { Program } from '../../src/engine/graph/program.js';
+import { LOSS_SUMS } from '../../src/engine/kernels/loss.js';
+import { configByName, defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/sam/config.js';
+import { modelParameters } from '../../src/sam/parameters.js';
 import { trainingGraph } from '../../src/training/graph.js';
 import { losses } from '../../src/training/loss.js';
 import { adamWDefaults } from '../../src/training/optimizer.js';
 import { type TrainSample, TrainStep, type TrainStepOptions } from '../../src/training/step.js';
-import { direction, inner, moved, norm, slope } from '../autograd/support.js';
+import { direction, inner, moved, norm, slope } from '../engine/autograd/support.js';
 import {
   add,
   conv3d,

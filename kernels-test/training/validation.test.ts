@@ -1,6 +1,6 @@
 /** Scores: Dice and its means by hand, and which lesions a validation looks at. */
 import { describe, expect, it } from 'vitest';
-import type { Decoded, Encoded, Model, Prompt } from '../../src/session/model.js';
+import type { Decoded, Encoded, Model, Prompt } from '../../src/sam/model.js';
 import type { CaseSource } from '../../src/training/cases.js';
 import {
   bySize,
@@ -10,7 +10,7 @@ import {
   type ValidationOptions,
   validate,
 } from '../../src/training/validation.js';
-import { imageOf } from '../volumes/support.js';
+import { imageOf } from '../imaging/support.js';
 
 const score = (millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'a',

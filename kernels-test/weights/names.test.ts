@@ -1,6 +1,6 @@
 /** Names of tensors as wrappers leave them, and checkpoints that hold several state dicts. */
 import { expect, test } from 'vitest';
-import { inferConfig } from '../../src/models/infer.js';
+import { inferConfig } from '../../src/sam/infer.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { convertWeights } from '../../src/weights/convert.js';
 import { unwrapNames } from '../../src/weights/names.js';

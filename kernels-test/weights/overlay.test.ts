@@ -1,6 +1,6 @@
 /** An adapter over the weights it was trained on, and over others. */
 import { describe, expect, it } from 'vitest';
-import { crc32 } from '../../src/crc32.js';
+import { crc32 } from '../../src/base/crc32.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { cardOf } from '../../src/weights/card.js';
 import { ADAPTER_FORMAT, overlayWeights } from '../../src/weights/overlay.js';

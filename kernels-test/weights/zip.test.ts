@@ -1,6 +1,6 @@
 import { zipSync } from 'fflate';
 import { expect, test } from 'vitest';
-import { crc32 } from '../../src/crc32.js';
+import { crc32 } from '../../src/base/crc32.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { openZip } from '../../src/weights/zip.js';
 import { expectError } from './support/errors.js';

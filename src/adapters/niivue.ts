@@ -2,9 +2,9 @@
  * `sgp-sam/niivue`: lesions as NiiVue's drawing, and clicks on NiiVue's canvas as voxels. Nothing of NiiVue is imported; the
  * host hands its instance in (tested with 0.69). Only the changed box is written and uploaded, whatever the volume's size.
  */
-import { SgpSamError } from '../errors.js';
-import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../volumes/crop.js';
-import type { Vec3 } from '../volumes/types.js';
+import { SgpSamError } from '../base/errors.js';
+import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../imaging/crop.js';
+import type { Vec3 } from '../imaging/types.js';
 
 /** The part of a NiiVue instance that is used. */
 export interface NiivueLike {

@@ -1,21 +1,21 @@
 /** What the commands share: the device options, opening an engine, parsing, and how errors are shown. */
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import {
   type AdapterChoice,
   type AdapterReport,
   type DeviceFeatures,
   deviceFeatures,
-} from '../gpu/device.js';
-import { Engine } from '../gpu/engine.js';
-import { openDevice } from '../gpu/node/open.js';
-import { readTunedFile, tunedFile } from '../gpu/node/tuned.js';
-import { weightStorages } from '../graph/layout.js';
-import { type RegionMode, regionModes } from '../graph/regions.js';
-import type { WeightStorage } from '../kernels/call.js';
-import { choicesOf, parseTunedTable, tableFits } from '../profiling/tune.js';
-import { some } from '../volumes/dataset.js';
-import { presets } from '../volumes/presets.js';
+} from '../engine/gpu/device.js';
+import { Engine } from '../engine/gpu/engine.js';
+import { openDevice } from '../engine/gpu/node/open.js';
+import { readTunedFile, tunedFile } from '../engine/gpu/node/tuned.js';
+import { weightStorages } from '../engine/graph/layout.js';
+import { type RegionMode, regionModes } from '../engine/graph/regions.js';
+import type { WeightStorage } from '../engine/kernels/call.js';
+import { choicesOf, parseTunedTable, tableFits } from '../engine/profiler/tune.js';
+import { some } from '../imaging/dataset.js';
+import { presets } from '../imaging/presets.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 /** Submits of about this length keep progress moving and an interrupt prompt. */

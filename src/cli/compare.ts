@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { readTextBytes } from '../base/json.node.js';
 import {
   type Compared,
   compareResults,
@@ -11,8 +12,7 @@ import {
   sideBySide,
   units,
 } from '../evaluation/compare.js';
-import { readTextBytes } from '../json.node.js';
-import { zeroRules } from '../metrics/statistics.js';
+import { zeroRules } from '../imaging/metrics/statistics.js';
 import { oneOf, wholeOf } from './common.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 

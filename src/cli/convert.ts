@@ -1,6 +1,6 @@
 /** `sgp-sam convert`: PyTorch checkpoints to safetensors. */
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { scopeOf } from '../weights/card.js';
 import { convertWeights } from '../weights/convert.js';
 import { openWeightFile } from '../weights/file.node.js';

@@ -1,15 +1,15 @@
 /** `doctor`: which adapters this machine has, whether they compute, and how to get a better one. */
-import { SgpSamError } from '../errors.js';
-import type { AdapterReport, DeviceFeatures, Gpu, LimitName, Tier } from '../gpu/device.js';
-import { adapterLine, DEFAULT_LIMITS, openAdapter } from '../gpu/device.js';
-import type { Usable } from '../gpu/node/advice.js';
-import { advise } from '../gpu/node/advice.js';
-import { dawnFeatures, firstLine } from '../gpu/node/dawn.js';
-import type { Candidate, Miss } from '../gpu/node/search.js';
-import { search, searchEverywhere } from '../gpu/node/search.js';
-import { waitSleeping } from '../gpu/node/wait.js';
-import type { Proof } from '../gpu/probe.js';
-import { proveCompute, timestampStep } from '../gpu/probe.js';
+import { SgpSamError } from '../base/errors.js';
+import type { AdapterReport, DeviceFeatures, Gpu, LimitName, Tier } from '../engine/gpu/device.js';
+import { adapterLine, DEFAULT_LIMITS, openAdapter } from '../engine/gpu/device.js';
+import type { Usable } from '../engine/gpu/node/advice.js';
+import { advise } from '../engine/gpu/node/advice.js';
+import { dawnFeatures, firstLine } from '../engine/gpu/node/dawn.js';
+import type { Candidate, Miss } from '../engine/gpu/node/search.js';
+import { search, searchEverywhere } from '../engine/gpu/node/search.js';
+import { waitSleeping } from '../engine/gpu/node/wait.js';
+import type { Proof } from '../engine/gpu/probe.js';
+import { proveCompute, timestampStep } from '../engine/gpu/probe.js';
 
 export interface DoctorOptions {
   json?: boolean;

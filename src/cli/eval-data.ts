@@ -1,10 +1,10 @@
 /** What `sgp-sam eval` measures on: folders, lists of pairs, lists of lesions, single images. */
 import { basename } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import type { JsonObject } from '../json.js';
-import { readText } from '../json.node.js';
-import { channelNumber, type DatasetCase } from '../volumes/dataset.js';
-import { type Dataset, labelValuesIn, readDecathlon } from '../volumes/dataset.node.js';
+import { SgpSamError } from '../base/errors.js';
+import type { JsonObject } from '../base/json.js';
+import { readText } from '../base/json.node.js';
+import { channelNumber, type DatasetCase } from '../imaging/dataset.js';
+import { type Dataset, labelValuesIn, readDecathlon } from '../imaging/dataset.node.js';
 import {
   isLesion,
   type LesionEntry,
@@ -12,9 +12,9 @@ import {
   listCase,
   listUses,
   readLesionList,
-} from '../volumes/lesion-list.node.js';
-import { pairOfFiles, readPairs } from '../volumes/pairs.node.js';
-import { checkTaskLabels, type Task } from '../volumes/tasks.js';
+} from '../imaging/lesion-list.node.js';
+import { pairOfFiles, readPairs } from '../imaging/pairs.node.js';
+import { checkTaskLabels, type Task } from '../imaging/tasks.js';
 import { oneOf } from './common.js';
 import type { AskedCase, Evaluation } from './eval-run.js';
 

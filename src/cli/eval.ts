@@ -1,17 +1,17 @@
 /** `sgp-sam eval`: how well a data set's lesions are segmented with simulated clicks. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
+import { withDigest } from '../base/json.js';
 import { baselines, MOST_CLICKS, targets } from '../evaluation/case.js';
 import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
 import { evaluationFiles } from '../evaluation/run-folder.node.js';
 import { parseShard } from '../evaluation/shard.js';
-import { withDigest } from '../json.js';
+import { resolvePreset } from '../imaging/presets.js';
+import { type Task, taskByName, tasks } from '../imaging/tasks.js';
 import { corrections, firstClicks } from '../session/simulate.js';
 import { parseZoom } from '../session/zoom.js';
-import { resolvePreset } from '../volumes/presets.js';
-import { type Task, taskByName, tasks } from '../volumes/tasks.js';
 import {
   type DeviceOptions,
   deviceOptions,

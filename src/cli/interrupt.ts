@@ -1,7 +1,7 @@
 /** How commands end before their end: interrupts, and readers of their output that have gone. */
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { errorText } from './common.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -1,8 +1,8 @@
 /** Output files of commands: what is refused before any work is done for them, and how they are written. */
 import { accessSync, constants, lstatSync, mkdirSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import { isFileName, systemReason, writeFileChunks } from '../files.node.js';
+import { SgpSamError } from '../base/errors.js';
+import { isFileName, systemReason, writeFileChunks } from '../base/files.node.js';
 
 /** A file that was asked for. */
 export interface Output {

@@ -1,10 +1,10 @@
 /** `sgp-sam parity`: compare this engine with the PyTorch original's numbers, stage by stage. */
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { adapterLine } from '../gpu/device.js';
+import { adapterLine } from '../engine/gpu/device.js';
+import { readNiftiFile } from '../imaging/nifti.node.js';
 import type { ParityReport } from '../parity/compare.js';
 import { parity } from '../parity/parity.js';
-import { readNiftiFile } from '../volumes/nifti.node.js';
 import { openWeightFile } from '../weights/file.node.js';
 import {
   type DeviceOptions,

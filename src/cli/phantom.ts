@@ -1,7 +1,7 @@
 /** `sgp-sam phantom`: a data set of synthetic volumes with labelled lesions. */
 import type { Command } from 'commander';
-import { writePhantomDataset } from '../volumes/phantom.node.js';
-import { contrasts } from '../volumes/synthetic/training-phantom.js';
+import { writePhantomDataset } from '../phantoms/phantom.node.js';
+import { contrasts } from '../phantoms/training-phantom.js';
 import { numberOf, oneOf, rangeOf } from './common.js';
 import { interruptible } from './interrupt.js';
 import { ProgressBars } from './progress.js';

@@ -1,21 +1,21 @@
 /** `profile`: where the time of an encode, a decode or a training step goes, against what the device can do. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
-import { writeFileAtomic } from '../files.node.js';
-import type { GateSetting } from '../graph/regions.js';
-import { withDigest } from '../json.js';
-import { readTextBytes } from '../json.node.js';
-import { configByName } from '../models/config.js';
-import { compareText, parseProfile } from '../profiling/compare.js';
+import { SgpSamError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.node.js';
+import { withDigest } from '../base/json.js';
+import { readTextBytes } from '../base/json.node.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { compareText, parseProfile } from '../engine/profiler/compare.js';
 import {
-  profileHtml,
   profileProgram,
   profileText,
   type ShaderText,
   shadersOf,
   traceOf,
-} from '../profiling/index.js';
+} from '../engine/profiler/index.js';
+import { profileHtml } from '../report/profile.js';
+import { configByName } from '../sam/config.js';
 import {
   type DeviceOptions,
   deviceOptions,

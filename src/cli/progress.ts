@@ -1,6 +1,6 @@
 /** Progress on stderr: a bar with an estimate on a terminal, a line now and then elsewhere. */
 import { SingleBar } from 'cli-progress';
-import type { Progress } from '../errors.js';
+import type { Progress } from '../base/errors.js';
 
 const UNITS: Record<string, { label: string; scale: number }> = {
   weights: { label: 'MiB', scale: 2 ** 20 },

@@ -1,18 +1,18 @@
 /** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
-import { adapterLine } from '../gpu/device.js';
-import type { Engine } from '../gpu/engine.js';
+import { SgpSamError } from '../base/errors.js';
+import { adapterLine } from '../engine/gpu/device.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import { parsePoint, requireInside, worldToVoxel } from '../imaging/clicks.js';
+import { montagePng } from '../imaging/montage.js';
+import { readNiftiFile } from '../imaging/nifti.node.js';
+import { writeFloat, writeMask } from '../imaging/nifti-write.js';
+import { resolvePreset } from '../imaging/presets.js';
+import type { Volume } from '../imaging/types.js';
+import { formulaWeights, Model } from '../sam/model.js';
 import { LesionSession } from '../session/lesion-session.js';
 import { type Click, requireLesion, type Segmentation } from '../session/lesion-state.js';
-import { formulaWeights, Model } from '../session/model.js';
 import { parseZoom } from '../session/zoom.js';
-import { parsePoint, requireInside, worldToVoxel } from '../volumes/clicks.js';
-import { montagePng } from '../volumes/montage.js';
-import { readNiftiFile } from '../volumes/nifti.node.js';
-import { writeFloat, writeMask } from '../volumes/nifti-write.js';
-import { resolvePreset } from '../volumes/presets.js';
-import type { Volume } from '../volumes/types.js';
 import {
   type DeviceOptions,
   defaultAdapter,

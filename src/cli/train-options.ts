@@ -1,8 +1,10 @@
 /** The options of `sgp-sam train`, from texts to a recipe. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
-import { configByName } from '../models/config.js';
+import { SgpSamError } from '../base/errors.js';
+import { presets } from '../imaging/presets.js';
+import { contrasts } from '../phantoms/training-phantom.js';
+import { configByName } from '../sam/config.js';
 import type { PhantomCasesOptions } from '../training/cases.js';
 import { type ExportKind, exportKinds } from '../training/export.js';
 import { losses } from '../training/loss.js';
@@ -19,8 +21,6 @@ import {
 } from '../training/recipe.js';
 import { clickModes, corrections, lesionWeights } from '../training/sampler.js';
 import { parseSchedule } from '../training/schedule.js';
-import { presets } from '../volumes/presets.js';
-import { contrasts } from '../volumes/synthetic/training-phantom.js';
 import { scopeOf } from '../weights/card.js';
 import {
   collect,

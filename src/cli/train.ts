@@ -1,9 +1,9 @@
 /** `sgp-sam train`: fine-tunes or trains on a data set or on phantoms. */
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { adapterLine } from '../gpu/device.js';
+import { adapterLine } from '../engine/gpu/device.js';
+import { resolvePreset } from '../imaging/presets.js';
 import { RunFolder } from '../training/run-folder.node.js';
-import { resolvePreset } from '../volumes/presets.js';
 import { withEngine } from './common.js';
 import { interruptible } from './interrupt.js';
 import { requireApartIn } from './outputs.js';

@@ -1,15 +1,15 @@
 /** What `sgp-sam train` learns from: a folder, phantoms, or several sources in proportions. */
 import { freemem } from 'node:os';
 import { basename, resolve } from 'node:path';
-import { SgpSamError } from '../errors.js';
+import { mixSeed } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { channelNumber } from '../imaging/dataset.js';
+import { labelValuesIn, readDecathlon } from '../imaging/dataset.node.js';
+import { checkTrainingPhantom, PHANTOM_VERSION } from '../phantoms/training-phantom.js';
 import { type AnatomySource, anatomyCases, anatomySources } from '../training/anatomy-cases.node.js';
 import { type CaseSource, cached, type MixedPart, mixedCases, phantomCases } from '../training/cases.js';
 import { checkCases, folderCases, listCases } from '../training/cases.node.js';
 import type { JsonObject } from '../training/checkpoint.js';
-import { channelNumber } from '../volumes/dataset.js';
-import { labelValuesIn, readDecathlon } from '../volumes/dataset.node.js';
-import { mixSeed } from '../volumes/synthetic/draws.js';
-import { checkTrainingPhantom, PHANTOM_VERSION } from '../volumes/synthetic/training-phantom.js';
 import { numberOf, wholeOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { namedSources, phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';

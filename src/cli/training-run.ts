@@ -1,11 +1,12 @@
 /** A training run from the command line's options to its folder: what `train` does once and `ablate` many times. */
 import { basename } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import { adapterLine } from '../gpu/device.js';
-import type { Engine } from '../gpu/engine.js';
-import { configByName, defaultSgpm, type ModelConfig } from '../models/config.js';
-import { modelParameters } from '../models/parameters.js';
-import type { ModelOptions } from '../session/model.js';
+import { SgpSamError } from '../base/errors.js';
+import { adapterLine } from '../engine/gpu/device.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import { resolvePreset } from '../imaging/presets.js';
+import { configByName, defaultSgpm, type ModelConfig } from '../sam/config.js';
+import type { ModelOptions } from '../sam/model.js';
+import { modelParameters } from '../sam/parameters.js';
 import { augmentCube } from '../training/augment.js';
 import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
 import type { CheckpointRun, JsonObject } from '../training/checkpoint.js';
@@ -16,7 +17,6 @@ import { scheduleFactor } from '../training/schedule.js';
 import { TrainStep } from '../training/step.js';
 import { type TrainerEvent, type TrainerProgress, train, trainerStart } from '../training/trainer.js';
 import { bySize, type LesionScore } from '../training/validation.js';
-import { resolvePreset } from '../volumes/presets.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { numberOf, SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';

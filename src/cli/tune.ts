@@ -1,18 +1,18 @@
 /** `tune`: measures which kernel variant serves each shape best on this adapter, and keeps that for later commands. */
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../errors.js';
-import { adapterLine } from '../gpu/device.js';
-import { tunedFile } from '../gpu/node/tuned.js';
-import { configByName } from '../models/config.js';
+import { SgpSamError } from '../base/errors.js';
+import { adapterLine } from '../engine/gpu/device.js';
+import { tunedFile } from '../engine/gpu/node/tuned.js';
 import {
   measureCeilings,
   type TunedEntries,
   type TunedEntry,
   tunedTable,
   tuneProgram,
-} from '../profiling/index.js';
-import { columns } from '../profiling/text.js';
+} from '../engine/profiler/index.js';
+import { columns } from '../engine/profiler/text.js';
+import { configByName } from '../sam/config.js';
 import {
   type DeviceOptions,
   deviceOptions,

@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SgpSamError } from '../errors.js';
-import type { ModelConfig } from '../models/config.js';
-import { formulaWeights } from '../session/model.js';
+import { SgpSamError } from '../base/errors.js';
+import type { ModelConfig } from '../sam/config.js';
+import { formulaWeights } from '../sam/model.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { overlayWeights } from '../weights/overlay.js';
 import type { WeightSource } from '../weights/weight-source.js';

@@ -1,10 +1,10 @@
 /** What `profile` and `tune` run: an encode, a decode or a training step, ready to go. */
-import { SgpSamError } from '../errors.js';
-import type { Engine } from '../gpu/engine.js';
-import type { Program } from '../graph/program.js';
-import type { GateSetting } from '../graph/regions.js';
-import { configByName, type ModelConfig } from '../models/config.js';
-import { Model } from '../session/model.js';
+import { SgpSamError } from '../base/errors.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import type { Program } from '../engine/graph/program.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { configByName, type ModelConfig } from '../sam/config.js';
+import { Model } from '../sam/model.js';
 import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
 import { type DeviceOptions, storageOf, tellOfWeights, variantsOf } from './common.js';
 import { openChosenWeights, weightsName } from './weights.js';

@@ -1,12 +1,13 @@
 /** Clicks where there is no lesion: whether a user who misses is told. */
-import { SgpSamError } from '../errors.js';
+
+import { Draws } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { voxelSizes } from '../imaging/affine.js';
+import { voxelAt } from '../imaging/masks.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import type { Model } from '../sam/model.js';
 import { LesionSession } from '../session/lesion-session.js';
-import type { Model } from '../session/model.js';
 import { warningCodes } from '../session/simulate.js';
-import { voxelSizes } from '../volumes/affine.js';
-import { voxelAt } from '../volumes/masks.js';
-import { Draws } from '../volumes/synthetic/draws.js';
-import type { Image, Vec3 } from '../volumes/types.js';
 import type { CaseOptions } from './case.js';
 
 /** How far from any lesion background clicks are, mm. */

@@ -1,16 +1,17 @@
 /** One case: every lesion segmented with simulated clicks, and measured. */
-import { SgpSamError } from '../errors.js';
-import { clickAuc, clicksToReach } from '../metrics/clicks.js';
-import { dice, iou, overlapOf } from '../metrics/overlap.js';
-import type { Model } from '../session/model.js';
+
+import { mixSeed } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { affineDeterminant, voxelSizes } from '../imaging/affine.js';
+import { components } from '../imaging/components.js';
+import { eachLine, gridOfCrop } from '../imaging/crop.js';
+import { floodFill } from '../imaging/flood.js';
+import { clickAuc, clicksToReach } from '../imaging/metrics/clicks.js';
+import { dice, iou, overlapOf } from '../imaging/metrics/overlap.js';
+import { montagePng } from '../imaging/montage.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import type { Model } from '../sam/model.js';
 import { type SimulationOptions, simulateClicks } from '../session/simulate.js';
-import { affineDeterminant, voxelSizes } from '../volumes/affine.js';
-import { components } from '../volumes/components.js';
-import { eachLine, gridOfCrop } from '../volumes/crop.js';
-import { floodFill } from '../volumes/flood.js';
-import { montagePng } from '../volumes/montage.js';
-import { mixSeed } from '../volumes/synthetic/draws.js';
-import type { Image, Vec3 } from '../volumes/types.js';
 import type { BackgroundClick } from './background.js';
 import { cropped, type DetectionScores, detectionScores, type MaskScores, maskScores } from './scores.js';
 

@@ -1,13 +1,13 @@
 /** Two evaluations of the same lesions, side by side: paired tests and intervals. */
-import { SgpSamError } from '../errors.js';
-import { differenceOf, plainJson, readJson } from '../json.js';
+import { SgpSamError } from '../base/errors.js';
+import { differenceOf, plainJson, readJson } from '../base/json.js';
 import {
   bootstrapMean,
   type Interval,
   type SignedRank,
   signedRank,
   type ZeroRule,
-} from '../metrics/statistics.js';
+} from '../imaging/metrics/statistics.js';
 import type { CaseResult, LesionResult } from './case.js';
 import { aligned, groupsOf } from './groups.js';
 import type { Settings } from './results.js';

@@ -1,5 +1,5 @@
 /** Means over lesions of a kind and size, and what the model's estimates and warnings were worth. */
-import { type Calibration, calibrationOf } from '../metrics/statistics.js';
+import { type Calibration, calibrationOf } from '../imaging/metrics/statistics.js';
 import type { BackgroundClick } from './background.js';
 import { type CaseResult, type LesionResult, mean, means } from './case.js';
 

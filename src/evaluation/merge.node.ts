@@ -1,8 +1,8 @@
 /** Shards of an evaluation joined into what a single run would have written. */
 import { join } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import { differenceOf, plainJson } from '../json.js';
-import { FolderLock, type LockOptions } from '../lock.node.js';
+import { SgpSamError } from '../base/errors.js';
+import { differenceOf, plainJson } from '../base/json.js';
+import { FolderLock, type LockOptions } from '../base/lock.node.js';
 import type { CaseOutcome } from './results.js';
 import { EvaluationFolder } from './run-folder.node.js';
 

@@ -1,4 +1,6 @@
 /** An evaluation as one HTML document: summary, distributions, every case, and the worst ones pictured. */
+
+import type { JsonObject } from '../base/json.js';
 import {
   chartHtml,
   escapeHtml,
@@ -9,9 +11,8 @@ import {
   rowsOf,
   section,
   table,
-} from '../html/chart.js';
-import { htmlDocument } from '../html/document.js';
-import type { JsonObject } from '../json.js';
+} from '../report/chart.js';
+import { htmlDocument } from '../report/document.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import type { CaseResult, LesionResult } from './case.js';
 import {

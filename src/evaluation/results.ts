@@ -1,5 +1,5 @@
 /** What an evaluation came to: the results file, its summary by lesion size, tables as text and CSV. */
-import type { Json, JsonObject } from '../json.js';
+import type { Json, JsonObject } from '../base/json.js';
 import type { Zoom } from '../session/zoom.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';

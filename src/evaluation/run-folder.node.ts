@@ -8,10 +8,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import { writeFileAtomic } from '../files.node.js';
-import { differenceOf, isJsonObject, jsonText, plainJson, withDigest } from '../json.js';
-import { readJsonFile } from '../json.node.js';
+import { SgpSamError } from '../base/errors.js';
+import { writeFileAtomic } from '../base/files.node.js';
+import { differenceOf, isJsonObject, jsonText, plainJson, withDigest } from '../base/json.js';
+import { readJsonFile } from '../base/json.node.js';
 import { evaluationReport, worstCases } from './report.js';
 import { type CaseOutcome, casesCsv, lesionsCsv, resultsJson, resultsOf, type Settings } from './results.js';
 import { inShard, type Shard } from './shard.js';

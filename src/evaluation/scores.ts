@@ -1,10 +1,11 @@
 /** Everything that is measured of one mask against its truth, as results keep it. */
-import { bratsLesions, type Detection, panopticaLesions } from '../metrics/lesions.js';
-import { dice, iou, overlapOf, precision, sensitivity, volumeError } from '../metrics/overlap.js';
-import { assd, hausdorff, nsd, type SurfaceVariant, surfaceDistances } from '../metrics/surface.js';
-import { boxSizes, eachLine, padBox, unionBox, type VoxelBox } from '../volumes/crop.js';
-import { boundsOf } from '../volumes/masks.js';
-import type { Vec3 } from '../volumes/types.js';
+
+import { boxSizes, eachLine, padBox, unionBox, type VoxelBox } from '../imaging/crop.js';
+import { boundsOf } from '../imaging/masks.js';
+import { bratsLesions, type Detection, panopticaLesions } from '../imaging/metrics/lesions.js';
+import { dice, iou, overlapOf, precision, sensitivity, volumeError } from '../imaging/metrics/overlap.js';
+import { assd, hausdorff, nsd, type SurfaceVariant, surfaceDistances } from '../imaging/metrics/surface.js';
+import type { Vec3 } from '../imaging/types.js';
 
 /** Of surfaces, mm. Null: undefined or infinite, since a mask is empty. */
 export interface SurfaceScores {

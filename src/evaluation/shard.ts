@@ -1,5 +1,5 @@
 /** Parts of a run that machines share. */
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 
 /** Part `index` (from 1) of `of`. */
 export interface Shard {

@@ -1,6 +1,6 @@
 /** What evaluations keep in files, checked field by field before anything is made of it. */
-import { SgpSamError } from '../errors.js';
-import { isJsonObject, type JsonObject, withoutDigest } from '../json.js';
+import { SgpSamError } from '../base/errors.js';
+import { isJsonObject, type JsonObject, withoutDigest } from '../base/json.js';
 import {
   all,
   count,
@@ -17,7 +17,7 @@ import {
   share,
   text,
   valueWhere,
-} from '../shape.js';
+} from '../base/shape.js';
 import { MOST_CLICKS, targets } from './case.js';
 
 const surfaceScores = fields({

@@ -1,6 +1,6 @@
 /** Comparing with a fixture, tensor by tensor, and reading its metadata. */
-import { SgpSamError } from '../errors.js';
-import { readJson } from '../json.js';
+import { SgpSamError } from '../base/errors.js';
+import { readJson } from '../base/json.js';
 import type { WeightSource } from '../weights/weight-source.js';
 
 export type Fixture = WeightSource;

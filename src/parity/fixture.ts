@@ -1,9 +1,9 @@
 /** What a fixture was computed with: configuration, input volume, points (SPEC C and D). */
 
-import { SgpSamError } from '../errors.js';
-import type { WeightStorage } from '../kernels/call.js';
-import { configByName, defaultSgpm, type ModelConfig } from '../models/config.js';
-import type { PromptPoint } from '../session/model.js';
+import { SgpSamError } from '../base/errors.js';
+import type { WeightStorage } from '../engine/kernels/call.js';
+import { configByName, defaultSgpm, type ModelConfig } from '../sam/config.js';
+import type { PromptPoint } from '../sam/model.js';
 import { uniform } from '../weights/formula.js';
 import { type Comparison, type Fixture, metadataIndices, metadataNumber } from './compare.js';
 
@@ -11,7 +11,7 @@ import { type Comparison, type Fixture, metadataIndices, metadataNumber } from '
 export function stageTolerance(config: ModelConfig, storage: WeightStorage = 'f32'): number {
   const tiny = config.dim < 256;
   // Ours: what weights rounded to 11 bits move a stage by, which deep models with formula weights amplify. The kernels
-  // are exact in the rounded weights, to SPEC's tolerance (kernels-test/models/weight-storage.test.ts).
+  // are exact in the rounded weights, to SPEC's tolerance (kernels-test/sam/weight-storage.test.ts).
   if (storage === 'f16') return tiny ? 5e-3 : 5e-2;
   return tiny ? 2e-5 : 2e-4;
 }

@@ -3,16 +3,16 @@
  * recognised by its metadata and tensor names (SPEC D), so other seeds, points, configurations and closed gates
  * work as well.
  */
-import { needFields, needOptions } from '../arguments.js';
-import { type Progress, SgpSamError } from '../errors.js';
-import type { Engine } from '../gpu/engine.js';
-import type { RegionMode } from '../graph/regions.js';
-import type { WeightStorage } from '../kernels/call.js';
-import { gridOf, type ModelConfig } from '../models/config.js';
-import { modelParameters } from '../models/parameters.js';
-import { Model, type PromptPoint } from '../session/model.js';
-import { preprocessTrace } from '../volumes/preprocess.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import { needFields, needOptions } from '../base/arguments.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import type { RegionMode } from '../engine/graph/regions.js';
+import type { WeightStorage } from '../engine/kernels/call.js';
+import { preprocessTrace } from '../imaging/preprocess.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import { gridOf, type ModelConfig } from '../sam/config.js';
+import { Model, type PromptPoint } from '../sam/model.js';
+import { modelParameters } from '../sam/parameters.js';
 import { formula, formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import {

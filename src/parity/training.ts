@@ -1,8 +1,8 @@
 /** Parity of training: the Zoom Loss and its gradient, every parameter's gradient, and AdamW's curve (SPEC D). */
-import type { Engine } from '../gpu/engine.js';
-import { Graph } from '../graph/graph.js';
-import { Program } from '../graph/program.js';
-import { modelParameters } from '../models/parameters.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import { Graph } from '../engine/graph/graph.js';
+import { Program } from '../engine/graph/program.js';
+import { modelParameters } from '../sam/parameters.js';
 import { addLoss, LOSS_PARTS, losses } from '../training/loss.js';
 import { TrainStep } from '../training/step.js';
 import { formula } from '../weights/formula.js';

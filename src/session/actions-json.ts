@@ -1,8 +1,8 @@
 /** A lesion's actions as JSON, to be kept and done again elsewhere. */
-import { need, needList } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
-import { boxSizes, type CroppedMask, type VoxelBox } from '../volumes/crop.js';
-import type { Vec3 } from '../volumes/types.js';
+import { need, needList } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
+import { boxSizes, type CroppedMask, type VoxelBox } from '../imaging/crop.js';
+import type { Vec3 } from '../imaging/types.js';
 import type { Action } from './lesion-state.js';
 
 /** Lengths of runs of equal values, the first of zeros. */

@@ -3,15 +3,15 @@
  * are put together. Refining what a coarse cube found in cubes of finer voxels is the scheme of nnInteractive (Isensee et
  * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `search.ts` runs the model.
  */
-import { voxelSizes } from '../volumes/affine.js';
-import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../volumes/crop.js';
-import { voxelAt } from '../volumes/masks.js';
-import { ioOrientation } from '../volumes/orientation.js';
-import { type LogitField, sampleLogits } from '../volumes/paste-back.js';
-import type { Preset } from '../volumes/presets.js';
-import { farthestFromBorder } from '../volumes/prompts.js';
-import { findInRoi, type RoiFrame } from '../volumes/roi-frame.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import { voxelSizes } from '../imaging/affine.js';
+import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../imaging/crop.js';
+import { voxelAt } from '../imaging/masks.js';
+import { ioOrientation } from '../imaging/orientation.js';
+import { type LogitField, sampleLogits } from '../imaging/paste-back.js';
+import type { Preset } from '../imaging/presets.js';
+import { farthestFromBorder } from '../imaging/prompts.js';
+import { findInRoi, type RoiFrame } from '../imaging/roi-frame.js';
+import type { Image, Vec3 } from '../imaging/types.js';
 
 /** Share of a face's voxels that must be lesion: less than that is noise. */
 const FACE_SHARE = 0.0025;

@@ -1,6 +1,6 @@
 /** The public API that browser and Node share. */
-export type { ErrorCode, Progress } from '../errors.js';
-export { SgpSamError } from '../errors.js';
+export type { ErrorCode, Progress } from '../base/errors.js';
+export { SgpSamError } from '../base/errors.js';
 export type {
   AdapterChoice,
   AdapterKind,
@@ -9,21 +9,30 @@ export type {
   Gpu,
   OpenDeviceOptions,
   Tier,
-} from '../gpu/device.js';
-export { Engine } from '../gpu/engine.js';
-export type { GateSetting, RegionMode, RegionReport } from '../graph/regions.js';
-export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../models/config.js';
-export { configByName, defaultSgpm, samMed3DConfigs } from '../models/config.js';
-export type { Image, PastedMask, Preset, PresetName, Roi, Vec3, Volume } from '../volumes/index.js';
+} from '../engine/gpu/device.js';
+export { Engine } from '../engine/gpu/engine.js';
+export type { GateSetting, RegionMode, RegionReport } from '../engine/graph/regions.js';
+export type { Image, PastedMask, Preset, PresetName, Roi, Vec3, Volume } from '../imaging/index.js';
 export {
-  makeTrainingPhantom,
   presets,
   readNifti,
   worldToVoxel,
   writeFloat,
   writeMask,
   writeVolume,
-} from '../volumes/index.js';
+} from '../imaging/index.js';
+export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../sam/config.js';
+export { configByName, defaultSgpm, samMed3DConfigs } from '../sam/config.js';
+export {
+  type Decoded,
+  type Encoded,
+  formulaWeights,
+  type GateReport,
+  Model,
+  type ModelOptions,
+  type Prompt,
+  type PromptPoint,
+} from '../sam/model.js';
 export {
   type ByteSource,
   blobSource,
@@ -38,16 +47,6 @@ export { actionsFromJson, actionsToJson } from './actions-json.js';
 export { type CallOptions, LesionSession, type LesionSessionOptions } from './lesion-session.js';
 export type { Action, Click, LesionState, RoiPlace, Segmentation, Timings } from './lesion-state.js';
 export { LocalSegmenter, type LocalSegmenterOptions, type OpenDevice } from './local-segmenter.js';
-export {
-  type Decoded,
-  type Encoded,
-  formulaWeights,
-  type GateReport,
-  Model,
-  type ModelOptions,
-  type Prompt,
-  type PromptPoint,
-} from './model.js';
 export type * from './segmenter.js';
 export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';
 export type { Warning, WarningCode } from './warnings.js';

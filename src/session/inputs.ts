@@ -1,21 +1,21 @@
 /** What a host hands in, as the engine has it: weights from wherever they are, volumes from files or numbers, gates. */
-import { need, needFields, needOneOf, needOptions } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
-import type { Gpu, OpenDeviceOptions } from '../gpu/device.js';
-import { weightStorages } from '../graph/layout.js';
-import { type GateSetting, regionModes } from '../graph/regions.js';
-import { affineFromRows } from '../volumes/affine.js';
-import type { VoxelBox } from '../volumes/crop.js';
-import { readNifti } from '../volumes/nifti.js';
-import { newHeader } from '../volumes/nifti-write.js';
-import { resolvePreset } from '../volumes/presets.js';
-import type { Volume } from '../volumes/types.js';
+import { need, needFields, needOneOf, needOptions } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
+import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
+import { weightStorages } from '../engine/graph/layout.js';
+import { type GateSetting, regionModes } from '../engine/graph/regions.js';
+import { affineFromRows } from '../imaging/affine.js';
+import type { VoxelBox } from '../imaging/crop.js';
+import { readNifti } from '../imaging/nifti.js';
+import { newHeader } from '../imaging/nifti-write.js';
+import { resolvePreset } from '../imaging/presets.js';
+import type { Volume } from '../imaging/types.js';
+import { formulaWeights } from '../sam/model.js';
 import { type ByteSource, blobSource, memorySource } from '../weights/byte-source.js';
 import { collectWeights, fetchWeights } from '../weights/fetch.js';
 import { overlayWeights } from '../weights/overlay.js';
 import { openWeights, type WeightSource } from '../weights/weight-source.js';
 import type { Action } from './lesion-state.js';
-import { formulaWeights } from './model.js';
 import type { OpenVolumeOptions, SegmenterOptions, VolumeInput, WeightsInput } from './segmenter.js';
 import { checkZoom } from './zoom.js';
 

@@ -1,9 +1,9 @@
 /** From a volume and prompts to a mask on the volume's own grid (SPEC A0, there and back), step by step. */
-import { need, needFields, needOptions } from '../arguments.js';
-import { checkAborted, type Progress, SgpSamError } from '../errors.js';
-import type { GateSetting } from '../graph/regions.js';
-import { voxelSizes } from '../volumes/affine.js';
-import { requireInside } from '../volumes/clicks.js';
+import { need, needFields, needOptions } from '../base/arguments.js';
+import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { voxelSizes } from '../imaging/affine.js';
+import { requireInside } from '../imaging/clicks.js';
 import {
   type CroppedMask,
   changedBox,
@@ -13,11 +13,12 @@ import {
   unionBox,
   type VoxelBox,
   voxelCount,
-} from '../volumes/crop.js';
-import { coveredBox, cropField, probabilitiesOf, sampleLogits } from '../volumes/paste-back.js';
-import { type Preset, type PresetName, resolvePreset } from '../volumes/presets.js';
-import { clickInRoi } from '../volumes/roi-frame.js';
-import type { Image } from '../volumes/types.js';
+} from '../imaging/crop.js';
+import { coveredBox, cropField, probabilitiesOf, sampleLogits } from '../imaging/paste-back.js';
+import { type Preset, type PresetName, resolvePreset } from '../imaging/presets.js';
+import { clickInRoi } from '../imaging/roi-frame.js';
+import type { Image } from '../imaging/types.js';
+import type { Model } from '../sam/model.js';
 import { boxOfPoints, cutFaces, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
 import { History } from './history.js';
 import { checkAction } from './inputs.js';
@@ -31,7 +32,6 @@ import {
   stateOf,
   withMask,
 } from './lesion-state.js';
-import type { Model } from './model.js';
 import type { Region, Spent } from './region.js';
 import { type Pass, Search, type Start } from './search.js';
 import { type Levels, levelsOf, type Warning, warningsOf } from './warnings.js';

@@ -1,10 +1,10 @@
 /** What a lesion is after a step, as data. */
-import { SgpSamError } from '../errors.js';
-import { affineDeterminant } from '../volumes/affine.js';
-import { type CroppedMask, changedBox, gridOfCrop, type VoxelBox, voxelCount } from '../volumes/crop.js';
-import type { Roi } from '../volumes/preprocess.js';
-import type { Image, Vec3 } from '../volumes/types.js';
-import type { GateReport } from './model.js';
+import { SgpSamError } from '../base/errors.js';
+import { affineDeterminant } from '../imaging/affine.js';
+import { type CroppedMask, changedBox, gridOfCrop, type VoxelBox, voxelCount } from '../imaging/crop.js';
+import type { Roi } from '../imaging/preprocess.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import type { GateReport } from '../sam/model.js';
 import type { Warning } from './warnings.js';
 import type { ZoomReport } from './zoom.js';
 

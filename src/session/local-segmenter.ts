@@ -1,10 +1,11 @@
 /** The engine as a host embeds it, computing on the calling thread. */
-import { checkAborted, SgpSamError } from '../errors.js';
-import type { Gpu, OpenDeviceOptions } from '../gpu/device.js';
-import { Engine } from '../gpu/engine.js';
-import type { GateSetting } from '../graph/regions.js';
-import { voxelSizes } from '../volumes/affine.js';
-import type { Volume } from '../volumes/types.js';
+import { checkAborted, SgpSamError } from '../base/errors.js';
+import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
+import { Engine } from '../engine/gpu/engine.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { voxelSizes } from '../imaging/affine.js';
+import type { Volume } from '../imaging/types.js';
+import { Model } from '../sam/model.js';
 import {
   checkDevice,
   checkGates,
@@ -15,7 +16,6 @@ import {
 } from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
-import { Model } from './model.js';
 import type {
   OpenVolumeOptions,
   Segmenter,

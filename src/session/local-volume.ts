@@ -1,11 +1,11 @@
 /** A local segmenter's volumes and their lesions. */
-import { need, needOptions } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
-import type { GateSetting } from '../graph/regions.js';
-import { worldToVoxel } from '../volumes/clicks.js';
-import { type CroppedMask, paintCrop, type VoxelBox } from '../volumes/crop.js';
-import { writeMask, writeVolume } from '../volumes/nifti-write.js';
-import type { Vec3, Volume } from '../volumes/types.js';
+import { need, needOptions } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { worldToVoxel } from '../imaging/clicks.js';
+import { type CroppedMask, paintCrop, type VoxelBox } from '../imaging/crop.js';
+import { writeMask, writeVolume } from '../imaging/nifti-write.js';
+import type { Vec3, Volume } from '../imaging/types.js';
 import { boxOfPoints } from './cubes.js';
 import { checkGates, placeOf } from './inputs.js';
 import type { CallOptions, LesionSession } from './lesion-session.js';

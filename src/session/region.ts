@@ -1,10 +1,10 @@
 /** A cube in the volume, and what the device still holds of it. */
-import { preprocess, type Roi } from '../volumes/preprocess.js';
-import { clickInRoi, findInRoi } from '../volumes/roi-frame.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import { preprocess, type Roi } from '../imaging/preprocess.js';
+import { clickInRoi, findInRoi } from '../imaging/roi-frame.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import type { Encoded, EncodeOptions, Model, PromptPoint } from '../sam/model.js';
 import type { Placement } from './cubes.js';
 import type { Click, RoiPlace, Timings } from './lesion-state.js';
-import type { Encoded, EncodeOptions, Model, PromptPoint } from './model.js';
 
 /** What a step has cost so far. */
 export type Spent = { -readonly [K in keyof Timings]: number } & { encodes: number };

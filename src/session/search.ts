@@ -1,10 +1,11 @@
 /** Runs the model in cubes for one step of a session: at the scales that `zoom.ts` asks for, and in finer ones over the result. */
-import { SgpSamError } from '../errors.js';
-import type { GateSetting } from '../graph/regions.js';
-import { type CroppedMask, unionBox, type VoxelBox } from '../volumes/crop.js';
-import { coveredBox, cropField, sampleLogits } from '../volumes/paste-back.js';
-import type { Preset } from '../volumes/presets.js';
-import type { Image } from '../volumes/types.js';
+import { SgpSamError } from '../base/errors.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { type CroppedMask, unionBox, type VoxelBox } from '../imaging/crop.js';
+import { coveredBox, cropField, sampleLogits } from '../imaging/paste-back.js';
+import type { Preset } from '../imaging/presets.js';
+import type { Image } from '../imaging/types.js';
+import type { Decoded, Encoded, Model } from '../sam/model.js';
 import {
   agreement,
   boxOfPoints,
@@ -19,7 +20,6 @@ import {
 } from './cubes.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Click } from './lesion-state.js';
-import type { Decoded, Encoded, Model } from './model.js';
 import { Region, type Spent } from './region.js';
 import {
   choose,

@@ -2,15 +2,15 @@
  * The engine as a host embeds it: weights in, volumes in, clicks in, masks on the host's grid out. This is the contract;
  * `local-segmenter.ts` computes on the calling thread, `worker-client.ts` in a worker.
  */
-import { need } from '../arguments.js';
-import { type Progress, SgpSamError } from '../errors.js';
-import type { AdapterChoice, AdapterReport, Tier } from '../gpu/device.js';
-import type { GateSetting, RegionMode } from '../graph/regions.js';
-import type { WeightStorage } from '../kernels/call.js';
-import type { ModelConfig } from '../models/config.js';
-import type { CroppedMask } from '../volumes/crop.js';
-import type { Preset, PresetName } from '../volumes/presets.js';
-import type { DatatypeName, Vec3 } from '../volumes/types.js';
+import { need } from '../base/arguments.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
+import type { AdapterChoice, AdapterReport, Tier } from '../engine/gpu/device.js';
+import type { GateSetting, RegionMode } from '../engine/graph/regions.js';
+import type { WeightStorage } from '../engine/kernels/call.js';
+import type { CroppedMask } from '../imaging/crop.js';
+import type { Preset, PresetName } from '../imaging/presets.js';
+import type { DatatypeName, Vec3 } from '../imaging/types.js';
+import type { ModelConfig } from '../sam/config.js';
 import type { WeightsScope } from '../weights/card.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Action, LesionState, Segmentation } from './lesion-state.js';

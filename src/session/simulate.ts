@@ -1,16 +1,16 @@
 /** Clicks from truth in place of a person's: how well a model segments lesions on their own grid, click by click. */
-import { needFields, needOneOf } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
-import { diceOf } from '../metrics/overlap.js';
-import { voxelSizes } from '../volumes/affine.js';
-import { boxSizes, eachLine, type VoxelBox } from '../volumes/crop.js';
-import type { Preset, PresetName } from '../volumes/presets.js';
-import { centerPoint, farthestFromBorder, randomErrorClick } from '../volumes/prompts.js';
-import { Draws } from '../volumes/synthetic/draws.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import { needFields, needOneOf } from '../base/arguments.js';
+import { Draws } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { voxelSizes } from '../imaging/affine.js';
+import { boxSizes, eachLine, type VoxelBox } from '../imaging/crop.js';
+import { diceOf } from '../imaging/metrics/overlap.js';
+import type { Preset, PresetName } from '../imaging/presets.js';
+import { centerPoint, farthestFromBorder, randomErrorClick } from '../imaging/prompts.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import type { Model } from '../sam/model.js';
 import { LesionSession } from './lesion-session.js';
 import type { Click, Segmentation } from './lesion-state.js';
-import type { Model } from './model.js';
 import type { Zoom } from './zoom.js';
 
 /** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */

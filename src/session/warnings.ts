@@ -1,9 +1,9 @@
 /** What is doubtful about a result, in words: checks on numbers alone, none of them an error. */
-import { voxelSizes } from '../volumes/affine.js';
-import { formatClick } from '../volumes/clicks.js';
-import { type CroppedMask, inCrop, padBox } from '../volumes/crop.js';
-import { isHounsfield } from '../volumes/hounsfield.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import { voxelSizes } from '../imaging/affine.js';
+import { formatClick } from '../imaging/clicks.js';
+import { type CroppedMask, inCrop, padBox } from '../imaging/crop.js';
+import { isHounsfield } from '../imaging/hounsfield.js';
+import type { Image, Vec3 } from '../imaging/types.js';
 import type { WeightsScope } from '../weights/card.js';
 import { type Direction, longestSide } from './cubes.js';
 import type { Click } from './lesion-state.js';

@@ -1,8 +1,8 @@
 /** The page's side: a segmenter whose computing is done in a worker, so that the page never waits for it. */
-import { needFields, needOptions } from '../arguments.js';
-import { checkAborted, type Progress, SgpSamError } from '../errors.js';
-import type { GateSetting } from '../graph/regions.js';
-import type { CroppedMask } from '../volumes/crop.js';
+import { needFields, needOptions } from '../base/arguments.js';
+import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import type { CroppedMask } from '../imaging/crop.js';
 import type { CallOptions } from './lesion-session.js';
 import { type Action, type LesionState, type Segmentation, withMask } from './lesion-state.js';
 import {

@@ -1,5 +1,5 @@
 /** What goes between a page and the worker that computes for it. Everything survives a structured clone. */
-import { type ErrorCode, SgpSamError } from '../errors.js';
+import { type ErrorCode, SgpSamError } from '../base/errors.js';
 
 /** Whose method: the segmenter's, a volume's (by number), or a lesion's. */
 export interface Target {

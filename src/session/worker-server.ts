@@ -1,7 +1,7 @@
 /** The worker's side: runs a local segmenter for a page and answers its messages. */
-import { need, needOptions } from '../arguments.js';
-import type { Progress } from '../errors.js';
-import { SgpSamError } from '../errors.js';
+import { need, needOptions } from '../base/arguments.js';
+import type { Progress } from '../base/errors.js';
+import { SgpSamError } from '../base/errors.js';
 import type { LocalSegmenter, LocalSegmenterOptions } from './local-segmenter.js';
 import type { SegmenterVolume } from './segmenter.js';
 import { failureOf, type Port, type Reply, type Request, type Target } from './worker-protocol.js';

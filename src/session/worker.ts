@@ -1,5 +1,5 @@
 /** `sgp-sam/worker`: the script of the worker that `openWorkerSegmenter` starts. */
-import { openDevice } from '../gpu/open.js';
+import { openDevice } from '../engine/gpu/open.js';
 import { segmenterOpener } from './local-segmenter.js';
 import type { Port } from './worker-protocol.js';
 import { serveSegmenter } from './worker-server.js';

@@ -2,7 +2,7 @@
  * At which scale a lesion is seen (SPEC E1): which voxel size to try next, given what was found so far, and which to take.
  * Numbers only; `search.ts` runs the model.
  */
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 
 /**
  * `auto`: look for the scale. `off`: one cube at the preset's spacing around the first click, and clicks outside are errors

@@ -1,20 +1,14 @@
 /** Cases made of real anatomy, in Node: label maps painted anew, and healthy images, with lesions put into them. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import { readNiftiFile } from '../volumes/nifti.node.js';
-import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
-import {
-  type Anatomy3,
-  asChest,
-  bodyAnatomy,
-  headAnatomy,
-  imageAnatomy,
-} from '../volumes/synthetic/label-maps.js';
-import { type RealShape, realShape } from '../volumes/synthetic/lesion-fields.js';
-import { weighted } from '../volumes/synthetic/palettes.js';
-import { makePatch, type PatchStyle } from '../volumes/synthetic/patches.js';
-import type { Volume } from '../volumes/types.js';
+import { Draws, mixSeed } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { readNiftiFile } from '../imaging/nifti.node.js';
+import type { Volume } from '../imaging/types.js';
+import { type Anatomy3, asChest, bodyAnatomy, headAnatomy, imageAnatomy } from '../phantoms/label-maps.js';
+import { type RealShape, realShape } from '../phantoms/lesion-fields.js';
+import { weighted } from '../phantoms/palettes.js';
+import { makePatch, type PatchStyle } from '../phantoms/patches.js';
 import type { CaseSource, TrainingCase } from './cases.js';
 
 /** A case that was made for one cube. */

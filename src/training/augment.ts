@@ -2,7 +2,9 @@
  * Changes to a cube before it is learnt from: what other scanners, other sequences and other crops would have made of it. All of
  * them work on what inference normalises, and the result is normalised as inference does (SPEC A0): over voxels above 0.
  */
-import type { Draws } from '../volumes/synthetic/draws.js';
+
+import type { Draws } from '../base/draws.js';
+import type { Vec3 } from '../imaging/types.js';
 import {
   addNoise,
   alongAxes,
@@ -11,8 +13,7 @@ import {
   blurBand,
   linearBand,
   smoothField,
-} from '../volumes/synthetic/fields.js';
-import type { Vec3 } from '../volumes/types.js';
+} from '../phantoms/fields.js';
 import type { LesionCube } from './sampler.js';
 
 /** How often each change is made, 0 to 1. */

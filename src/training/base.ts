@@ -1,10 +1,10 @@
 /** What training begins from: base weights, with first values for what they lack. */
 
-import { needFields, needOneOf } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
-import { checkConfig, defaultSgpm, type ModelConfig } from '../models/config.js';
-import { inferConfig } from '../models/infer.js';
-import { modelParameters } from '../models/parameters.js';
+import { needFields, needOneOf } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
+import { checkConfig, defaultSgpm, type ModelConfig } from '../sam/config.js';
+import { inferConfig } from '../sam/infer.js';
+import { modelParameters } from '../sam/parameters.js';
 import { checkTensors, saneReader } from '../weights/check.js';
 import { untrainedOf } from '../weights/untrained.js';
 import type { WeightSource } from '../weights/weight-source.js';

@@ -1,10 +1,10 @@
 /** Cases from a data set's folder, in Node. */
-import { type Progress, SgpSamError } from '../errors.js';
-import { components } from '../volumes/components.js';
-import { type DatasetCase, some } from '../volumes/dataset.js';
-import { type CaseData, type ReadCaseOptions, readCase } from '../volumes/dataset.node.js';
-import { isLesion, type LesionEntry, listCase, readLesionList } from '../volumes/lesion-list.node.js';
-import type { Image } from '../volumes/types.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
+import { components } from '../imaging/components.js';
+import { type DatasetCase, some } from '../imaging/dataset.js';
+import { type CaseData, type ReadCaseOptions, readCase } from '../imaging/dataset.node.js';
+import { isLesion, type LesionEntry, listCase, readLesionList } from '../imaging/lesion-list.node.js';
+import type { Image } from '../imaging/types.js';
 import type { CaseSource } from './cases.js';
 
 export interface FolderCasesOptions {

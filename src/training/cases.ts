@@ -1,12 +1,12 @@
 /** What a trainer learns from: volumes with numbered lesions, from wherever they come. */
 
-import { need, needFields, needOneOf } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
-import { voxelSizes } from '../volumes/affine.js';
-import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
-import type { Anatomy, Contrast, Modality, PhantomLesion } from '../volumes/synthetic/training-phantom.js';
-import { makeTrainingPhantom } from '../volumes/synthetic/training-phantom.js';
-import type { Image, Vec3 } from '../volumes/types.js';
+import { need, needFields, needOneOf } from '../base/arguments.js';
+import { Draws, mixSeed } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { voxelSizes } from '../imaging/affine.js';
+import type { Image, Vec3 } from '../imaging/types.js';
+import type { Anatomy, Contrast, Modality, PhantomLesion } from '../phantoms/training-phantom.js';
+import { makeTrainingPhantom } from '../phantoms/training-phantom.js';
 
 /** A volume and its lesions. */
 export interface TrainingCase {

@@ -1,8 +1,8 @@
 /** Checkpoints as files. */
 import { existsSync } from 'node:fs';
 import { join, parse } from 'node:path';
-import { type ErrorCode, SgpSamError } from '../errors.js';
-import { writeFileChunks } from '../files.node.js';
+import { type ErrorCode, SgpSamError } from '../base/errors.js';
+import { writeFileChunks } from '../base/files.node.js';
 import { openWeightFile } from '../weights/file.node.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import {

@@ -4,18 +4,18 @@
  * the metadata. Frozen parameters are the base weights': only their checksums are here. The last tensor, `checksums`, holds
  * the CRC-32 of the header's content and of every tensor before it: nothing is taken that is not what was written.
  */
-import { needFields, needOptions } from '../arguments.js';
-import { crc32 } from '../crc32.js';
-import { SgpSamError } from '../errors.js';
-import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson, readJson } from '../json.js';
-import type { ModelConfig } from '../models/config.js';
-import { modelParameters } from '../models/parameters.js';
+import { needFields, needOptions } from '../base/arguments.js';
+import { crc32 } from '../base/crc32.js';
+import { SgpSamError } from '../base/errors.js';
+import { differenceOf, isJsonObject, type JsonObject, jsonText, plainJson, readJson } from '../base/json.js';
+import type { ModelConfig } from '../sam/config.js';
+import { modelParameters } from '../sam/parameters.js';
 import { checkTensors } from '../weights/check.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
 import type { TensorInfo, WeightSource } from '../weights/weight-source.js';
 import type { TrainStep } from './step.js';
 
-export type { Json, JsonObject } from '../json.js';
+export type { Json, JsonObject } from '../base/json.js';
 
 /** What of a `TrainStep` a checkpoint is made of and restored into. */
 export type TrainState = Pick<

@@ -1,8 +1,8 @@
 /** Trained weights as safetensors: the whole model, or an adapter of what was trained alone. */
 
-import { needFields, needOneOf } from '../arguments.js';
-import { type JsonObject, jsonText } from '../json.js';
-import { modelParameters } from '../models/parameters.js';
+import { needFields, needOneOf } from '../base/arguments.js';
+import { type JsonObject, jsonText } from '../base/json.js';
+import { modelParameters } from '../sam/parameters.js';
 import { ADAPTER_FORMAT } from '../weights/overlay.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
 import type { TensorInfo } from '../weights/weight-source.js';

@@ -1,17 +1,17 @@
 /** The graph of one training step: forward, loss, and the gradients of what is trained. */
-import { gradients } from '../autograd/gradients.js';
-import { recompute } from '../autograd/recompute.js';
-import type { Graph } from '../graph/graph.js';
-import { ModelBuilder } from '../models/builder.js';
-import { gridOf, type ModelConfig } from '../models/config.js';
-import { imageEncoder } from '../models/image-encoder.js';
-import { maskDecoder } from '../models/mask-decoder.js';
+import { gradients } from '../engine/autograd/gradients.js';
+import { recompute } from '../engine/autograd/recompute.js';
+import type { Graph } from '../engine/graph/graph.js';
+import { ModelBuilder } from '../sam/builder.js';
+import { gridOf, type ModelConfig } from '../sam/config.js';
+import { imageEncoder } from '../sam/image-encoder.js';
+import { maskDecoder } from '../sam/mask-decoder.js';
 import {
   densePositionEncoding,
   maskEmbedding,
   noMaskEmbedding,
   pointEmbeddings,
-} from '../models/prompt-encoder.js';
+} from '../sam/prompt-encoder.js';
 import { addLoss, type LossOptions } from './loss.js';
 
 export interface TrainingGraphOptions {

@@ -1,9 +1,10 @@
 /** Values to begin training from, where there is no checkpoint: PyTorch's initialisation, from a seed. */
-import { SgpSamError } from '../errors.js';
-import type { ModelConfig } from '../models/config.js';
-import { modelParameters } from '../models/parameters.js';
-import { randomSource } from '../volumes/random.js';
-import { mixSeed } from '../volumes/synthetic/draws.js';
+
+import { mixSeed } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import { randomSource } from '../base/random.js';
+import type { ModelConfig } from '../sam/config.js';
+import { modelParameters } from '../sam/parameters.js';
 import type { TensorInfo, WeightSource } from '../weights/weight-source.js';
 
 /** Standard deviation of the encoder's position embedding and relative position tables, as ViTs begin. */

@@ -1,8 +1,19 @@
 /** The training log: one JSON object per line, appended while a run goes on and read for its report and its resumption. */
-import { SgpSamError } from '../errors.js';
-import { isJsonObject, type JsonObject, jsonText, readJson } from '../json.js';
-import type { ModelConfig } from '../models/config.js';
-import { fields, flag, listOf, number, object, oneOf, optional, orNull, type Shape, text } from '../shape.js';
+import { SgpSamError } from '../base/errors.js';
+import { isJsonObject, type JsonObject, jsonText, readJson } from '../base/json.js';
+import {
+  fields,
+  flag,
+  listOf,
+  number,
+  object,
+  oneOf,
+  optional,
+  orNull,
+  type Shape,
+  text,
+} from '../base/shape.js';
+import type { ModelConfig } from '../sam/config.js';
 import type { Recipe } from './recipe.js';
 import type { LossParts } from './step.js';
 import type { TrainerProgress } from './trainer.js';

@@ -1,7 +1,7 @@
 /** Losses from logits (SPEC B2): the Zoom Loss, its parts, and the baselines' mixtures. */
-import type { Graph } from '../graph/graph.js';
-import { sizeOf, type Tensor } from '../graph/ir.js';
-import { LOSS_SUMS, type LossSpec, lossBlocks } from '../kernels/loss.js';
+import type { Graph } from '../engine/graph/graph.js';
+import { sizeOf, type Tensor } from '../engine/graph/ir.js';
+import { LOSS_SUMS, type LossSpec, lossBlocks } from '../engine/kernels/loss.js';
 
 export type LossOptions = Omit<LossSpec, 'samples' | 'voxels'>;
 

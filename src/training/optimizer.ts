@@ -1,16 +1,16 @@
 /** AdamW on the device: gradients, moments and hyperparameters beside the trained parameters, a few dispatches a step. */
-import { SgpSamError } from '../errors.js';
-import type { BufferSlice, Engine } from '../gpu/engine.js';
-import { fromEngine, toEngine } from '../graph/layout.js';
-import type { ParameterStore } from '../graph/parameters.js';
-import type { Capabilities, KernelCall } from '../kernels/call.js';
+import { SgpSamError } from '../base/errors.js';
+import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
+import { fromEngine, toEngine } from '../engine/graph/layout.js';
+import type { ParameterStore } from '../engine/graph/parameters.js';
+import type { Capabilities, KernelCall } from '../engine/kernels/call.js';
 import {
   normBlocks,
   planAccumulate,
   planAdamW,
   planGradientNorm,
   planGradientSquares,
-} from '../kernels/loss.js';
+} from '../engine/kernels/loss.js';
 
 export interface AdamWOptions {
   readonly beta1: number;

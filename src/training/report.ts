@@ -1,4 +1,6 @@
 /** A training log as one HTML document for people: nothing in it comes from elsewhere, so it can be kept and sent. */
+
+import type { Json } from '../base/json.js';
 import {
   type Chart,
   chartHtml,
@@ -18,9 +20,8 @@ import {
   spaced,
   table,
   thin,
-} from '../html/chart.js';
-import { htmlDocument } from '../html/document.js';
-import type { Json } from '../json.js';
+} from '../report/chart.js';
+import { htmlDocument } from '../report/document.js';
 import type { EndEntry, LogEntry, RunEntry, StepEntry, ValidationEntry } from './log.js';
 import type { Recipe } from './recipe.js';
 

@@ -5,10 +5,10 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { SgpSamError } from '../errors.js';
-import { appendToFile, systemReason, writeFileAtomic, writeFileChunks } from '../files.node.js';
-import { FolderLock, type LockOptions } from '../lock.node.js';
-import { all, count, fields, oneOf, orNull, share } from '../shape.js';
+import { SgpSamError } from '../base/errors.js';
+import { appendToFile, systemReason, writeFileAtomic, writeFileChunks } from '../base/files.node.js';
+import { FolderLock, type LockOptions } from '../base/lock.node.js';
+import { all, count, fields, oneOf, orNull, share } from '../base/shape.js';
 import type { Origin } from './base.js';
 import type { CheckpointRun, JsonObject } from './checkpoint.js';
 import { loadCheckpoint, previousCheckpoint, saveCheckpoint, withPrevious } from './checkpoint.node.js';

@@ -1,18 +1,19 @@
 /** From a case to what a step learns from: a lesion, a click on it, the cube around the click, flips. */
-import { SgpSamError } from '../errors.js';
-import type { Mask } from '../volumes/masks.js';
-import { preprocess, sampleRoi } from '../volumes/preprocess.js';
-import type { Preset } from '../volumes/presets.js';
+
+import type { Draws } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
+import type { Mask } from '../imaging/masks.js';
+import { preprocess, sampleRoi } from '../imaging/preprocess.js';
+import type { Preset } from '../imaging/presets.js';
 import {
   centerPoint,
   type ErrorClick,
   farthestFromBorder,
   type Prompt,
   randomErrorClick,
-} from '../volumes/prompts.js';
-import { clickInRoi } from '../volumes/roi-frame.js';
-import type { Draws } from '../volumes/synthetic/draws.js';
-import type { Vec3 } from '../volumes/types.js';
+} from '../imaging/prompts.js';
+import { clickInRoi } from '../imaging/roi-frame.js';
+import type { Vec3 } from '../imaging/types.js';
 import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
 
 /** Where a lesion's first click goes. `mixed` draws one of the others. */

@@ -1,6 +1,6 @@
 /** Learning rate schedules: what multiplies every group's learning rate, as a pure function of the update's number. */
-import { need, needFields } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
+import { need, needFields } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
 
 interface Warmup {
   /** Updates over which the factor rises linearly, from 1/warmup of itself; 0 if not given. */

@@ -1,15 +1,15 @@
 /** A training step on the device: forward, backward and update as one program; the host reads back loss and norm. */
-import { crc32 } from '../crc32.js';
-import { SgpSamError } from '../errors.js';
-import type { BufferSlice, Engine } from '../gpu/engine.js';
-import { Graph } from '../graph/graph.js';
-import { fromEngine } from '../graph/layout.js';
-import { ParameterStore } from '../graph/parameters.js';
-import { type ParameterLookup, Program } from '../graph/program.js';
-import { capabilitiesOf } from '../kernels/call.js';
-import { LOSS_SUMS } from '../kernels/loss.js';
-import { gridOf, type ModelConfig } from '../models/config.js';
-import { modelParameters } from '../models/parameters.js';
+import { crc32 } from '../base/crc32.js';
+import { SgpSamError } from '../base/errors.js';
+import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
+import { Graph } from '../engine/graph/graph.js';
+import { fromEngine } from '../engine/graph/layout.js';
+import { ParameterStore } from '../engine/graph/parameters.js';
+import { type ParameterLookup, Program } from '../engine/graph/program.js';
+import { capabilitiesOf } from '../engine/kernels/call.js';
+import { LOSS_SUMS } from '../engine/kernels/loss.js';
+import { gridOf, type ModelConfig } from '../sam/config.js';
+import { modelParameters } from '../sam/parameters.js';
 import { trainingGraph } from './graph.js';
 import { LOSS_PARTS, type LossOptions } from './loss.js';
 import {

@@ -2,10 +2,10 @@
  * The training loop. Everything random is a function of the seed and the number of the cube, so a run that was stopped
  * between cubes goes on as if it had not been: what it needs are the step's parameters and moments, and `TrainerProgress`.
  */
-import { needFields } from '../arguments.js';
-import { checkAborted, SgpSamError } from '../errors.js';
-import { Model, type ModelOptions } from '../session/model.js';
-import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
+import { needFields } from '../base/arguments.js';
+import { Draws, mixSeed } from '../base/draws.js';
+import { checkAborted, SgpSamError } from '../base/errors.js';
+import { Model, type ModelOptions } from '../sam/model.js';
 import type { CaseSource } from './cases.js';
 import type { Recipe } from './recipe.js';
 import { type ChangeCube, type CubeOptions, drawCube, errorClick, type LesionCube } from './sampler.js';

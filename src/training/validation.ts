@@ -1,9 +1,9 @@
 /** How well a model segments lesions it was not trained on, click by click, and what its gates do. */
-import { needFields, needList } from '../arguments.js';
-import type { RegionReport } from '../graph/regions.js';
-import { diceOf } from '../metrics/overlap.js';
-import type { Model, PromptPoint } from '../session/model.js';
-import { Draws, mixSeed } from '../volumes/synthetic/draws.js';
+import { needFields, needList } from '../base/arguments.js';
+import { Draws, mixSeed } from '../base/draws.js';
+import type { RegionReport } from '../engine/graph/regions.js';
+import { diceOf } from '../imaging/metrics/overlap.js';
+import type { Model, PromptPoint } from '../sam/model.js';
 import type { CaseSource } from './cases.js';
 import {
   type ClickMode,

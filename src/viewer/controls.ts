@@ -1,7 +1,7 @@
 /** From what a person does on the page to what the viewer is to do. */
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
+import type { Vec3 } from '../imaging/types.js';
 import { parseZoom, type Zoom } from '../session/zoom.js';
-import type { Vec3 } from '../volumes/types.js';
 import { button, element, onFile } from './page.js';
 import type { Stage } from './stage.js';
 

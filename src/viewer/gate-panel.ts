@@ -1,6 +1,6 @@
 /** What each module's gate decided, and a way to overrule it. */
-import type { GateSetting } from '../graph/regions.js';
-import type { GateReport } from '../session/model.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import type { GateReport } from '../sam/model.js';
 import { element, make } from './page.js';
 
 const SETTINGS: Record<GateSetting, string> = {

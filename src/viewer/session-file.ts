@@ -1,7 +1,7 @@
 /** A session as a file: which volume and weights, gates, and what was clicked. */
-import { SgpSamError } from '../errors.js';
-import type { GateSetting } from '../graph/regions.js';
-import { readJson } from '../json.js';
+import { SgpSamError } from '../base/errors.js';
+import { readJson } from '../base/json.js';
+import type { GateSetting } from '../engine/graph/regions.js';
 import { actionsFromJson, actionsToJson } from '../session/actions-json.js';
 import type { Action } from '../session/lesion-state.js';
 import type { VolumeInfo } from '../session/segmenter.js';

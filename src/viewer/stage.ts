@@ -1,8 +1,8 @@
 /** What is seen: a scan in NiiVue, lesions over it, clicks in it. */
 import { MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@niivue/niivue';
 import { fractionOfVoxel, NiivueOverlay, voxelAtCanvas, voxelAtFraction } from '../adapters/niivue.js';
-import type { CroppedMask, VoxelBox } from '../volumes/crop.js';
-import type { Vec3 } from '../volumes/types.js';
+import type { CroppedMask, VoxelBox } from '../imaging/crop.js';
+import type { Vec3 } from '../imaging/types.js';
 
 /** Lesions' colours, by their place; distinguishable with the common colour blindnesses (after Okabe and Ito). */
 export const COLOURS = [

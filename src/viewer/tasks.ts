@@ -1,5 +1,5 @@
 /** Work that takes a while: shown as it goes, stopped on request, failures in words. */
-import { type Progress, SgpSamError } from '../errors.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
 import { button, element } from './page.js';
 
 const NAMES: Record<string, string> = {

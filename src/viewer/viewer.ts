@@ -1,12 +1,12 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
-import { SgpSamError } from '../errors.js';
-import { adapterLine } from '../gpu/device.js';
-import type { GateSetting } from '../graph/regions.js';
+import { SgpSamError } from '../base/errors.js';
+import { adapterLine } from '../engine/gpu/device.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import type { Vec3 } from '../imaging/types.js';
 import type { Action, LesionState, Segmentation } from '../session/lesion-state.js';
 import type { Lesion, SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
-import type { Vec3 } from '../volumes/types.js';
 import { type Commands, listen } from './controls.js';
 import { GatePanel } from './gate-panel.js';
 import { type Entry, LesionList } from './lesion-list.js';

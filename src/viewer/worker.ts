@@ -1,6 +1,7 @@
 /** The viewer's worker: the engine, and the profile that the page shows on demand. */
-import { openDevice } from '../gpu/open.js';
-import { profileHtml, profileProgram } from '../profiling/index.js';
+import { openDevice } from '../engine/gpu/open.js';
+import { profileProgram } from '../engine/profiler/index.js';
+import { profileHtml } from '../report/profile.js';
 import { segmenterOpener } from '../session/local-segmenter.js';
 import type { Port } from '../session/worker-protocol.js';
 import { serveSegmenter } from '../session/worker-server.js';

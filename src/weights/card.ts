@@ -1,6 +1,6 @@
 /** What a weights file's metadata says of its use: whether to look for a lesion's scale, and what it was trained for. */
-import { SgpSamError } from '../errors.js';
-import { readJson } from '../json.js';
+import { SgpSamError } from '../base/errors.js';
+import { readJson } from '../base/json.js';
 import { estimatesIou } from './untrained.js';
 import type { WeightSource } from './weight-source.js';
 

@@ -1,5 +1,5 @@
-import { SgpSamError } from '../errors.js';
-import { findBeyond } from '../half.js';
+import { SgpSamError } from '../base/errors.js';
+import { findBeyond } from '../base/half.js';
 import type { WeightSource } from './weight-source.js';
 
 /** How many names of each kind a message lists. */

@@ -1,5 +1,5 @@
-import { type Progress, SgpSamError } from '../errors.js';
-import { f32ToF16, findF16Overflow } from '../half.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
+import { f32ToF16, findF16Overflow } from '../base/half.js';
 import { DTYPE_SIZE, elementCount, isFloatDType } from './dtype.js';
 import { safetensorsChunks } from './safetensors-write.js';
 import type { TensorInfo, WeightSource } from './weight-source.js';

@@ -1,4 +1,4 @@
-import { bf16ToF32, f16ToF32 } from '../half.js';
+import { bf16ToF32, f16ToF32 } from '../base/half.js';
 
 /** Element types of stored tensors, named as in safetensors. */
 export type WeightDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';

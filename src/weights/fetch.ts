@@ -2,8 +2,8 @@
 
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
-import { need, needOptions } from '../arguments.js';
-import { checkAborted, type Progress, SgpSamError } from '../errors.js';
+import { need, needOptions } from '../base/arguments.js';
+import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
 import { type ByteSource, blobSource } from './byte-source.js';
 
 export interface FetchWeightsOptions {

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { need } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
+import { need } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
 import { type ByteSource, checkRange } from './byte-source.js';
 import { openWeights, type WeightOptions, type WeightSource } from './weight-source.js';
 

@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { elementCount } from './dtype.js';
 import { tensorOf } from './lookup.js';
 import type { TensorInfo, WeightSource } from './weight-source.js';

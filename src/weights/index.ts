@@ -1,4 +1,4 @@
-export * from '../half.js';
+export * from '../base/half.js';
 export * from './byte-source.js';
 export * from './check.js';
 export * from './convert.js';

@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 
 /**
  * The entry for a tensor name.

@@ -1,5 +1,5 @@
 /** Tensor names as the model has them, whatever a checkpoint's model was wrapped in when it was saved. */
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 
 /** DataParallel, torch.compile, and what classes around a model call it (Lightning's, MedSAM's, MONAI's). */
 const WRAPPERS = ['module', '_orig_mod', 'model', 'sam_model', 'net'];

@@ -1,8 +1,8 @@
 /** One weight source over another: an adapter's tensors in place of, and besides, those of the weights it was trained on. */
-import { needFields } from '../arguments.js';
-import { crc32 } from '../crc32.js';
-import { SgpSamError } from '../errors.js';
-import { readJson } from '../json.js';
+import { needFields } from '../base/arguments.js';
+import { crc32 } from '../base/crc32.js';
+import { SgpSamError } from '../base/errors.js';
+import { readJson } from '../base/json.js';
 import type { WeightSource } from './weight-source.js';
 
 /** Metadata that an adapter carries besides its tensors. */

@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 
 /** Longer integers than this many bytes or digits are not numbers of a checkpoint but an attack on BigInt. */
 const MAX_INTEGER = 256;

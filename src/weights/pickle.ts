@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { Op } from './pickle-opcodes.js';
 import { PickleReader } from './pickle-reader.js';
 import {

@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import type { ByteSource } from './byte-source.js';
 import { DTYPE_SIZE, decodeF32, elementCount } from './dtype.js';
 import { tensorOf } from './lookup.js';

@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { DTYPE_SIZE, elementCount } from './dtype.js';
 import type { TensorInfo } from './weight-source.js';
 

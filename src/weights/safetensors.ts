@@ -1,5 +1,5 @@
-import { SgpSamError } from '../errors.js';
-import { isJsonObject, type JsonObject, readJson } from '../json.js';
+import { SgpSamError } from '../base/errors.js';
+import { isJsonObject, type JsonObject, readJson } from '../base/json.js';
 import type { ByteSource } from './byte-source.js';
 import { DTYPE_SIZE, decodeF32, elementCount, isWeightDType } from './dtype.js';
 import { tensorOf } from './lookup.js';

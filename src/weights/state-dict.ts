@@ -1,4 +1,4 @@
-import { SgpSamError } from '../errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { unwrapNames } from './names.js';
 import { Placeholder, PyDict, PyGlobal, type PyValue } from './pickle-values.js';
 import { TorchTensor } from './torch-pickle.js';

@@ -1,5 +1,5 @@
 /** What a weights file says of itself: which of its tensors were never trained. */
-import { readJson } from '../json.js';
+import { readJson } from '../base/json.js';
 import type { WeightSource } from './weight-source.js';
 
 /** Names that a weights file's metadata lists as never trained. */

@@ -1,5 +1,5 @@
-import { need, needOptions } from '../arguments.js';
-import { SgpSamError } from '../errors.js';
+import { need, needOptions } from '../base/arguments.js';
+import { SgpSamError } from '../base/errors.js';
 import type { ByteSource } from './byte-source.js';
 import type { WeightDType } from './dtype.js';
 import { openPth } from './pth.js';

@@ -1,6 +1,6 @@
 import { inflateSync } from 'fflate';
-import { crc32 } from '../crc32.js';
-import { SgpSamError } from '../errors.js';
+import { crc32 } from '../base/crc32.js';
+import { SgpSamError } from '../base/errors.js';
 import type { ByteSource } from './byte-source.js';
 
 /** A file in a zip archive, as its central directory describes it. */

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { type ErrorCode, SgpSamError } from '../../../src/errors.js';
+import { type ErrorCode, SgpSamError } from '../../../src/base/errors.js';
 
 /** Runs something that must throw an SgpSamError of this code, with all of these texts in its message. */
 export async function expectError(

@@ -1,5 +1,5 @@
 import { deflateSync } from 'fflate';
-import { crc32 } from '../../../src/crc32.js';
+import { crc32 } from '../../../src/base/crc32.js';
 
 export interface ZipFile {
   readonly name: string;

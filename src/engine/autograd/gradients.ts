@@ -1,0 +1,74 @@
+/** Reverse-mode differentiation as a transform of the graph: backward nodes are appended to it. */
+import { SgpSamError } from '../../base/errors.js';
+import type { Graph } from '../graph/graph.js';
+import { type Node, sizeOf, type Tensor } from '../graph/ir.js';
+import { ruleFor } from './rules.js';
+
+/** The tensors that some of `wanted` flow into, `wanted` themselves included. */
+function dependents(nodes: readonly Node[], wanted: readonly Tensor[]): Set<number> {
+  const found = new Set(wanted.map((t) => t.id));
+  for (const node of nodes) {
+    const inputs = Object.values(node.inputs as Record<string, Tensor | undefined>);
+    if (inputs.some((t) => t && found.has(t.id))) found.add(node.output.id);
+  }
+  return found;
+}
+
+/**
+ * Appends to `graph` what computes the gradients of `wanted`, given the gradient of a scalar with respect to
+ * `seeds` (vector–Jacobian products, accumulated in the reverse order of the nodes: deterministic).
+ * @returns the gradient of each of `wanted` that the seeds depend on; the others are absent
+ * @throws SgpSamError `bad-graph` naming an operation on the way that has no rule
+ */
+export function gradients(
+  graph: Graph,
+  seeds: ReadonlyMap<Tensor, Tensor>,
+  wanted: readonly Tensor[],
+): Map<Tensor, Tensor> {
+  const nodes = [...graph.nodes];
+  const flows = dependents(nodes, wanted);
+  const gradientOf = new Map<number, Tensor>();
+  const accumulate = (tensor: Tensor, gradient: Tensor) => {
+    if (tensor.shape.join() !== gradient.shape.join()) {
+      throw new SgpSamError(
+        'bad-graph',
+        `${gradient.name}: a gradient (${gradient.shape.join(', ')}) for ${tensor.name} (${tensor.shape.join(', ')})`,
+      );
+    }
+    const sofar = gradientOf.get(tensor.id);
+    gradientOf.set(tensor.id, sofar ? graph.add(sofar, gradient) : gradient);
+  };
+  for (const [tensor, gradient] of seeds) {
+    if (sizeOf(tensor.shape) !== sizeOf(gradient.shape)) {
+      throw new SgpSamError(
+        'bad-graph',
+        `the seed (${gradient.shape.join(', ')}) does not fit ${tensor.name} (${tensor.shape.join(', ')})`,
+      );
+    }
+    accumulate(tensor, graph.reshape(gradient, tensor.shape));
+  }
+  for (const node of nodes.reverse()) {
+    const dy = gradientOf.get(node.output.id);
+    if (!dy || !flows.has(node.output.id)) continue;
+    const inputs = node.inputs as Record<string, Tensor | undefined>;
+    const wants = (name: string) => {
+      const operand = inputs[name];
+      return operand !== undefined && flows.has(operand.id);
+    };
+    if (!Object.keys(inputs).some(wants)) continue;
+    const rule = ruleFor(node);
+    if (!rule) throw new SgpSamError('bad-graph', `${node.stage}: '${node.op}' has no gradient`);
+    graph.stage(`${node.stage} (backward)`, () => {
+      for (const [name, gradient] of Object.entries(rule(graph, node as never, dy, wants))) {
+        const operand = inputs[name];
+        if (operand && gradient) accumulate(operand, gradient);
+      }
+    });
+  }
+  const result = new Map<Tensor, Tensor>();
+  for (const tensor of wanted) {
+    const gradient = gradientOf.get(tensor.id);
+    if (gradient) result.set(tensor, gradient);
+  }
+  return result;
+}

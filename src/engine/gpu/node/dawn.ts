@@ -1,0 +1,104 @@
+/** Dawn, loaded on demand: the npm package `webgpu` is only needed where a device is opened. */
+import { SgpSamError } from '../../../base/errors.js';
+import type { DeviceFeatures } from '../device.js';
+
+/** An adapter together with the Dawn instance it came from; `release` lets go of both. */
+export interface FoundAdapter {
+  adapter: GPUAdapter;
+  release(): void;
+}
+
+export interface FindOptions {
+  /** Vulkan driver manifests (absolute paths) to use instead of the system's. */
+  drivers?: readonly string[];
+  request?: GPURequestAdapterOptions;
+  /** Further arguments of Dawn's `create()`, such as `enable-dawn-features=dump_shaders`. */
+  dawn?: readonly string[];
+}
+
+/** The variables a Vulkan loader reads its drivers from: the name since 1.3.207, and the one before. */
+const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'] as const;
+
+/** Without it timestamps are rounded to 65.5 µs, a browser's defence that a local program has no use for. */
+const EXACT_TIMESTAMPS = 'disable-dawn-features=timestamp_quantization';
+
+/** Dawn's argument for what a device is to be opened with. */
+export const dawnFeatures = (features: DeviceFeatures | undefined): string[] =>
+  features === 'experimental' ? ['enable-dawn-features=allow_unsafe_apis'] : [];
+
+type Dawn = typeof import('webgpu');
+let loading: Promise<Dawn> | undefined;
+
+function loadDawn(): Promise<Dawn> {
+  loading ??= import('webgpu').then(
+    (dawn) => {
+      // GPUBufferUsage and its like. A host that already has WebGPU's globals keeps its own.
+      for (const [name, value] of Object.entries(dawn.globals)) {
+        if (!(name in globalThis))
+          Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+      }
+      return dawn;
+    },
+    (cause: unknown) => {
+      loading = undefined;
+      throw new SgpSamError(
+        'no-adapter',
+        `WebGPU for Node (the package "webgpu") could not be loaded: ${firstLine(cause)}`,
+        'Run "npm install webgpu"; it has builds for Linux with glibc, macOS and Windows on x64 and arm64.',
+        { cause },
+      );
+    },
+  );
+  return loading;
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+
+/**
+ * Asks a fresh Dawn instance for an adapter; undefined when it has none. The drivers are handed over through the
+ * environment, which a Vulkan loader reads anew for every instance: so callers take turns, the variables are put
+ * back before the next one, and one process can hold lavapipe and SwiftShader at the same time.
+ */
+export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | undefined> {
+  const found = turn.then(async () => {
+    const dawn = await loadDawn();
+    return withDrivers(options.drivers, async () => {
+      let instance: GPU | undefined = dawn.create([EXACT_TIMESTAMPS, ...(options.dawn ?? [])]);
+      // The instance must outlive the device, and Node can be kept from exiting by a reference to it: hence `release`.
+      // Not at once: Dawn's binding polls the instance once more in the event loop's next turn, and must not find it
+      // collected.
+      const release = () => {
+        setImmediate(() => {
+          instance = undefined;
+        });
+      };
+      const adapter = await instance.requestAdapter(options.request);
+      if (!adapter) {
+        release();
+        return undefined;
+      }
+      return { adapter, release };
+    });
+  });
+  turn = found.catch(() => undefined);
+  return found;
+}
+
+async function withDrivers<T>(drivers: readonly string[] | undefined, body: () => Promise<T>): Promise<T> {
+  if (!drivers) return body();
+  const before = DRIVER_VARIABLES.map((name) => [name, process.env[name]] as const);
+  for (const name of DRIVER_VARIABLES) process.env[name] = drivers.join(':');
+  try {
+    return await body();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
+}
+
+/** The first line of whatever was thrown, for use inside another message. */
+export function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+}

@@ -1,0 +1,389 @@
+/**
+ * A compiled graph: buffers, bind groups and pipelines ready, so that a run only encodes dispatches (run.ts).
+ */
+import { checkAborted, SgpSamError } from '../../base/errors.js';
+import type { BufferSlice, Engine } from '../gpu/engine.js';
+import { type PassTimeOptions, type PassTimes, timePasses } from '../gpu/pass-timer.js';
+import type { Pipeline } from '../gpu/pipelines.js';
+import { type Capabilities, capabilitiesOf, type KernelCall } from '../kernels/call.js';
+import { controlOffset, controlWords } from '../kernels/sgpm.js';
+import { packParams } from '../kernels/wgsl.js';
+import type { Graph } from './graph.js';
+import { bytesOf, type Region, sizeOf, type Tensor } from './ir.js';
+import type { Auxiliary, Call, Operand } from './lower.js';
+import type { ParameterStore } from './parameters.js';
+import { type Plan, planGraph } from './plan.js';
+import {
+  FORCE,
+  type GateSetting,
+  type RegionMode,
+  type RegionReport,
+  type RegionState,
+  reportRegion,
+} from './regions.js';
+import { encodeOne, type Prepared, type RunOptions, type RunReport, submitRun } from './run.js';
+
+/** Where parameters lie: a `ParameterStore`, or several seen as one. */
+export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture' | 'storage'>;
+
+export interface CompileOptions {
+  readonly parameters?: ParameterLookup;
+  /** Inputs that are buffers of somebody else's (another program's outputs), by name. */
+  readonly externals?: ReadonlyMap<string, BufferSlice>;
+  /** Outputs that are to be written into buffers of somebody else's, by name. */
+  readonly placements?: ReadonlyMap<string, BufferSlice>;
+  /** Dispatches on given buffers, run after the graph's own in the same pass: an optimiser's step. */
+  readonly epilogue?: readonly KernelCall<BufferSlice>[];
+  readonly capabilities?: Capabilities;
+  readonly label?: string;
+}
+
+/** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
+export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
+
+export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
+  readonly mode?: RegionMode;
+}
+
+const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+
+export class Program {
+  private prepared: Prepared[] = [];
+  private disposed = false;
+  private readonly owned: GPUBuffer[] = [];
+  private readonly slotBuffers: BufferSlice[] = [];
+  private readonly inputBuffers = new Map<string, BufferSlice>();
+  private readonly regions: RegionState[] = [];
+  /** Root tensor → the buffer its output was placed in. */
+  private readonly placed = new Map<number, BufferSlice>();
+  private readonly calls: readonly AnyCall[];
+  private counters: BufferSlice | undefined;
+  private arena: GPUBuffer | undefined;
+  private readonly rate: { gflops: number };
+
+  private constructor(
+    private readonly engine: Engine,
+    private readonly graph: Graph,
+    readonly plan: Plan,
+    private readonly options: CompileOptions,
+  ) {
+    this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200 };
+    this.calls = [...plan.calls, ...(options.epilogue ?? [])];
+    this.place();
+  }
+
+  /**
+   * Plans, allocates, compiles every pipeline in parallel and prepares every bind group.
+   * @throws SgpSamError `adapter-limit` naming the tensor or shader that is too much for the device
+   */
+  static async compile(engine: Engine, graph: Graph, options: CompileOptions = {}): Promise<Program> {
+    // How weights are held is the store's business: planned for another, kernels would read one thing as the other.
+    const weights = options.parameters?.storage ?? 'f32';
+    const capabilities = { ...(options.capabilities ?? capabilitiesOf(engine)), weights };
+    const plan = planGraph(graph, capabilities, options.placements?.keys());
+    const program = new Program(engine, graph, plan, options);
+    try {
+      await engine.guarded(`preparing ${options.label ?? 'a program'}`, () => program.prepare());
+      return program;
+    } catch (error) {
+      program.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * Compiles a graph's pipelines and nothing else: `compile` then finds them done. For the time in which its parameters
+   * still arrive.
+   * @param progress told of pipelines that are done
+   */
+  static async warm(
+    engine: Engine,
+    graph: Graph,
+    capabilities = capabilitiesOf(engine),
+    progress?: (done: number, total: number) => void,
+  ): Promise<void> {
+    const { calls } = planGraph(graph, capabilities);
+    const shaders = [...new Map(calls.map(({ shader }) => [shader.code, shader])).values()];
+    let done = 0;
+    await Promise.all(
+      shaders.map(async (shader) => {
+        await engine.pipelines.get(shader);
+        progress?.(++done, shaders.length);
+      }),
+    );
+  }
+
+  private allocate(label: string, bytes: number, usage = STORAGE()): BufferSlice {
+    const buffer = this.engine.memory.allocate(label, bytes, usage);
+    this.owned.push(buffer);
+    return { buffer, offset: 0, size: buffer.size };
+  }
+
+  private async prepare(): Promise<void> {
+    const { plan, graph, engine } = this;
+    const pipelines = Promise.all(this.calls.map((call) => engine.pipelines.get(call.shader)));
+    pipelines.catch(() => {}); // awaited below; allocation may throw first
+    for (const { bytes, tenant } of plan.slots) this.slotBuffers.push(this.allocate(tenant, bytes));
+    for (const [name, tensor] of graph.inputs) {
+      const external = this.options.externals?.get(name);
+      if (external && external.size < bytesOf(tensor)) {
+        throw new SgpSamError(
+          'bad-graph',
+          `input '${name}': ${external.size} bytes given, ${bytesOf(tensor)} needed`,
+        );
+      }
+      this.inputBuffers.set(name, external ?? this.allocate(name, bytesOf(tensor)));
+    }
+    this.prepareRegions();
+    this.prepareCalls(await pipelines);
+  }
+
+  /** Placed outputs: each must have memory of its own, or two would be written to one place. */
+  private place(): void {
+    for (const [name, slice] of this.options.placements ?? []) {
+      const tensor = this.outputTensor(name);
+      const root = this.plan.root(tensor);
+      if (root.kind !== 'value' || this.placed.has(root.id) || bytesOf(root) !== bytesOf(tensor)) {
+        throw new SgpSamError(
+          'bad-graph',
+          `output '${name}' shares its memory and cannot be placed`,
+          'Copy it in the graph first.',
+        );
+      }
+      if (slice.size < bytesOf(tensor)) {
+        throw new SgpSamError(
+          'bad-graph',
+          `output '${name}': placed in ${slice.size} bytes, ${bytesOf(tensor)} needed`,
+        );
+      }
+      this.placed.set(root.id, { ...slice, size: bytesOf(tensor) });
+    }
+  }
+
+  private prepareRegions(): void {
+    const { calls } = this.plan;
+    for (const region of this.graph.regions) {
+      const positions = calls.flatMap((call, i) => (call.region === region ? [i] : []));
+      const own = positions.map((i) => calls[i]);
+      const controlBytes = 4 * controlOffset(own.length);
+      const bytes = controlBytes + 4 * controlWords(region.samples, region.channels);
+      const decision = this.allocate(`${region.name} decision`, bytes, STORAGE() | GPUBufferUsage.INDIRECT);
+      const plan = this.allocate(`${region.name} plan`, 16 * Math.max(1, own.length));
+      const table = new Uint32Array(own.flatMap((call) => [...call.workgroups, call.scaling?.columns ?? 0]));
+      this.engine.device.queue.writeBuffer(plan.buffer, 0, table);
+      const control = { buffer: decision.buffer, offset: controlBytes, size: decision.size - controlBytes };
+      this.regions.push({ region, calls: own, positions, decision, control, plan, forceOffset: -1 });
+    }
+    if (this.regions.length > 0) this.counters = this.allocate('counters', 4 * calls.length);
+  }
+
+  private regionState(region: Region): RegionState {
+    return this.regions[region.id];
+  }
+
+  private slice(operand: Operand | BufferSlice): BufferSlice {
+    if ('aux' in operand) return this.auxiliary(operand);
+    if ('buffer' in operand) return operand;
+    const tensor = this.plan.root(operand);
+    if (tensor.kind === 'parameter') {
+      const { parameters } = this.options;
+      if (!parameters) throw new SgpSamError('bad-graph', `parameter '${tensor.name}' has no values`);
+      return parameters.slice(tensor.name);
+    }
+    if (tensor.kind === 'input') return this.inputBuffers.get(tensor.name) as BufferSlice;
+    const placed = this.placed.get(tensor.id);
+    if (placed) return placed;
+    const { buffer } = this.slotBuffers[this.plan.slotOf.get(tensor.id) as number];
+    // Only the tensor's own bytes: the slot may be larger.
+    return { buffer, offset: 0, size: Math.max(16, bytesOf(tensor)) };
+  }
+
+  private texture(operand: Operand | BufferSlice): GPUTextureView {
+    const texture =
+      'kind' in operand ? this.options.parameters?.texture(this.plan.root(operand).name) : undefined;
+    if (!texture) throw new SgpSamError('bad-graph', 'a shader reads a texture where there is a buffer');
+    return texture;
+  }
+
+  private auxiliary({ aux, region }: Auxiliary): BufferSlice {
+    if (aux === 'counters') return this.counters as BufferSlice;
+    return this.regionState(region)[aux];
+  }
+
+  private prepareCalls(pipelines: readonly Pipeline[]): void {
+    const { device } = this.engine;
+    const { calls } = this;
+    const align = this.engine.gpu.limits.minUniformBufferOffsetAlignment;
+    const blocks = calls.map((call) => packParams(call.shader, call.params));
+    const offsets: number[] = [];
+    let total = 0;
+    for (const block of blocks) {
+      offsets.push(total);
+      total += Math.ceil(block.length / align) * align;
+    }
+    this.arena = this.allocate('uniforms', total, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST).buffer;
+    const bytes = new Uint8Array(total);
+    blocks.forEach((block, i) => {
+      bytes.set(block, offsets[i]);
+    });
+    device.queue.writeBuffer(this.arena, 0, bytes);
+
+    this.prepared = calls.map((call, i) => {
+      const entries = call.shader.bindings.map(({ binding, name, access }): GPUBindGroupEntry => {
+        const operand = call.buffers[name];
+        if (operand === undefined)
+          throw new SgpSamError('bad-graph', `${call.stage}: ${call.kernel}: no buffer for '${name}'`);
+        if (access === 'texture') return { binding, resource: this.texture(operand) };
+        return { binding, resource: { ...this.slice(operand) } };
+      });
+      entries.push({
+        binding: 0,
+        resource: { buffer: this.arena as GPUBuffer, offset: offsets[i], size: blocks[i].length },
+      });
+      const { pipeline, layout } = pipelines[i];
+      const region = call.region ? this.regionState(call.region) : undefined;
+      if (call.kernel === 'gate') {
+        const state = this.regionState((call.buffers.plan as Auxiliary).region);
+        state.forceOffset = offsets[i] + 4 * call.shader.params.findIndex((f) => f.name === 'force');
+      }
+      return {
+        pipeline,
+        bindGroup: device.createBindGroup({ label: `${call.stage} ${call.kernel}`, layout, entries }),
+        workgroups: call.workgroups,
+        flops: call.cost.flops,
+        region,
+        index: region ? region.positions.indexOf(i) : 0,
+      };
+    });
+  }
+
+  /** Bytes of GPU memory this program holds itself: activations, inputs, uniforms; not the parameters. */
+  get bytes(): number {
+    return this.owned.reduce((sum, buffer) => sum + buffer.size, 0);
+  }
+
+  /** Writes an input; `values` in the input's order. */
+  write(name: string, values: Float32Array | Uint32Array): void {
+    const tensor = this.graph.inputs.get(name);
+    const slice = this.inputBuffers.get(name);
+    if (!tensor || !slice) throw new SgpSamError('bad-argument', `the program has no input '${name}'`);
+    if (values.length !== sizeOf(tensor.shape)) {
+      throw new SgpSamError(
+        'bad-argument',
+        `input '${name}': ${values.length} values for shape (${tensor.shape.join(', ')})`,
+      );
+    }
+    this.engine.device.queue.writeBuffer(slice.buffer, slice.offset, values as Float32Array<ArrayBuffer>);
+  }
+
+  private outputTensor(name: string): Tensor {
+    const tensor = this.graph.outputs.get(name);
+    if (!tensor) throw new SgpSamError('bad-argument', `the program has no output '${name}'`);
+    return tensor;
+  }
+
+  /** Where an output lies on the device: for another program's `externals`. */
+  output(name: string): BufferSlice {
+    const tensor = this.outputTensor(name);
+    return { ...this.slice(tensor), size: bytesOf(tensor) };
+  }
+
+  /** Names of everything that can be read. */
+  get outputs(): string[] {
+    return [...this.graph.outputs.keys()];
+  }
+
+  shape(name: string): readonly number[] {
+    return this.outputTensor(name).shape;
+  }
+
+  /** An output's values after a run. */
+  async read(name: string): Promise<Float32Array> {
+    return new Float32Array(await this.engine.read(this.output(name)));
+  }
+
+  async readU32(name: string): Promise<Uint32Array> {
+    return new Uint32Array(await this.engine.read(this.output(name)));
+  }
+
+  /** Overrules a gate from the next run on: as it decides, all closed, all open. `name` is the region's. */
+  setGate(name: string, setting: GateSetting): void {
+    const state = this.regions.find((r) => r.region.name === name);
+    if (!state) throw new SgpSamError('bad-argument', `the program has no gate '${name}'`);
+    this.engine.device.queue.writeBuffer(
+      this.arena as GPUBuffer,
+      state.forceOffset,
+      new Uint32Array([FORCE[setting]]),
+    );
+  }
+
+  /** Submits one run. Resolves when everything is submitted; `read` waits for the results. */
+  async run(options: RunOptions = {}): Promise<RunReport> {
+    if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
+    checkAborted(options.signal);
+    const { engine, prepared, counters, rate } = this;
+    const { label } = this.options;
+    return engine.guarded(label ?? 'running a program', () =>
+      submitRun(
+        { engine, label: label ?? 'program', prepared, counters, rate, disposed: () => this.disposed },
+        options,
+      ),
+    );
+  }
+
+  /**
+   * Times every dispatch in a pass of its own, in order ({@link timePasses}). Unless `repeatShort` is false, outputs are
+   * worthless afterwards: kernels that add to what is there have then run several times.
+   * @throws SgpSamError `bad-argument` for `readback`, which needs the host between dispatches
+   */
+  async profile({ mode = 'predicated', ...options }: ProfileOptions = {}): Promise<PassTimes> {
+    if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
+    if (mode === 'readback') {
+      throw new SgpSamError(
+        'bad-argument',
+        'dispatches cannot be timed one by one in gate mode readback',
+        'Choose predicated or indirect.',
+      );
+    }
+    const passes = this.prepared.map((one) => (pass: GPUComputePassEncoder) => {
+      encodeOne(pass, one, mode, one.workgroups);
+    });
+    const prepare = (encoder: GPUCommandEncoder) => {
+      if (this.counters) encoder.clearBuffer(this.counters.buffer);
+    };
+    return this.engine.guarded(`timing ${this.options.label ?? 'a program'}`, () =>
+      timePasses(this.engine, passes, { ...options, prepare }),
+    );
+  }
+
+  /** Every dispatch, in order, as it was planned: the graph's, then the epilogue's. */
+  get dispatches(): readonly AnyCall[] {
+    return this.calls;
+  }
+
+  /** What each region decided and did in the last run, from the GPU's own counters. */
+  async regionReports(): Promise<RegionReport[]> {
+    if (!this.counters) return [];
+    const counted = new Uint32Array(await this.engine.read(this.counters));
+    const reports: RegionReport[] = [];
+    for (const { region, calls, positions, control } of this.regions) {
+      const words = new Uint32Array(await this.engine.read(control));
+      reports.push(
+        reportRegion(
+          region,
+          calls,
+          words,
+          positions.map((at) => counted[at]),
+        ),
+      );
+    }
+    return reports;
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    for (const buffer of this.owned) this.engine.memory.free(buffer);
+    this.owned.length = 0;
+    this.prepared = [];
+  }
+}

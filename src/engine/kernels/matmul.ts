@@ -1,0 +1,232 @@
+/**
+ * Planner of the matmul family (matmul_*.wgsl): linear layers, 3D convolutions by implicit gathering, patch
+ * embedding, transposed convolution by scattering, all with fused epilogues.
+ */
+import { SgpSamError } from '../../base/errors.js';
+import {
+  type Capabilities,
+  type Cost,
+  ceilDiv,
+  chosenVariant,
+  familyOf,
+  gridParams,
+  type KernelCall,
+  type RegionScaling,
+  TEXTURE_WIDTH,
+  type WeightStorage,
+} from './call.js';
+import { matmulCandidates, matmulTile, matmulVariants, usualMatmul } from './matmul-variants.js';
+import { shader } from './shaders.js';
+
+export type Activation = 'none' | 'gelu' | 'relu';
+
+/** A gathered from a channels-last volume. Lengths in voxels; `inner` is what is contiguous at one tap. */
+export interface ConvGeometry {
+  readonly input: readonly [number, number, number];
+  readonly output: readonly [number, number, number];
+  readonly channels: number;
+  readonly kernel: number;
+  readonly stride: number;
+  readonly padding: number;
+  readonly dilation: number;
+}
+
+export interface MatmulSpec {
+  /** Rows of A and C: per sample inside a region, in total elsewhere. */
+  readonly rows: number;
+  readonly n: number;
+  /** Length of the reduction. */
+  readonly k: number;
+  readonly activation?: Activation;
+  readonly conv?: ConvGeometry;
+  /** Transposed convolution k2 s2: input grid (D, H, W) and output channels; n = 8·channels. */
+  readonly scatter?: { readonly input: readonly [number, number, number]; readonly channels: number };
+  /** The residual has this many rows and repeats; default all rows. */
+  readonly residualRows?: number;
+  /** C's row stride and first column, default n and 0. */
+  readonly ldc?: number;
+  readonly cOffset?: number;
+  readonly region?: { readonly samples: number; readonly counter: number };
+  /** A or B holds gradients: of any magnitude, while f16, even split in two (matmul_matrix.wgsl), loses bits below 1e-4. */
+  readonly gradients?: boolean;
+  /** A is given as (k, rows). Only where `takesTransposed`, as the next. */
+  readonly transposedA?: boolean;
+  /** B[tap, i, col] is element first + tap · tapStride + col · columnStride + i of what is bound, 0 ≤ i < k / taps. */
+  readonly transposedB?: {
+    readonly first: number;
+    readonly tapStride: number;
+    readonly columnStride: number;
+  };
+  /** How B is held: as f16 it is two to a word, as a texture n is a multiple of 4. Sums are f32 all the same. */
+  readonly weights?: WeightStorage;
+  /** Family name for the variant override and for reports; default 'matmul'. */
+  readonly kernel?: string;
+}
+
+export interface MatmulBuffers<T> {
+  readonly a: T;
+  readonly b: T;
+  readonly c: T;
+  readonly bias?: T;
+  readonly residual?: T;
+  readonly control?: T;
+  readonly counters?: T;
+}
+
+/** Taps of a convolution and the contiguous length at each: channels, or kw for one input channel. */
+function gather(conv: ConvGeometry): { taps: number; inner: number; kernelW: number } {
+  const { kernel, channels, padding, dilation } = conv;
+  if (channels === 1 && padding === 0 && dilation === 1)
+    return { taps: kernel ** 2, inner: kernel, kernelW: 1 };
+  return { taps: kernel ** 3, inner: channels, kernelW: kernel };
+}
+
+const PANEL_BYTES = 2 ** 19;
+
+function keyOf({
+  kernel = 'matmul',
+  rows,
+  n,
+  k,
+  conv,
+  scatter,
+  weights = 'f32',
+  gradients,
+  transposedA,
+  transposedB,
+}: MatmulSpec): string {
+  const transposed = `${transposedA ? ' Aᵀ' : ''}${transposedB ? ' Bᵀ' : ''}`;
+  const traits = `${weights === 'f32' ? '' : ` ${weights}`}${gradients ? ' gradients' : ''}${transposed}`;
+  const shape = `${kernel} ${rows}x${k}x${n}${traits}`;
+  if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
+  return scatter ? `${shape} scattered` : shape;
+}
+
+/**
+ * What a name that is forced means for one shape: a tile too large for it stands for its family, and `matrix` for nothing
+ * where there are gradients.
+ */
+function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabilities {
+  const forced = caps.force?.[kernel];
+  if (forced === undefined) return caps;
+  const family = familyOf(forced);
+  if (spec.gradients && family === 'matrix' && matmulVariants(caps).includes('matrix'))
+    return { ...caps, force: {} };
+  const all: readonly string[] = matmulCandidates({ ...spec, rows: 2 ** 20, n: 2 ** 20 }, caps);
+  const fits = (matmulCandidates(spec, caps) as readonly string[]).includes(forced);
+  return all.includes(forced) && !fits ? { ...caps, force: { [kernel]: family } } : caps;
+}
+
+/** Whether products of this kind read a transposed operand as it lies: the subgroup variant on CPU adapters. Others want it transposed before. */
+export function takesTransposed(caps: Capabilities, kernel: string): boolean {
+  const forced = caps.force?.[kernel];
+  const subgroup = forced === undefined || familyOf(forced) === 'subgroup';
+  return caps.software && subgroup && matmulVariants(caps).includes('subgroup');
+}
+
+/**
+ * Plans C = epilogue(A · B).
+ * @throws SgpSamError `bad-graph` for a geometry that the kernels do not cover.
+ */
+export function planMatmul<T>(
+  caps: Capabilities,
+  spec: MatmulSpec,
+  buffers: MatmulBuffers<T>,
+): KernelCall<T> {
+  const { rows, n, conv, scatter, region, transposedB } = spec;
+  const { taps, inner, kernelW } = conv ? gather(conv) : { taps: 1, inner: spec.k, kernelW: 1 };
+  if (taps * inner !== spec.k)
+    throw new SgpSamError('bad-graph', `matmul: k = ${spec.k}, gathered ${taps}·${inner}`);
+  const ldc = spec.ldc ?? n;
+  const cOffset = spec.cOffset ?? 0;
+  const biasSize = scatter ? scatter.channels : n;
+  // Runs along kw begin wherever the stride has it; others begin at a voxel's channels.
+  const runs = conv && conv.kernel > 1 && kernelW === 1;
+  const rowStride = conv ? (runs ? conv.input[2] : conv.channels) : inner;
+  const aScalar = inner % 4 !== 0 || rowStride % 4 !== 0 || (runs && conv.stride % 4 !== 0);
+  const nScalar = n % 4 !== 0 || ldc % 4 !== 0 || cOffset % 4 !== 0 || biasSize % 4 !== 0;
+  if ((spec.transposedA || transposedB) && (aScalar || nScalar))
+    throw new SgpSamError(
+      'bad-graph',
+      `matmul: a transposed operand is not of whole vec4: ${keyOf(spec)}, inner ${inner}, ldc ${ldc}`,
+    );
+  const tunable = { key: keyOf(spec), candidates: matmulCandidates(spec, caps) };
+  const kernel = spec.kernel ?? 'matmul';
+  const meant = forcedFor(spec, kernel, caps);
+  const variant = chosenVariant(meant, kernel, tunable, usualMatmul(spec, meant));
+  const tile = matmulTile(variant, spec, caps);
+
+  const defines: Record<string, number | boolean | string> = {
+    A_TRANSPOSED: Boolean(spec.transposedA),
+    B_TRANSPOSED: spec.transposedB !== undefined,
+    A_SCALAR: Boolean(aScalar),
+    N_SCALAR: nScalar,
+    B_HALF: spec.weights === 'f16',
+    B_TEXTURE: spec.weights === 'texture',
+    B_WIDTH: TEXTURE_WIDTH,
+    CONV: conv !== undefined,
+    SCATTER: scatter !== undefined,
+    BIAS: buffers.bias !== undefined,
+    RESIDUAL: buffers.residual !== undefined,
+    REGION: region !== undefined,
+    GELU: spec.activation === 'gelu',
+    RELU: spec.activation === 'relu',
+    ...tile.defines,
+  };
+
+  const zero: readonly [number, number, number] = [0, 0, 0];
+  const input = conv?.input ?? scatter?.input ?? zero;
+  const output = conv?.output ?? zero;
+  const samples = region?.samples ?? 1;
+  const used: Record<string, T> = { a: buffers.a, b: buffers.b, c: buffers.c };
+  for (const name of ['bias', 'residual', 'control', 'counters'] as const) {
+    const buffer = buffers[name];
+    if (buffer !== undefined) used[name] = buffer;
+  }
+  const cost: Cost = {
+    flops: 2 * samples * rows * n * spec.k,
+    bytes:
+      4 * (samples * rows * (conv ? spec.k / conv.kernel ** 3 : spec.k) + samples * rows * n) +
+      (spec.weights === 'f16' ? 2 : 4) * spec.k * n +
+      (buffers.residual ? 4 * samples * rows * n : 0),
+  };
+  const scaling: { scaling?: RegionScaling } = region ? { scaling: {} } : {};
+  return {
+    kernel,
+    variant,
+    shader: shader(`matmul_${tile.family}`, defines),
+    buffers: used,
+    params: {
+      rows,
+      n,
+      inner,
+      taps,
+      ldc,
+      c_offset: cOffset,
+      bias_size: biasSize,
+      residual_rows: spec.residualRows ?? rows * samples,
+      ...gridParams(input, output),
+      in_stride: conv ? conv.channels : 0,
+      channels: scatter?.channels ?? 0,
+      kernel_h: conv?.kernel ?? 1,
+      kernel_w: kernelW,
+      stride: conv?.stride ?? 1,
+      padding: conv?.padding ?? 0,
+      dilation: conv?.dilation ?? 1,
+      counter: region?.counter ?? 0,
+      // Rows of tiles whose part of A is half a megabyte: it stays in an L2 cache.
+      panel: Math.max(1, Math.floor(PANEL_BYTES / (4 * tile.rows * (conv ? conv.channels : spec.k)))),
+      ...(transposedB
+        ? {
+            b_first: transposedB.first,
+            b_tap: transposedB.tapStride >>> 0,
+            b_column: transposedB.columnStride,
+          }
+        : {}),
+    },
+    workgroups: [ceilDiv(n, tile.columns), ceilDiv(rows, tile.rows), samples],
+    cost,
+    tunable,
+    ...scaling,
+  };
+}

@@ -1,0 +1,454 @@
+/** A model on a device: weights loaded, encoder compiled; encode once, decode per click. */
+import { type Progress, SgpSamError } from '../base/errors.js';
+import { findBeyond } from '../base/half.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import { ParameterStore } from '../engine/graph/parameters.js';
+import { type ParameterLookup, Program } from '../engine/graph/program.js';
+import type { GateSetting, RegionMode, RegionReport } from '../engine/graph/regions.js';
+import {
+  type Capabilities,
+  capabilitiesOf,
+  usualWeights,
+  type WeightStorage,
+} from '../engine/kernels/call.js';
+import { cardOf, plainCard, type WeightsCard } from '../weights/card.js';
+import { checkTensors, saneReader } from '../weights/check.js';
+import { formulaSource } from '../weights/formula.js';
+import type { WeightSource } from '../weights/weight-source.js';
+import { checkConfig, configByName, gridOf, type ModelConfig } from './config.js';
+import { inferConfig } from './infer.js';
+import { MASK_TOKENS, modelParameters } from './parameters.js';
+import { decoderGraph, encoderGraph, SANE } from './sam-med3d.js';
+import { gateName } from './sgpm.js';
+
+export interface ModelOptions {
+  /** What the weights are; inferred from their shapes if not given. */
+  readonly config?: ModelConfig | undefined;
+  /** How closed gates are skipped; `predicated` unless given. */
+  readonly regionMode?: RegionMode | undefined;
+  /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
+  readonly budgetMs?: number | undefined;
+  /**
+   * How `load` holds weight matrices: `f16` halves their memory, and rounds each to 11 bits; `f32` and `texture` give the same
+   * results. Unless given, `texture` on CPU adapters with subgroups of 8 and more, else `f32`.
+   */
+  readonly weightStorage?: WeightStorage | undefined;
+  /** Kernel family → variant, to overrule the planner. */
+  readonly variants?: Readonly<Record<string, string>>;
+  /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
+  readonly trace?: Iterable<string> | 'all';
+  /** Told of weights as they load, of pipelines as they compile, and of an encode that `budgetMs` splits. */
+  readonly progress?: Progress | undefined;
+  /** Looked at between tensors, before runs, and between the submits that `budgetMs` makes. */
+  readonly signal?: AbortSignal | undefined;
+  /** In their places for loading alone; encodes and decodes have their own. */
+  readonly load?: WorkOptions | undefined;
+}
+
+/** Of one encode or decode, beside the model's own options. */
+export interface WorkOptions {
+  readonly progress?: Progress | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EncodeOptions extends WorkOptions {
+  /** Overrules the gates of the SGPMs, one after the other (`auto` where there are fewer), as {@link Model.setGate}. */
+  readonly gates?: readonly GateSetting[] | undefined;
+}
+
+export interface DecodeOptions extends WorkOptions {
+  /** Decoder stages to return as well, by the checkpoint's module names. */
+  readonly trace?: Iterable<string> | 'all';
+  /** Fail unless the embedding is that encode's. */
+  readonly token?: number;
+}
+
+/** A point in the model's volume, in voxels of its cube; label 1 lesion, 0 not, −1 no point. */
+export interface PromptPoint {
+  readonly at: readonly [number, number, number];
+  readonly label: 1 | 0 | -1;
+}
+
+export interface Prompt {
+  readonly points: readonly PromptPoint[];
+  /** Low-resolution logits (4g)³ of an earlier decode; null for `no_mask_embed`. */
+  readonly mask: Float32Array | null;
+}
+
+/** One SGPM's decision and work in an encode. */
+export interface GateReport extends RegionReport {
+  /** The encoder block it follows. */
+  readonly block: number;
+  /** Gate logits z, (B, dim). */
+  readonly logits: Float32Array;
+}
+
+export interface Encoded {
+  readonly gates: readonly GateReport[];
+  readonly token: number;
+}
+
+export interface Decoded {
+  /** Logits of the four masks at four times the patch grid's resolution: (4, 4g, 4g, 4g). */
+  readonly masks: Float32Array;
+  /** Estimated IoU of each. */
+  readonly iou: Float32Array;
+  /** The first mask's logits at the volume's resolution, S³. */
+  readonly logits: Float32Array;
+  /** Everything the decoder was asked to trace, by the checkpoint's module names, and the above. */
+  readonly stages: ReadonlyMap<string, Float32Array>;
+}
+
+const CACHED_DECODERS = 8;
+
+export class Model {
+  private readonly decoders = new Map<string, Program>();
+  /** Which encode the embedding on the device is of; 0 before the first and after one that failed. */
+  private current = 0;
+  private encodes = 0;
+  private readonly settings: GateSetting[] = [];
+  private working: Promise<unknown> = Promise.resolve();
+  /**
+   * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
+   * same time. Zero for a model on somebody else's parameters.
+   */
+  loadTimes: { readonly weights: number; readonly compile: number } = { weights: 0, compile: 0 };
+  /** What the weights say of their use. */
+  card: WeightsCard = plainCard;
+
+  private constructor(
+    readonly engine: Engine,
+    readonly config: ModelConfig,
+    private readonly lookup: ParameterLookup,
+    /** The parameters again, if they are this model's own to dispose of. */
+    private readonly owned: ParameterStore | undefined,
+    private readonly encoder: Program,
+    private readonly capabilities: Capabilities,
+    private readonly options: ModelOptions,
+  ) {}
+
+  /**
+   * Loads weights and compiles the encoder, both at once.
+   * @throws SgpSamError `bad-weights` listing what is missing, left over or misshaped; `non-finite` naming a parameter that
+   *   is NaN, infinite or beyond reason; `adapter-limit`
+   */
+  static async load(engine: Engine, weights: WeightSource, options: ModelOptions = {}): Promise<Model> {
+    const config = options.config ?? inferConfig(weights.tensors, weights.metadata, weights.name);
+    checkConfig(config);
+    const card = cardOf(weights);
+    const specs = modelParameters(config);
+    checkTensors(weights, new Map(specs.map((spec) => [spec.name, spec.shape])));
+    const { progress, signal } = options.load ?? options;
+    const begun = performance.now();
+    // Side by side: weights come from a disk or network, pipelines from the driver. A pipeline that fails is told of below.
+    const graph = encoderGraph(config, { trace: options.trace ?? [] });
+    const usual = capabilitiesOf(engine, options.variants);
+    const storage = options.weightStorage ?? usualWeights(usual);
+    const capabilities = { ...usual, weights: storage };
+    let compiled: { done: number; total: number } | undefined;
+    let arrived: number | undefined;
+    const warming = Program.warm(engine, graph, capabilities, (done, total) => {
+      compiled = { done, total };
+      // One stage after the other: `weights` first.
+      if (arrived !== undefined) progress?.({ stage: 'compile', done, total });
+    }).catch(() => {});
+    const parameters = await ParameterStore.load(engine, specs, saneReader(weights), {
+      progress,
+      signal,
+      storage,
+    });
+    arrived = performance.now() - begun;
+    if (compiled) progress?.({ stage: 'compile', ...compiled });
+    try {
+      await warming;
+      const model = await Model.compile(engine, config, parameters, parameters, options);
+      model.card = card;
+      model.loadTimes = { weights: arrived, compile: performance.now() - begun - arrived };
+      return model;
+    } catch (error) {
+      parameters.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * A model on parameters that are on the device already and stay somebody else's: those being trained.
+   * @throws SgpSamError `adapter-limit`
+   */
+  static over(
+    engine: Engine,
+    config: ModelConfig,
+    parameters: ParameterLookup,
+    options: ModelOptions = {},
+  ): Promise<Model> {
+    return Model.compile(engine, config, parameters, undefined, options);
+  }
+
+  private static async compile(
+    engine: Engine,
+    config: ModelConfig,
+    parameters: ParameterLookup,
+    owned: ParameterStore | undefined,
+    options: ModelOptions,
+  ): Promise<Model> {
+    const capabilities = capabilitiesOf(engine, options.variants);
+    const graph = encoderGraph(config, { trace: options.trace ?? [] });
+    const encoder = await Program.compile(engine, graph, {
+      parameters,
+      capabilities,
+      label: 'image encoder',
+    });
+    return new Model(engine, config, parameters, owned, encoder, capabilities, options);
+  }
+
+  /**
+   * The model's own parameters.
+   * @throws SgpSamError `bad-argument` for a model on somebody else's
+   */
+  get parameters(): ParameterStore {
+    if (this.owned) return this.owned;
+    throw new SgpSamError('bad-argument', 'the parameters of this model are not its own');
+  }
+
+  /** The image encoder's program, for profiling: its input is `image`. What else is run on it ends the last encode. */
+  get encoderProgram(): Program {
+    this.current = 0;
+    return this.encoder;
+  }
+
+  /** A decoder's program, for profiling: inputs `points` (rows of x, y, z, label; with SAM's not-a-point) and `mask`. */
+  decoderProgram(points: number, mask: boolean): Promise<Program> {
+    return this.decoder(points, mask, []);
+  }
+
+  /** The encoder blocks that an SGPM follows. */
+  get sites(): readonly number[] {
+    return this.config.sgpm?.sites ?? [];
+  }
+
+  /** Multiply-adds (counted as two) of one encode with every gate open. */
+  get encoderFlops(): number {
+    return this.encoder.plan.flops;
+  }
+
+  /** Edge of the low-resolution masks. */
+  get lowResolution(): number {
+    return 4 * gridOf(this.config);
+  }
+
+  private runOptions({ signal }: WorkOptions) {
+    const { regionMode, budgetMs, signal: always } = this.options;
+    return {
+      ...(regionMode ? { mode: regionMode } : {}),
+      ...(budgetMs ? { budgetMs } : {}),
+      signal: signal && always ? AbortSignal.any([signal, always]) : (signal ?? always),
+    };
+  }
+
+  /** Whether the embedding on the device is still the one that `encode` returned this token for. */
+  holds(token: number): boolean {
+    return token !== 0 && token === this.current;
+  }
+
+  /**
+   * Computes the image embedding of S³ normalised values (SPEC A0's cube). The device holds one embedding: the next
+   * encode replaces it.
+   * @returns what each gate decided, and a token for `holds` and `decode`
+   * @throws SgpSamError `non-finite` naming the first stage that has NaN, Inf or a value beyond reason (SANE)
+   */
+  encode(image: Float32Array, options: EncodeOptions = {}): Promise<Encoded> {
+    return this.inTurn(() => this.encodeNow(image, options));
+  }
+
+  /** Encodes and decodes share buffers, so one is through before the next begins. */
+  private inTurn<R>(work: () => Promise<R>): Promise<R> {
+    const result = this.working.then(work);
+    this.working = result.catch(() => {});
+    return result;
+  }
+
+  private async encodeNow(image: Float32Array, options: EncodeOptions): Promise<Encoded> {
+    const progress = options.progress ?? this.options.progress;
+    const { gates: settings } = options;
+    this.current = 0;
+    for (const j of settings ? this.sites.keys() : []) this.setGate(j, settings?.[j] ?? 'auto');
+    this.encoder.write('image', image);
+    await this.encoder.run({
+      ...this.runOptions(options),
+      progress: progress && ((done, total) => progress({ stage: 'encode', done, total })),
+    });
+    const [count] = await this.encoder.readU32('embedding.nonfinite');
+    if (count > 0) throw await this.insaneEncode(image);
+    const { sites } = this;
+    const reports = await this.encoder.regionReports();
+    const gates = await Promise.all(
+      reports.map(async (report, j) => ({
+        ...report,
+        block: sites[j],
+        logits: await this.encoder.read(`${gateName(j)}.logits`),
+      })),
+    );
+    // A z that is NaN closes its gate, and the embedding then knows nothing of it.
+    if (gates.some(({ logits }) => findBeyond(logits, SANE) >= 0)) throw await this.insaneEncode(image);
+    this.current = ++this.encodes;
+    return { gates, token: this.current };
+  }
+
+  /** The error for an encode that went wrong, made by doing it again with every stage kept: only then is that worth its memory. */
+  private async insaneEncode(image: Float32Array): Promise<SgpSamError> {
+    const graph = encoderGraph(this.config, { trace: 'all' });
+    const { lookup: parameters, capabilities } = this;
+    let traced: Program;
+    try {
+      traced = await Program.compile(this.engine, graph, { parameters, capabilities, label: 'trace' });
+    } catch (error) {
+      if (this.engine.gpu.isLost) throw error;
+      return insane('a stage in between'); // no room for all of them at once
+    }
+    try {
+      for (const [site, gate] of this.gates.entries()) traced.setGate(gateName(site), gate);
+      traced.write('image', image);
+      await traced.run(this.runOptions({}));
+      return await firstInsane(traced);
+    } finally {
+      traced.dispose();
+    }
+  }
+
+  /** How each SGPM's gate is overruled. */
+  get gates(): readonly GateSetting[] {
+    return this.sites.map((_, site) => this.settings[site] ?? 'auto');
+  }
+
+  /** Overrules SGPM `site`'s gate from the next encode on. */
+  setGate(site: number, setting: GateSetting): void {
+    this.settings[site] = setting;
+    this.encoder.setGate(gateName(site), setting);
+  }
+
+  /** A traced stage of the last encode. */
+  read(name: string): Promise<Float32Array> {
+    return this.encoder.read(name);
+  }
+
+  private async decoder(points: number, mask: boolean, trace: Iterable<string> | 'all'): Promise<Program> {
+    const key = `${points} ${mask} ${trace === 'all' ? 'all' : [...trace].join()}`;
+    let program = this.decoders.get(key);
+    if (program) {
+      this.decoders.delete(key); // and set again below: the least recently used goes first
+    } else {
+      const graph = decoderGraph(this.config, { points, mask, upsample: true, trace });
+      program = await Program.compile(this.engine, graph, {
+        parameters: this.lookup,
+        externals: new Map([['embedding', this.encoder.output('embedding')]]),
+        capabilities: this.capabilities,
+        label: 'mask decoder',
+      });
+    }
+    this.decoders.set(key, program);
+    for (const [oldest, old] of this.decoders) {
+      if (this.decoders.size <= CACHED_DECODERS) break;
+      this.decoders.delete(oldest);
+      old.dispose();
+    }
+    return program;
+  }
+
+  /**
+   * Masks for the encoded volume (batch 1).
+   * With no box given, SAM appends a not-a-point to the points; without points and with a mask there is none.
+   * @throws SgpSamError `bad-argument` when no volume is encoded; `non-finite` as `encode`
+   */
+  decode(prompt: Prompt, options: DecodeOptions = {}): Promise<Decoded> {
+    return this.inTurn(() => this.decodeNow(prompt, options));
+  }
+
+  private async decodeNow(prompt: Prompt, options: DecodeOptions): Promise<Decoded> {
+    const { trace = [], token = this.current } = options;
+    if (!this.holds(token)) {
+      const why = this.current === 0 ? 'no volume is encoded' : 'another volume was encoded since';
+      throw new SgpSamError('bad-argument', `decode: ${why}`, 'Encode the volume first.');
+    }
+    const { points, mask } = prompt;
+    const rows = points.length > 0 ? [...points, { at: [0, 0, 0], label: -1 }] : [];
+    const program = await this.decoder(rows.length, mask !== null, trace);
+    const write = (to: Program) => {
+      if (rows.length > 0)
+        to.write('points', new Float32Array(rows.flatMap(({ at, label }) => [...at, label])));
+      if (mask) to.write('mask', mask);
+    };
+    write(program);
+    await program.run(this.runOptions(options));
+    const masks = await program.read('masks');
+    const iou = await program.read('iou_pred');
+    const logits = await program.read('upsampled_logits');
+    if (findBeyond(masks, SANE) >= 0 || findBeyond(iou, SANE) >= 0) {
+      const traced = await this.decoder(rows.length, mask !== null, 'all');
+      if (traced !== program) {
+        write(traced);
+        await traced.run();
+      }
+      throw await firstInsane(traced);
+    }
+    // Read now: the program's buffers are the next decode's.
+    const stages = new Map<string, Float32Array>();
+    for (const name of program.outputs) stages.set(name, await program.read(name));
+    return { masks, iou, logits, stages };
+  }
+
+  /** The first of a decode's masks, as the mask prompt of the next. */
+  firstMask(decoded: Decoded): Float32Array {
+    return decoded.masks.slice(0, decoded.masks.length / MASK_TOKENS);
+  }
+
+  /** The mask prompt of a first click: zeros, as SAM-Med3D's own inference passes (SPEC A2). */
+  emptyMask(): Float32Array {
+    return new Float32Array(this.lowResolution ** 3);
+  }
+
+  dispose(): void {
+    for (const program of this.decoders.values()) program.dispose();
+    this.decoders.clear();
+    this.encoder.dispose();
+    this.owned?.dispose();
+  }
+}
+
+/** What is wrong with the numbers that a program with every stage as an output has computed: the first stage that shows it. */
+async function firstInsane(traced: Program): Promise<SgpSamError> {
+  let what = 'a stage in between';
+  for (const name of traced.outputs) {
+    const values = await traced.read(name);
+    const bad = findBeyond(values, SANE);
+    if (bad < 0) continue;
+    what = `${name}: element ${bad} is ${values[bad]}`;
+    break;
+  }
+  return insane(what);
+}
+
+const insane = (what: string): SgpSamError =>
+  new SgpSamError(
+    'non-finite',
+    `the model's numbers go wrong: ${what}`,
+    'Check the weights, and the volume for extreme values.',
+  );
+
+/**
+ * The weights `formula:CONFIG[:seed]`: every value computed from its name (SPEC C), nothing trained.
+ * @throws SgpSamError `bad-argument` for an unknown configuration or seed
+ */
+export function formulaWeights(text: string): { source: WeightSource; config: ModelConfig } {
+  const [, name = '', seedText = '0', ...rest] = text.split(':');
+  const seed = Number(seedText);
+  if (rest.length > 0 || !Number.isInteger(seed) || seed < 0 || seedText === '') {
+    throw new SgpSamError(
+      'bad-argument',
+      `'${text}' is not formula:CONFIG[:seed]`,
+      'For instance: formula:sgp-tiny:0',
+    );
+  }
+  const config = configByName(name);
+  const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
+  return { source: formulaSource(shapes, seed), config };
+}
