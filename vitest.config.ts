@@ -1,17 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { wgslModule } from './tools/wgsl.mjs';
 
-/** Shaders are imported as text, exactly as esbuild's `text` loader does for the bundles. */
-const wgslAsText = {
-  name: 'wgsl-as-text',
-  load(id: string) {
-    if (!id.endsWith('.wgsl')) return null;
-    return `export default ${JSON.stringify(readFileSync(id, 'utf8'))};`;
-  },
+/** Shaders as the bundles have them. */
+const wgsl = {
+  name: 'wgsl',
+  load: (id: string) => (id.endsWith('.wgsl') ? wgslModule(id, readFileSync(id, 'utf8')) : null),
 };
 
 export default defineConfig({
-  plugins: [wgslAsText],
+  plugins: [wgsl],
   // As tools/build.mjs does.
   define: { __VERSION__: JSON.stringify(JSON.parse(readFileSync('package.json', 'utf8')).version) },
   test: {

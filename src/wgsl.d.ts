@@ -1,4 +1,10 @@
+/** A file of shaders/ as tools/wgsl.mjs makes a module of it: `ShaderSource`. */
 declare module '*.wgsl' {
-  const source: string;
+  interface Source {
+    readonly name: string;
+    readonly text: string;
+    readonly includes: Readonly<Record<string, Source>>;
+  }
+  const source: Source;
   export default source;
 }

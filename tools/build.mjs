@@ -22,24 +22,31 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { writeOperations } from './operations.mjs';
+import { wgslPlugin } from './wgsl.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const SHIPPED = 'sgp-small.safetensors';
 
 /**
- * Shaders without comments, indentation, blank lines and most spaces. WGSL has no strings that could look like a comment;
- * `//#` lines are directives (src/engine/kernels/wgsl.ts) and stay.
+ * Shaders one after another, whatever imports them: they are alike, and gzip looks back over 32 KiB. The imports that a bundle has
+ * no use for are dropped.
  */
-const slimShaders = {
-  name: 'slim-shaders',
+const shadersFirst = (entry) => ({
+  name: 'shaders-first',
   setup(bundler) {
-    bundler.onLoad({ filter: /\.wgsl$/ }, async ({ path }) => ({
-      contents: stripWgsl(await readFile(path, 'utf8')),
-      loader: 'text',
-    }));
+    const first = async () => {
+      const files = (await readdir(join(root, 'shaders'))).filter((name) => name.endsWith('.wgsl')).sort();
+      return files.map((name, i) => `import shader${i} from '../shaders/${name}';\n`).join('');
+    };
+    bundler.onLoad({ filter: /\.ts$/ }, async ({ path }) =>
+      path === join(root, entry)
+        ? { contents: (await first()) + (await readFile(path, 'utf8')), loader: 'ts' }
+        : undefined,
+    );
   },
-};
+});
 
 /**
  * Of gl-matrix only what is used: a bundler keeps all of `mat4`, which is handed on as a whole, and its modules alone cannot
@@ -61,6 +68,10 @@ const slimMatrix = {
   },
 };
 
+/**
+ * A shader without comments, indentation, blank lines and most spaces. WGSL has no strings that could look like a comment;
+ * `//#` lines are directives (src/engine/kernels/wgsl.ts) and stay.
+ */
 function stripWgsl(source) {
   let out = '';
   let depth = 0; // block comments nest in WGSL
@@ -112,13 +123,18 @@ const common = {
   define: { __VERSION__: JSON.stringify(version) },
 };
 
-const nodeLike = { ...common, platform: 'node', packages: 'external', loader: { '.wgsl': 'text' } };
+const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin()] };
 
 // platform "browser" makes any import of a Node module an error
-const pageLike = { ...common, platform: 'browser', minify: true, plugins: [slimShaders, slimMatrix] };
+const pageLike = {
+  ...common,
+  platform: 'browser',
+  minify: true,
+  plugins: [wgslPlugin(stripWgsl), slimMatrix],
+};
 
 const bundles = [
-  { entry: 'src/index.ts', out: 'browser.js', with: pageLike },
+  { entry: 'src/index.ts', out: 'browser.js', with: pageLike, shaders: true },
   { entry: 'src/client.ts', out: 'client.js', with: pageLike },
   { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
@@ -133,7 +149,8 @@ const bundles = [
 
 async function makeBundle(folder, bundle) {
   const outfile = join(folder, bundle.out);
-  const { metafile } = await build({ ...bundle.with, entryPoints: [bundle.entry], outfile });
+  const plugins = [...bundle.with.plugins, ...(bundle.shaders ? [shadersFirst(bundle.entry)] : [])];
+  const { metafile } = await build({ ...bundle.with, plugins, entryPoints: [bundle.entry], outfile });
   if (bundle.with.platform === 'browser') {
     const outside = Object.values(metafile.outputs).flatMap((output) =>
       output.imports.filter((it) => it.external),
@@ -234,6 +251,7 @@ async function makeNotices(folder) {
 }
 
 const started = performance.now();
+await writeOperations();
 // Not in the system's temporary folder: renaming needs the same file system.
 await mkdir(join(root, 'out'), { recursive: true });
 const work = await mkdtemp(join(root, 'out', 'build-'));

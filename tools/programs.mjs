@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { wgslPlugin } from './wgsl.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({ options: { write: { type: 'string' }, compare: { type: 'string' } } });
@@ -30,7 +31,7 @@ async function own() {
       format: 'esm',
       platform: 'node',
       packages: 'external',
-      loader: { '.wgsl': 'text' },
+      plugins: [wgslPlugin()],
       define: { __VERSION__: '"0"' },
       logLevel: 'warning',
     });

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
+import { wgslPlugin } from '../../tools/wgsl.mjs';
 
 export interface ChildResult {
   /** null when it was still running after `timeoutMs`. */
@@ -31,7 +32,7 @@ export async function runChild(
       platform: 'node',
       format: 'esm',
       packages: 'external',
-      loader: { '.wgsl': 'text' },
+      plugins: [wgslPlugin()],
       logLevel: 'silent',
     });
     const command = [...(options.wrap ?? []), process.execPath, outfile];

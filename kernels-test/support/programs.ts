@@ -1,10 +1,10 @@
 /** The devices that are planned for where none is at hand, and what the models ask of each: every dispatch of every configuration. */
 import { planGraph } from '../../src/engine/graph/plan.js';
 import type { Capabilities, KernelCall } from '../../src/engine/kernels/call.js';
+import { losses } from '../../src/nn/loss.js';
 import { defaultSgpm, type ModelConfig } from '../../src/sam/config.js';
 import { decoderGraph, encoderGraph } from '../../src/sam/sam-med3d.js';
 import { trainingGraph } from '../../src/training/graph.js';
-import { losses } from '../../src/training/loss.js';
 
 export const base: Capabilities = {
   software: false,

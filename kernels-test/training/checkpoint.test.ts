@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Draws } from '../../src/base/draws.js';
 import { SgpSamError } from '../../src/base/errors.js';
+import { losses } from '../../src/nn/loss.js';
 import type { ModelConfig } from '../../src/sam/config.js';
 import { modelParameters } from '../../src/sam/parameters.js';
 import {
@@ -21,7 +22,6 @@ import {
   previousCheckpoint,
   saveCheckpoint,
 } from '../../src/training/checkpoint.node.js';
-import { losses } from '../../src/training/loss.js';
 import { scheduleFactor } from '../../src/training/schedule.js';
 import { type StepResult, type TrainSample, TrainStep } from '../../src/training/step.js';
 import { memorySource } from '../../src/weights/byte-source.js';

@@ -1,6 +1,7 @@
 /** Trained weights as files: what is read back segments as the model that was trained did. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/base/crc32.js';
+import { losses } from '../../src/nn/loss.js';
 import type { ModelConfig } from '../../src/sam/config.js';
 import { Model } from '../../src/sam/model.js';
 import { modelParameters } from '../../src/sam/parameters.js';
@@ -8,7 +9,6 @@ import { checkpointBase, type Origin } from '../../src/training/base.js';
 import type { CheckpointRun } from '../../src/training/checkpoint.js';
 import { type ExportKind, weightChunks } from '../../src/training/export.js';
 import { initialSource } from '../../src/training/initial.js';
-import { losses } from '../../src/training/loss.js';
 import { matcher } from '../../src/training/recipe.js';
 import { TrainStep } from '../../src/training/step.js';
 import { memorySource } from '../../src/weights/byte-source.js';

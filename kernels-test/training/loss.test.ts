@@ -1,8 +1,7 @@
 /** The losses on the device against the float64 reference (SPEC B2), in value and gradient. */
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../../src/engine/graph/graph.js';
-import { LOSS_SUMS } from '../../src/engine/kernels/loss.js';
-import { addLoss, LOSS_PARTS, type LossOptions, losses } from '../../src/training/loss.js';
+import { addLoss, LOSS_PARTS, LOSS_SUMS, type LossOptions, losses } from '../../src/nn/loss.js';
 import {
   fixturePath,
   map,
@@ -38,7 +37,7 @@ interface Computed {
 
 async function compute(logits: Tensor64, target: Tensor64, options: LossOptions): Promise<Computed> {
   const { outputs } = await runGraph((b) => {
-    const { loss, gradient } = addLoss(b.graph, b.input('s', logits), b.input('y', target), options);
+    const { loss, gradient } = addLoss(b.input('s', logits), b.input('y', target), options);
     b.graph.output('loss', loss);
     b.graph.output('gradient', gradient);
   });
@@ -257,12 +256,11 @@ describe('the named losses', () => {
 it('a loss adds three operations and no others', () => {
   const g = new Graph();
   const { loss, gradient } = addLoss(
-    g,
     g.input('s', [2, 1, 3, 3, 3]),
     g.input('y', [2, 1, 3, 3, 3]),
     losses.zoom,
   );
-  expect(g.nodes.map((n) => n.op)).toEqual(['loss_sums', 'loss_value', 'loss_backward']);
+  expect(g.nodes.map((n) => n.op.name)).toEqual(['loss_sums', 'loss_value', 'loss_backward']);
   expect(loss.shape).toEqual([25]);
   expect(gradient.shape).toEqual([2, 1, 3, 3, 3]);
 });
@@ -314,7 +312,7 @@ describe('the IoU estimate’s error', () => {
       runGraph((b) => {
         const estimate = b.input('iou', iou);
         const options = { ...losses.zoom, iou: factor };
-        const made = addLoss(b.graph, b.input('s', logits), b.input('y', target), options, estimate);
+        const made = addLoss(b.input('s', logits), b.input('y', target), options, estimate);
         b.graph.output('loss', made.loss);
         b.graph.output('gradient', made.gradient);
         if (made.iouGradient) b.graph.output('iouGradient', made.iouGradient);

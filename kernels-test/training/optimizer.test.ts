@@ -1,17 +1,19 @@
 /** AdamW on the device against a float64 implementation of the same algorithm. */
+
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../../src/engine/gpu/engine.js';
 import { Graph } from '../../src/engine/graph/graph.js';
 import type { ParameterSpec } from '../../src/engine/graph/layout.js';
 import { ParameterStore } from '../../src/engine/graph/parameters.js';
 import { Program } from '../../src/engine/graph/program.js';
+import { copy } from '../../src/engine/ops/index.js';
 import {
   AdamW,
   type AdamWOptions,
   adamWDefaults,
   type ParameterGroup,
   type UpdateReport,
-} from '../../src/training/optimizer.js';
+} from '../../src/nn/adamw.js';
 import { map, randomTensor, relativeL2, type Tensor64, tensor64, toF32 } from '../reference/index.js';
 import { testCapabilities, testEngine } from '../support/run.js';
 
@@ -77,7 +79,7 @@ async function optimiser({ specs, groups, options = adamWDefaults, chunk, accumu
   for (const spec of specs) {
     // In the layout of the device, as a training graph has its gradients.
     const { shape } = g.param(spec);
-    g.output(`grad.${spec.name}`, g.emit('copy', { x: g.input(spec.name, shape) }, {}, shape));
+    g.output(`grad.${spec.name}`, copy(g.input(spec.name, shape)));
   }
   const program = await Program.compile(engine, g, {
     parameters: store,

@@ -6,12 +6,11 @@ import { fromEngine } from '../../src/engine/graph/layout.js';
 import { ParameterStore } from '../../src/engine/graph/parameters.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
 import { Program } from '../../src/engine/graph/program.js';
-import { LOSS_SUMS } from '../../src/engine/kernels/loss.js';
+import { adamWDefaults } from '../../src/nn/adamw.js';
+import { LOSS_SUMS, losses } from '../../src/nn/loss.js';
 import { configByName, defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../src/sam/config.js';
 import { modelParameters } from '../../src/sam/parameters.js';
 import { trainingGraph } from '../../src/training/graph.js';
-import { losses } from '../../src/training/loss.js';
-import { adamWDefaults } from '../../src/training/optimizer.js';
 import { type TrainSample, TrainStep, type TrainStepOptions } from '../../src/training/step.js';
 import { direction, inner, moved, norm, slope } from '../engine/autograd/support.js';
 import {

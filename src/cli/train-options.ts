@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
 import { presets } from '../imaging/presets.js';
+import { losses } from '../nn/loss.js';
 import { contrasts } from '../phantoms/training-phantom.js';
 import { configByName } from '../sam/config.js';
 import type { PhantomCasesOptions } from '../training/cases.js';
 import { type ExportKind, exportKinds } from '../training/export.js';
-import { losses } from '../training/loss.js';
 import {
   type Arm,
   arms,

@@ -2,8 +2,8 @@
 import type { Engine } from '../engine/gpu/engine.js';
 import { Graph } from '../engine/graph/graph.js';
 import { Program } from '../engine/graph/program.js';
+import { addLoss, LOSS_PARTS, losses } from '../nn/loss.js';
 import { modelParameters } from '../sam/parameters.js';
-import { addLoss, LOSS_PARTS, losses } from '../training/loss.js';
 import { TrainStep } from '../training/step.js';
 import { formula } from '../weights/formula.js';
 import { type Comparison, chunkNorms, metadataNumber } from './compare.js';
@@ -31,7 +31,7 @@ export async function lossParity(engine: Engine, c: Comparison): Promise<void> {
   for (const name of cases) {
     const shape = c.shape(`${name}.logits`);
     const g = new Graph();
-    const { loss, gradient } = addLoss(g, g.input('logits', shape), g.input('targets', shape), options);
+    const { loss, gradient } = addLoss(g.input('logits', shape), g.input('targets', shape), options);
     g.output('loss', loss);
     g.output('gradient', gradient);
     const program = await Program.compile(engine, g, { label: 'zoom loss' });

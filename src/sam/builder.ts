@@ -1,8 +1,13 @@
 /** Graph building with parameters by name: what every part of the model is written with. */
+
 import { SgpSamError } from '../base/errors.js';
 import { Graph } from '../engine/graph/graph.js';
 import type { Tensor } from '../engine/graph/ir.js';
 import type { ParameterSpec } from '../engine/graph/layout.js';
+import { conv3d, convTranspose } from '../engine/ops/conv.js';
+import { gelu, relu } from '../engine/ops/elementwise.js';
+import { layerNorm } from '../engine/ops/layer-norm.js';
+import { linear } from '../engine/ops/linear.js';
 import { checkConfig, type ModelConfig } from './config.js';
 import { modelParameters } from './parameters.js';
 
@@ -38,14 +43,12 @@ export class ModelBuilder {
   }
 
   linear(name: string, x: Tensor): Tensor {
-    return this.graph.stage(name, () =>
-      this.graph.linear(x, this.param(`${name}.weight`), this.param(`${name}.bias`)),
-    );
+    return this.graph.stage(name, () => linear(x, this.param(`${name}.weight`), this.param(`${name}.bias`)));
   }
 
   norm(name: string, x: Tensor, eps: number): Tensor {
     return this.graph.stage(name, () =>
-      this.graph.layerNorm(x, this.param(`${name}.weight`), this.param(`${name}.bias`), eps),
+      layerNorm(x, this.param(`${name}.weight`), this.param(`${name}.bias`), eps),
     );
   }
 
@@ -55,23 +58,23 @@ export class ModelBuilder {
     attrs: { kernel: number; stride?: number; padding?: number; dilation?: number; bias?: boolean },
   ): Tensor {
     const bias = attrs.bias === false ? undefined : this.param(`${name}.bias`);
-    return this.graph.stage(name, () => this.graph.conv3d(x, this.param(`${name}.weight`), bias, attrs));
+    return this.graph.stage(name, () => conv3d(x, this.param(`${name}.weight`), bias, attrs));
   }
 
   convTranspose(name: string, x: Tensor): Tensor {
     return this.graph.stage(name, () =>
-      this.graph.convTranspose(x, this.param(`${name}.weight`), this.param(`${name}.bias`)),
+      convTranspose(x, this.param(`${name}.weight`), this.param(`${name}.bias`)),
     );
   }
 
   /** An activation as a part of the stage `name`, though it may end up in the kernel before it. */
   gelu(name: string, x: Tensor): Tensor {
-    return this.graph.stage(name, () => this.graph.gelu(x));
+    return this.graph.stage(name, () => gelu(x));
   }
 
   /** See `gelu`. */
   relu(name: string, x: Tensor): Tensor {
-    return this.graph.stage(name, () => this.graph.relu(x));
+    return this.graph.stage(name, () => relu(x));
   }
 
   /** `layers.0 … layers.n−1` with ReLU between. */

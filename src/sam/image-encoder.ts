@@ -1,7 +1,11 @@
 /** SAM-Med3D's image encoder (SPEC A1), with Self-Gated Prompting Modules after chosen blocks (SPEC B1). */
+
 import type { Tensor } from '../engine/graph/ir.js';
+import { add } from '../engine/ops/elementwise.js';
+import { reshape } from '../engine/ops/shape.js';
 import type { ModelBuilder } from './builder.js';
 import { ENCODER_EPS, gridOf } from './config.js';
+import { windowAttention } from './ops/window-attention.js';
 import { selfGatedPrompting } from './sgpm.js';
 
 /** x += attn(norm1(x)); x += lin2(gelu(lin1(norm2(x)))): (B, g, g, g, dim) → the same. */
@@ -17,15 +21,15 @@ function block(m: ModelBuilder, i: number, x: Tensor): Tensor {
     Tensor,
   ];
   const attended = g.stage(attn, () =>
-    g.windowAttention(qkv, m.param(`${attn}.qkv.bias`), tables, heads, global.includes(i) ? 0 : window),
+    windowAttention(qkv, m.param(`${attn}.qkv.bias`), tables, heads, global.includes(i) ? 0 : window),
   );
   const projected = m.trace(attn, m.linear(`${attn}.proj`, attended));
-  const y = g.stage(name, () => g.add(x, projected));
+  const y = g.stage(name, () => add(x, projected));
   const hidden = m.gelu(`${name}.mlp`, m.linear(`${name}.mlp.lin1`, m.norm(`${name}.norm2`, y, ENCODER_EPS)));
   const mlp = m.linear(`${name}.mlp.lin2`, hidden);
   return m.trace(
     name,
-    g.stage(name, () => g.add(y, mlp)),
+    g.stage(name, () => add(y, mlp)),
   );
 }
 
@@ -39,8 +43,8 @@ export function imageEncoder(m: ModelBuilder, image: Tensor): Tensor {
     `${e}.patch_embed`,
     m.conv(`${e}.patch_embed.proj`, image, { kernel: patch, stride: patch }),
   );
-  const position = g.reshape(m.param(`${e}.pos_embed`), [grid, grid, grid, dim]);
-  let x = g.stage(`${e}.pos_embed`, () => g.add(patches, position));
+  const position = reshape(m.param(`${e}.pos_embed`), [grid, grid, grid, dim]);
+  let x = g.stage(`${e}.pos_embed`, () => add(patches, position));
   for (let i = 0; i < depth; i++) {
     x = block(m, i, x);
     const site = sgpm ? sgpm.sites.indexOf(i) : -1;

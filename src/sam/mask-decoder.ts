@@ -1,7 +1,12 @@
 /** SAM-Med3D's mask decoder (SPEC A3): a two-way transformer, upscaling, hypernetworks. */
+
 import type { Tensor } from '../engine/graph/ir.js';
+import { attention as attend } from '../engine/ops/attention.js';
+import { add } from '../engine/ops/elementwise.js';
+import { broadcast, concat, reshape, slice } from '../engine/ops/shape.js';
 import type { ModelBuilder } from './builder.js';
 import { gridOf } from './config.js';
+import { maskProduct } from './ops/mask-product.js';
 import { MASK_TOKENS } from './parameters.js';
 
 const HEADS = 8;
@@ -12,7 +17,7 @@ const NORM3D_EPS = 1e-6;
 /** Attention with projections: q, k and v are projected apart, position encodings already added. */
 function attention(m: ModelBuilder, name: string, q: Tensor, k: Tensor, v: Tensor): Tensor {
   const attended = m.graph.stage(name, () =>
-    m.graph.attention(
+    attend(
       m.linear(`${name}.q_proj`, q),
       m.linear(`${name}.k_proj`, k),
       m.linear(`${name}.v_proj`, v),
@@ -29,27 +34,26 @@ interface TwoWay {
 
 /** One block, post-norm. The first has no position encoding in its self attention and replaces the queries. */
 function twoWayBlock(m: ModelBuilder, i: number, state: TwoWay, queryPe: Tensor, keyPe: Tensor): TwoWay {
-  const g = m.graph;
   const name = `mask_decoder.transformer.layers.${i}`;
   const norm = (k: number, x: Tensor) => m.norm(`${name}.norm${k}`, x, TRANSFORMER_EPS);
   let { queries, keys } = state;
   if (i === 0) {
     queries = attention(m, `${name}.self_attn`, queries, queries, queries);
   } else {
-    const q = g.add(queries, queryPe);
-    queries = g.add(queries, attention(m, `${name}.self_attn`, q, q, queries));
+    const q = add(queries, queryPe);
+    queries = add(queries, attention(m, `${name}.self_attn`, q, q, queries));
   }
   queries = norm(1, queries);
 
-  const k = g.add(keys, keyPe);
-  const toImage = attention(m, `${name}.cross_attn_token_to_image`, g.add(queries, queryPe), k, keys);
-  queries = norm(2, g.add(queries, toImage));
+  const k = add(keys, keyPe);
+  const toImage = attention(m, `${name}.cross_attn_token_to_image`, add(queries, queryPe), k, keys);
+  queries = norm(2, add(queries, toImage));
 
   const hidden = m.relu(`${name}.mlp`, m.linear(`${name}.mlp.lin1`, queries));
-  queries = norm(3, g.add(queries, m.linear(`${name}.mlp.lin2`, hidden)));
+  queries = norm(3, add(queries, m.linear(`${name}.mlp.lin2`, hidden)));
 
-  const toTokens = attention(m, `${name}.cross_attn_image_to_token`, k, g.add(queries, queryPe), queries);
-  keys = norm(4, g.add(keys, toTokens));
+  const toTokens = attention(m, `${name}.cross_attn_image_to_token`, k, add(queries, queryPe), queries);
+  keys = norm(4, add(keys, toTokens));
   return { queries, keys };
 }
 
@@ -81,39 +85,39 @@ export function maskDecoder(
   const d = 'mask_decoder';
 
   const { tokens, src } = g.stage(d, () => {
-    const learnt = g.concat([m.param(`${d}.iou_token.weight`), m.param(`${d}.mask_tokens.weight`)], 0);
-    const repeated = g.broadcast(learnt, batch);
+    const learnt = concat([m.param(`${d}.iou_token.weight`), m.param(`${d}.mask_tokens.weight`)], 0);
+    const repeated = broadcast(learnt, batch);
     return {
-      tokens: inputs.sparse ? g.concat([repeated, inputs.sparse], 1) : repeated,
-      src: g.reshape(g.add(inputs.embedding, inputs.dense), [batch, cells, out]),
+      tokens: inputs.sparse ? concat([repeated, inputs.sparse], 1) : repeated,
+      src: reshape(add(inputs.embedding, inputs.dense), [batch, cells, out]),
     };
   });
-  const keyPe = g.reshape(inputs.densePe, [cells, out]);
+  const keyPe = reshape(inputs.densePe, [cells, out]);
 
   const t = `${d}.transformer`;
   let state: TwoWay = { queries: tokens, keys: src };
   for (const i of [0, 1]) state = twoWayBlock(m, i, state, tokens, keyPe);
-  const q = g.add(state.queries, tokens);
-  const k = g.add(state.keys, keyPe);
+  const q = add(state.queries, tokens);
+  const k = add(state.keys, keyPe);
   const last = attention(m, `${t}.final_attn_token_to_image`, q, k, state.keys);
   const queries = m.trace(
     `${t}.queries`,
-    m.norm(`${t}.norm_final_attn`, g.add(state.queries, last), TRANSFORMER_EPS),
+    m.norm(`${t}.norm_final_attn`, add(state.queries, last), TRANSFORMER_EPS),
   );
   const keys = m.trace(`${t}.keys`, state.keys);
 
   const u = `${d}.output_upscaling`;
-  let up = m.trace(`${u}.0`, m.convTranspose(`${u}.0`, g.reshape(keys, [batch, grid, grid, grid, out])));
+  let up = m.trace(`${u}.0`, m.convTranspose(`${u}.0`, reshape(keys, [batch, grid, grid, grid, out])));
   up = m.trace(`${u}.1`, m.norm(`${u}.1`, up, NORM3D_EPS));
   up = m.trace(`${u}.2`, m.gelu(`${u}.2`, up));
   up = m.trace(`${u}.3`, m.convTranspose(`${u}.3`, up));
   up = m.trace(u, m.gelu(u, up));
 
-  const token = (i: number) => g.stage(d, () => g.slice(queries, 1, i, 1));
+  const token = (i: number) => g.stage(d, () => slice(queries, 1, i, 1));
   const hyper = Array.from({ length: count }, (_, i) =>
     m.mlp(`${d}.output_hypernetworks_mlps.${i}`, token(1 + i), 3),
   );
-  const masks = g.stage(d, () => g.maskProduct(count > 1 ? g.concat(hyper, 1) : hyper[0], up));
-  const iou = g.reshape(m.mlp(`${d}.iou_prediction_head`, token(0), 3), [batch, MASK_TOKENS]);
+  const masks = g.stage(d, () => maskProduct(count > 1 ? concat(hyper, 1) : hyper[0], up));
+  const iou = reshape(m.mlp(`${d}.iou_prediction_head`, token(0), 3), [batch, MASK_TOKENS]);
   return { masks, iou };
 }

@@ -1,7 +1,10 @@
 /** SAM-Med3D's prompt encoder (SPEC A2). */
+
 import type { Tensor } from '../engine/graph/ir.js';
+import { reshape } from '../engine/ops/shape.js';
 import type { ModelBuilder } from './builder.js';
 import { gridOf } from './config.js';
+import { denseEncoding, pointEncoding } from './ops/prompt-encoding.js';
 
 const NORM3D_EPS = 1e-6;
 
@@ -9,7 +12,7 @@ const NORM3D_EPS = 1e-6;
 export function pointEmbeddings(m: ModelBuilder, points: Tensor): Tensor {
   const p = 'prompt_encoder';
   return m.graph.stage(`${p}.point_embeddings`, () =>
-    m.graph.pointEncoding(
+    pointEncoding(
       points,
       {
         gaussian: m.param(`${p}.pe_layer.positional_encoding_gaussian_matrix`),
@@ -32,11 +35,11 @@ export function maskEmbedding(m: ModelBuilder, mask: Tensor): Tensor {
 
 /** The dense embedding without a mask, `no_mask_embed` everywhere, as (out): it repeats over the cells. */
 export function noMaskEmbedding(m: ModelBuilder): Tensor {
-  return m.graph.reshape(m.param('prompt_encoder.no_mask_embed.weight'), [m.config.out]);
+  return reshape(m.param('prompt_encoder.no_mask_embed.weight'), [m.config.out]);
 }
 
 /** Position encoding of the embedding's cells: (g, g, g, out). */
 export function densePositionEncoding(m: ModelBuilder): Tensor {
   const gaussian = m.param('prompt_encoder.pe_layer.positional_encoding_gaussian_matrix');
-  return m.graph.stage('prompt_encoder.dense_pe', () => m.graph.denseEncoding(gaussian, gridOf(m.config)));
+  return m.graph.stage('prompt_encoder.dense_pe', () => denseEncoding(gaussian, gridOf(m.config)));
 }

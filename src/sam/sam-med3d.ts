@@ -1,5 +1,9 @@
 /** The two halves that are compiled apart: encode a volume once, decode once per click. */
+
 import type { Graph } from '../engine/graph/graph.js';
+import { countNonfinite } from '../engine/ops/reduce.js';
+import { resize } from '../engine/ops/resize.js';
+import { slice } from '../engine/ops/shape.js';
 import { ModelBuilder } from './builder.js';
 import { gridOf, type ModelConfig } from './config.js';
 import { imageEncoder } from './image-encoder.js';
@@ -30,7 +34,7 @@ export function encoderGraph(config: ModelConfig, options: EncoderGraphOptions =
   m.graph.output('embedding', embedding);
   m.graph.output(
     'embedding.nonfinite',
-    m.graph.stage('check', () => m.graph.countNonfinite(embedding, SANE)),
+    m.graph.stage('check', () => countNonfinite(embedding, SANE)),
   );
   return m.graph;
 }
@@ -72,8 +76,8 @@ export function decoderGraph(config: ModelConfig, options: DecoderGraphOptions):
   g.output('iou_pred', iou);
   if (options.upsample) {
     g.stage('postprocess', () => {
-      const first = g.slice(masks, 1, 0, 1);
-      g.output('upsampled_logits', g.resize(first, [volume, volume, volume]));
+      const first = slice(masks, 1, 0, 1);
+      g.output('upsampled_logits', resize(first, [volume, volume, volume]));
     });
   }
   return g;

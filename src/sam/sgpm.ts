@@ -3,9 +3,14 @@
  * and channel, and the fusion's nodes form a region that runs for what it opened alone. In training it is dense and
  * straight-through, so that closed channels receive gradient too.
  */
+
 import type { Tensor } from '../engine/graph/ir.js';
+import { linear } from '../engine/ops/linear.js';
+import { meanTokens } from '../engine/ops/reduce.js';
+import { concat, reshape, transpose } from '../engine/ops/shape.js';
 import type { ModelBuilder } from './builder.js';
 import { ENCODER_EPS, type SgpmConfig } from './config.js';
+import { channelScale, gate, sgpmProject, straightThrough } from './ops/gate.js';
 
 /** Name of the region, and of its gate in `Program.setGate`. */
 export const gateName = (site: number): string => `sgpm.${site}`;
@@ -19,7 +24,7 @@ function scales(m: ModelBuilder, fusion: string, x: Tensor): Tensor {
   const branches = dilations.map((dilation, k) =>
     m.gelu(fusion, m.conv(`${fusion}.branches.${k}`, reduced, { kernel: 3, padding: dilation, dilation })),
   );
-  return g.stage(fusion, () => g.concat(branches, -1));
+  return g.stage(fusion, () => concat(branches, -1));
 }
 
 /** y = x + open ⊙ σ(z) ⊙ Fusion(x): (B, g, g, g, dim) → the same. */
@@ -32,8 +37,8 @@ function conditional(m: ModelBuilder, name: string, x: Tensor): Tensor {
   const g = m.graph;
   const fusion = `${name}.fusion`;
   const { z, region } = g.stage(`${name}.gate`, () =>
-    g.gate(
-      g.meanTokens(x),
+    gate(
+      meanTokens(x),
       {
         w1: m.param(`${name}.gate.lin1.weight`),
         b1: m.param(`${name}.gate.lin1.bias`),
@@ -47,7 +52,7 @@ function conditional(m: ModelBuilder, name: string, x: Tensor): Tensor {
   return g.within(region, () => {
     const h = scales(m, fusion, x);
     return g.stage(`${fusion}.project`, () =>
-      g.sgpmProject(x, h, m.param(`${fusion}.project.weight`), m.param(`${fusion}.project.bias`), z),
+      sgpmProject(x, h, m.param(`${fusion}.project.weight`), m.param(`${fusion}.project.bias`), z),
     );
   });
 }
@@ -58,19 +63,17 @@ function trained(m: ModelBuilder, name: string, x: Tensor): Tensor {
   const { temperature, width, dilations } = m.config.sgpm as SgpmConfig;
   const { dim } = m.config;
   const fusion = `${name}.fusion`;
-  const mean = g.stage(`${name}.gate`, () => g.meanTokens(x));
+  const mean = g.stage(`${name}.gate`, () => meanTokens(x));
   const z = m.linear(`${name}.gate.lin2`, m.relu(`${name}.gate`, m.linear(`${name}.gate.lin1`, mean)));
   m.trace(`${name}.logits`, z);
   const noise = g.input(`${name}.noise`, z.shape);
-  const amplitude = g.stage(`${name}.gate`, () =>
-    g.emit('straight_through', { z, noise }, { temperature }, z.shape),
-  );
+  const amplitude = g.stage(`${name}.gate`, () => straightThrough(z, noise, temperature));
   const h = scales(m, fusion, x);
   return g.stage(`${fusion}.project`, () => {
     const k = width * dilations.length;
-    const rows = g.reshape(m.param(`${fusion}.project.weight`), [dim, k]);
-    const weight = g.emit('transpose', { x: rows }, { batch: 1, rows: dim, cols: k, flip: false }, [k, dim]);
-    const fused = g.linear(h, weight, m.param(`${fusion}.project.bias`));
-    return g.emit('channel_scale', { f: fused, a: amplitude, x }, {}, x.shape);
+    const rows = reshape(m.param(`${fusion}.project.weight`), [dim, k]);
+    const weight = transpose(rows, dim, k, [k, dim]);
+    const fused = linear(h, weight, m.param(`${fusion}.project.bias`));
+    return channelScale(fused, amplitude, x);
   });
 }

@@ -2,6 +2,10 @@
 import { gradients } from '../engine/autograd/gradients.js';
 import { recompute } from '../engine/autograd/recompute.js';
 import type { Graph } from '../engine/graph/graph.js';
+import { operands, type Tensor } from '../engine/graph/ir.js';
+import { resize } from '../engine/ops/resize.js';
+import { copy } from '../engine/ops/shape.js';
+import { addLoss, type LossOptions } from '../nn/loss.js';
 import { ModelBuilder } from '../sam/builder.js';
 import { gridOf, type ModelConfig } from '../sam/config.js';
 import { imageEncoder } from '../sam/image-encoder.js';
@@ -12,7 +16,6 @@ import {
   noMaskEmbedding,
   pointEmbeddings,
 } from '../sam/prompt-encoder.js';
-import { addLoss, type LossOptions } from './loss.js';
 
 export interface TrainingGraphOptions {
   readonly batch?: number;
@@ -52,10 +55,9 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   const decoder = { embedding, densePe: densePositionEncoding(m), dense, sparse };
   const { masks: first, iou } = maskDecoder(m, decoder, 1);
   g.output('low_resolution_logits', first);
-  const logits = g.stage('postprocess', () => g.resize(first, [volume, volume, volume]));
+  const logits = g.stage('postprocess', () => resize(first, [volume, volume, volume]));
   g.output('logits', logits);
   const { loss, gradient, iouGradient } = addLoss(
-    g,
     logits,
     g.input('targets', [batch, 1, volume, volume, volume]),
     options.loss,
@@ -72,9 +74,9 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   const trained: string[] = [];
   for (const [parameter, value] of found) {
     // A gradient that is another's too, or a view, is copied: each is written to a place of its own.
-    const shared = taken.has(value.id) || value.kind !== 'value' || isView(g, value.id);
+    const shared = taken.has(value.id) || value.kind !== 'value' || isView(value);
     taken.add(value.id);
-    const own = shared ? g.emit('copy', { x: value }, {}, parameter.shape) : value;
+    const own = shared ? copy(value) : value;
     g.output(`grad.${parameter.name}`, own);
     trained.push(parameter.name);
   }
@@ -84,13 +86,12 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   return { graph: g, trained };
 }
 
-/** Whether a tensor is a reshape of one that is used elsewhere as well. */
-function isView(g: Graph, id: number): boolean {
-  const node = g.nodes.find((n) => n.output.id === id);
-  if (node?.op !== 'reshape') return false;
-  const { x } = node.inputs as { x: { id: number } };
-  const users = g.nodes.filter((n) =>
-    Object.values(n.inputs as Record<string, { id: number } | undefined>).some((t) => t?.id === x.id),
-  );
-  return users.length > 1 || isView(g, x.id) || !g.nodes.some((n) => n.output.id === x.id);
+/** Whether a tensor is a view of one that is used elsewhere as well. */
+function isView(tensor: Tensor): boolean {
+  const { nodes } = tensor.graph;
+  const node = nodes.find((n) => n.output === tensor);
+  const of = node?.op.memory?.(node);
+  if (!of) return false;
+  const users = nodes.filter((n) => operands(n).includes(of));
+  return users.length > 1 || isView(of) || !nodes.some((n) => n.output === of);
 }

@@ -1,9 +1,9 @@
 /** What a training run is, apart from its data: plain values, kept in its checkpoints and its model card. */
 import { need, needFields, needList, needOneOf } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
+import type { ParameterGroup } from '../nn/adamw.js';
+import { type LossOptions, losses } from '../nn/loss.js';
 import type { ModelConfig } from '../sam/config.js';
-import { type LossOptions, losses } from './loss.js';
-import type { ParameterGroup } from './optimizer.js';
 import type { ClickMode, Correction, LesionWeight, ScaleRange } from './sampler.js';
 import { type Schedule, scheduleFactor } from './schedule.js';
 

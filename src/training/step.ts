@@ -7,11 +7,6 @@ import { fromEngine } from '../engine/graph/layout.js';
 import { ParameterStore } from '../engine/graph/parameters.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
 import { capabilitiesOf } from '../engine/kernels/call.js';
-import { LOSS_SUMS } from '../engine/kernels/loss.js';
-import { gridOf, type ModelConfig } from '../sam/config.js';
-import { modelParameters } from '../sam/parameters.js';
-import { trainingGraph } from './graph.js';
-import { LOSS_PARTS, type LossOptions } from './loss.js';
 import {
   AdamW,
   type AdamWOptions,
@@ -19,7 +14,11 @@ import {
   type Moment,
   type ParameterGroup,
   REPORT_BYTES,
-} from './optimizer.js';
+} from '../nn/adamw.js';
+import { LOSS_PARTS, LOSS_SUMS, type LossOptions } from '../nn/loss.js';
+import { gridOf, type ModelConfig } from '../sam/config.js';
+import { modelParameters } from '../sam/parameters.js';
+import { trainingGraph } from './graph.js';
 
 export interface TrainStepOptions {
   readonly loss: LossOptions;

@@ -1,8 +1,11 @@
 /** Accumulation, what is left out, and what is refused: the transform around the rules. */
+
 import { describe, expect, it } from 'vitest';
 import { gradients } from '../../../src/engine/autograd/gradients.js';
 import { Graph } from '../../../src/engine/graph/graph.js';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import * as sam from '../../../src/sam/ops/index.js';
 import {
   add,
   concatLast,
@@ -21,10 +24,10 @@ describe('accumulation', () => {
   it('a tensor that is used several times, by unlike operations', async () => {
     await checkProblem({
       operands: { x: input([2, 3, 8], 1), w: weight([8, 8], 2, 'linear') },
-      build: (g, t) => {
-        const h = g.linear(t.x, t.w);
-        const attended = g.attention(h, t.x, g.add(h, t.x), 2);
-        return g.concat([g.add(attended, g.gelu(t.x)), h, t.x], -1);
+      build: (_, t) => {
+        const h = ops.linear(t.x, t.w);
+        const attended = ops.attention(h, t.x, ops.add(h, t.x), 2);
+        return ops.concat([ops.add(attended, ops.gelu(t.x)), h, t.x], -1);
       },
       reference: (v) => {
         const h = linear(v.x, v.w);
@@ -37,7 +40,7 @@ describe('accumulation', () => {
   it('a tensor that is both operands of one operation', async () => {
     await checkProblem({
       operands: { x: input([2, 5, 6], 1) },
-      build: (g, t) => g.add(g.attention(t.x, t.x, t.x, 3), g.concat([g.add(t.x, t.x)], 0)),
+      build: (_, t) => ops.add(ops.attention(t.x, t.x, t.x, 3), ops.concat([ops.add(t.x, t.x)], 0)),
       reference: (v) => add(multiHeadAttention(v.x, v.x, v.x, 3), add(v.x, v.x)),
     });
   });
@@ -45,7 +48,7 @@ describe('accumulation', () => {
   it('a concatenation of one tensor with itself', async () => {
     await checkProblem({
       operands: { x: input([3, 4], 1) },
-      build: (g, t) => g.gelu(g.concat([t.x, t.x, t.x], 1)),
+      build: (_, t) => ops.gelu(ops.concat([t.x, t.x, t.x], 1)),
       reference: (v) => map(concatLast([v.x, v.x, v.x]), gelu),
     });
   });
@@ -53,7 +56,7 @@ describe('accumulation', () => {
   it('a parameter that is used twice', async () => {
     await checkProblem({
       operands: { x: input([4, 6], 1), w: weight([6, 6], 2, 'linear', 0.5), b: weight([6], 3) },
-      build: (g, t) => g.linear(g.gelu(g.linear(t.x, t.w, t.b)), t.w, t.b),
+      build: (_, t) => ops.linear(ops.gelu(ops.linear(t.x, t.w, t.b)), t.w, t.b),
       reference: (v) => linear(map(linear(v.x, v.w, v.b), gelu), v.w, v.b),
     });
   });
@@ -65,7 +68,7 @@ describe('accumulation', () => {
         x: input([5, 6], 1),
         ...Object.fromEntries(names.map((name, i) => [name, weight([6, 6], 2 + i, 'linear', 0.5)])),
       },
-      build: (g, t) => names.reduce((x, name) => g.add(x, g.gelu(g.linear(x, t[name]))), t.x),
+      build: (_, t) => names.reduce((x, name) => ops.add(x, ops.gelu(ops.linear(x, t[name]))), t.x),
       reference: (v) => names.reduce((x, name) => add(x, map(linear(x, v[name]), gelu)), v.x),
     });
   });
@@ -77,8 +80,8 @@ describe('accumulation', () => {
     const seedY = randomTensor([4, 6], 4);
     const { outputs } = await runGraph((b) => {
       const tx = b.input('x', x);
-      const h = b.graph.linear(tx, b.param('w', w, 'linear'));
-      const y = b.graph.gelu(h);
+      const h = ops.linear(tx, b.param('w', w, 'linear'));
+      const y = ops.gelu(h);
       const seeds = new Map([
         [h, b.input('seed h', seedH)],
         [y, b.input('seed y', seedY)],
@@ -100,8 +103,8 @@ describe('accumulation', () => {
     const seed = randomTensor([3, 4], 2);
     const { outputs } = await runGraph((b) => {
       const tx = b.input('x', x);
-      const h = b.graph.gelu(tx);
-      const y = b.graph.add(b.graph.add(h, h), tx);
+      const h = ops.gelu(tx);
+      const y = ops.add(ops.add(h, h), tx);
       const found = gradients(b.graph, new Map([[y, b.input('seed', seed)]]), [h, y, tx]);
       for (const [name, t] of Object.entries({ h, y, x: tx })) b.graph.output(name, found.get(t) as Tensor);
     });
@@ -122,7 +125,7 @@ describe('accumulation', () => {
         const x = b.input('x', randomTensor([1, 5, 5, 5, 6], 1));
         const w = b.param('w', randomTensor([6, 6, 3, 3, 3], 2), 'conv');
         const bias = b.param('b', randomTensor([6], 3));
-        const y = b.graph.meanTokens(b.graph.gelu(b.graph.conv3d(x, w, bias, { kernel: 3, padding: 1 })));
+        const y = ops.meanTokens(ops.gelu(ops.conv3d(x, w, bias, { kernel: 3, padding: 1 })));
         const found = gradients(b.graph, new Map([[y, b.input('seed', randomTensor([1, 6], 4))]]), [
           x,
           w,
@@ -150,9 +153,9 @@ function twoLayers() {
   const b1 = param('b1', [5]);
   const w2 = param('w2', [6, 5]);
   const idle = param('idle', [4, 4]);
-  const h = g.stage('first', () => g.linear(x, w1, b1));
-  const y = g.stage('second', () => g.linear(g.gelu(h), w2));
-  const other = g.stage('idle', () => g.linear(x, idle));
+  const h = g.stage('first', () => ops.linear(x, w1, b1));
+  const y = g.stage('second', () => ops.linear(ops.gelu(h), w2));
+  const other = g.stage('idle', () => ops.linear(x, idle));
   return { g, x, w1, b1, w2, idle, h, y, other, seed: g.input('seed', [3, 6]) };
 }
 
@@ -177,7 +180,7 @@ describe('what is left out', () => {
     const before = g.nodes.length;
     gradients(g, new Map([[y, seed]]), [w2]);
     const added = g.nodes.slice(before);
-    expect(added.map((n) => n.op).filter((op) => op !== 'reshape')).toEqual(['transpose', 'linear']);
+    expect(added.map((n) => n.op.name).filter((name) => name !== 'reshape')).toEqual(['transpose', 'linear']);
     expect(added.every((n) => n.stage === 'second (backward)')).toBe(true);
   });
 
@@ -202,7 +205,7 @@ describe('what is left out', () => {
     const param = (name: string, shape: number[]) => g.param({ name, shape, layout: 'plain' });
     const qkv = g.input('qkv', [1, 3, 3, 3, 12]);
     const tables = [param('d', [3, 4]), param('h', [3, 4]), param('w', [3, 4])] as const;
-    const y = g.windowAttention(qkv, param('bias', [12]), [...tables], 1, 2);
+    const y = sam.windowAttention(qkv, param('bias', [12]), [...tables], 1, 2);
     const before = g.nodes.length;
     gradients(g, new Map([[y, g.input('seed', y.shape)]]), [tables[1]]);
     const added = g.nodes.slice(before);
@@ -215,7 +218,7 @@ describe('what is refused', () => {
   it('an operation without a rule on the way, by its stage and name', () => {
     const g = new Graph();
     const x = g.input('x', [3, 4]);
-    const y = g.stage('the.place', () => g.denseEncoding(g.gelu(x), 2));
+    const y = g.stage('the.place', () => sam.denseEncoding(ops.gelu(x), 2));
     expect(() => gradients(g, new Map([[y, g.input('seed', [2, 2, 2, 12])]]), [x])).toThrow(
       expect.objectContaining({
         code: 'bad-graph',
@@ -234,26 +237,26 @@ describe('what is refused', () => {
       w2: param('w2', [3, 4]),
       b2: param('b2', [4]),
     };
-    const { z, region } = g.stage('sgpm.0.gate', () => g.gate(g.meanTokens(x), mlp, 'sgpm.0'));
+    const { z, region } = g.stage('sgpm.0.gate', () => sam.gate(ops.meanTokens(x), mlp, 'sgpm.0'));
     expect(() => gradients(g, new Map([[z, z]]), [x])).toThrow(
       expect.objectContaining({ code: 'bad-graph', message: expect.stringMatching(/sgpm\.0\.gate.*'gate'/) }),
     );
-    const y = g.within(region, () => g.sgpmProject(x, x, param('w', [4, 4]), param('b', [4]), z));
+    const y = g.within(region, () => sam.sgpmProject(x, x, param('w', [4, 4]), param('b', [4]), z));
     expect(() => gradients(g, new Map([[y, y]]), [x])).toThrow(/'sgpm_project' has no gradient/);
   });
 
   it('not one that is off the way', () => {
     const g = new Graph();
     const x = g.input('x', [4, 4, 4]);
-    g.output('checked', g.countNonfinite(x, 1e6));
-    const y = g.gelu(x);
+    g.output('checked', ops.countNonfinite(x, 1e6));
+    const y = ops.gelu(x);
     expect(gradients(g, new Map([[y, g.input('seed', [4, 4, 4])]]), [x]).size).toBe(1);
   });
 
   it('second derivatives of operations whose gradients have no rule', () => {
     const g = new Graph();
     const x = g.input('x', [4]);
-    const y = g.gelu(x);
+    const y = ops.gelu(x);
     const dx = gradients(g, new Map([[y, g.input('seed', [4])]]), [x]).get(x) as Tensor;
     expect(() => gradients(g, new Map([[dx, g.input('again', [4])]]), [x])).toThrow(/activation_backward/);
   });

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../../src/engine/graph/plan.js';
+import { losses } from '../../../src/nn/loss.js';
 import { configByName, type ModelConfig } from '../../../src/sam/config.js';
 import { trainingGraph } from '../../../src/training/graph.js';
 import { initialSource } from '../../../src/training/initial.js';
-import { losses } from '../../../src/training/loss.js';
 import { TrainStep } from '../../../src/training/step.js';
 import { testCapabilities, testEngine } from '../../support/run.js';
 

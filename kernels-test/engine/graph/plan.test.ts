@@ -1,14 +1,17 @@
 /** Planning, on random graphs: memory is shared only where nobody can tell, and the device computes what was written. */
+
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Graph } from '../../../src/engine/graph/graph.js';
 import { bytesOf, type Tensor } from '../../../src/engine/graph/ir.js';
 import { type Plan, planGraph } from '../../../src/engine/graph/plan.js';
 import type { Capabilities } from '../../../src/engine/kernels/call.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import { losses } from '../../../src/nn/loss.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../../src/sam/config.js';
+import * as sam from '../../../src/sam/ops/index.js';
 import { decoderGraph, encoderGraph } from '../../../src/sam/sam-med3d.js';
 import { trainingGraph } from '../../../src/training/graph.js';
-import { losses } from '../../../src/training/loss.js';
 import {
   add,
   concatLast,
@@ -39,9 +42,8 @@ function checkPlan(graph: Graph, plan: Plan): void {
   /** The value a tensor is: a reshape is its operand, a part written into a concatenation is the concatenation. */
   const identity = (tensor: Tensor): number => {
     const node = writers.get(tensor.id);
-    if (node?.op === 'reshape') return identity(node.inputs.x);
-    if ((node?.op === 'linear' || node?.op === 'conv3d') && node.attrs.into) return node.attrs.into.target.id;
-    return tensor.id;
+    const memory = node?.op.memory?.(node);
+    return memory ? identity(memory) : tensor.id;
   };
   const place = (tensor: Tensor): string => {
     const root = plan.root(tensor);
@@ -88,7 +90,7 @@ function checkPlan(graph: Graph, plan: Plan): void {
     for (const written of writes) {
       // In place: what is changed must still be there.
       const node = writers.get(written.id);
-      if (node?.op === 'sgpm_project') expectThere(node.inputs.x, who);
+      if (node?.op.overwrites) expectThere(node.inputs[node.op.overwrites.operand] as Tensor, who);
       holds.set(place(written), identity(written));
     }
   });
@@ -138,20 +140,20 @@ function grow(bench: Bench, list: readonly Step[], kept: readonly boolean[]): Ma
         const w = randomTensor([n, width(x)], 100 + i, 1 / Math.sqrt(width(x)));
         const bias = randomTensor([n], 200 + i, 0.5);
         next = {
-          tensor: g.linear(x.tensor, bench.param(`w${i}`, w, 'linear'), bench.param(`b${i}`, bias)),
+          tensor: ops.linear(x.tensor, bench.param(`w${i}`, w, 'linear'), bench.param(`b${i}`, bias)),
           value: linear(x.value, w, bias),
         };
       } else if (op <= 4) {
         const fit = values.filter((v) => v.value.shape.join() === x.value.shape.join());
         const y = fit[b % fit.length];
-        next = { tensor: g.add(x.tensor, y.tensor), value: add(x.value, y.value) };
+        next = { tensor: ops.add(x.tensor, y.tensor), value: add(x.value, y.value) };
       } else if (op === 5) {
         const row = randomTensor([width(x)], 300 + i);
-        next = { tensor: g.add(x.tensor, bench.param(`r${i}`, row)), value: add(x.value, row) };
+        next = { tensor: ops.add(x.tensor, bench.param(`r${i}`, row)), value: add(x.value, row) };
       } else if (op === 6) {
-        next = { tensor: g.gelu(x.tensor), value: map(x.value, gelu) };
+        next = { tensor: ops.gelu(x.tensor), value: map(x.value, gelu) };
       } else if (op === 7) {
-        next = { tensor: g.relu(x.tensor), value: map(x.value, relu) };
+        next = { tensor: ops.relu(x.tensor), value: map(x.value, relu) };
       } else if (op <= 9) {
         const lead = x.value.shape.slice(0, -1).join();
         const fit = values.filter((v) => v.value.shape.slice(0, -1).join() === lead && width(v) <= 32);
@@ -162,7 +164,7 @@ function grow(bench: Bench, list: readonly Step[], kept: readonly boolean[]): Ma
         ];
         if (parts.reduce((sum, v) => sum + width(v), 0) > 64) return;
         next = {
-          tensor: g.concat(
+          tensor: ops.concat(
             parts.map((v) => v.tensor),
             -1,
           ),
@@ -170,7 +172,7 @@ function grow(bench: Bench, list: readonly Step[], kept: readonly boolean[]): Ma
         };
       } else if (op === 10) {
         const shape = x.value.shape.length === 2 ? [3, 4, width(x)] : [12, width(x)];
-        next = { tensor: g.reshape(x.tensor, shape), value: reshape(x.value, shape) };
+        next = { tensor: ops.reshape(x.tensor, shape), value: reshape(x.value, shape) };
       } else {
         const start = b % width(x);
         const length = 1 + (c % (width(x) - start));
@@ -178,7 +180,7 @@ function grow(bench: Bench, list: readonly Step[], kept: readonly boolean[]): Ma
         value.data.forEach((_, e) => {
           value.data[e] = x.value.data[Math.floor(e / length) * width(x) + start + (e % length)];
         });
-        next = { tensor: g.slice(x.tensor, x.value.shape.length - 1, start, length), value };
+        next = { tensor: ops.slice(x.tensor, x.value.shape.length - 1, start, length), value };
       }
     });
     if (next) values.push(next);
@@ -224,15 +226,15 @@ describe('random graphs', () => {
             const x = values[a % values.length];
             const y = values[b % values.length];
             g.stage(`s${i}`, () => {
-              if (op === 0) values.push(g.linear(x, weights('w', 8, 8)));
-              else if (op === 1) values.push(g.gelu(x));
-              else if (op === 2) values.push(g.add(x, y));
-              else if (op === 3) values.push(g.reshape(g.reshape(x, [12, 8]), [2, 6, 8]));
+              if (op === 0) values.push(ops.linear(x, weights('w', 8, 8)));
+              else if (op === 1) values.push(ops.gelu(x));
+              else if (op === 2) values.push(ops.add(x, y));
+              else if (op === 3) values.push(ops.reshape(ops.reshape(x, [12, 8]), [2, 6, 8]));
               else {
-                const { z, region } = g.gate(g.meanTokens(x), mlp, `m${i}`);
+                const { z, region } = sam.gate(ops.meanTokens(x), mlp, `m${i}`);
                 const out = g.within(region, () => {
-                  const h = g.gelu(g.linear(x, weights('reduce', 8, 4)));
-                  return g.sgpmProject(x, h, weights('pw', 8, 4), weights('pb', 8), z);
+                  const h = ops.gelu(ops.linear(x, weights('reduce', 8, 4)));
+                  return sam.sgpmProject(x, h, weights('pw', 8, 4), weights('pb', 8), z);
                 });
                 values.push(out);
               }

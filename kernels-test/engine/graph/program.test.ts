@@ -1,4 +1,5 @@
 /** Programs as their callers meet them: splitting, memory, limits, misuse, and a device that goes away. */
+
 import { afterAll, describe, expect, it } from 'vitest';
 import { SgpSamError } from '../../../src/base/errors.js';
 import type { Gpu } from '../../../src/engine/gpu/device.js';
@@ -8,6 +9,8 @@ import { Graph } from '../../../src/engine/graph/graph.js';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
 import { ParameterStore } from '../../../src/engine/graph/parameters.js';
 import { Program } from '../../../src/engine/graph/program.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import * as sam from '../../../src/sam/ops/index.js';
 import { formulaWeight, randomTensor, toF32 } from '../../reference/index.js';
 import { testAdapter } from '../../support/gpu.js';
 import { testEngine } from '../../support/run.js';
@@ -22,8 +25,8 @@ function chain(): Graph {
   for (let i = 0; i < DEPTH; i++) {
     const param = (name: string, shape: number[], layout: 'plain' | 'linear' = 'plain') =>
       g.param({ name: `${i}.${name}`, shape, layout });
-    x = g.layerNorm(x, param('norm.weight', [40]), param('norm.bias', [40]), 1e-6);
-    x = g.gelu(g.linear(x, param('lin.weight', [40, 40], 'linear'), param('lin.bias', [40])));
+    x = ops.layerNorm(x, param('norm.weight', [40]), param('norm.bias', [40]), 1e-6);
+    x = ops.gelu(ops.linear(x, param('lin.weight', [40, 40], 'linear'), param('lin.bias', [40])));
   }
   g.output('y', x);
   return g;
@@ -215,12 +218,12 @@ describe('memory', () => {
       const g = new Graph();
       const build = async () => {
         if (kind === 'input') {
-          g.output('y', g.slice(g.input('the giant', [1, elements]), 1, 0, 4));
+          g.output('y', ops.slice(g.input('the giant', [1, elements]), 1, 0, 4));
           return Program.compile(engine, g);
         }
         if (kind === 'value') {
-          const half = g.stage('the giant', () => g.broadcast(g.input('x', [64]), elements / 64));
-          g.output('y', g.slice(half, 0, 0, 1));
+          const half = g.stage('the giant', () => ops.broadcast(g.input('x', [64]), elements / 64));
+          g.output('y', ops.slice(half, 0, 0, 1));
           return Program.compile(engine, g);
         }
         const spec = { name: 'the giant', shape: [elements], layout: 'plain' as const };
@@ -359,10 +362,10 @@ describe('a device that goes away', () => {
     const [x, w1, b1, w2, b2, w] = [[1, 6, 8], [8, 4], [4], [4, 8], [8], [8, 8]].map((shape, i) =>
       g.input(`i${i}`, shape),
     );
-    const { z, region } = g.gate(g.meanTokens(x), { w1, b1, w2, b2 }, 'm');
+    const { z, region } = sam.gate(ops.meanTokens(x), { w1, b1, w2, b2 }, 'm');
     g.output(
       'y',
-      g.within(region, () => g.sgpmProject(x, g.linear(x, w), w, b2, z)),
+      g.within(region, () => sam.sgpmProject(x, ops.linear(x, w), w, b2, z)),
     );
     const program = await Program.compile(engine, g);
     await program.run({ mode: 'readback' });

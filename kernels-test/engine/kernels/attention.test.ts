@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { windowAttentionCandidates } from '../../../src/engine/kernels/window-attention.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import * as sam from '../../../src/sam/ops/index.js';
+import { windowAttentionCandidates } from '../../../src/sam/ops/window-attention-plan.js';
 import {
   linear,
   multiHeadAttention,
@@ -81,13 +83,7 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
           ] as const;
           b.graph.output(
             'y',
-            b.graph.windowAttention(
-              b.input('qkv', qkv),
-              b.param('bias', weights.qkvBias),
-              tables,
-              heads,
-              window,
-            ),
+            sam.windowAttention(b.input('qkv', qkv), b.param('bias', weights.qkvBias), tables, heads, window),
           );
         },
         { capabilities: { force: { attention: variant } }, keep: true },
@@ -129,7 +125,7 @@ describe('plain attention (SPEC A3)', () => {
       const want = multiHeadAttention(q, k, v, heads);
       const { outputs, program } = await runGraph(
         (b) => {
-          b.graph.output('y', b.graph.attention(b.input('q', q), b.input('k', k), b.input('v', v), heads));
+          b.graph.output('y', ops.attention(b.input('q', q), b.input('k', k), b.input('v', v), heads));
         },
         { keep: true },
       );
@@ -154,7 +150,7 @@ describe('plain attention (SPEC A3)', () => {
     const k = randomTensor([1, 300, 8], 2, 100);
     const v = randomTensor([1, 300, 8], 3);
     const { outputs } = await runGraph((b) => {
-      b.graph.output('y', b.graph.attention(b.input('q', q), b.input('k', k), b.input('v', v), 1));
+      b.graph.output('y', ops.attention(b.input('q', q), b.input('k', k), b.input('v', v), 1));
     });
     expect(relativeL2(outputs.y, multiHeadAttention(q, k, v, 1).data)).toBeLessThan(1e-3);
   });

@@ -3,187 +3,108 @@
  * classes of shapes. The device must accept those it can take without a word; the limits are checked on the text.
  */
 import { describe, expect, it } from 'vitest';
+import { gradients } from '../../../src/engine/autograd/gradients.js';
+import { Graph } from '../../../src/engine/graph/graph.js';
+import type { Tensor } from '../../../src/engine/graph/ir.js';
+import type { ParameterLayout } from '../../../src/engine/graph/layout.js';
+import { operations } from '../../../src/engine/graph/op.js';
 import { planGraph } from '../../../src/engine/graph/plan.js';
-import { planAttention } from '../../../src/engine/kernels/attention.js';
-import {
-  backwardVariants,
-  planAttentionKeys,
-  planAttentionRows,
-} from '../../../src/engine/kernels/attention-backward.js';
-import type { Capabilities } from '../../../src/engine/kernels/call.js';
-import { planFma } from '../../../src/engine/kernels/ceilings.js';
-import { planMatmul } from '../../../src/engine/kernels/matmul.js';
-import { matmulVariants } from '../../../src/engine/kernels/matmul-variants.js';
-import {
-  planCopy,
-  planCountNonfinite,
-  planElementwise,
-  planLayerNorm,
-  planMeanTokens,
-} from '../../../src/engine/kernels/pointwise.js';
-import { planGate, planProject } from '../../../src/engine/kernels/sgpm.js';
-import { shaderNames } from '../../../src/engine/kernels/shaders.js';
-import {
-  planDenseEncoding,
-  planMaskProduct,
-  planPointEncoding,
-  planResize,
-} from '../../../src/engine/kernels/spatial.js';
+import type { Capabilities, WeightStorage } from '../../../src/engine/kernels/call.js';
 import { packParams } from '../../../src/engine/kernels/wgsl.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import { matmulVariants } from '../../../src/engine/ops/matmul-variants.js';
+import { planFma } from '../../../src/engine/profiler/ceiling-kernels.js';
+import { losses } from '../../../src/nn/loss.js';
+import { defaultSgpm, samMed3DConfigs } from '../../../src/sam/config.js';
+import * as sam from '../../../src/sam/ops/index.js';
+import { planAttentionRows } from '../../../src/sam/ops/window-attention-backward.js';
 import {
   planWindowAttention,
   windowAttentionCandidates,
-} from '../../../src/engine/kernels/window-attention.js';
-import { samMed3DConfigs } from '../../../src/sam/config.js';
+} from '../../../src/sam/ops/window-attention-plan.js';
 import { trainingGraph } from '../../../src/training/graph.js';
-import { losses } from '../../../src/training/loss.js';
 import { testGpu } from '../../support/gpu.js';
 import { type AnyCall, base, devices, modelCalls, trainingCalls } from '../../support/programs.js';
-import { testCapabilities } from '../../support/run.js';
+import { Bench, testCapabilities } from '../../support/run.js';
+import { shaderSources } from '../../support/shaders.js';
+import { place } from '../autograd/support.js';
+import { cases } from '../ops/cases.js';
 
-/** Each planner over the classes of shapes it distinguishes. */
-function plannerCalls(caps: Capabilities): AnyCall[] {
-  const buffers: Record<string, string> = Object.fromEntries(
-    [
-      'a',
-      'b',
-      'c',
-      'bias',
-      'residual',
-      'control',
-      'counters',
-      'x',
-      'y',
-      'w',
-      'h',
-      'z',
-      'q',
-      'k',
-      'v',
-      'out',
-    ].map((n) => [n, n]),
-  );
-  const { a, b, c, bias, residual, control, counters, x, y, w, h, z, q, k, v, out } = buffers;
-  const calls: AnyCall[] = [];
-  for (const variant of matmulVariants(caps)) {
-    const forced = { ...caps, force: { matmul: variant } };
-    for (const n of [8, 6]) {
-      for (const depth of [16, 6]) {
-        for (const rows of [1, 40, 100]) {
-          for (const activation of ['none', 'gelu', 'relu'] as const) {
-            calls.push(planMatmul(forced, { rows, n, k: depth, activation }, { a, b, c }));
-            calls.push(planMatmul(forced, { rows, n, k: depth, activation }, { a, b, c, bias, residual }));
-          }
+/** The matmul family over the classes of shapes that it distinguishes, in and out of regions; each product is an output. */
+function products(): Graph {
+  const g = new Graph();
+  let count = 0;
+  const input = (...shape: number[]) => g.input(`x${count++}`, shape);
+  const param = (layout: ParameterLayout, ...shape: number[]) =>
+    g.param({ name: `w${count++}`, shape, layout });
+  const out = (tensor: Tensor) => g.output(`y${count++}`, tensor);
+  const finish = [(t: Tensor) => t, ops.gelu, ops.relu];
+  for (const n of [8, 6]) {
+    for (const k of [16, 6]) {
+      for (const rows of [1, 40, 100]) {
+        for (const activate of finish) {
+          const made = () => activate(ops.linear(input(rows, k), param('linear', n, k), param('plain', n)));
+          out(made());
+          out(ops.add(made(), input(rows, n)));
+          out(activate(ops.linear(input(rows, k), input(k, n))));
         }
-        const inside = { rows: 8, n, k: depth, region: { samples: 2, counter: 3 } };
-        calls.push(
-          planMatmul(
-            forced,
-            { ...inside, activation: 'gelu' },
-            { a, b, c, bias, residual, control, counters },
-          ),
-        );
-        calls.push(planMatmul(forced, { ...inside, ldc: 3 * n, cOffset: n }, { a, b, c, control, counters }));
-        const volume = [4, 4, 4] as const;
-        const conv = {
-          input: volume,
-          output: volume,
-          channels: depth,
-          kernel: 3,
-          stride: 1,
-          padding: 1,
-          dilation: 1,
-        };
-        calls.push(planMatmul(forced, { rows: 64, n, k: 27 * depth, conv }, { a, b, c, bias }));
-        calls.push(
-          planMatmul(
-            forced,
-            { rows: 64, n, k: 27 * depth, conv, region: { samples: 1, counter: 0 } },
-            { a, b, c, control, counters },
-          ),
-        );
-        const scatter = { input: volume, channels: n };
-        for (const weights of ['f16', 'texture'] as const) {
-          if (weights === 'texture' && n % 4 !== 0) continue;
-          calls.push(planMatmul(forced, { rows: 64, n, k: depth, weights }, { a, b, c, bias }));
-          calls.push(planMatmul(forced, { rows: 64, n, k: 27 * depth, conv, weights }, { a, b, c }));
-        }
-        calls.push(
-          planMatmul(
-            forced,
-            { rows: 64, n: 8 * n, k: depth, scatter, activation: 'gelu' },
-            { a, b, c, bias },
-          ),
-        );
       }
-      for (const patch of [2, 4, 6]) {
-        const edge = [2, 2, 2] as const;
-        const input = [2 * patch, 2 * patch, 2 * patch] as const;
-        const conv = {
-          input,
-          output: edge,
-          channels: 1,
-          kernel: patch,
-          stride: patch,
-          padding: 0,
-          dilation: 1,
-        };
-        calls.push(planMatmul(forced, { rows: 8, n, k: patch ** 3, conv }, { a, b, c, bias }));
-      }
+      const volume = () => input(1, 4, 4, 4, k);
+      const conv = (x: Tensor) =>
+        ops.conv3d(x, param('conv', n, k, 3, 3, 3), param('plain', n), { kernel: 3, padding: 1 });
+      out(conv(volume()));
+      out(ops.gelu(ops.convTranspose(volume(), param('conv_transpose', k, n, 2, 2, 2), param('plain', n))));
+      const x = input(2, 2, 2, 2, k);
+      const mlp = { w1: input(k, 5), b1: input(5), w2: input(5, k), b2: input(k) };
+      const { region } = sam.gate(ops.meanTokens(x), mlp, `gate ${n} ${k}`);
+      g.within(region, () => {
+        out(ops.gelu(conv(x)));
+        out(ops.add(ops.linear(x, param('linear', n, k)), input(2, 2, 2, 2, n)));
+        out(ops.concat([conv(x), ops.linear(x, param('linear', n, k))], -1));
+        out(ops.layerNorm(x, param('plain', k), param('plain', k), 1e-6));
+      });
+    }
+    for (const kernel of [2, 4, 6]) {
+      const edge = 2 * kernel;
+      out(
+        ops.conv3d(input(1, edge, edge, edge, 1), param('conv', n, 1, kernel, kernel, kernel), undefined, {
+          kernel,
+          stride: kernel,
+        }),
+      );
     }
   }
-  for (const variant of ['row-per-invocation', 'row-per-workgroup']) {
-    for (const channels of [12, 7]) {
-      for (const activation of ['none', 'gelu', 'relu'] as const) {
-        const spec = { rows: 5, channels, eps: 1e-6, activation };
-        const forced = { ...caps, force: { layer_norm: variant } };
-        calls.push(planLayerNorm(forced, spec, { x, weight: w, bias, y }));
-        const region = { samples: 2, counter: 1 };
-        calls.push(planLayerNorm(forced, { ...spec, region }, { x, weight: w, bias, y, control, counters }));
-      }
-    }
-  }
-  for (const activation of ['none', 'gelu', 'relu'] as const) {
-    calls.push(planElementwise(caps, { count: 9, activation }, { x, y }));
-    calls.push(planElementwise(caps, { count: 9, period: 3, activation }, { x, other: w, y }));
-  }
-  calls.push(
-    planCopy(caps, { blocks: 2, inner: 3, xStride: 3, xOffset: 0, yStride: 5, yOffset: 1 }, { x, y }),
-  );
-  calls.push(planMeanTokens({ batch: 1, tokens: 8, channels: 5 }, { x, y }));
-  calls.push(planCountNonfinite({ count: 8, most: 1e6 }, { x, result: y }));
-  for (const [grid, window] of [
-    [[4, 4, 4], 0],
-    [[3, 5, 4], 3],
-  ] as const) {
-    const spec = { batch: 1, heads: 2, headDim: 64, grid, window };
-    for (const variant of backwardVariants(caps, spec)) {
-      const forced = { ...caps, force: { attention_backward: variant } };
-      calls.push(planAttentionKeys(forced, spec, { qkv: q, dout: k, record: v, dqkv: out }));
-      const tables = { tableD: a, tableH: b, tableW: h };
-      const rest = { attended: z, dout: k, record: v };
-      calls.push(planAttentionRows(forced, spec, { qkv: q, qkvBias: bias, ...tables, ...rest }));
-    }
-  }
+  return g;
+}
+
+/** Operations whose kernels depend on sizes that no case of the table has. */
+function sizes(): Graph {
+  const g = new Graph();
+  let count = 0;
+  const input = (...shape: number[]) => g.input(`x${count++}`, shape);
+  const out = (tensor: Tensor) => g.output(`y${count++}`, tensor);
+  for (const channels of [12, 7])
+    for (const activate of [(t: Tensor) => t, ops.gelu, ops.relu])
+      out(activate(ops.layerNorm(input(5, channels), input(channels), input(channels), 1e-6)));
   for (const hidden of [1, 64, 1024]) {
-    const gate = { mean: x, w1: w, b1: bias, w2: a, b2: b, z, decision: c, plan: h };
-    calls.push(planGate(caps, { samples: 2, channels: 300, hidden, dispatches: 7 }, gate));
+    const mlp = { w1: input(300, hidden), b1: input(hidden), w2: input(hidden, 300), b2: input(300) };
+    const { z, region } = sam.gate(input(2, 300), mlp, `hidden ${hidden}`);
+    g.within(region, () => out(ops.relu(input(2, 300))));
+    out(z);
   }
   for (const rows of [8, 64]) {
-    for (const depth of [12, 15]) {
-      calls.push(
-        planProject(
-          { samples: 2, rows, k: depth, channels: 20, counter: 0 },
-          { h, w, bias, z, y, control, counters },
-        ),
-      );
+    for (const k of [12, 15]) {
+      const x = ops.gelu(input(2, rows, 20));
+      const mlp = { w1: input(20, 5), b1: input(5), w2: input(5, 20), b2: input(20) };
+      const { z, region } = sam.gate(ops.meanTokens(x), mlp, `project ${rows} ${k}`);
+      out(g.within(region, () => sam.sgpmProject(x, input(2, rows, k), input(20, k), input(20), z)));
     }
   }
   for (const headDim of [3, 8, 24, 64, 80]) {
     for (const queries of [1, 7, 100]) {
-      calls.push(planAttention(caps, { batch: 1, heads: 2, headDim, queries, keys: 300 }, { q, k, v, out }));
+      const keys = [input(1, 300, 2 * headDim), input(1, 300, 2 * headDim)] as const;
+      out(ops.attention(input(1, queries, 2 * headDim), ...keys, 2));
     }
-    const tables = { qkv: q, qkvBias: bias, tableD: a, tableH: b, tableW: c, out };
     for (const [edge, window] of [
       [8, 14],
       [8, 4],
@@ -191,37 +112,68 @@ function plannerCalls(caps: Capabilities): AnyCall[] {
       [16, 0],
       [5, 0],
     ]) {
-      const grid = [edge, edge, edge] as const;
-      calls.push(planWindowAttention(caps, { batch: 1, heads: 2, headDim, grid, window }, tables));
+      const tables = [0, 1, 2].map(() => input(2 * (window || edge) - 1, headDim)) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
+      out(
+        sam.windowAttention(input(1, edge, edge, edge, 6 * headDim), input(6 * headDim), tables, 2, window),
+      );
     }
   }
-  // By rule no short head reaches `block`.
-  for (const headDim of [8, 24]) {
-    for (const window of [0, 4, 14]) {
-      const spec = { batch: 1, heads: 2, headDim, grid: [8, 8, 8], window } as const;
-      if (!windowAttentionCandidates(caps, spec).includes('block')) continue;
-      const forced = { ...caps, force: { attention: 'block' } };
-      const tables = { qkv: q, qkvBias: bias, tableD: a, tableH: b, tableW: c, out };
-      calls.push(planWindowAttention(forced, spec, tables));
-    }
+  out(ops.resize(input(2, 3, 4, 5), [3, 4, 5]));
+  out(ops.resize(input(2, 3, 4, 5), [3, 4, 16]));
+  out(ops.countNonfinite(input(8), 1e6));
+  for (const masks of [1, 4]) out(sam.maskProduct(input(1, masks, 5), input(1, 1, 3, 3, 5)));
+  return g;
+}
+
+/** Every case of the table with its gradients: what differentiable operations and their backward passes ask for. */
+const problems: readonly Graph[] = cases.map((problem) => {
+  const bench = new Bench();
+  const tensors = place(bench, problem.operands);
+  const y = bench.graph.output('y', problem.build(bench.graph, tensors));
+  const wanted = Object.entries(tensors).flatMap(([name, t]) => (problem.operands[name].fixed ? [] : [t]));
+  const seed = bench.graph.input('seed gradient', y.shape);
+  for (const [tensor, gradient] of gradients(bench.graph, new Map([[y, seed]]), wanted))
+    bench.graph.output(`grad.${tensor.name}`, gradient);
+  return bench.graph;
+});
+
+/** Each operation over the classes of shapes it distinguishes, with every variant of it that this device has. */
+function operationCalls(caps: Capabilities): AnyCall[] {
+  const calls: AnyCall[] = [];
+  const add = (graph: Graph, force: Record<string, string> = {}, weights?: WeightStorage) =>
+    calls.push(...planGraph(graph, { ...caps, force, ...(weights ? { weights } : {}) }).calls);
+  const family = products();
+  for (const variant of matmulVariants(caps)) {
+    const force = { matmul: variant, conv3d: variant, conv_transpose: variant };
+    for (const weights of [undefined, 'f16', 'texture'] as const) add(family, force, weights);
   }
-  const size = [3, 4, 5] as const;
-  calls.push(planResize(caps, { planes: 2, input: size, output: size }, { x, y }));
-  calls.push(planResize(caps, { planes: 2, input: size, output: [3, 4, 16] }, { x, y }));
-  const points = { gaussian: w, points: x, embed_0: a, embed_1: b, not_a_point: c, y };
-  calls.push(planPointEncoding(caps, { rows: 3, features: 4, volume: 8 }, points));
-  calls.push(planDenseEncoding(caps, { edge: 3, features: 4 }, { gaussian: w, y }));
-  for (const masks of [1, 4]) {
-    calls.push(
-      planMaskProduct(caps, { batch: 1, masks, voxels: 9, channels: 5 }, { hyper: x, voxels: w, masks: y }),
-    );
+  const shapes = sizes();
+  for (const layer_norm of ['row-per-invocation', 'row-per-workgroup']) add(shapes, { layer_norm });
+  for (const graph of problems) {
+    add(graph);
+    add(graph, { transpose: 'shared', column_sum: 'shared' });
+    // A variant that is forced where a shape has none of it is an error that names it: not asked for here.
+    if (!graph.nodes.some(({ op }) => op.name === 'window_attention')) continue;
+    for (const variant of ['block', 'subgroup', 'shared'])
+      for (const kernel of ['attention', 'attention_backward'])
+        try {
+          add(graph, { [kernel]: variant });
+        } catch (error) {
+          expect(error).toMatchObject({
+            code: 'bad-argument',
+            message: expect.stringContaining(`${kernel} has no variant '${variant}' on this device`),
+          });
+        }
   }
   for (const { chains, vec4 } of [
     { chains: 16, vec4: false },
     { chains: 8, vec4: true },
-  ]) {
-    calls.push(planFma({ chains, vec4, rounds: 8, invocations: 256 }, y));
-  }
+  ])
+    calls.push(planFma({ chains, vec4, rounds: 8, invocations: 256 }, 'y'));
   return calls;
 }
 
@@ -354,9 +306,21 @@ describe('planning', () => {
     expect(count(() => true)).toBe(forward);
   });
 
-  it('each planner fits every kind of device', () => {
+  it('every operation there is is in one of these graphs', () => {
+    const loss = { ...losses['dice-ce'], focal: 1, iou: 1 };
+    const { graph } = trainingGraph(
+      { ...samMed3DConfigs.tiny, sgpm: defaultSgpm(samMed3DConfigs.tiny) },
+      { points: 2, mask: true, loss, trainable: () => true },
+    );
+    const found = new Set(
+      [products(), sizes(), ...problems, graph].flatMap((g) => g.nodes.map(({ op }) => op.name)),
+    );
+    expect([...found].sort()).toEqual([...operations.keys()].sort());
+  });
+
+  it('each operation fits every kind of device', () => {
     for (const caps of devices) {
-      for (const call of plannerCalls(caps)) {
+      for (const call of operationCalls(caps)) {
         check(call, caps);
         texts.set(call.shader.code, call.shader.name);
       }
@@ -373,7 +337,7 @@ describe('compiling', () => {
     }
     for (const call of trainingCalls(samMed3DConfigs.tiny, own))
       texts.set(call.shader.code, call.shader.name);
-    for (const call of plannerCalls(own)) texts.set(call.shader.code, call.shader.name);
+    for (const call of operationCalls(own)) texts.set(call.shader.code, call.shader.name);
 
     const taken = [...texts].filter(([code]) => canCompile(code, own));
     const messages: string[] = [];
@@ -392,7 +356,7 @@ describe('compiling', () => {
     }
     expect(messages).toEqual([]);
     const names = new Set(taken.map(([, name]) => name));
-    for (const name of shaderNames) {
+    for (const { name } of shaderSources) {
       if (name === 'matmul_subgroup' && !matmulVariants(own).includes('subgroup')) continue;
       if (name === 'matmul_matrix' && !matmulVariants(own).includes('matrix')) continue;
       if (['accumulate', 'adamw', 'gradient_norm', 'gradient_squares'].includes(name)) continue; // planned by the optimiser alone

@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { f16ToF32, f32ToF16 } from '../../../src/base/half.js';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
 import type { Capabilities, WeightStorage } from '../../../src/engine/kernels/call.js';
-import { planMatmul } from '../../../src/engine/kernels/matmul.js';
-import { matmulVariants } from '../../../src/engine/kernels/matmul-variants.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import { planMatmul } from '../../../src/engine/ops/matmul.js';
+import { matmulVariants } from '../../../src/engine/ops/matmul-variants.js';
 import {
   add,
   conv3d,
@@ -51,7 +52,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const bias = randomTensor([n], 3);
     const { outputs } = await runGraph(
       (b) => {
-        const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+        const y = ops.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
         b.graph.output('y', y);
       },
       { capabilities: force(variant) },
@@ -67,7 +68,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const x = randomTensor([rows, k], 1);
     const w = randomTensor([n, k], 2);
     const { outputs, program } = await runGraph(
-      (b) => b.graph.output('y', b.graph.linear(b.input('x', x), b.param('w', w, 'linear'))),
+      (b) => b.graph.output('y', ops.linear(b.input('x', x), b.param('w', w, 'linear'))),
       { capabilities: { ...force(variant), weights: 'f16' } },
     );
     expect(program.plan.calls[0]!.cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
@@ -86,7 +87,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
   it.each(shapes)('weights in a texture: linear %i × %i → %i has the same bits', async (rows, k, n) => {
     const [x, w, bias] = [randomTensor([rows, k], 1), randomTensor([n, k], 2), randomTensor([n], 3)];
     const [buffer, texture] = await both((b) => {
-      const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+      const y = ops.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
       b.graph.output('y', y);
     });
     expect(texture).toEqual(buffer);
@@ -103,9 +104,9 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const turned = randomTensor([to, up, 2, 2, 2], 3);
     const [buffer, texture] = await both((b) => {
       const attrs = { kernel: 3, padding: 2, dilation: 2 };
-      const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, attrs);
+      const y = ops.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, attrs);
       b.graph.output('y', y);
-      b.graph.output('z', b.graph.convTranspose(y, b.param('up', turned, 'conv_transpose')));
+      b.graph.output('z', ops.convTranspose(y, b.param('up', turned, 'conv_transpose')));
     });
     expect(texture).toEqual(buffer);
   });
@@ -118,15 +119,11 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     [20, 516, 128],
   ])('transposed operands: (%i × %i) · (%i)', async (rows, k, n) => {
     const [xt, wt] = [randomTensor([k, rows], 1), randomTensor([n, k], 2)];
-    const turn = (b: Bench, x: Tensor) =>
-      b.graph.emit('transpose', { x }, { batch: 1, rows: x.shape[0]!, cols: x.shape[1]!, flip: false }, [
-        x.shape[1]!,
-        x.shape[0]!,
-      ]);
+    const turn = (x: Tensor) => ops.transpose(x, x.shape[0]!, x.shape[1]!, [x.shape[1]!, x.shape[0]!]);
     const { outputs, program } = await runGraph(
       (b) => {
         const [a, w] = [b.input('x', xt), b.input('w', wt)];
-        b.graph.output('both', b.graph.linear(turn(b, a), turn(b, w)));
+        b.graph.output('both', ops.linear(turn(a), turn(w)));
       },
       { capabilities: force(variant) },
     );
@@ -145,13 +142,13 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const up = randomTensor([8, 5, 2, 2, 2], 3);
     const { outputs } = await runGraph(
       (b) => {
-        const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, {
+        const y = ops.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, {
           kernel: 3,
           padding: 2,
           dilation: 2,
         });
         b.graph.output('y', y);
-        b.graph.output('z', b.graph.convTranspose(y, b.param('up', up, 'conv_transpose')));
+        b.graph.output('z', ops.convTranspose(y, b.param('up', up, 'conv_transpose')));
       },
       { capabilities: { ...force(variant), weights: 'f16' } },
     );
@@ -167,11 +164,11 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const residual = randomTensor([2, 35, 28], 4);
     const { outputs, program } = await runGraph(
       (b) => {
-        const h = b.graph.activation(
-          b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('b', bias)),
+        const h = ops.activate(
+          ops.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('b', bias)),
           name,
         );
-        b.graph.output('y', b.graph.add(b.input('r', residual), h));
+        b.graph.output('y', ops.add(b.input('r', residual), h));
       },
       { capabilities: force(variant) },
     );
@@ -186,8 +183,8 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const position = randomTensor([20, 12], 3);
     const { outputs, program } = await runGraph(
       (b) => {
-        const h = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'));
-        b.graph.output('y', b.graph.add(h, b.param('p', position)));
+        const h = ops.linear(b.input('x', x), b.param('w', w, 'linear'));
+        b.graph.output('y', ops.add(h, b.param('p', position)));
       },
       { capabilities: force(variant) },
     );
@@ -212,7 +209,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const { outputs } = await runGraph(
       (b) => {
         const attrs = { kernel, stride, padding, dilation };
-        const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), b.param('bias', bias), attrs);
+        const y = ops.conv3d(b.input('x', x), b.param('w', w, 'conv'), b.param('bias', bias), attrs);
         b.graph.output('y', y);
       },
       { capabilities: force(variant) },
@@ -228,9 +225,9 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const bias = randomTensor([20], 3);
     const { outputs } = await runGraph(
       (b) => {
-        const image = b.graph.reshape(b.input('x', volume), [...volume.shape, 1]);
+        const image = ops.reshape(b.input('x', volume), [...volume.shape, 1]);
         const attrs = { kernel: patch, stride: patch };
-        b.graph.output('y', b.graph.conv3d(image, b.param('w', w, 'conv'), b.param('bias', bias), attrs));
+        b.graph.output('y', ops.conv3d(image, b.param('w', w, 'conv'), b.param('bias', bias), attrs));
       },
       { capabilities: force(variant) },
     );
@@ -247,12 +244,12 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     const bias = randomTensor([out], 3);
     const { outputs } = await runGraph(
       (b) => {
-        const y = b.graph.convTranspose(
+        const y = ops.convTranspose(
           b.input('x', x),
           b.param('w', w, 'conv_transpose'),
           b.param('bias', bias),
         );
-        b.graph.output('y', b.graph.gelu(y));
+        b.graph.output('y', ops.gelu(y));
       },
       { capabilities: force(variant) },
     );
@@ -269,11 +266,9 @@ describe.each(variants)('matmul, variant %s', (variant) => {
         const parts = weights.map((w, i) => {
           const dilation = i + 1;
           const w_ = b.param(`w${i}`, w, 'conv');
-          return b.graph.gelu(
-            b.graph.conv3d(image, w_, undefined, { kernel: 3, padding: dilation, dilation }),
-          );
+          return ops.gelu(ops.conv3d(image, w_, undefined, { kernel: 3, padding: dilation, dilation }));
         });
-        b.graph.output('y', b.graph.concat(parts, -1));
+        b.graph.output('y', ops.concat(parts, -1));
       },
       { capabilities: force(variant) },
     );
@@ -364,7 +359,7 @@ describe('every tile of every variant', () => {
       const bias = randomTensor([n], 3);
       const { outputs, program } = await runGraph(
         (b) => {
-          const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+          const y = ops.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
           b.graph.output('y', y);
         },
         { capabilities: { force: { matmul: variant } } },
@@ -393,7 +388,7 @@ it('names the variants when one is forced that is not there', async () => {
   const x = randomTensor([4, 4], 1);
   const run = runGraph(
     (b) => {
-      b.graph.output('y', b.graph.linear(b.input('x', x), b.param('w', x, 'linear')));
+      b.graph.output('y', ops.linear(b.input('x', x), b.param('w', x, 'linear')));
     },
     { capabilities: { force: { matmul: 'quantum' } } },
   );

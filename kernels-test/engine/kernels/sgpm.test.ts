@@ -1,14 +1,23 @@
 /** The Self-Gated Prompting Module (SPEC B1) as a graph: what it computes, what it decides, and what it skips. */
+
 import { describe, expect, it } from 'vitest';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
 import type { ParameterLayout } from '../../../src/engine/graph/layout.js';
 import type { Program } from '../../../src/engine/graph/program.js';
-import { type GateSetting, type RegionReport, regionModes } from '../../../src/engine/graph/regions.js';
+import {
+  controlOffset,
+  controlWords,
+  type GateSetting,
+  type RegionReport,
+  regionModes,
+} from '../../../src/engine/graph/regions.js';
 import type { RunOptions } from '../../../src/engine/graph/run.js';
 import { type Capabilities, familyOf } from '../../../src/engine/kernels/call.js';
-import { matmulVariants } from '../../../src/engine/kernels/matmul-variants.js';
-import { controlOffset, controlWords, planGate } from '../../../src/engine/kernels/sgpm.js';
 import { packParams } from '../../../src/engine/kernels/wgsl.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import { matmulVariants } from '../../../src/engine/ops/matmul-variants.js';
+import { planGate } from '../../../src/sam/ops/gate.js';
+import * as sam from '../../../src/sam/ops/index.js';
 import {
   add,
   type GetWeight,
@@ -124,19 +133,25 @@ function module(b: Bench, c: Case, x: Tensor, prefix = 'm'): { y: Tensor; z: Ten
     w2: p('gate.lin2.weight', 'linear'),
     b2: p('gate.lin2.bias'),
   };
-  const { z, region } = g.gate(g.meanTokens(x), mlp, prefix);
+  const { z, region } = sam.gate(ops.meanTokens(x), mlp, prefix);
   const y = g.within(region, () => {
-    const normed = g.layerNorm(x, p('fusion.norm.weight'), p('fusion.norm.bias'), 1e-6);
-    const reduce = g.conv3d(normed, p('fusion.reduce.weight', 'conv'), p('fusion.reduce.bias'), {
+    const normed = ops.layerNorm(x, p('fusion.norm.weight'), p('fusion.norm.bias'), 1e-6);
+    const reduce = ops.conv3d(normed, p('fusion.reduce.weight', 'conv'), p('fusion.reduce.bias'), {
       kernel: 1,
     });
-    const reduced = g.gelu(reduce);
+    const reduced = ops.gelu(reduce);
     const branches = c.dilations.map((dilation, i) => {
       const name = `fusion.branches.${i}`;
       const attrs = { kernel: 3, padding: dilation, dilation };
-      return g.gelu(g.conv3d(reduced, p(`${name}.weight`, 'conv'), p(`${name}.bias`), attrs));
+      return ops.gelu(ops.conv3d(reduced, p(`${name}.weight`, 'conv'), p(`${name}.bias`), attrs));
     });
-    return g.sgpmProject(x, g.concat(branches, -1), p('fusion.project.weight'), p('fusion.project.bias'), z);
+    return sam.sgpmProject(
+      x,
+      ops.concat(branches, -1),
+      p('fusion.project.weight'),
+      p('fusion.project.bias'),
+      z,
+    );
   });
   return { y, z };
 }
@@ -562,21 +577,21 @@ describe('x is overwritten only when nobody wants it', () => {
 
   it('a computed x: in place when it is not wanted, a copy when it is an output, or read later', async () => {
     const build = (finish: (b: Bench, x: Tensor, y: Tensor) => void) => (b: Bench) => {
-      const x = b.graph.gelu(b.input('x', c.x));
+      const x = ops.gelu(b.input('x', c.x));
       const { y } = module(b, c, x);
       finish(b, x, y);
       b.graph.output('y', y);
     };
     const inPlace = await runGraph(build(() => {}));
     const wanted = await runGraph(build((b, x) => b.graph.output('x', x)));
-    const later = await runGraph(build((b, x, y) => b.graph.output('sum', b.graph.add(y, x))));
-    const view = await runGraph(build((b, x) => b.graph.output('flat', b.graph.reshape(x, [3, 8, 16]))));
+    const later = await runGraph(build((b, x, y) => b.graph.output('sum', ops.add(y, x))));
+    const view = await runGraph(build((b, x) => b.graph.output('flat', ops.reshape(x, [3, 8, 16]))));
     expect([inPlace, wanted, later, view].map((r) => copies(r.program))).toEqual([0, 1, 1, 1]);
     for (const { outputs } of [wanted, later, view])
       expect(firstDifference(outputs.y, inPlace.outputs.y)).toBe(-1);
 
     const alone = await runGraph((b) => {
-      b.graph.output('x', b.graph.gelu(b.input('x', c.x)));
+      b.graph.output('x', ops.gelu(b.input('x', c.x)));
     });
     expect(firstDifference(wanted.outputs.x, alone.outputs.x)).toBe(-1);
     expect(firstDifference(view.outputs.flat, alone.outputs.x)).toBe(-1);
@@ -594,17 +609,17 @@ describe('x is overwritten only when nobody wants it', () => {
 
   it('a residual that was fused into a kernel after the module still reads the old x', async () => {
     const { outputs } = await runGraph((b) => {
-      const x = b.graph.gelu(b.input('x', c.x));
+      const x = ops.gelu(b.input('x', c.x));
       const { y } = module(b, c, x);
-      b.graph.output('x', b.graph.reshape(x, [24, 16]));
-      b.graph.output('y', b.graph.add(b.graph.linear(y, b.param('w', w, 'linear')), x));
+      b.graph.output('x', ops.reshape(x, [24, 16]));
+      b.graph.output('y', ops.add(ops.linear(y, b.param('w', w, 'linear')), x));
     });
     const { outputs: apart } = await runGraph((b) => {
-      const x = b.graph.gelu(b.input('x', c.x));
+      const x = ops.gelu(b.input('x', c.x));
       const { y } = module(b, c, x);
-      const h = b.graph.linear(y, b.param('w', w, 'linear'));
+      const h = ops.linear(y, b.param('w', w, 'linear'));
       b.graph.output('h', h);
-      b.graph.output('y', b.graph.add(h, x));
+      b.graph.output('y', ops.add(h, x));
     });
     expect(relativeL2(outputs.y, apart.y)).toBeLessThan(1e-6);
   });
@@ -616,7 +631,7 @@ describe('x is overwritten only when nobody wants it', () => {
     { name: 'everything', keep: ['x', 'y1'] },
   ])('two modules in a row, wanting $name', async ({ keep }) => {
     const { outputs } = await runGraph((b) => {
-      const x = b.graph.gelu(b.input('x', c.x));
+      const x = ops.gelu(b.input('x', c.x));
       const { y: y1 } = module(b, both, x);
       const { y: y2 } = module(b, both, y1, 'n');
       for (const [name, tensor] of Object.entries({ x, y1 }))
@@ -624,7 +639,7 @@ describe('x is overwritten only when nobody wants it', () => {
       b.graph.output('y2', y2);
     });
     const { outputs: single } = await runGraph((b) => {
-      const x = b.graph.gelu(b.input('x', c.x));
+      const x = ops.gelu(b.input('x', c.x));
       b.graph.output('x', x);
       b.graph.output('y1', module(b, both, x).y);
     });
@@ -650,12 +665,12 @@ describe('a region on other kernels', () => {
           w2: p('gate.lin2.weight', 'linear'),
           b2: p('gate.lin2.bias'),
         };
-        const { z, region } = g.gate(g.meanTokens(x), mlp, 'm');
+        const { z, region } = sam.gate(ops.meanTokens(x), mlp, 'm');
         const project = b.param('p', randomTensor([16, 8], 3));
         const y = g.within(region, () => {
-          const a = g.conv3d(x, p('fusion.reduce.weight', 'conv'), undefined, { kernel: 1 });
-          const h = g.concat([g.gelu(a), g.add(a, a)], -1); // a has three consumers: nothing fuses
-          return g.sgpmProject(x, h, project, b.param('pb', randomTensor([16], 4)), z);
+          const a = ops.conv3d(x, p('fusion.reduce.weight', 'conv'), undefined, { kernel: 1 });
+          const h = ops.concat([ops.gelu(a), ops.add(a, a)], -1); // a has three consumers: nothing fuses
+          return sam.sgpmProject(x, h, project, b.param('pb', randomTensor([16], 4)), z);
         });
         g.output('y', y);
       },
@@ -688,12 +703,18 @@ describe('a region on other kernels', () => {
             w2: p('gate.lin2.weight', 'linear'),
             b2: p('gate.lin2.bias'),
           };
-          const { z, region } = g.gate(g.meanTokens(x), mlp, 'm');
+          const { z, region } = sam.gate(ops.meanTokens(x), mlp, 'm');
           const project = b.param('p', randomTensor([16, 16], 3));
           const y = g.within(region, () => {
-            const tokens = g.reshape(x, [3, 8, 16]);
-            const h = g.attention(tokens, tokens, tokens, 2); // one workgroup layer per sample
-            return g.sgpmProject(x, g.reshape(h, x.shape), project, b.param('pb', randomTensor([16], 4)), z);
+            const tokens = ops.reshape(x, [3, 8, 16]);
+            const h = ops.attention(tokens, tokens, tokens, 2); // one workgroup layer per sample
+            return sam.sgpmProject(
+              x,
+              ops.reshape(h, x.shape),
+              project,
+              b.param('pb', randomTensor([16], 4)),
+              z,
+            );
           });
           g.output('y', y);
         },

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { planResize } from '../../../src/engine/kernels/spatial.js';
+import { Graph } from '../../../src/engine/graph/graph.js';
+import { planGraph } from '../../../src/engine/graph/plan.js';
+import * as ops from '../../../src/engine/ops/index.js';
+import * as sam from '../../../src/sam/ops/index.js';
 import {
   denseEncoding,
   maxAbs,
@@ -29,7 +32,7 @@ describe('mask product', () => {
       const voxels = randomTensor([batch, ...grid, channels], 2);
       const { outputs, program } = await runGraph(
         (b) => {
-          b.graph.output('y', b.graph.maskProduct(b.input('hyper', hyper), b.input('voxels', voxels)));
+          b.graph.output('y', sam.maskProduct(b.input('hyper', hyper), b.input('voxels', voxels)));
         },
         { capabilities: maxWorkgroups ? { maxWorkgroups } : {} },
       );
@@ -70,22 +73,20 @@ describe('trilinear resize', () => {
     const x = randomTensor([planes, ...from], 1);
     const { outputs, program } = await runGraph(
       (b) => {
-        b.graph.output('y', b.graph.resize(b.input('x', x), to));
+        b.graph.output('y', ops.resize(b.input('x', x), to));
       },
       { capabilities: maxWorkgroups ? { maxWorkgroups } : {} },
     );
     expect(program.shape('y')).toEqual([planes, ...to]);
     expect(maxAbs(outputs.y, trilinearResize(x, to))).toBeLessThan(5e-7);
-    const { variant } = planResize(
-      await testCapabilities(),
-      { planes, input: from, output: to },
-      { x: 0, y: 0 },
-    );
+    const g = new Graph();
+    g.output('y', ops.resize(g.input('x', x.shape), to));
+    const [{ variant }] = planGraph(g, await testCapabilities()).calls;
     expect(variant).toBe(to[2] % 4 === 0 && to[2] >= 3 * from[2] ? 'vec4' : 'scalar');
     if (variant === 'scalar') return;
     const { outputs: scalar } = await runGraph(
       (b) => {
-        b.graph.output('y', b.graph.resize(b.input('x', x), to));
+        b.graph.output('y', ops.resize(b.input('x', x), to));
       },
       { capabilities: { force: { resize: 'scalar' } } },
     );
@@ -95,7 +96,7 @@ describe('trilinear resize', () => {
   it('to the same size is the identity', async () => {
     const x = randomTensor([2, 5, 6, 7], 1);
     const { outputs } = await runGraph((b) => {
-      b.graph.output('y', b.graph.resize(b.input('x', x), [5, 6, 7]));
+      b.graph.output('y', ops.resize(b.input('x', x), [5, 6, 7]));
     });
     expect(Array.from(outputs.y)).toEqual(Array.from(x.data));
   });
@@ -103,7 +104,7 @@ describe('trilinear resize', () => {
   it('keeps more leading axes than one', async () => {
     const x = randomTensor([2, 3, 2, 3, 4], 1);
     const { outputs, program } = await runGraph((b) => {
-      b.graph.output('y', b.graph.resize(b.input('x', x), [3, 4, 5]));
+      b.graph.output('y', ops.resize(b.input('x', x), [3, 4, 5]));
     });
     expect(program.shape('y')).toEqual([2, 3, 3, 4, 5]);
     const planes = tensor64([6, 2, 3, 4], x.data);
@@ -131,10 +132,7 @@ describe('position encodings (SPEC A2)', () => {
         embed1: b.param('e1', positive),
         notAPoint: b.param('none', notAPoint),
       };
-      b.graph.output(
-        'y',
-        b.graph.pointEncoding(b.input('points', withLabels(points, labels)), tables, volume),
-      );
+      b.graph.output('y', sam.pointEncoding(b.input('points', withLabels(points, labels)), tables, volume));
     });
     // The reference appends a point that is none; the engine is given one where it is wanted.
     const all = pointEncoding({ gaussian, negative, positive, notAPoint }, points, labels, [
@@ -191,7 +189,7 @@ describe('position encodings (SPEC A2)', () => {
     for (const scale of [1, 10]) {
       const gaussian = randomTensor([3, 12], 1, scale);
       const { outputs, program } = await runGraph((b) => {
-        b.graph.output('y', b.graph.denseEncoding(b.param('gaussian', gaussian), edge));
+        b.graph.output('y', sam.denseEncoding(b.param('gaussian', gaussian), edge));
       });
       expect(program.shape('y')).toEqual([edge, edge, edge, 36]);
       // The rounding of a product of up to 3·scale turns, in radians.

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { longLoopsOf } from '../../../src/engine/gpu/node/processor.js';
 import type { Capabilities } from '../../../src/engine/kernels/call.js';
-import { usualMatmul } from '../../../src/engine/kernels/matmul-variants.js';
+import { usualMatmul } from '../../../src/engine/ops/matmul-variants.js';
 
 const processor = (vendor: string, family: number) =>
   `processor\t: 0\nvendor_id\t: ${vendor}\ncpu family\t: ${family}\nmodel\t\t: 1\n`;

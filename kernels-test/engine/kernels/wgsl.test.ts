@@ -1,11 +1,24 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: it is the shaders' own notation.
 import { describe, expect, it } from 'vitest';
-import { shader, shaderNames } from '../../../src/engine/kernels/shaders.js';
-import { type Defines, packParams, specialise } from '../../../src/engine/kernels/wgsl.js';
+import {
+  type Defines,
+  packParams,
+  type ShaderSource,
+  shader,
+  specialise,
+} from '../../../src/engine/kernels/wgsl.js';
+import { shaderSources } from '../../support/shaders.js';
 
 const lines = (...text: string[]) => text.join('\n');
+const sourceOf = (text: string, includes: Record<string, string> = {}, name = 'test'): ShaderSource => ({
+  name,
+  text,
+  includes: Object.fromEntries(
+    Object.entries(includes).map(([file, part]) => [file, sourceOf(part, {}, file)]),
+  ),
+});
 const expand = (source: string, defines: Defines = {}, includes: Record<string, string> = {}) =>
-  specialise('test', source, defines, includes).code.split('\n');
+  specialise(sourceOf(source, includes), defines).code.split('\n');
 const failing = (message: RegExp) =>
   expect.objectContaining({ code: 'bad-graph', message: expect.stringMatching(message) });
 
@@ -114,6 +127,22 @@ describe('specialising a shader', () => {
     expect(expand('//#include part.wgsl', {}, includes)).toEqual(['small']);
   });
 
+  it('includes a file with values of its own, which end with it', () => {
+    const includes = { 'part.wgsl': 'fn load_$WHAT() { return $OF + ${i}; }' };
+    const source = lines('//#unroll i 2', '//#include part.wgsl WHAT=q OF=$BUFFER', '//#end', '$BUFFER');
+    expect(expand(source, { BUFFER: 'b' }, includes)).toEqual([
+      'fn load_q() { return b + 0; }',
+      'fn load_q() { return b + 1; }',
+      'b',
+    ]);
+    expect(() =>
+      expand(lines('//#unroll i 1', '//#include part.wgsl WHAT=q OF=1', '//#end', '$WHAT'), {}, includes),
+    ).toThrow(failing(/line 4: \$WHAT is not defined/));
+    expect(() => expand('//#include part.wgsl what', {}, includes)).toThrow(
+      failing(/'what' is not NAME=value/),
+    );
+  });
+
   it.each([
     ['an unknown name', lines('a', 'b', '$NOPE'), /shader test, line 3: \$NOPE is not defined/],
     ['an unknown loop variable', 'x_${k}', /line 1: \$\{k\} is not defined/],
@@ -169,7 +198,7 @@ describe('specialising a shader', () => {
       '//#end',
       '@group(0) @binding(3) var<storage, read_write> y: array<atomic<u32>>;',
     );
-    const all = specialise('test', source, { EPS: 1, BIAS: 1 });
+    const all = specialise(sourceOf(source), { EPS: 1, BIAS: 1 });
     expect(all.params).toEqual([
       { name: 'rows', type: 'u32' },
       { name: 'shift', type: 'i32' },
@@ -180,21 +209,23 @@ describe('specialising a shader', () => {
       { binding: 2, access: 'read', name: 'bias' },
       { binding: 3, access: 'read_write', name: 'y' },
     ]);
-    const few = specialise('test', source, {});
+    const few = specialise(sourceOf(source), {});
     expect(few.params.map((f) => f.name)).toEqual(['rows', 'shift']);
     expect(few.bindings.map((b) => b.name)).toEqual(['x', 'y']);
   });
 
   it('hands out one object for the same defines', () => {
-    expect(shader('resize')).toBe(shader('resize'));
-    expect(shader('mask_product', { M: 4 })).toBe(shader('mask_product', { M: 4 }));
-    expect(shader('mask_product', { M: 4 })).not.toBe(shader('mask_product', { M: 3 }));
+    const source = sourceOf('const M = $M;');
+    expect(shader(source, { M: 4 })).toBe(shader(source, { M: 4 }));
+    expect(shader(source, { M: 4 })).not.toBe(shader(source, { M: 3 }));
+    expect(shader(sourceOf('const M = $M;'), { M: 4 })).not.toBe(shader(source, { M: 4 }));
   });
 
   it('every shader of ours that needs defines says so instead of compiling without', () => {
-    for (const name of shaderNames) {
+    for (const source of shaderSources) {
+      const { name } = source;
       try {
-        expect(shader(name).code, name).not.toMatch(/\/\/#|\$[A-Z{]/);
+        expect(shader(source).code, name).not.toMatch(/\/\/#|\$[A-Z{]/);
       } catch (error) {
         expect(error, name).toEqual(failing(/is not defined|cannot unroll/));
       }
@@ -203,7 +234,7 @@ describe('specialising a shader', () => {
 });
 
 describe('packing parameters', () => {
-  const make = (fields: string) => specialise('pack', `struct Params { ${fields} }`, {});
+  const make = (fields: string) => specialise(sourceOf(`struct Params { ${fields} }`, {}, 'pack'));
 
   it('lays fields out in order, little-endian, padded to 16 bytes', () => {
     const bytes = packParams(make('a: u32, b: f32, c: i32, d: u32, e: u32'), {

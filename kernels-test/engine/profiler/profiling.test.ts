@@ -1,9 +1,11 @@
 /** Profiles, traces, comparisons and tuning on the test device: what they say must add up. */
+
 import { describe, expect, it } from 'vitest';
 import { SgpSamError } from '../../../src/base/errors.js';
 import { median, timePasses } from '../../../src/engine/gpu/pass-timer.js';
 import { Graph } from '../../../src/engine/graph/graph.js';
 import { Program } from '../../../src/engine/graph/program.js';
+import * as ops from '../../../src/engine/ops/index.js';
 import { compareText, parseProfile } from '../../../src/engine/profiler/compare.js';
 import {
   type Ceilings,
@@ -54,7 +56,7 @@ describe('timing passes', () => {
     const time = async (rows: number, repeatShort: boolean) => {
       const graph = new Graph();
       const w = graph.input('w', [64]);
-      graph.output('y', graph.layerNorm(graph.input('x', [rows, 64]), w, w, 1e-6));
+      graph.output('y', ops.layerNorm(graph.input('x', [rows, 64]), w, w, 1e-6));
       const program = await Program.compile(engine, graph);
       const { passes, clock } = await program.profile({ runs: 3, repeatShort });
       program.dispose();

@@ -1,15 +1,15 @@
 /** Reverse-mode differentiation as a transform of the graph: backward nodes are appended to it. */
 import { SgpSamError } from '../../base/errors.js';
 import type { Graph } from '../graph/graph.js';
-import { type Node, sizeOf, type Tensor } from '../graph/ir.js';
-import { ruleFor } from './rules.js';
+import { type Node, operands, sizeOf, type Tensor } from '../graph/ir.js';
+import { add } from '../ops/elementwise.js';
+import { reshape } from '../ops/shape.js';
 
 /** The tensors that some of `wanted` flow into, `wanted` themselves included. */
 function dependents(nodes: readonly Node[], wanted: readonly Tensor[]): Set<number> {
   const found = new Set(wanted.map((t) => t.id));
   for (const node of nodes) {
-    const inputs = Object.values(node.inputs as Record<string, Tensor | undefined>);
-    if (inputs.some((t) => t && found.has(t.id))) found.add(node.output.id);
+    if (operands(node).some((t) => found.has(t.id))) found.add(node.output.id);
   }
   return found;
 }
@@ -36,7 +36,7 @@ export function gradients(
       );
     }
     const sofar = gradientOf.get(tensor.id);
-    gradientOf.set(tensor.id, sofar ? graph.add(sofar, gradient) : gradient);
+    gradientOf.set(tensor.id, sofar ? add(sofar, gradient) : gradient);
   };
   for (const [tensor, gradient] of seeds) {
     if (sizeOf(tensor.shape) !== sizeOf(gradient.shape)) {
@@ -45,21 +45,21 @@ export function gradients(
         `the seed (${gradient.shape.join(', ')}) does not fit ${tensor.name} (${tensor.shape.join(', ')})`,
       );
     }
-    accumulate(tensor, graph.reshape(gradient, tensor.shape));
+    accumulate(tensor, reshape(gradient, tensor.shape));
   }
   for (const node of nodes.reverse()) {
     const dy = gradientOf.get(node.output.id);
     if (!dy || !flows.has(node.output.id)) continue;
-    const inputs = node.inputs as Record<string, Tensor | undefined>;
+    const { inputs } = node;
     const wants = (name: string) => {
       const operand = inputs[name];
       return operand !== undefined && flows.has(operand.id);
     };
     if (!Object.keys(inputs).some(wants)) continue;
-    const rule = ruleFor(node);
-    if (!rule) throw new SgpSamError('bad-graph', `${node.stage}: '${node.op}' has no gradient`);
+    const rule = node.op.gradient;
+    if (!rule) throw new SgpSamError('bad-graph', `${node.stage}: '${node.op.name}' has no gradient`);
     graph.stage(`${node.stage} (backward)`, () => {
-      for (const [name, gradient] of Object.entries(rule(graph, node as never, dy, wants))) {
+      for (const [name, gradient] of Object.entries(rule(node, dy, wants))) {
         const operand = inputs[name];
         if (operand && gradient) accumulate(operand, gradient);
       }

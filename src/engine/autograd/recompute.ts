@@ -46,16 +46,12 @@ export function recompute(
   for (const node of later) operands(node).forEach(want);
 
   const again = new Map<number, Tensor>();
-  const renewed = (node: Node): Node =>
-    ({
-      ...node,
-      inputs: Object.fromEntries(
-        Object.entries(node.inputs as Record<string, Tensor | undefined>).map(([name, tensor]) => [
-          name,
-          tensor && (again.get(tensor.id) ?? tensor),
-        ]),
-      ),
-    }) as Node;
+  const renewed = (node: Node): Node => ({
+    ...node,
+    inputs: Object.fromEntries(
+      Object.entries(node.inputs).map(([name, tensor]) => [name, tensor && (again.get(tensor.id) ?? tensor)]),
+    ),
+  });
   const done = new Set<string>();
   const result: Node[] = [...first];
   for (const node of later) {
@@ -68,7 +64,7 @@ export function recompute(
         const output = { ...original.output, id: graph.newId(), name: `${original.output.name} (again)` };
         const copy = { ...renewed(original), id: graph.newId(), output, stage: `${original.stage} (again)` };
         again.set(original.output.id, output);
-        result.push(copy as Node);
+        result.push(copy);
       }
     }
     result.push(renewed(node));

@@ -4,13 +4,14 @@
  *
  * Layouts: tokens and volumes are channels-last (B, D, H, W, C); parameters are in the engine's layout (layout.ts).
  */
-import type { Activation, MatmulSpec } from '../kernels/matmul.js';
-import type { BackwardOps } from './ir-backward.js';
+import type { Activation } from '../kernels/activation.js';
+import type { Capabilities, KernelCall } from '../kernels/call.js';
+import type { Graph } from './graph.js';
 import type { ParameterSpec } from './layout.js';
 
-export type { Activation } from '../kernels/matmul.js';
 export type DType = 'f32' | 'u32';
 export type Shape = readonly number[];
+export type Size3 = readonly [number, number, number];
 
 export interface Tensor {
   readonly id: number;
@@ -20,11 +21,13 @@ export interface Tensor {
   /** An input's or parameter's name; the stage that made a value. */
   readonly name: string;
   readonly parameter?: ParameterSpec;
+  /** The graph that it is of. */
+  readonly graph: Graph;
 }
 
 /**
- * A run of nodes under the gate's decision: executed for the samples it opened, and not at all when it opened
- * none. `gate` is the node that decides.
+ * A run of nodes under a gate's decision: executed for the samples it opened, and not at all when it opened none.
+ * The node that decides has it among its attributes, and its kernel writes the region's control block (region.wgsl).
  */
 export interface Region {
   readonly id: number;
@@ -33,111 +36,125 @@ export interface Region {
   readonly channels: number;
 }
 
-type Size3 = readonly [number, number, number];
-
-/** Which operands of a product are given as they lie before a transposition (absorb.ts). */
-export interface Transposed {
-  readonly x: boolean;
-  readonly w?: MatmulSpec['transposedB'];
+/** Buffers that belong to a region or the program rather than to a tensor. */
+export interface Auxiliary {
+  readonly aux: 'decision' | 'control' | 'plan' | 'counters';
+  readonly region: Region;
 }
+/** What a dispatch binds. */
+export type Operand = Tensor | Auxiliary;
 
-/** Every operation: its operands and attributes. Shapes are checked where nodes are made (graph.ts). */
-export interface Ops extends BackwardOps {
-  /** x (…, K) · w (K, N) + bias → activation → + residual (its leading axes may repeat). */
-  linear: {
-    inputs: { x: Tensor; w: Tensor; bias?: Tensor; residual?: Tensor };
-    attrs: { activation: Activation; into?: Placement; transposed?: Transposed };
-  };
-  /** x (B, D, H, W, C), w (kernel³, C, O) flattened over taps. */
-  conv3d: {
-    inputs: { x: Tensor; w: Tensor; bias?: Tensor; residual?: Tensor };
-    attrs: {
-      kernel: number;
-      stride: number;
-      padding: number;
-      dilation: number;
-      activation: Activation;
-      into?: Placement;
-      transposed?: Transposed;
-    };
-  };
-  /** k2 s2: x (B, D, H, W, C), w (C, 8, O) → (B, 2D, 2H, 2W, O). */
-  conv_transpose: {
-    inputs: { x: Tensor; w: Tensor; bias?: Tensor };
-    attrs: { activation: Activation; transposed?: Transposed };
-  };
-  layer_norm: {
-    inputs: { x: Tensor; w: Tensor; bias: Tensor };
-    attrs: { eps: number; activation: Activation };
-  };
-  /** An encoder block's attention on qkv (B, D, H, W, 3C), with the tables (2L−1, head dim). */
-  window_attention: {
-    inputs: { qkv: Tensor; qkvBias: Tensor; tableD: Tensor; tableH: Tensor; tableW: Tensor };
-    attrs: { heads: number; window: number };
-  };
-  attention: { inputs: { q: Tensor; k: Tensor; v: Tensor }; attrs: { heads: number } };
-  activation: { inputs: { x: Tensor }; attrs: { activation: Activation } };
-  /** x + other, whose shape is a suffix of x's. */
-  add: { inputs: { x: Tensor; other: Tensor }; attrs: { activation: Activation } };
-  /** Along the last axis. */
-  concat: { inputs: Readonly<Record<string, Tensor>>; attrs: { placed: boolean; axis: number } };
-  /** `length` entries of `axis` from `start`. */
-  slice: { inputs: { x: Tensor }; attrs: { axis: number; start: number; length: number } };
-  /** x repeated along a new leading axis. */
-  broadcast: { inputs: { x: Tensor }; attrs: { count: number } };
-  reshape: { inputs: { x: Tensor }; attrs: Record<string, never> };
-  copy: { inputs: { x: Tensor }; attrs: Record<string, never> };
-  mean_tokens: { inputs: { x: Tensor }; attrs: Record<string, never> };
-  /** mean (B, C) → z (B, C); also writes the region's decision. */
-  gate: {
-    inputs: { mean: Tensor; w1: Tensor; b1: Tensor; w2: Tensor; b2: Tensor };
-    attrs: { region: Region };
-  };
-  /** x + open ⊙ σ(z) ⊙ (h · wᵀ + bias), written over x's memory. */
-  sgpm_project: {
-    inputs: { x: Tensor; h: Tensor; w: Tensor; bias: Tensor; z: Tensor };
-    attrs: { region: Region };
-  };
-  /** points (B, P, 4): coordinates in voxels and label. */
-  point_encoding: {
-    inputs: { points: Tensor; gaussian: Tensor; embed0: Tensor; embed1: Tensor; notAPoint: Tensor };
-    attrs: { volume: number };
-  };
-  dense_encoding: { inputs: { gaussian: Tensor }; attrs: { edge: number } };
-  mask_product: { inputs: { hyper: Tensor; voxels: Tensor }; attrs: Record<string, never> };
-  /** (…, d, h, w) → (…, D, H, W). */
-  resize: { inputs: { x: Tensor }; attrs: { size: Size3 } };
-  count_nonfinite: { inputs: { x: Tensor }; attrs: { most: number } };
-}
-
-/** A result written into columns of a wider tensor instead of one of its own (see fuse.ts). */
+/** A result written into columns of a wider tensor instead of one of its own. */
 export interface Placement {
   readonly target: Tensor;
   readonly offset: number;
 }
 
-export type OpName = keyof Ops;
+/** A node's operands by name; type literals, of which some may be absent. */
+export type Operands = Readonly<Record<string, Tensor | undefined>>;
 
-export interface NodeOf<K extends OpName> {
+export interface Node<I extends Operands = Operands, A extends object = object> {
   readonly id: number;
-  readonly op: K;
-  readonly inputs: Ops[K]['inputs'];
-  readonly attrs: Ops[K]['attrs'];
+  readonly op: Op<I, A>;
+  readonly inputs: I;
+  readonly attrs: A;
   readonly output: Tensor;
   /** Where in the model, in the checkpoint's names: `image_encoder.blocks.0.attn`. */
   readonly stage: string;
   readonly region?: Region;
 }
 
-export type Node = { [K in OpName]: NodeOf<K> }[OpName];
+/** Ends with an error that names stage and operation. */
+export type Fail = (what: string) => never;
+/** Gradients by operand's name; an operand that is left out has none. */
+export type Gradients = Readonly<Record<string, Tensor | undefined>>;
+/** Whether an operand's gradient is needed. */
+export type Wants = (operand: string) => boolean;
+/** From the gradient of a node's result to those of its operands, as more nodes of the same graph. */
+// A method's type: an operation of whatever operands is one of `Op`.
+export type Rule<I extends Operands, A extends object> = {
+  of(node: Node<I, A>, dy: Tensor, wants: Wants): Gradients;
+}['of'];
+
+/** What a node is lowered with. */
+export interface Lowering {
+  readonly caps: Capabilities;
+  /** The index that its first dispatch has in the program. */
+  readonly counter: number;
+  /** How many dispatches a region has (known once its nodes are lowered: only what decides asks). */
+  dispatches(region: Region): number;
+}
+
+/** A planned graph as a rewrite sees it. */
+export interface Surroundings {
+  readonly caps: Capabilities;
+  readonly nodes: readonly Node[];
+  producerOf(tensor: Tensor): Node | undefined;
+}
+
+/** A node that took others into it: what becomes of the producers of its operands, and what is left of itself. */
+export interface Fusion {
+  readonly producers: ReadonlyMap<Tensor, Node | undefined>;
+  readonly node: Node;
+}
+
+/**
+ * An operation: everything that the engine has to know of it. `defineOp` (op.ts) makes it known; nothing else lists operations.
+ * Its cost is its dispatches' (`KernelCall.cost`).
+ */
+export interface Op<I extends Operands = Operands, A extends object = object> {
+  readonly name: string;
+  /** The result's shape; fails where operands do not fit. */
+  shape(inputs: I, attrs: A, fail: Fail): Shape;
+  /** The result's type; f32 unless given. */
+  readonly dtype?: DType;
+  /** The dispatches that compute it, none for a view. */
+  lower(node: Node<I, A>, on: Lowering): KernelCall<Operand> | readonly KernelCall<Operand>[];
+  /** null: it has none, and a graph that wants one through it is an error. */
+  readonly gradient: Rule<I, A> | null;
+  /**
+   * May stand inside a region: its kernel runs for open samples alone, or works element by element (right for every sample, and
+   * skipped when none is open). Others use the dispatch's z as the sample itself.
+   */
+  readonly regional?: boolean;
+  /** The region that it decides about. */
+  decides?(node: Node<I, A>): Region;
+  /** The tensor in whose memory the result lies, if not in its own. */
+  memory?(node: Node<I, A>): Tensor | undefined;
+  /** The operand that it writes its result over, and what keeps that where it is wanted again. */
+  readonly overwrites?: { readonly operand: string; readonly copy: Op<{ x: Tensor }, Record<string, never>> };
+  /** Before fusing: what stands in its place. Nodes of the graph that are among it move there. */
+  rewrite?(node: Node<I, A>, around: Surroundings): readonly Node[];
+  /**
+   * What the kernel's epilogue takes over from the nodes after it: the attributes or operands it then has, or undefined where it
+   * cannot (it has one already).
+   */
+  readonly epilogue?: {
+    activation?(node: Node<I, A>, activation: Activation): A | undefined;
+    residual?(node: Node<I, A>, other: Tensor): I | undefined;
+    place?(node: Node<I, A>, placement: Placement): A | undefined;
+  };
+  /** Moves itself into the epilogues of what makes its operands; `sole` gives a producer whose result nobody else wants. */
+  fuse?(node: Node<I, A>, sole: (tensor: Tensor) => Node | undefined): Fusion | undefined;
+}
 
 export const sizeOf = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
 export const bytesOf = (tensor: Tensor): number => 4 * sizeOf(tensor.shape);
 export const describe = (tensor: Tensor): string => `${tensor.name} (${tensor.shape.join(', ')})`;
+/** Length of the last axis. */
+export const last = (tensor: Tensor): number => tensor.shape[tensor.shape.length - 1];
+/** (D, H, W) of a channels-last volume (B, D, H, W, C). */
+export const gridOf = (tensor: Tensor): Size3 => [tensor.shape[1], tensor.shape[2], tensor.shape[3]];
+/** The last three axes. */
+export const planesOf = (tensor: Tensor): Size3 => tensor.shape.slice(-3) as [number, number, number];
 
 /** A node's operands, without the optional ones that are absent. */
 export function operands(node: Node): Tensor[] {
-  return Object.values(node.inputs as Record<string, Tensor | undefined>).filter(
-    (t): t is Tensor => t !== undefined,
-  );
+  return Object.values(node.inputs).filter((t): t is Tensor => t !== undefined);
 }
+
+/** Whether a node is of this operation; its operands and attributes then have types. */
+export const isOp = <I extends Operands, A extends object>(
+  node: Node | undefined,
+  op: Op<I, A>,
+): node is Node<I, A> => node?.op === (op as Op);

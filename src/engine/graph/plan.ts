@@ -3,8 +3,7 @@
  * dispatch, so memory is shared as whole buffers ("slots") whose tenants never live at the same time.
  */
 import type { Capabilities } from '../kernels/call.js';
-import { absorbTransposes } from './absorb.js';
-import { aliases, copyBeforeOverwriting, fuse, reachable, shareAttentionWeights } from './fuse.js';
+import { aliases, copyBeforeOverwriting, fuse, reachable, rewrite } from './fuse.js';
 import type { Graph } from './graph.js';
 import { bytesOf, type Node, operands, type Tensor } from './ir.js';
 import { type Call, lower } from './lower.js';
@@ -93,8 +92,7 @@ function bytesAlive(lives: readonly Life[], count: number): number[] {
 export function planGraph(graph: Graph, caps: Capabilities, placed: Iterable<string> = []): Plan {
   const outputs = [...graph.outputs.values()];
   const live = reachable(graph.nodes, outputs);
-  const absorbed = reachable(absorbTransposes(shareAttentionWeights(live), caps), outputs);
-  const fused = fuse(absorbed, outputs);
+  const fused = fuse(reachable(rewrite(live, caps), outputs), outputs);
   let id = Math.max(0, ...graph.nodes.map((n) => Math.max(n.id, n.output.id))) + 1;
   const nodes = copyBeforeOverwriting(fused, outputs, () => id++);
 

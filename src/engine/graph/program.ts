@@ -6,14 +6,15 @@ import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { type PassTimeOptions, type PassTimes, timePasses } from '../gpu/pass-timer.js';
 import type { Pipeline } from '../gpu/pipelines.js';
 import { type Capabilities, capabilitiesOf, type KernelCall } from '../kernels/call.js';
-import { controlOffset, controlWords } from '../kernels/sgpm.js';
 import { packParams } from '../kernels/wgsl.js';
 import type { Graph } from './graph.js';
-import { bytesOf, type Region, sizeOf, type Tensor } from './ir.js';
-import type { Auxiliary, Call, Operand } from './lower.js';
+import { type Auxiliary, bytesOf, type Operand, type Region, sizeOf, type Tensor } from './ir.js';
+import type { Call } from './lower.js';
 import type { ParameterStore } from './parameters.js';
 import { type Plan, planGraph } from './plan.js';
 import {
+  controlOffset,
+  controlWords,
   FORCE,
   type GateSetting,
   type RegionMode,
@@ -39,7 +40,7 @@ export interface CompileOptions {
 }
 
 /** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
-export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
+export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region' | 'decides'>>;
 
 export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
   readonly mode?: RegionMode;
@@ -242,8 +243,8 @@ export class Program {
       });
       const { pipeline, layout } = pipelines[i];
       const region = call.region ? this.regionState(call.region) : undefined;
-      if (call.kernel === 'gate') {
-        const state = this.regionState((call.buffers.plan as Auxiliary).region);
+      if (call.decides) {
+        const state = this.regionState(call.decides);
         state.forceOffset = offsets[i] + 4 * call.shader.params.findIndex((f) => f.name === 'force');
       }
       return {

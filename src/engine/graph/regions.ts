@@ -1,5 +1,6 @@
 /** Conditional regions at run time: how they are skipped, what is kept per region, and what is reported. */
 import type { BufferSlice } from '../gpu/engine.js';
+import { ceilDiv } from '../kernels/call.js';
 import type { Region } from './ir.js';
 import type { Call } from './lower.js';
 
@@ -11,6 +12,13 @@ import type { Call } from './lower.js';
  */
 export type RegionMode = 'predicated' | 'indirect' | 'readback';
 export const regionModes: readonly RegionMode[] = ['predicated', 'indirect', 'readback'];
+
+/** Words of the control block (region.wgsl): open samples, their indices, open channels each, and the channels' lists. */
+export const controlWords = (samples: number, channels: number): number =>
+  1 + 2 * samples + samples * channels;
+
+/** Where control starts in the decision buffer, in words: after the dispatch counts, 256-byte aligned. */
+export const controlOffset = (dispatches: number): number => ceilDiv(4 * dispatches, 64) * 64;
 
 /** What one region did in the last run: read from the GPU, not inferred. */
 export interface RegionReport {

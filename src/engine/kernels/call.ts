@@ -76,6 +76,13 @@ export interface RegionScaling {
   readonly columns?: number;
 }
 
+/** Invocations of a workgroup that shares nothing: what most kernels' texts say. */
+export const THREADS = 64;
+
+/** How many elements at a time: four where every one of these numbers is a multiple of four. */
+export const widthOf = (...counts: readonly number[]): 1 | 4 => (counts.every((n) => n % 4 === 0) ? 4 : 1);
+export const variantOf = (width: 1 | 4) => (width === 4 ? 'vec4' : 'scalar');
+
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
 type Size3 = readonly [number, number, number];

@@ -6,7 +6,7 @@
  *     //#if NAME            keep the lines up to //#else or //#end when NAME is defined and not 0 (also: !NAME)
  *     //#else
  *     //#unroll i COUNT     repeat the lines up to //#end with ${i} = 0 … COUNT−1 (COUNT a number or a name)
- *     //#include file.wgsl  another file of shaders/, itself specialised
+ *     //#include file.wgsl  another file of shaders/, itself specialised; ` NAME=value …` after it holds within that file alone
  *     $NAME                 the value of NAME (capitals); ${i} of a loop variable, ${i/N} and ${i%N} divided by N
  *
  * `Params` (the uniform block) and the other bindings are read back from the specialised text, so a
@@ -15,6 +15,15 @@
 import { SgpSamError } from '../../base/errors.js';
 
 export type Defines = Readonly<Record<string, number | boolean | string>>;
+
+/** A file of shaders/ as a module has it (tools/wgsl.mjs), with the files that it includes. */
+export interface ShaderSource {
+  /** Without the extension. */
+  readonly name: string;
+  readonly text: string;
+  /** By the file's name, as `//#include` writes it. */
+  readonly includes: Readonly<Record<string, ShaderSource>>;
+}
 
 /** A storage buffer's access, or a texture of unfiltered floats. */
 export type BindingAccess = 'read' | 'read_write' | 'texture';
@@ -72,16 +81,11 @@ function findEnd(
   return fail(name, offset + start, 'the directive has no //#end');
 }
 
-interface Source {
-  readonly name: string;
-  readonly includes: Readonly<Record<string, string>>;
-}
-
 /** Expands `lines`, the first of which is line `offset` (from 0) of its file. */
 function expand(
   lines: readonly string[],
   values: Map<string, string>,
-  source: Source,
+  source: Pick<ShaderSource, 'name' | 'includes'>,
   offset: number,
   out: string[],
 ): void {
@@ -94,9 +98,22 @@ function expand(
     }
     const [, directive, rest] = match;
     if (directive === 'include') {
-      const text = includes[rest];
-      if (text === undefined) fail(name, offset + i, `no file ${rest} to include`);
-      expand(text.split('\n'), values, { name: rest, includes }, 0, out);
+      const [file, ...given] = rest.split(/\s+/);
+      const included = includes[file];
+      if (!included) fail(name, offset + i, `no file ${file} to include`);
+      const inner = new Map(values);
+      for (const one of given) {
+        const [, key, value] =
+          /^([A-Z][A-Z0-9_]*)=(\S+)$/.exec(one) ?? fail(name, offset + i, `'${one}' is not NAME=value`);
+        inner.set(key, substitute(value, values, name, offset + i));
+      }
+      expand(
+        included.text.split('\n'),
+        given.length > 0 ? inner : values,
+        { ...included, name: file },
+        0,
+        out,
+      );
       continue;
     }
     if (directive !== 'if' && directive !== 'unroll')
@@ -129,12 +146,7 @@ function expand(
  * Specialises `source` for `defines`; booleans become 1 or 0, a string stands for itself (a built-in's name).
  * @throws SgpSamError `bad-graph` naming the shader and the line of an unknown name or unclosed directive.
  */
-export function specialise(
-  name: string,
-  source: string,
-  defines: Defines,
-  includes: Readonly<Record<string, string>> = {},
-): Shader {
+export function specialise(source: ShaderSource, defines: Defines = {}): Shader {
   const values = new Map(
     Object.entries(defines).map(([key, value]) => [
       key,
@@ -142,7 +154,7 @@ export function specialise(
     ]),
   );
   const out: string[] = [];
-  expand(source.split('\n'), values, { name, includes }, 0, out);
+  expand(source.text.split('\n'), values, source, 0, out);
   const code = out.join('\n');
 
   const bindings: ShaderBinding[] = [];
@@ -158,7 +170,25 @@ export function specialise(
   for (const m of struct.replace(/\/\/.*$/gm, '').matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)) {
     params.push({ name: m[1], type: m[2] as ParamField['type'] });
   }
-  return { name, code, bindings, params };
+  return { name: source.name, code, bindings, params };
+}
+
+const cache = new WeakMap<ShaderSource, Map<string, Shader>>();
+
+/** `source` specialised for these defines; the same object for the same defines. */
+export function shader(source: ShaderSource, defines: Defines = {}): Shader {
+  let known = cache.get(source);
+  if (!known) {
+    known = new Map();
+    cache.set(source, known);
+  }
+  const key = JSON.stringify(defines);
+  let found = known.get(key);
+  if (!found) {
+    found = specialise(source, defines);
+    known.set(key, found);
+  }
+  return found;
 }
 
 /** The bytes of a shader's uniform block for the given field values, padded to 16. */

@@ -4,7 +4,7 @@ import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { Graph } from '../graph/graph.js';
 import { Program } from '../graph/program.js';
 import { capabilitiesOf, type KernelCall } from '../kernels/call.js';
-import { type FmaSpec, planFma, planStream } from '../kernels/ceilings.js';
+import { type FmaSpec, planFma, planStream } from './ceiling-kernels.js';
 
 export interface Ceilings {
   /** Fused multiply-adds in f32, all operands in registers, GFLOP/s (a multiply-add is two). */

@@ -1,5 +1,5 @@
 /** The variants of the matmul family: which a device has, which serve a shape, which is usual, and how each is tiled. */
-import { broadcastOf, type Capabilities } from './call.js';
+import { broadcastOf, type Capabilities } from '../kernels/call.js';
 import type { MatmulSpec } from './matmul.js';
 
 /**

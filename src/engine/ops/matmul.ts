@@ -1,8 +1,24 @@
 /**
- * Planner of the matmul family (matmul_*.wgsl): linear layers, 3D convolutions by implicit gathering, patch
- * embedding, transposed convolution by scattering, all with fused epilogues.
+ * The matmul family (matmul_*.wgsl), planned for a shape and device: linear layers, 3D convolutions by implicit gathering, patch
+ * embedding, transposed convolution by scattering, all with fused epilogues. And what these products have in common as operations.
  */
+import matmulMatrix from '../../../shaders/matmul_matrix.wgsl';
+import matmulRegister from '../../../shaders/matmul_register.wgsl';
+import matmulSubgroup from '../../../shaders/matmul_subgroup.wgsl';
+import matmulTiled from '../../../shaders/matmul_tiled.wgsl';
 import { SgpSamError } from '../../base/errors.js';
+import {
+  isOp,
+  last,
+  type Node,
+  type Op,
+  type Placement,
+  type Surroundings,
+  sizeOf,
+  type Tensor,
+} from '../graph/ir.js';
+import { storageOf } from '../graph/layout.js';
+import { type Activation, activationDefines } from '../kernels/activation.js';
 import {
   type Capabilities,
   type Cost,
@@ -14,11 +30,17 @@ import {
   type RegionScaling,
   TEXTURE_WIDTH,
   type WeightStorage,
-} from './call.js';
+} from '../kernels/call.js';
+import { shader } from '../kernels/wgsl.js';
 import { matmulCandidates, matmulTile, matmulVariants, usualMatmul } from './matmul-variants.js';
-import { shader } from './shaders.js';
+import { transposeOp } from './shape.js';
 
-export type Activation = 'none' | 'gelu' | 'relu';
+const shaders = {
+  subgroup: matmulSubgroup,
+  register: matmulRegister,
+  tiled: matmulTiled,
+  matrix: matmulMatrix,
+};
 
 /** A gathered from a channels-last volume. Lengths in voxels; `inner` is what is contiguous at one tap. */
 export interface ConvGeometry {
@@ -67,8 +89,8 @@ export interface MatmulBuffers<T> {
   readonly a: T;
   readonly b: T;
   readonly c: T;
-  readonly bias?: T;
-  readonly residual?: T;
+  readonly bias?: T | undefined;
+  readonly residual?: T | undefined;
   readonly control?: T;
   readonly counters?: T;
 }
@@ -169,8 +191,7 @@ export function planMatmul<T>(
     BIAS: buffers.bias !== undefined,
     RESIDUAL: buffers.residual !== undefined,
     REGION: region !== undefined,
-    GELU: spec.activation === 'gelu',
-    RELU: spec.activation === 'relu',
+    ...activationDefines(spec.activation),
     ...tile.defines,
   };
 
@@ -194,7 +215,7 @@ export function planMatmul<T>(
   return {
     kernel,
     variant,
-    shader: shader(`matmul_${tile.family}`, defines),
+    shader: shader(shaders[tile.family], defines),
     buffers: used,
     params: {
       rows,
@@ -229,4 +250,104 @@ export function planMatmul<T>(
     tunable,
     ...scaling,
   };
+}
+
+/** Which operands of a product are given as they lie before a transposition. */
+export interface Transposed {
+  readonly x: boolean;
+  readonly w?: MatmulSpec['transposedB'];
+}
+
+/** Every product's operands and attributes, at least. */
+export type ProductInputs = {
+  x: Tensor;
+  w: Tensor;
+  bias?: Tensor | undefined;
+  residual?: Tensor | undefined;
+};
+export type ProductAttrs = { activation: Activation; into?: Placement; transposed?: Transposed | undefined };
+
+/** Where a product writes, and what it is told of its operands: gradients, how w is held, and which of them lie transposed. */
+export function productSpec(
+  { inputs: { w }, attrs: { transposed, into, activation }, output }: Node<ProductInputs, ProductAttrs>,
+  caps: Capabilities,
+) {
+  return {
+    c: into?.target ?? output,
+    spec: {
+      activation,
+      gradients: w.parameter === undefined || transposed !== undefined,
+      weights: storageOf(w, caps),
+      ...(transposed?.x ? { transposedA: true } : {}),
+      ...(transposed?.w ? { transposedB: transposed.w } : {}),
+      ...(into ? { ldc: last(into.target), cOffset: into.offset } : {}),
+    },
+  };
+}
+
+/** A whole epilogue: activation, then residual, each once; or columns of a wider tensor. */
+export const productEpilogue = {
+  activation: <A extends ProductAttrs>(
+    node: Node<ProductInputs, A>,
+    activation: Activation,
+  ): A | undefined =>
+    node.attrs.activation === 'none' && !node.inputs.residual ? { ...node.attrs, activation } : undefined,
+  /** Whole rows of `other`, repeating. */
+  residual(node: Node<ProductInputs, ProductAttrs>, other: Tensor): ProductInputs | undefined {
+    const { shape } = node.output;
+    const fits = last(other) === last(node.output) && sizeOf(shape) % sizeOf(other.shape) === 0;
+    return fits && !node.inputs.residual && !node.attrs.into
+      ? { ...node.inputs, residual: other }
+      : undefined;
+  },
+  place: <A extends ProductAttrs>(node: Node<ProductInputs, A>, into: Placement): A | undefined =>
+    node.inputs.residual || node.attrs.into ? undefined : { ...node.attrs, into },
+};
+
+type Transposition = typeof transposeOp extends Op<infer I, infer A> ? Node<I, A> : never;
+
+/**
+ * A product that reads transposed operands as they lie, where its kernel can; the transpositions are then dead.
+ * @param both x too may lie transposed, not w alone
+ */
+export function absorbTransposes<A extends ProductAttrs>(
+  node: Node<ProductInputs, A>,
+  { caps, producerOf }: Surroundings,
+  { kernel, both }: { kernel: string; both: boolean },
+): readonly Node[] {
+  const { x, w } = node.inputs;
+  const inner = last(x);
+  if (node.region || !takesTransposed(caps, kernel) || inner % 4 !== 0 || last(node.output) % 4 !== 0)
+    return [node];
+  /** The transposition that made a tensor, seen through views, if its blocks are of 4 × 4. */
+  const transposition = (tensor: Tensor): Transposition | undefined => {
+    const producer = producerOf(tensor);
+    if (!isOp(producer, transposeOp)) {
+      const seen = producer?.op.memory?.(producer);
+      return seen && transposition(seen);
+    }
+    return producer.attrs.rows % 4 === 0 && producer.attrs.cols % 4 === 0 ? producer : undefined;
+  };
+  const byX = both ? transposition(x) : undefined;
+  const byW = transposition(w);
+  const fromX = byX?.attrs.batch === 1 && byX.attrs.rows === inner ? byX : undefined;
+  // A texture is read texel by texel along its own rows.
+  const fitsW = byW && byW.attrs.cols === (byW.attrs.batch > 1 ? inner : sizeOf(w.shape) / byW.attrs.rows);
+  const fromW = fitsW && storageOf(byW.inputs.x, caps) === 'f32' ? byW : undefined;
+  if (!fromX && !fromW) return [node];
+  const inputs = { ...node.inputs, x: fromX?.inputs.x ?? x, w: fromW?.inputs.x ?? w };
+  const transposed = { x: fromX !== undefined, w: fromW && layoutOf(fromW.attrs, inner) };
+  return [{ ...node, inputs, attrs: { ...node.attrs, transposed } }];
+}
+
+/** Where element (tap, i, column) of what a transposition would have made lies in its operand, `inner` elements i to a tap. */
+function layoutOf({ batch, rows, cols, flip }: Transposition['attrs'], inner: number) {
+  // A batch is of taps, flipped: the last one first. Else taps follow one another within a column.
+  return batch > 1
+    ? {
+        first: flip ? (batch - 1) * rows * cols : 0,
+        tapStride: (flip ? -1 : 1) * rows * cols,
+        columnStride: cols,
+      }
+    : { first: 0, tapStride: inner, columnStride: cols };
 }

@@ -4,13 +4,7 @@ import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
 import { fromEngine, toEngine } from '../engine/graph/layout.js';
 import type { ParameterStore } from '../engine/graph/parameters.js';
 import type { Capabilities, KernelCall } from '../engine/kernels/call.js';
-import {
-  normBlocks,
-  planAccumulate,
-  planAdamW,
-  planGradientNorm,
-  planGradientSquares,
-} from '../engine/kernels/loss.js';
+import { normBlocks, planAccumulate, planAdamW, planGradientNorm, planGradientSquares } from './update.js';
 
 export interface AdamWOptions {
   readonly beta1: number;

@@ -2,7 +2,9 @@
  * Planner of an encoder block's windowed or global attention with relative position: attention_block.wgsl,
  * attention_subgroup.wgsl and, for GPUs, attention.wgsl.
  */
-import { sharedTiling } from './attention.js';
+import attentionShader from '../../../shaders/attention.wgsl';
+import attentionBlock from '../../../shaders/attention_block.wgsl';
+import attentionSubgroup from '../../../shaders/attention_subgroup.wgsl';
 import {
   broadcastOf,
   type Capabilities,
@@ -10,8 +12,9 @@ import {
   chosenVariant,
   type KernelCall,
   type Workgroups,
-} from './call.js';
-import { shader } from './shaders.js';
+} from '../../engine/kernels/call.js';
+import { shader } from '../../engine/kernels/wgsl.js';
+import { sharedTiling } from '../../engine/ops/attention.js';
 
 export interface WindowAttentionSpec {
   readonly batch: number;
@@ -276,7 +279,7 @@ export function planWindowAttention<T>(
     return {
       kernel: 'attention',
       variant,
-      shader: shader('attention_block', { ...defines, ...tiling.defines }),
+      shader: shader(attentionBlock, { ...defines, ...tiling.defines }),
       buffers: { qkv, qkv_bias: qkvBias, table_d: tableD, table_h: tableH, table_w: tableW, out },
       params,
       workgroups,
@@ -293,7 +296,7 @@ export function planWindowAttention<T>(
     return {
       kernel: 'attention',
       variant,
-      shader: shader('attention_subgroup', {
+      shader: shader(attentionSubgroup, {
         ...defines,
         PARTS: parts,
         LANES: Math.min(row, caps.subgroupSize),
@@ -315,7 +318,7 @@ export function planWindowAttention<T>(
   return {
     kernel: 'attention',
     variant: 'shared',
-    shader: shader('attention', {
+    shader: shader(attentionShader, {
       ...defines,
       WINDOW: true,
       PADDED: padded,

@@ -1,7 +1,19 @@
 /** Planners of the encoder attention's backward passes (attention_backward_*.wgsl). */
+import attentionBackwardKeys from '../../../shaders/attention_backward_keys.wgsl';
+import attentionBackwardKeysBlock from '../../../shaders/attention_backward_keys_block.wgsl';
+import attentionBackwardKeysSubgroup from '../../../shaders/attention_backward_keys_subgroup.wgsl';
+import attentionBackwardRows from '../../../shaders/attention_backward_rows.wgsl';
+import attentionBackwardRowsSubgroup from '../../../shaders/attention_backward_rows_subgroup.wgsl';
+import attentionBackwardTables from '../../../shaders/attention_backward_tables.wgsl';
 import { SgpSamError } from '../../base/errors.js';
-import { type Capabilities, ceilDiv, forcedVariant, type KernelCall } from './call.js';
-import { shader } from './shaders.js';
+import {
+  type Capabilities,
+  ceilDiv,
+  forcedVariant,
+  type KernelCall,
+  THREADS,
+} from '../../engine/kernels/call.js';
+import { shader } from '../../engine/kernels/wgsl.js';
 import {
   blockTiling,
   edgeOf,
@@ -10,9 +22,8 @@ import {
   SHORT_HEAD,
   type WindowAttentionSpec,
   windowAttentionVariants,
-} from './window-attention.js';
+} from './window-attention-plan.js';
 
-const THREADS = 64;
 const KEY_TILE = 32;
 /** Floats that rounding every array up to 16 bytes adds at most: there are fewer than 20 arrays. */
 const ROUNDED = 20 * 3;
@@ -94,8 +105,8 @@ export function planAttentionRows<T>(
     variant: `rows, ${variant}`,
     shader:
       variant === 'subgroup'
-        ? shader('attention_backward_rows_subgroup', { ...defines, KEPT: kept })
-        : shader('attention_backward_rows', { ...defines, L_KT: edge * KEY_TILE }),
+        ? shader(attentionBackwardRowsSubgroup, { ...defines, KEPT: kept })
+        : shader(attentionBackwardRows, { ...defines, L_KT: edge * KEY_TILE }),
     buffers: {
       qkv,
       qkv_bias: qkvBias,
@@ -126,16 +137,13 @@ export function planAttentionKeys<T>(
     kernel: 'attention_backward',
     variant: `keys, ${variant}`,
     shader: tiling
-      ? shader('attention_backward_keys_block', {
+      ? shader(attentionBackwardKeysBlock, {
           ...defines,
           ...tiling.defines,
           OWN: (2 * tiling.rows * rowLength(spec) * spec.headDim) / 4,
           FACTORS: 2 * tiling.defines.PROBABILITY,
         })
-      : shader(
-          variant === 'subgroup' ? 'attention_backward_keys_subgroup' : 'attention_backward_keys',
-          defines,
-        ),
+      : shader(variant === 'subgroup' ? attentionBackwardKeysSubgroup : attentionBackwardKeys, defines),
     buffers,
     params,
     workgroups,
@@ -156,7 +164,7 @@ export function planAttentionTables<T>(
   return {
     kernel: 'attention_backward',
     variant: 'tables',
-    shader: shader('attention_backward_tables', {
+    shader: shader(attentionBackwardTables, {
       ...defines,
       AXIS: axis,
       AXIS_D: axis === 0,
@@ -182,7 +190,7 @@ export function planAttentionBias<T>(
   return {
     kernel: 'attention_backward',
     variant: 'bias',
-    shader: shader('attention_backward_tables', { ...defines, BIAS: true }),
+    shader: shader(attentionBackwardTables, { ...defines, BIAS: true }),
     buffers,
     params,
     workgroups: [ceilDiv(outputs, THREADS), 1, 1],

@@ -1,9 +1,9 @@
-/** Planners of the kernels that measure what a device can do at most; the roofline of `src/engine/profiler`. */
-import { type Capabilities, ceilDiv, type KernelCall } from './call.js';
-import { planCopy } from './pointwise.js';
-import { shader } from './shaders.js';
+/** The kernels that measure what a device can do at most, for the roofline. */
+import ceilingFma from '../../../shaders/ceiling_fma.wgsl';
+import { type Capabilities, ceilDiv, type KernelCall, THREADS } from '../kernels/call.js';
+import { shader } from '../kernels/wgsl.js';
+import { planCopy } from '../ops/shape.js';
 
-const THREADS = 64;
 /** Multiply-adds of each chain per round, as unrolled in ceiling_fma.wgsl. */
 const UNROLLED = 8;
 
@@ -23,7 +23,7 @@ export function planFma<T>({ chains, vec4, half, rounds, invocations }: FmaSpec,
   return {
     kernel: 'ceiling_fma',
     variant: `${half ? 'f16' : 'f32'}${vec4 ? ' vec4' : ''} × ${chains}`,
-    shader: shader('ceiling_fma', { ACC: chains, VEC4: vec4, HALF: Boolean(half) }),
+    shader: shader(ceilingFma, { ACC: chains, VEC4: vec4, HALF: Boolean(half) }),
     buffers: { y },
     params: { rounds },
     workgroups: [groups, 1, 1],

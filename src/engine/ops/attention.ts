@@ -1,0 +1,224 @@
+/** Multi-head attention over tokens, its weights and its gradients; and how attention.wgsl is tiled. */
+import attentionShader from '../../../shaders/attention.wgsl';
+import attentionApplyShader from '../../../shaders/attention_apply.wgsl';
+import attentionWeightsShader from '../../../shaders/attention_weights.wgsl';
+import attentionWeightsRow from '../../../shaders/attention_weights_row.wgsl';
+import { SgpSamError } from '../../base/errors.js';
+import { describe, isOp, type Lowering, type Node, type Tensor } from '../graph/ir.js';
+import { apply, defineOp } from '../graph/op.js';
+import { type Capabilities, ceilDiv, type KernelCall, spread, THREADS } from '../kernels/call.js';
+import { shader } from '../kernels/wgsl.js';
+
+export interface SharedTiling {
+  readonly defines: Record<string, number | boolean>;
+  readonly queryTile: number;
+}
+
+/**
+ * Queries per workgroup and keys per tile: as many keys as shared memory holds (a tile costs four barriers).
+ * @param window the window edge, 0 for plain attention
+ */
+export function sharedTiling(
+  caps: Capabilities,
+  headDim: number,
+  queries: number,
+  keys: number,
+  window: number,
+): SharedTiling {
+  const queryTile = queries <= 4 ? 4 : queries <= 8 ? 8 : 16;
+  const hd4 = ceilDiv(headDim, 4);
+  if (hd4 > THREADS) {
+    throw new SgpSamError('adapter-limit', `attention: head dim ${headDim} is over ${4 * THREADS}`);
+  }
+  const rowPositions = window > 0 ? Math.max(window, ceilDiv(window, queryTile) * queryTile) : queryTile;
+  const fixed =
+    16 * rowPositions * hd4 +
+    (window > 0 ? 4 * (queryTile * window + 2 * window * window + window + queryTile) : 0) +
+    4 * (2 * THREADS + 3 * queryTile);
+  const room = Math.floor((caps.maxWorkgroupStorage - fixed) / (4 * queryTile));
+  let keyTile = Math.min(256, ceilDiv(keys, 32) * 32);
+  while (keyTile > room && keyTile > 32) keyTile = Math.max(32, keyTile - 32);
+  if (keyTile > room) {
+    throw new SgpSamError(
+      'adapter-limit',
+      `attention: window or grid edge ${window} with head dim ${headDim} needs ${fixed + 128 * queryTile} bytes of workgroup storage, the device has ${caps.maxWorkgroupStorage}`,
+      'Use an adapter with a larger maxComputeWorkgroupStorageSize, or a smaller window.',
+    );
+  }
+  const groups = Math.floor(THREADS / hd4);
+  return {
+    queryTile,
+    defines: {
+      HD: headDim,
+      HD4: hd4,
+      QT: queryTile,
+      KT: keyTile,
+      QI: ceilDiv(queryTile, groups),
+      Q_ROW: rowPositions * hd4,
+      SCORES: queryTile * keyTile,
+      SCALAR: headDim % 4 !== 0,
+    },
+  };
+}
+
+type Qkv = { q: Tensor; k: Tensor; v: Tensor };
+type Heads = { heads: number };
+
+/** What q (B, queries, C) and k (B, keys, C) are to their kernels. */
+const sizes = (q: Tensor, k: Tensor, heads: number) => ({
+  batch: q.shape[0],
+  queries: q.shape[1],
+  keys: k.shape[1],
+  headDim: q.shape[2] / heads,
+});
+
+const attentionOp = defineOp<Qkv, Heads>({
+  name: 'attention',
+  shape({ q, k, v }, { heads }, fail) {
+    const [b, , c] = q.shape;
+    const fits = q.shape.length === 3 && k.shape.length === 3 && k.shape[0] === b && k.shape[2] === c;
+    if (!fits || v.shape.join() !== k.shape.join() || c % heads !== 0)
+      fail(`${describe(q)}, ${describe(k)}, ${describe(v)} do not fit ${heads} heads`);
+    return q.shape;
+  },
+  lower({ inputs: { q, k, v }, attrs: { heads }, output: out }, { caps }) {
+    const { batch, headDim, queries, keys } = sizes(q, k, heads);
+    const { defines, queryTile } = sharedTiling(caps, headDim, queries, keys, 0);
+    const width = heads * headDim;
+    return {
+      kernel: 'attention',
+      variant: 'shared',
+      shader: shader(attentionShader, defines),
+      buffers: { q_in: q, k_in: k, v_in: v, out },
+      params: {
+        heads,
+        scale: headDim ** -0.5,
+        queries,
+        keys,
+        q_stride: width,
+        k_stride: width,
+        v_stride: width,
+        o_stride: width,
+        q_offset: 0,
+        k_offset: 0,
+        v_offset: 0,
+        grid_d: 0,
+        grid_h: 0,
+        grid_w: 0,
+        windows_w: 0,
+        tiles: 1,
+      },
+      workgroups: [ceilDiv(queries, queryTile), heads, batch],
+      cost: {
+        flops: 4 * batch * heads * queries * keys * headDim,
+        bytes: 4 * batch * width * 2 * (queries + keys),
+      },
+    };
+  },
+  gradient({ inputs: { q, k, v }, attrs: { heads } }, dy, wants) {
+    const weights = attentionWeights(q, k, heads);
+    const scores =
+      wants('q') || wants('k')
+        ? apply(attentionWeightsBackwardOp, { dout: dy, v, weights }, { heads })
+        : undefined;
+    return {
+      q: scores && wants('q') ? attentionApply(scores, k) : undefined,
+      k: scores && wants('k') ? attentionApply(scores, q, true) : undefined,
+      v: wants('v') ? attentionApply(weights, dy, true) : undefined,
+    };
+  },
+  /** Where its weights are wanted as well (by its backward pass), it is their product with the values; they move before it. */
+  rewrite(node, { nodes }) {
+    const { q, k, v } = node.inputs;
+    const weights = nodes.find(
+      (n): n is Node<{ q: Tensor; k: Tensor }, Heads> =>
+        isOp(n, attentionWeightsOp) &&
+        n.inputs.q === q &&
+        n.inputs.k === k &&
+        n.attrs.heads === node.attrs.heads,
+    );
+    if (!weights) return [node];
+    const inputs = { m: weights.output, x: v };
+    return [weights, { ...node, op: attentionApplyOp, inputs, attrs: { transposed: false } }];
+  },
+});
+
+/** softmax weights of a = q and b = k; or, given the weights, the gradient of q·k from a = dout and b = v. */
+function lowerWeights(
+  { caps }: Lowering,
+  heads: number,
+  buffers: { a: Tensor; b: Tensor; weights?: Tensor; y: Tensor },
+): KernelCall<Tensor> {
+  const { batch, headDim, queries, keys } = sizes(buffers.a, buffers.b, heads);
+  const pass = buffers.weights === undefined ? 'forward' : 'backward';
+  const defines = { BACKWARD: buffers.weights !== undefined };
+  const params = { heads, head_dim: headDim, queries, keys, scale: headDim ** -0.5 };
+  // A workgroup per query is idle but for a few of its invocations when there are few keys (the image's queries).
+  const byRow = keys <= THREADS / 2;
+  const count = batch * heads * queries;
+  const rows = spread(ceilDiv(count, THREADS), caps);
+  return {
+    kernel: 'attention_weights',
+    variant: byRow ? `${pass}, row-per-invocation` : pass,
+    shader: shader(byRow ? attentionWeightsRow : attentionWeightsShader, defines),
+    buffers,
+    params: byRow ? { ...params, count, grid_x: rows[0] } : params,
+    workgroups: byRow ? rows : [queries, heads, batch],
+    cost: { flops: 2 * batch * heads * queries * keys * headDim, bytes: 8 * batch * heads * queries * keys },
+  };
+}
+
+/** softmax(q·k): (B, heads, Tq, Tk). */
+const attentionWeightsOp = defineOp<{ q: Tensor; k: Tensor }, Heads>({
+  name: 'attention_weights',
+  shape: ({ q, k }, { heads }) => [q.shape[0], heads, q.shape[1], k.shape[1]],
+  lower: ({ inputs: { q, k }, attrs: { heads }, output: y }, on) =>
+    lowerWeights(on, heads, { a: q, b: k, y }),
+  gradient: null,
+});
+
+/** The gradient of q·k. */
+const attentionWeightsBackwardOp = defineOp<{ dout: Tensor; v: Tensor; weights: Tensor }, Heads>({
+  name: 'attention_weights_backward',
+  shape: ({ weights }) => weights.shape,
+  lower: ({ inputs: { dout, v, weights }, attrs: { heads }, output: y }, on) =>
+    lowerWeights(on, heads, { a: dout, b: v, weights, y }),
+  gradient: null,
+});
+
+/** m (B, heads, Tq, Tk) · x (B, Tk, C) per head, or with `transposed` mᵀ · x (B, Tq, C). */
+const attentionApplyOp = defineOp<{ m: Tensor; x: Tensor }, { transposed: boolean }>({
+  name: 'attention_apply',
+  shape: ({ m, x }, { transposed }) => [m.shape[0], m.shape[transposed ? 3 : 2], x.shape[2]],
+  lower({ inputs: { m, x }, attrs: { transposed }, output: y }, { caps }) {
+    const [batch, heads, queries, keys] = m.shape;
+    const headDim = x.shape[2] / heads;
+    const count = batch * heads * headDim * (transposed ? keys : queries);
+    const workgroups = spread(ceilDiv(count, THREADS), caps);
+    return {
+      kernel: 'attention_apply',
+      variant: transposed ? 'transposed' : 'plain',
+      shader: shader(attentionApplyShader, { TRANSPOSED: transposed }),
+      buffers: { m, x, y },
+      params: { count, heads, head_dim: headDim, queries, keys, grid_x: workgroups[0] },
+      workgroups,
+      cost: {
+        flops: 2 * batch * heads * queries * keys * headDim,
+        bytes: 4 * batch * heads * queries * keys,
+      },
+    };
+  },
+  gradient: null,
+});
+
+/** softmax(q·kᵀ/√(head dim))·v: q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C). */
+export const attention = (q: Tensor, k: Tensor, v: Tensor, heads: number): Tensor =>
+  apply(attentionOp, { q, k, v }, { heads });
+
+/** softmax(q·kᵀ/√(head dim)) alone: (B, heads, Tq, Tk). */
+export const attentionWeights = (q: Tensor, k: Tensor, heads: number): Tensor =>
+  apply(attentionWeightsOp, { q, k }, { heads });
+
+/** m (B, heads, Tq, Tk) · x (B, Tk, C) per head → (B, Tq, C); with `transposed` mᵀ · x, x (B, Tq, C) → (B, Tk, C). */
+export const attentionApply = (m: Tensor, x: Tensor, transposed = false): Tensor =>
+  apply(attentionApplyOp, { m, x }, { transposed });

@@ -1,0 +1,9 @@
+/** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */
+export * from './attention.js';
+export * from './conv.js';
+export * from './elementwise.js';
+export * from './layer-norm.js';
+export * from './linear.js';
+export * from './reduce.js';
+export * from './resize.js';
+export * from './shape.js';

@@ -1,0 +1,5 @@
+/** SAM-Med3D's and SGP-SAM's own operations: made with nothing that an engine's user has not. */
+export * from './gate.js';
+export * from './mask-product.js';
+export * from './prompt-encoding.js';
+export * from './window-attention.js';

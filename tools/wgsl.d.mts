@@ -1,0 +1,2 @@
+export function wgslModule(path: string, text: string): string;
+export function wgslPlugin(strip?: (text: string) => string): import('esbuild').Plugin;
