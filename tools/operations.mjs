@@ -15,7 +15,8 @@ export async function operationsIndex() {
     const defines = name !== 'index.ts' && /\bdefineOp\b/.test(await readFile(join(folder, name), 'utf8'));
     if (defines) exported.push(`export * from './${name.replace(/\.ts$/, '.js')}';\n`);
   }
-  const head = '/** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */\n';
+  const head =
+    '/** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */\n';
   return head + exported.join('');
 }
 
