@@ -45,4 +45,11 @@ export {
 } from './kernels/call.js';
 export { type Defines, type Shader, type ShaderSource, shader } from './kernels/wgsl.js';
 export * as ops from './ops/index.js';
+export type { MatmulSpec } from './ops/matmul.js';
+export {
+  type MatmulTile,
+  type MatmulVariantDefinition,
+  registerMatmulVariant,
+} from './ops/matmul-variants.js';
 export * from './profiler/index.js';
+export * from './profiler/own-kernel.js';
