@@ -1,12 +1,14 @@
 /** The operations that are measured, here and against peers: built in a graph, with what makes them. */
 
+import { ops, windowAttention } from '../dist/node.js';
+
 const linear = (rows, k, n, activation) => (graph) => {
   const specs = [
     { name: 'w', shape: [n, k], layout: 'linear' },
     { name: 'bias', shape: [n], layout: 'plain' },
   ];
-  const y = graph.linear(graph.input('x', [rows, k]), ...specs.map((spec) => graph.param(spec)));
-  graph.output('y', activation ? graph.activation(y, activation) : y);
+  const y = ops.linear(graph.input('x', [rows, k]), ...specs.map((spec) => graph.param(spec)));
+  graph.output('y', activation ? ops.activate(y, activation) : y);
   return specs;
 };
 
@@ -17,7 +19,7 @@ const conv = (size, channels, out, attrs) => (graph) => {
     { name: 'bias', shape: [out], layout: 'plain' },
   ];
   const x = graph.input('x', [1, size, size, size, channels]);
-  graph.output('y', graph.conv3d(x, ...specs.map((spec) => graph.param(spec)), attrs));
+  graph.output('y', ops.conv3d(x, ...specs.map((spec) => graph.param(spec)), attrs));
   return specs;
 };
 
@@ -27,7 +29,7 @@ const convTranspose = (size, channels, out) => (graph) => {
     { name: 'bias', shape: [out], layout: 'plain' },
   ];
   const x = graph.input('x', [1, size, size, size, channels]);
-  graph.output('y', graph.convTranspose(x, ...specs.map((spec) => graph.param(spec))));
+  graph.output('y', ops.convTranspose(x, ...specs.map((spec) => graph.param(spec))));
   return specs;
 };
 
@@ -39,14 +41,14 @@ const attention = (heads, headDim, grid, window) => (graph) => {
   ];
   const [bias, ...tables] = specs.map((spec) => graph.param(spec));
   const qkv = graph.input('qkv', [1, grid, grid, grid, 3 * heads * headDim]);
-  graph.output('y', graph.windowAttention(qkv, bias, tables, heads, window));
+  graph.output('y', windowAttention(qkv, bias, tables, heads, window));
   return specs;
 };
 
 const layerNorm = (rows, channels) => (graph) => {
   const specs = ['w', 'bias'].map((name) => ({ name, shape: [channels], layout: 'plain' }));
   const x = graph.input('x', [rows, channels]);
-  graph.output('y', graph.layerNorm(x, ...specs.map((spec) => graph.param(spec)), 1e-6));
+  graph.output('y', ops.layerNorm(x, ...specs.map((spec) => graph.param(spec)), 1e-6));
   return specs;
 };
 

@@ -9,6 +9,7 @@ export { Graph } from './engine/graph/graph.js';
 export { ParameterStore } from './engine/graph/parameters.js';
 export { Program } from './engine/graph/program.js';
 export { capabilitiesOf, usualWeights } from './engine/kernels/call.js';
+export * as ops from './engine/ops/index.js';
 /** What compares files of profiles is for Node alone: a page has none. */
 export { compareText, parseProfile } from './engine/profiler/compare.js';
 export * from './engine/profiler/index.js';
@@ -21,6 +22,7 @@ export { type ParityOptions, parity } from './parity/parity.js';
 export { makePhantom } from './phantoms/phantom.js';
 export { makeTrainingPhantom } from './phantoms/training-phantom.js';
 export { profileHtml } from './report/profile.js';
+export { windowAttention } from './sam/ops/window-attention.js';
 export * from './session/index.js';
 export * from './training/index.js';
 export { openWeightFile } from './weights/file.node.js';

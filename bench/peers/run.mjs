@@ -32,9 +32,17 @@ function webgpuInPlace() {
 /** Each: (work) → { run, read }, where `run` resolves when the device is done, and `read` gives values channels-last. */
 const peers = {
   async 'sgp-sam'() {
-    const { capabilitiesOf, Engine, Graph, openDevice, ParameterStore, Program, usualWeights } = await import(
-      '../../dist/node.js'
-    );
+    const {
+      capabilitiesOf,
+      Engine,
+      Graph,
+      openDevice,
+      ops,
+      ParameterStore,
+      Program,
+      usualWeights,
+      windowAttention,
+    } = await import('../../dist/node.js');
     const engine = new Engine(
       await openDevice({ adapter: process.env.PEERS_ADAPTER ?? 'auto', announce: () => {} }),
     );
@@ -54,8 +62,8 @@ const peers = {
         input = x;
         // (N, K), as PyTorch has it.
         const turned = turn(w, k, n);
-        y = graph.gelu(
-          graph.linear(
+        y = ops.gelu(
+          ops.linear(
             graph.input('x', [rows, k]),
             param('w', [n, k], 'linear', turned),
             param('bias', [n], 'plain', bias),
@@ -69,7 +77,7 @@ const peers = {
         const table = (name) =>
           param(name, [2 * edge - 1, dim], 'plain', new Float32Array((2 * edge - 1) * dim));
         const bias = param('bias', [3 * width], 'plain', new Float32Array(3 * width));
-        y = graph.windowAttention(
+        y = windowAttention(
           graph.input('x', [1, edge, edge, edge, 3 * width]),
           bias,
           [table('d'), table('h'), table('w')],
@@ -83,14 +91,14 @@ const peers = {
         if (work.kind === 'conv3d') {
           const { kernel, stride, padding, dilation } = work;
           const shape = [out, channels, kernel, kernel, kernel];
-          y = graph.conv3d(volume, param('w', shape, 'conv', w), param('bias', [out], 'plain', bias), {
+          y = ops.conv3d(volume, param('w', shape, 'conv', w), param('bias', [out], 'plain', bias), {
             kernel,
             stride,
             padding,
             dilation,
           });
         } else {
-          y = graph.convTranspose(
+          y = ops.convTranspose(
             volume,
             param('w', [channels, out, 2, 2, 2], 'conv_transpose', w),
             param('bias', [out], 'plain', bias),

@@ -208,6 +208,7 @@ const HELP: Record<string, string[]> = {
     '--weight-storage',
     ...DEVICE,
   ],
+  kernel: ['--like', '--tile', '--define', '--runs', '--json', ...DEVICE],
   tune: ['--config', '--work', '--train', '--runs', '--output', '--weight-storage', ...DEVICE],
   convert: ['<in>', '<out>', '--f16', '--scope', '--state-dict', '--quiet', '--help'],
   doctor: ['--json', '--features', '--help'],

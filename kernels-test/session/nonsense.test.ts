@@ -140,6 +140,7 @@ const GOOD: Readonly<Record<string, readonly unknown[]>> = {
 const LEFT_OUT: Readonly<Record<string, string>> = {
   formulaWeights: 'its text is what a command line or openSegmenter checked',
   capabilitiesOf: 'for kernels of one’s own: takes an Engine, which only this package makes',
+  windowAttention: 'an operation, for benches: takes tensors of a graph, and says what does not fit',
   usualWeights: 'for kernels of one’s own: takes what capabilitiesOf gave',
   writeFileAtomic: 'writes files: its errors are tested where files are written',
 };

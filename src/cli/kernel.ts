@@ -1,9 +1,8 @@
 /** `kernel`: a WGSL kernel of the user's own, checked against float64 and timed beside ours. */
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
-import { systemReason } from '../base/files.node.js';
+import { readText } from '../base/json.node.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { ceilDiv } from '../engine/kernels/call.js';
 import { measureCeilings } from '../engine/profiler/ceilings.js';
@@ -87,9 +86,7 @@ async function kernel(file: string, options: KernelOptions): Promise<void> {
   const defines = definesOf(options.define);
   const runs = wholeOf('--runs', options.runs);
   checkOutputs(outputsOf({ '--json': options.json }), [file]);
-  const text = await readFile(file, 'utf8').catch((error) => {
-    throw new SgpSamError('bad-file', `${file}: ${systemReason(error)}`, undefined, { cause: error });
-  });
+  const text = readText(file);
   const name = basename(file)
     .replace(/\.wgsl$/, '')
     .replace(/\W/g, '_');
