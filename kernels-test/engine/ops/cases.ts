@@ -22,6 +22,7 @@ import {
   randomTensor,
   relu,
   reshape,
+  softmax,
   spatialMean,
   type Tensor64,
   tensor64,
@@ -111,6 +112,17 @@ function layerNormCase(name: string, shape: readonly number[], eps: number, offs
     },
     build: (_, t) => ops.layerNorm(t.x, t.w, t.bias, eps),
     reference: (v) => layerNorm(v.x, v.w, v.bias, eps),
+  };
+}
+
+function softmaxCase(name: string, shape: readonly number[], scale = 1, variant?: string): Case {
+  return {
+    op: 'softmax',
+    name: variant ? `${name}, ${variant}` : name,
+    operands: { x: input(shape, 1, scale) },
+    build: (_, t) => ops.softmax(t.x),
+    reference: (v) => softmax(v.x),
+    ...(variant ? { force: { softmax: variant, softmax_backward: variant } } : {}),
   };
 }
 
@@ -445,6 +457,16 @@ export const cases: readonly Case[] = [
   layerNormCase('a volume, C 5', [1, 2, 3, 2, 5], 1e-6),
   layerNormCase('far from zero mean', [4, 24], 1e-6, 3),
   layerNormCase('eps that counts', [4, 8], 0.5),
+
+  ...['row-per-invocation', 'row-per-workgroup'].flatMap((variant) => [
+    softmaxCase('short rows, batch 2', [2, 5, 7], 3, variant),
+    softmaxCase('more rows than a workgroup has invocations', [70, 4], 3, variant),
+    softmaxCase('rows longer than a workgroup, not of whole vec4', [3, 150], 3, variant),
+    softmaxCase('rows longer than a workgroup, of whole vec4', [2, 3, 300], 3, variant),
+    softmaxCase('large scores', [4, 12], 40, variant),
+    softmaxCase('one element', [3, 1], 1, variant),
+  ]),
+  softmaxCase('a row longer than 64 as the planner has it', [2, 65]),
 
   windowCase('global', { grid: [4, 4, 4], window: 0, heads: 2, headDim: 4 }),
   windowCase('global, head dim 20', { grid: [3, 3, 3], window: 0, heads: 1, headDim: 20 }),

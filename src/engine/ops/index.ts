@@ -7,3 +7,4 @@ export * from './linear.js';
 export * from './reduce.js';
 export * from './resize.js';
 export * from './shape.js';
+export * from './softmax.js';
