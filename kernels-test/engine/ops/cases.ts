@@ -3,7 +3,7 @@
  * What uses it: results and gradients (autograd/rules.test.ts), and what every kind of device is asked to compile (compile.test.ts).
  */
 
-import { sizeOf } from '../../../src/engine/graph/ir.js';
+import { sizeOf, type Tensor } from '../../../src/engine/graph/ir.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import {
@@ -14,16 +14,20 @@ import {
   gelu,
   hypernetworkProduct,
   layerNorm,
+  leakyRelu,
   linear,
   map,
+  mul,
   multiHeadAttention,
   openMask,
   pointEncoding,
   randomTensor,
   relu,
   reshape,
+  sigmoid,
   softmax,
   spatialMean,
+  sub,
   type Tensor64,
   tensor64,
   trilinearResize,
@@ -192,13 +196,35 @@ function activationCase(activation: 'gelu' | 'relu', scale: number, shape = [3, 
   };
 }
 
-function addCase(name: string, shape: readonly number[], other: readonly number[], layout?: 'plain'): Case {
+/** An operand that repeats over x. */
+function repeatedCase(
+  op: 'add' | 'mul' | 'sub',
+  name: string,
+  shape: readonly number[],
+  other: readonly number[],
+  layout?: 'plain',
+): Case {
   return {
-    op: 'add',
+    op,
     name,
     operands: { x: input(shape, 1), other: layout ? weight(other, 2) : input(other, 2) },
-    build: (_, t) => ops.add(t.x, t.other),
-    reference: (v) => add(v.x, v.other),
+    build: (_, t) => ({ add: ops.add, mul: ops.mul, sub: ops.sub })[op](t.x, t.other),
+    reference: (v) => ({ add, mul, sub })[op](v.x, v.other),
+  };
+}
+function pointwiseCase(
+  op: string,
+  name: string,
+  x: Tensor64,
+  build: (x: Tensor) => Tensor,
+  f: (x: number) => number,
+): Case {
+  return {
+    op,
+    name,
+    operands: { x: { value: x } },
+    build: (_, t) => build(t.x),
+    reference: (v) => map(v.x, f),
   };
 }
 
@@ -500,11 +526,49 @@ export const cases: readonly Case[] = [
   activationCase('relu', 2, [3, 5, 8]),
   activationCase('gelu', 2, [3, 5, 8]),
 
-  addCase('of one shape', [2, 3, 4], [2, 3, 4]),
-  addCase('broadcast over the batch', [3, 5, 6], [5, 6]),
-  addCase('broadcast over a volume', [2, 2, 3, 2, 7], [7], 'plain'),
-  addCase('broadcast with leading ones', [2, 3, 2, 2, 5], [1, 3, 2, 2, 5], 'plain'),
-  addCase('a scalar', [3, 4], [1], 'plain'),
+  ...(['add', 'mul', 'sub'] as const).flatMap((op) => [
+    repeatedCase(op, 'of one shape', [2, 3, 4], [2, 3, 4]),
+    repeatedCase(op, 'broadcast over the batch', [3, 5, 6], [5, 6]),
+    repeatedCase(op, 'broadcast over a volume', [2, 2, 3, 2, 7], [7], 'plain'),
+    repeatedCase(op, 'broadcast with leading ones', [2, 3, 2, 2, 5], [1, 3, 2, 2, 5], 'plain'),
+    repeatedCase(op, 'a scalar', [3, 4], [1], 'plain'),
+    repeatedCase(op, 'four at a time, more than a workgroup', [5, 17, 8], [17, 8]),
+    repeatedCase(op, 'one element', [1], [1]),
+  ]),
+  pointwiseCase(
+    'scale',
+    'by −2.5',
+    randomTensor([3, 7], 1),
+    (x) => ops.scale(x, -2.5),
+    (x) => -2.5 * x,
+  ),
+  pointwiseCase(
+    'scale',
+    'by ½, four at a time',
+    randomTensor([90, 4], 1),
+    (x) => ops.scale(x, 0.5),
+    (x) => 0.5 * x,
+  ),
+  ...[[3, 5, 7], [70, 8], [1]].flatMap((shape) => [
+    ...[1, 30].map((range) =>
+      pointwiseCase(
+        'sigmoid',
+        `on ±${range}, ${shape.join(' × ')}`,
+        randomTensor(shape, 1, range),
+        ops.sigmoid,
+        sigmoid,
+      ),
+    ),
+    ...[0.01, 0.3].map((slope) =>
+      pointwiseCase(
+        'leaky_relu',
+        `slope ${slope}, ${shape.join(' × ')}`,
+        awayFromZero(randomTensor(shape, 1, 2)),
+        (x) => ops.leakyRelu(x, slope),
+        (x) => leakyRelu(x, slope),
+      ),
+    ),
+  ]),
 
   concatCase('along the first axis', [1, 6], 0, [1, 4]),
   concatCase('along the middle', [2, 3, 5], 1, [5, 2, 1]),

@@ -1,4 +1,5 @@
 /** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */
+export * from './arithmetic.js';
 export * from './attention.js';
 export * from './conv.js';
 export * from './elementwise.js';
