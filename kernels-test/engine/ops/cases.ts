@@ -11,6 +11,7 @@ import {
   concatLast,
   conv3d,
   convTranspose3d,
+  expandTo,
   gelu,
   hypernetworkProduct,
   layerNorm,
@@ -20,8 +21,11 @@ import {
   mul,
   multiHeadAttention,
   openMask,
+  padAxes,
+  permuteAxes,
   pointEncoding,
   randomTensor,
+  reduceAxes,
   relu,
   reshape,
   sigmoid,
@@ -225,6 +229,70 @@ function pointwiseCase(
     operands: { x: { value: x } },
     build: (_, t) => build(t.x),
     reference: (v) => map(v.x, f),
+  };
+}
+
+/** Reduces over axes. For `max` the values keep apart by more than a difference's step. */
+function reductionCase(
+  op: 'sum' | 'mean' | 'max',
+  name: string,
+  shape: readonly number[],
+  over: ops.Reduction,
+  variant?: string,
+): Case {
+  const size = sizeOf(shape);
+  const { axes = shape.map((_, i) => i), keep = false } = over;
+  const all = axes.map((axis) => (axis < 0 ? axis + shape.length : axis));
+  const apart = map(
+    tensor64(
+      shape,
+      Array.from({ length: size }, (_, i) => (i * 7919) % size),
+    ),
+    (v) => Math.fround(1e-3 * v),
+  );
+  return {
+    op: op === 'mean' ? 'sum' : op,
+    name: `${op} ${name}${variant ? `, ${variant}` : ''}`,
+    operands: { x: op === 'max' ? { value: apart } : input(shape, 1) },
+    build: (_, t) => ({ sum: ops.sum, mean: ops.mean, max: ops.max })[op](t.x, over),
+    reference: (v) => {
+      const y = reduceAxes(v.x, all, op === 'max' ? Math.max : (a, b) => a + b);
+      const count = size / y.data.length;
+      const left = y.shape.filter((_, i) => !all.includes(i));
+      const scaled = map(y, (value) => (op === 'mean' ? value / count : value));
+      return reshape(scaled, keep ? y.shape : left.length > 0 ? left : [1]);
+    },
+    ...(variant ? { force: { sum: variant, largest: variant, count_equal: variant } } : {}),
+  };
+}
+function expandCase(name: string, from: readonly number[], shape: readonly number[]): Case {
+  return {
+    op: 'expand',
+    name,
+    operands: { x: input(from, 1) },
+    build: (_, t) => ops.expand(t.x, shape),
+    reference: (v) => expandTo(v.x, shape),
+  };
+}
+
+/** `op` is what does it: a batch of matrices is transposed. */
+function permuteCase(op: 'permute' | 'transpose', shape: readonly number[], order: readonly number[]): Case {
+  return {
+    op,
+    name: `axes (${order.join(', ')}) of ${shape.join(' × ')}`,
+    operands: { x: input(shape, 1) },
+    build: (_, t) => ops.permute(t.x, order),
+    reference: (v) => permuteAxes(v.x, order),
+  };
+}
+function padCase(name: string, shape: readonly number[], by: ops.Padding, value = 0): Case {
+  const [before, after] = [0, 1].map((side) => by.map((each) => each[side]));
+  return {
+    op: 'pad',
+    name,
+    operands: { x: input(shape, 1) },
+    build: (_, t) => ops.pad(t.x, by, value),
+    reference: (v) => padAxes(v.x, before, after, value),
   };
 }
 
@@ -569,6 +637,104 @@ export const cases: readonly Case[] = [
       ),
     ),
   ]),
+
+  ...(['sum', 'max'] as const).flatMap((op) => [
+    ...['invocation-per-result', 'workgroup-per-16', 'workgroup-per-1'].flatMap((variant) => [
+      reductionCase(op, 'over the last axis', [3, 5, 7], { axes: [-1] }, variant),
+      reductionCase(op, 'over a long last axis, four at a time', [70, 1, 260], { axes: [2] }, variant),
+      reductionCase(op, 'over the middle, batch 2', [2, 3, 150, 7], { axes: [1, 2] }, variant),
+      reductionCase(op, 'over the middle, four at a time', [2, 70, 12], { axes: [1], keep: true }, variant),
+    ]),
+    reductionCase(op, 'over the first', [90, 3], { axes: [0] }),
+    reductionCase(op, 'over everything', [3, 4, 5], {}),
+    reductionCase(op, 'over everything, in two steps', [2, 48, 50, 3], { keep: true }),
+    reductionCase(op, 'over axes apart', [3, 4, 5, 6], { axes: [0, 2, -1] }),
+    reductionCase(op, 'over axes apart, kept', [2, 3, 2, 8], { axes: [2, 0], keep: true }),
+    reductionCase(op, 'of one element', [1, 1], { axes: [1] }),
+  ]),
+  {
+    op: 'max',
+    name: 'two equal ones: central differences share the gradient, as the rule does',
+    operands: { x: { value: tensor64([2, 3, 1], [1, 3, 3, 2, 0, 2]) } },
+    build: (_, t) => ops.max(t.x, { axes: [1] }),
+    reference: (v) => reshape(reduceAxes(v.x, [1], Math.max), [2, 1]),
+  },
+  reductionCase('mean', 'over a volume', [2, 3, 4, 2, 5], { axes: [1, 2, 3] }),
+  reductionCase('mean', 'over everything, in two steps', [2, 48, 50], {}),
+  reductionCase('mean', 'over axes apart', [3, 4, 5], { axes: [0, 2] }),
+  expandCase('along the middle', [2, 1, 3], [2, 5, 3]),
+  expandCase('along all, four at a time', [1, 1, 1, 4], [3, 5, 7, 4]),
+  expandCase('along axes apart', [1, 3, 1, 2], [4, 3, 5, 2]),
+  expandCase('along the last', [3, 1], [3, 9]),
+
+  permuteCase('permute', [3, 4, 5], [1, 0, 2]),
+  permuteCase('permute', [3, 4, 5], [2, 1, 0]),
+  permuteCase('permute', [2, 3, 5, 8], [2, 0, 1, 3]),
+  permuteCase('permute', [2, 3, 4, 5, 6, 7], [5, 1, 3, 0, 4, 2]),
+  permuteCase('permute', [2, 5, 1, 3, 4], [3, 1, 0, 4, 2]),
+  permuteCase('permute', [1, 1, 1], [2, 1, 0]),
+  permuteCase('transpose', [2, 3, 4, 5], [2, 3, 0, 1]),
+  permuteCase('transpose', [2, 7, 3, 5, 4], [0, 2, 3, 4, 1]),
+
+  padCase(
+    'a volume, batch 2',
+    [2, 3, 2, 4, 5],
+    [
+      [0, 0],
+      [1, 1],
+      [0, 2],
+      [3, 0],
+      [0, 0],
+    ],
+  ),
+  padCase(
+    'a volume, four channels at a time, by −1.5',
+    [2, 3, 2, 4, 8],
+    [
+      [0, 0],
+      [1, 1],
+      [2, 0],
+      [0, 1],
+      [0, 0],
+    ],
+    -1.5,
+  ),
+  padCase(
+    'the last axis by whole vec4',
+    [3, 8],
+    [
+      [0, 0],
+      [4, 8],
+    ],
+    2,
+  ),
+  padCase(
+    'the last axis',
+    [3, 8],
+    [
+      [0, 0],
+      [1, 0],
+    ],
+  ),
+  padCase(
+    'every axis',
+    [2, 3, 4],
+    [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ],
+    1,
+  ),
+  padCase('one element', [1], [[2, 3]]),
+  padCase(
+    'by nothing',
+    [2, 3],
+    [
+      [0, 0],
+      [0, 0],
+    ],
+  ),
 
   concatCase('along the first axis', [1, 6], 0, [1, 4]),
   concatCase('along the middle', [2, 3, 5], 1, [5, 2, 1]),
