@@ -40,3 +40,23 @@ export function layerNorm(x: Tensor64, weight: Tensor64, bias: Tensor64, eps: nu
   }
   return y;
 }
+
+/** a · b for every matrix of a batch, a (…, M, K) or transposed (…, K, M), b (…, K, N) or transposed (…, N, K). */
+export function bmm(a: Tensor64, b: Tensor64, transposeA = false, transposeB = false): Tensor64 {
+  const [rows, columns] = a.shape.slice(-2);
+  const [m, k] = transposeA ? [columns, rows] : [rows, columns];
+  const n = b.shape[b.shape.length - (transposeB ? 2 : 1)];
+  const y = tensor64([...a.shape.slice(0, -2), m, n]);
+  const batch = y.data.length / (m * n);
+  check(a.data.length === batch * m * k && b.data.length === batch * k * n, `bmm of ${a.shape}, ${b.shape}`);
+  for (let e = 0; e < y.data.length; e++) {
+    const matrix = Math.floor(e / (m * n));
+    const [i, j] = [Math.floor(e / n) % m, e % n];
+    for (let l = 0; l < k; l++) {
+      const left = a.data[matrix * m * k + (transposeA ? l * m + i : i * k + l)];
+      const right = b.data[matrix * k * n + (transposeB ? j * k + l : l * n + j)];
+      y.data[e] += left * right;
+    }
+  }
+  return y;
+}

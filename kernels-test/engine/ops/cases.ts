@@ -8,6 +8,7 @@ import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import {
   add,
+  bmm,
   concatLast,
   conv3d,
   convTranspose3d,
@@ -60,6 +61,27 @@ function linearCase(name: string, lead: number[], k: number, n: number, bias = t
     operands,
     build: (_, t) => ops.linear(t.x, t.w, t.bias),
     reference: (v) => linear(v.x, v.w, v.bias),
+  };
+}
+
+/** (…, M, K) · (…, K, N). */
+function bmmCase(
+  lead: readonly number[],
+  [m, k, n]: readonly [number, number, number],
+  variant: string,
+  { transposeA = false, transposeB = false } = {},
+): Case {
+  const turned = `${transposeA ? ' Aᵀ' : ''}${transposeB ? ' Bᵀ' : ''}`;
+  return {
+    op: 'bmm',
+    name: `${variant}: ${lead.join(' × ')} of ${m} × ${k} × ${n}${turned}`,
+    operands: {
+      a: input([...lead, ...(transposeA ? [k, m] : [m, k])], 1),
+      b: input([...lead, ...(transposeB ? [n, k] : [k, n])], 2),
+    },
+    build: (_, t) => ops.bmm(t.a, t.b, { transposeA, transposeB }),
+    reference: (v) => bmm(v.a, v.b, transposeA, transposeB),
+    force: { bmm: variant },
   };
 }
 
@@ -523,6 +545,16 @@ export const cases: readonly Case[] = [
   linearCase('more rows than a run of the column sum, four columns at a time', [550], 9, 36),
   linearCase('tiles on every side, no bias', [70], 68, 36, false),
   linearCase('volume operand', [2, 2, 3, 2], 12, 16),
+
+  ...['register', 'tiled'].flatMap((variant) => [
+    ...[true, false].flatMap((transposeA) =>
+      [true, false].map((transposeB) => bmmCase([3], [7, 19, 10], variant, { transposeA, transposeB })),
+    ),
+    bmmCase([2, 2], [8, 16, 12], variant, { transposeB: true }),
+    bmmCase([2], [37, 33, 70], variant, { transposeA: true }),
+    bmmCase([1], [1, 1, 1], variant),
+    bmmCase([70], [4, 2, 4], variant),
+  ]),
 
   convCase('1³, no bias', { shape: [2, 3, 2, 4, 6], out: 5, kernel: 1, bias: false }),
   convCase('3³, padded', { shape: [1, 4, 3, 5, 8], out: 4, kernel: 3, padding: 1 }),
