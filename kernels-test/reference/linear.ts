@@ -41,6 +41,39 @@ export function layerNorm(x: Tensor64, weight: Tensor64, bias: Tensor64, eps: nu
   return y;
 }
 
+/**
+ * Group norm of (B, …, C), as PyTorch's `GroupNorm` has it for channels first: mean and biased variance over all voxels and the
+ * C / groups channels of a group. With as many groups as channels it is instance norm.
+ */
+export function groupNorm(
+  x: Tensor64,
+  weight: Tensor64,
+  bias: Tensor64,
+  groups: number,
+  eps: number,
+): Tensor64 {
+  const [batch] = x.shape;
+  const c = x.shape[x.shape.length - 1];
+  check(c % groups === 0 && weight.data.length === c && bias.data.length === c, `groupNorm of ${c}`);
+  const y = tensor64(x.shape);
+  const groupOf = (i: number) =>
+    Math.floor(i / (x.data.length / batch)) * groups + Math.floor(((i % c) * groups) / c);
+  const size = x.data.length / (batch * groups);
+  const mean = new Float64Array(batch * groups);
+  const variance = new Float64Array(batch * groups);
+  x.data.forEach((v, i) => {
+    mean[groupOf(i)] += v / size;
+  });
+  x.data.forEach((v, i) => {
+    variance[groupOf(i)] += (v - mean[groupOf(i)]) ** 2 / size;
+  });
+  x.data.forEach((v, i) => {
+    const normalised = (v - mean[groupOf(i)]) / Math.sqrt(variance[groupOf(i)] + eps);
+    y.data[i] = normalised * weight.data[i % c] + bias.data[i % c];
+  });
+  return y;
+}
+
 /** a · b for every matrix of a batch, a (…, M, K) or transposed (…, K, M), b (…, K, N) or transposed (…, N, K). */
 export function bmm(a: Tensor64, b: Tensor64, transposeA = false, transposeB = false): Tensor64 {
   const [rows, columns] = a.shape.slice(-2);

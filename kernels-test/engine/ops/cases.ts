@@ -14,6 +14,7 @@ import {
   convTranspose3d,
   expandTo,
   gelu,
+  groupNorm,
   hypernetworkProduct,
   layerNorm,
   leakyRelu,
@@ -142,6 +143,33 @@ function layerNormCase(name: string, shape: readonly number[], eps: number, offs
     },
     build: (_, t) => ops.layerNorm(t.x, t.w, t.bias, eps),
     reference: (v) => layerNorm(v.x, v.w, v.bias, eps),
+  };
+}
+
+/** As many groups as channels unless told: instance norm. */
+function groupNormCase(
+  name: string,
+  shape: readonly number[],
+  {
+    groups,
+    eps = 1e-5,
+    offset = 0,
+    variant,
+  }: { groups?: number; eps?: number; offset?: number; variant?: string } = {},
+): Case {
+  const c = shape[shape.length - 1];
+  return {
+    op: 'group_norm',
+    name: variant ? `${name}, ${variant}` : name,
+    operands: {
+      x: { value: map(randomTensor(shape, 1), (v) => Math.fround(v + offset)) },
+      w: { value: map(randomTensor([c], 2, 0.5), (v) => Math.fround(1 + v)), layout: 'plain' },
+      bias: weight([c], 3),
+    },
+    build: (_, t) =>
+      groups ? ops.groupNorm(t.x, t.w, t.bias, groups, eps) : ops.instanceNorm(t.x, t.w, t.bias, eps),
+    reference: (v) => groupNorm(v.x, v.w, v.bias, groups ?? c, eps),
+    ...(variant ? { force: { group_statistics: variant, group_means: variant } } : {}),
   };
 }
 
@@ -593,6 +621,20 @@ export const cases: readonly Case[] = [
     softmaxCase('one element', [3, 1], 1, variant),
   ]),
   softmaxCase('a row longer than 64 as the planner has it', [2, 65]),
+
+  ...['row-per-invocation', 'row-per-workgroup'].flatMap((variant) => [
+    groupNormCase('instances, batch 2', [2, 3, 4, 5, 6], { variant }),
+    groupNormCase('instances, four channels at a time, several pieces', [2, 5, 6, 7, 8], { variant }),
+    groupNormCase('groups of 3', [2, 3, 4, 5, 6], { groups: 2, variant }),
+    groupNormCase('groups of 4, several pieces', [3, 4, 4, 5, 12], { groups: 3, variant }),
+    groupNormCase('one group', [2, 5, 5, 5, 20], { groups: 1, variant }),
+  ]),
+  groupNormCase('many channels', [1, 2, 3, 2, 150], { groups: 75 }),
+  groupNormCase('far from zero mean', [1, 5, 4, 7, 4], { offset: 3 }),
+  groupNormCase('eps that counts', [2, 2, 2, 3, 4], { eps: 0.5 }),
+  groupNormCase('without space', [3, 12], { groups: 3 }),
+  groupNormCase('one voxel', [2, 1, 1, 1, 3]),
+  groupNormCase('one element', [1, 1, 1, 1, 1]),
 
   windowCase('global', { grid: [4, 4, 4], window: 0, heads: 2, headDim: 4 }),
   windowCase('global, head dim 20', { grid: [3, 3, 3], window: 0, heads: 1, headDim: 20 }),

@@ -12,3 +12,4 @@ export * from './reductions.js';
 export * from './resize.js';
 export * from './shape.js';
 export * from './softmax.js';
+export * from './spatial-norm.js';
