@@ -1,5 +1,6 @@
 /** The engine as a host embeds it, computing on the calling thread. */
 import { checkAborted, SgpSamError } from '../base/errors.js';
+import { Queue } from '../base/queue.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { Engine } from '../engine/gpu/engine.js';
 import type { GateSetting } from '../engine/graph/regions.js';
@@ -46,7 +47,7 @@ export const segmenterOpener =
 
 export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
-  private working: Promise<unknown> = Promise.resolve();
+  private readonly working = new Queue();
   private gates: readonly GateSetting[];
   /** Fires when the segmenter is disposed of: what is under way stops. */
   private readonly ending = new AbortController();
@@ -130,13 +131,11 @@ export class LocalSegmenter implements Segmenter, Owner {
   /** One call after the other, whatever lesion it is for: the device holds one embedding. */
   inTurn<R>(work: (signal: AbortSignal) => Promise<R>, signal?: AbortSignal | undefined): Promise<R> {
     const ending = this.ending.signal;
-    const result = this.working.then(() => {
+    return this.working.run(() => {
       this.checkOpen();
       checkAborted(signal);
       return work(signal ? AbortSignal.any([signal, ending]) : ending);
     });
-    this.working = result.catch(() => {});
-    return result;
   }
 
   private checkOpen(): void {
@@ -218,7 +217,7 @@ export class LocalSegmenter implements Segmenter, Owner {
   private async disposeNow(): Promise<void> {
     this.ending.abort();
     // What is under way has to see that first: its buffers are about to go.
-    await this.working;
+    await this.working.idle();
     this.volumes.clear();
     this.model.dispose();
     this.engine.dispose();
