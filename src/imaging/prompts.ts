@@ -4,6 +4,7 @@
  * voxels that come back.
  */
 import { components } from './components.js';
+import { boxSizes, eachLine, type VoxelBox } from './crop.js';
 import { distanceBox } from './distance.js';
 import { type Mask, requireSize, voxelAt } from './masks.js';
 import type { Vec3 } from './types.js';
@@ -132,26 +133,72 @@ export function centerPoint(mask: Mask, dims: Vec3, spacing: Vec3 = [1, 1, 1]): 
 }
 
 /**
- * A click on a random voxel where a prediction is wrong, every such voxel as likely as another: SAM-Med3D's
- * interactive training. For the first click the prediction is all 0, which makes it a random voxel of the lesion.
- * @param random numbers in [0, 1); exactly one is taken, unless there is no error
- * @returns undefined where prediction and truth agree everywhere
+ * Any voxel of a mask, each as likely as another.
+ * @param random numbers in [0, 1); exactly one is taken, unless the mask is empty
+ * @returns undefined for an empty mask
+ * @throws SgpSamError `bad-argument` when the mask is not of this size
+ */
+export function randomVoxel(mask: Mask, dims: Vec3, random: () => number): Prompt | undefined {
+  requireSize(mask, dims);
+  let voxels = 0;
+  for (let n = 0; n < mask.length; n++) if (mask[n]! > 0) voxels++;
+  if (voxels === 0) return undefined;
+  let left = Math.floor(random() * voxels);
+  for (let n = 0; ; n++) if (mask[n]! > 0 && left-- <= 0) return { voxel: voxelAt(n, dims), index: n };
+}
+
+/** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
+export const firstClicks = ['farthest', 'center', 'random'] as const;
+export type FirstClick = (typeof firstClicks)[number];
+/** Where later ones go: the thickest part of what is wrong, or any wrong voxel. */
+export const corrections = ['farthest', 'random'] as const;
+export type Correction = (typeof corrections)[number];
+
+/** Of one simulated click. */
+export interface ClickOptions<How> {
+  readonly how: How;
+  /** Edges of a voxel in mm. */
+  readonly spacing: Vec3;
+  /** Numbers in [0, 1); only `random` takes one, unless there is nothing to click on. */
+  readonly random: () => number;
+}
+
+/**
+ * The first click on a lesion.
+ * @returns undefined for an empty mask
+ * @throws SgpSamError `bad-argument` when the mask is not of this size
+ */
+export function firstClick(
+  mask: Mask,
+  dims: Vec3,
+  { how, spacing, random }: ClickOptions<FirstClick>,
+): Prompt | undefined {
+  if (how === 'random') return randomVoxel(mask, dims, random);
+  return how === 'center' ? centerPoint(mask, dims, spacing) : farthestFromBorder(mask, dims, spacing);
+}
+
+/**
+ * A click that corrects a prediction: in the middle of the thickest error, or on any wrong voxel, as in SAM-Med3D's
+ * interactive training.
+ * @param within where clicks may go; everywhere unless given
+ * @returns undefined where prediction and truth agree
  * @throws SgpSamError `bad-argument` when the masks are not of this size
  */
-export function randomErrorClick(
+export function correctiveClick(
   prediction: Mask,
   truth: Mask,
   dims: Vec3,
-  random: () => number,
+  { how, spacing, random, within }: ClickOptions<Correction> & { readonly within?: VoxelBox | undefined },
 ): ErrorClick | undefined {
   requireSize(prediction, dims);
   requireSize(truth, dims);
-  let wrong = 0;
-  for (let n = 0; n < truth.length; n++) if (prediction[n]! > 0 !== truth[n]! > 0) wrong++;
-  if (wrong === 0) return undefined;
-  let left = Math.floor(random() * wrong);
-  for (let n = 0; ; n++) {
-    if (prediction[n]! > 0 === truth[n]! > 0 || left-- > 0) continue;
-    return { voxel: voxelAt(n, dims), index: n, label: truth[n]! > 0 ? 1 : 0 };
-  }
+  const wrong = new Uint8Array(truth.length);
+  const box = within ?? { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
+  const [ni] = boxSizes(box);
+  eachLine(dims, box, (from) => {
+    for (let n = from; n < from + ni; n++) if (prediction[n]! > 0 !== truth[n]! > 0) wrong[n] = 1;
+  });
+  const found =
+    how === 'random' ? randomVoxel(wrong, dims, random) : farthestFromBorder(wrong, dims, spacing);
+  return found && { voxel: found.voxel, index: found.index, label: truth[found.index]! > 0 ? 1 : 0 };
 }
