@@ -17,7 +17,7 @@ import { checkTensors, saneReader } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from './config.js';
-import { inferConfig } from './infer.js';
+import { inferConfig, siteMetadata } from './infer.js';
 import { MASK_TOKENS, modelParameters } from './parameters.js';
 import { decoderGraph, encoderGraph, SANE } from './sam-med3d.js';
 import { gateName } from './sgpm.js';
@@ -445,5 +445,5 @@ export function formulaWeights(text: string): { source: WeightSource; config: Mo
   }
   const config = configByName(name);
   const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
-  return { source: formulaSource(shapes, seed), config };
+  return { source: formulaSource(shapes, seed, siteMetadata(config)), config };
 }

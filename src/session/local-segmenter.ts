@@ -6,15 +6,10 @@ import { Engine } from '../engine/gpu/engine.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { voxelSizes } from '../imaging/affine.js';
 import type { Volume } from '../imaging/types.js';
-import { Model } from '../sam/model.js';
-import {
-  checkDevice,
-  checkGates,
-  checkOptions,
-  type OpenedWeights,
-  openChosen,
-  openVolumeInput,
-} from './inputs.js';
+import { formulaWeights, Model, type ModelOptions } from '../sam/model.js';
+import { isTrained, openAnyWeights } from '../weights/open.js';
+import type { WeightSource } from '../weights/weight-source.js';
+import { checkDevice, checkGates, checkOptions, openVolumeInput } from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
 import type {
@@ -35,15 +30,26 @@ export interface LocalSegmenterOptions extends SegmenterOptions {
   readonly device?: GPUDevice | undefined;
   /** Told, in one line, when a software adapter is used. */
   readonly announce?: ((line: string) => void) | undefined;
+  /** Kernel family → variant, to overrule the planner. */
+  readonly variants?: ModelOptions['variants'];
 }
 
 export type OpenDevice = (options: OpenDeviceOptions) => Promise<Gpu>;
 
-/** {@link LocalSegmenter.open} with the host's way to a device. */
-export const segmenterOpener =
-  (openDevice: OpenDevice) =>
-  (options: LocalSegmenterOptions): Promise<LocalSegmenter> =>
-    LocalSegmenter.open(openDevice, options);
+/** What pages, Node and commands do each in their own way. */
+export interface Host {
+  openWeights(options: LocalSegmenterOptions): Promise<WeightSource>;
+  openEngine(options: OpenDeviceOptions): Promise<Engine>;
+}
+
+/** {@link LocalSegmenter.open} with a way to a device, and weights from wherever the options say. */
+export const segmenterOpener = (openDevice: OpenDevice) => {
+  const host: Host = {
+    openWeights: (options) => openAnyWeights(options, { formula: (text) => formulaWeights(text).source }),
+    openEngine: async (options) => new Engine(await openDevice(options)),
+  };
+  return (options: LocalSegmenterOptions): Promise<LocalSegmenter> => LocalSegmenter.open(host, options);
+};
 
 export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
@@ -54,9 +60,9 @@ export class LocalSegmenter implements Segmenter, Owner {
   private disposing: Promise<void> | undefined;
 
   private constructor(
-    private readonly openDevice: OpenDevice,
+    private readonly host: Host,
     private readonly options: LocalSegmenterOptions,
-    private readonly opened: OpenedWeights,
+    private readonly source: WeightSource,
     private engine: Engine,
     private model: Model,
   ) {
@@ -67,11 +73,11 @@ export class LocalSegmenter implements Segmenter, Owner {
    * Opens weights and a device, loads the one onto the other.
    * @throws SgpSamError `bad-file`, `bad-weights`, `no-adapter`, `adapter-limit`, `aborted`
    */
-  static async open(openDevice: OpenDevice, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
+  static async open(host: Host, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
     checkOptions(options);
-    const opened = await openChosen(options);
+    const source = await host.openWeights(options);
     try {
-      const { engine, model } = await load(openDevice, options, opened);
+      const { engine, model } = await load(host, options, source);
       if (options.gates) {
         try {
           checkGates(options.gates, model.sites.length);
@@ -80,20 +86,19 @@ export class LocalSegmenter implements Segmenter, Owner {
           throw error;
         }
       }
-      return new LocalSegmenter(openDevice, options, opened, engine, model);
+      return new LocalSegmenter(host, options, source, engine, model);
     } catch (error) {
-      await opened.source.close();
+      await source.close();
       throw error;
     }
   }
 
   get info(): SegmenterInfo {
-    const { source, trained } = this.opened;
     const { adapter, tier } = this.engine.gpu;
     const { config, sites, loadTimes, card } = this.model;
     return {
-      weights: source.name,
-      trained,
+      weights: this.source.name,
+      trained: isTrained(this.source),
       estimatesIou: card.estimatesIou,
       zoom: this.options.zoom ?? card.zoom,
       scope: card.scope,
@@ -158,7 +163,7 @@ export class LocalSegmenter implements Segmenter, Owner {
     };
     const opened = new LocalVolume(info, volume, this);
     this.volumes.add(opened);
-    return opened;
+    return opened.handle;
   }
 
   setGates(gates: readonly GateSetting[]): Promise<void> {
@@ -170,7 +175,7 @@ export class LocalSegmenter implements Segmenter, Owner {
   }
 
   private sessions(): LesionSession[] {
-    return [...this.volumes].flatMap(({ lesions }) => [...lesions.values()].map(({ session }) => session));
+    return [...this.volumes].flatMap(({ sessions }) => sessions);
   }
 
   async memory() {
@@ -192,9 +197,9 @@ export class LocalSegmenter implements Segmenter, Owner {
       }
       const { progress, device } = options;
       const { engine, model } = await load(
-        this.openDevice,
+        this.host,
         { ...this.options, progress, signal, device },
-        this.opened,
+        this.source,
       );
       this.engine.dispose();
       this.engine = engine;
@@ -221,14 +226,14 @@ export class LocalSegmenter implements Segmenter, Owner {
     this.volumes.clear();
     this.model.dispose();
     this.engine.dispose();
-    await this.opened.source.close();
+    await this.source.close();
   }
 }
 
 async function load(
-  openDevice: OpenDevice,
+  host: Host,
   options: LocalSegmenterOptions,
-  { source, config }: OpenedWeights,
+  source: WeightSource,
 ): Promise<{ engine: Engine; model: Model }> {
   const {
     device,
@@ -238,21 +243,21 @@ async function load(
     signal,
     gateMode,
     weightStorage,
+    variants,
     budgetMs = BUDGET_MS,
   } = options;
   checkAborted(signal);
-  const gpu = await openDevice({
+  const engine = await host.openEngine({
     ...(device ? { device } : {}),
     ...(adapter ? { adapter } : {}),
     ...(announce ? { announce } : {}),
   });
-  const engine = new Engine(gpu);
   try {
     // The signal and the progress are this load's, not those of later runs.
     const model = await Model.load(engine, source, {
-      ...(config ? { config } : {}),
       regionMode: gateMode,
       weightStorage,
+      ...(variants ? { variants } : {}),
       budgetMs,
       load: { progress, signal },
     });
