@@ -43,19 +43,29 @@ export function weightsName({ weights, adapterWeights }: WeightChoice): string {
   return adapterWeights === undefined ? base : `${basename(adapterWeights)} over ${base}`;
 }
 
-/** The chosen weights, as {@link openAnyWeights} takes them. */
-export function weightsOf({ weights = shippedWeights() }: WeightChoice): string {
-  if (weights !== undefined) return weights;
+/**
+ * The chosen weights, as `openAnyWeights` takes them.
+ * @throws SgpSamError `bad-argument` for an adapter over a formula; `bad-file` where the shipped weights are missing
+ */
+export function weightsOf({ weights = shippedWeights(), adapterWeights }: WeightChoice): string {
+  if (weights === undefined) {
+    throw new SgpSamError(
+      'bad-file',
+      `weights/${SHIPPED}, the weights that ship with this package, is not there`,
+      'Install the package anew, or give --weights.',
+    );
+  }
+  if (adapterWeights === undefined || !isFormula(weights)) return weights;
   throw new SgpSamError(
-    'bad-file',
-    `weights/${SHIPPED}, the weights that ship with this package, is not there`,
-    'Install the package anew, or give --weights.',
+    'bad-argument',
+    `${adapterWeights} cannot be laid over ${weights}`,
+    'Give the weights that it was trained over.',
   );
 }
 
 /**
  * Opens the chosen weights, and says on stderr what is to be said of them.
- * @throws as `openAnyWeights`
+ * @throws as `weightsOf` and `openAnyWeights`
  */
 export async function openChosenWeights(choice: WeightChoice): Promise<WeightSource> {
   const source = await openAnyWeights(

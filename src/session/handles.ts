@@ -27,10 +27,16 @@ export function methodsOf<T>(table: MethodTable<T>, call: Call): Methods<T> {
   const methods = rows.map(([name, row]) => [
     name,
     async (...given: unknown[]) => {
-      const options = given[row.args] as CallOptions | undefined;
-      if (row.options) needOptions(name, options);
-      const args = Array.from({ length: row.args }, (_, n) => given[n]);
-      return call(name, args, row.options ? (options ?? {}) : undefined, row);
+      const place = row.options;
+      if (place === undefined) return call(name, given, undefined, row);
+      const options = given[place] as CallOptions | undefined;
+      needOptions(name, options);
+      return call(
+        name,
+        Array.from({ length: place }, (_, n) => given[n]),
+        options ?? {},
+        row,
+      );
     },
   ]);
   return Object.fromEntries(methods) as Methods<T>;

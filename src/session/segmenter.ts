@@ -189,34 +189,30 @@ export interface Segmenter {
   dispose(): Promise<void>;
 }
 
-/** How a method's calls cross to a worker. */
+/** How a method's calls cross to a worker; nothing for arguments and a result that are copied. */
 export interface MethodRow {
-  /** How many arguments there are, options not counted. */
-  readonly args: number;
-  /** Whether options with a signal and progress come after them. */
-  readonly options: boolean;
+  /** Which argument is options with a signal and progress. */
+  readonly options?: number | undefined;
   /**
-   * What comes back: `data`, which is copied; a `file`, whose bytes are handed over; a lesion's `state`, whose mask each side
-   * makes for itself; a `volume`, of which the page gets a handle.
+   * What comes back if not plain data: a `file`, whose bytes are handed over; a lesion's `state`, whose mask each side makes for
+   * itself; a `volume`, of which the page gets a handle.
    */
-  readonly result: 'data' | 'file' | 'state' | 'volume';
+  readonly result?: 'file' | 'state' | 'volume' | undefined;
 }
 
-type Split<A extends readonly unknown[]> = A extends readonly [...infer Rest, infer Last]
+type OptionsOf<A extends readonly unknown[]> = A extends readonly [...infer Before, infer Last]
   ? 'signal' extends keyof Last
-    ? { readonly args: Rest['length']; readonly options: true }
-    : { readonly args: A['length']; readonly options: false }
-  : { readonly args: 0; readonly options: false };
-type Result<R> = R extends LesionState
-  ? 'state'
+    ? { readonly options: Before['length'] }
+    : { readonly options?: undefined }
+  : { readonly options?: undefined };
+type ResultOf<R> = R extends LesionState
+  ? { readonly result: 'state' }
   : R extends SegmenterVolume
-    ? 'volume'
+    ? { readonly result: 'volume' }
     : R extends Uint8Array
-      ? 'file'
-      : 'data';
-type Row<F> = F extends (...args: infer A) => Promise<infer R>
-  ? Split<Required<A>> & { readonly result: Result<R> }
-  : never;
+      ? { readonly result: 'file' }
+      : { readonly result?: undefined };
+type Row<F> = F extends (...args: infer A) => Promise<infer R> ? OptionsOf<Required<A>> & ResultOf<R> : never;
 
 /** A row for every asynchronous method of an interface; what a row says follows from the signature, or does not compile. */
 export type MethodTable<T> = {
@@ -230,37 +226,35 @@ export type Methods<T> = Pick<T, keyof T & keyof MethodTable<T>>;
  * All that a page may ask of a worker: its proxies (`handles.ts`) and the worker's dispatcher are made of these tables. A new
  * method is its signature above, its row here, and what does it in `local-segmenter.ts` or `local-volume.ts`.
  */
-const data = { options: false, result: 'data' } as const;
-const file = { options: false, result: 'file' } as const;
-const state = { options: false, result: 'state' } as const;
-const longState = { options: true, result: 'state' } as const;
+const file = { result: 'file' } as const;
+const state = { result: 'state' } as const;
 
 export const segmenterMethods: MethodTable<Segmenter> = {
-  openVolume: { args: 1, options: true, result: 'volume' },
-  setGates: { args: 1, ...data },
-  memory: { args: 0, ...data },
-  recover: { args: 0, options: true, result: 'data' },
-  loseDevice: { args: 0, ...data },
-  dispose: { args: 0, ...data },
+  openVolume: { options: 1, result: 'volume' },
+  setGates: {},
+  memory: {},
+  recover: { options: 0 },
+  loseDevice: {},
+  dispose: {},
 };
 
 export const volumeMethods: MethodTable<SegmenterVolume> = {
-  remove: { args: 1, ...data },
-  image: { args: 0, ...file },
-  save: { args: 2, ...file },
-  dispose: { args: 0, ...data },
+  remove: {},
+  image: file,
+  save: file,
+  dispose: {},
 };
 
 export const lesionMethods: MethodTable<Lesion> = {
-  addPoint: { args: 1, ...longState },
-  addBox: { args: 1, ...longState },
-  setMask: { args: 1, ...state },
-  undo: { args: 0, ...state },
-  redo: { args: 0, ...state },
-  reset: { args: 0, ...state },
-  state: { args: 0, ...state },
-  preview: { args: 1, ...longState },
-  recompute: { args: 0, ...longState },
-  actions: { args: 0, ...data },
-  apply: { args: 1, ...longState },
+  addPoint: { options: 1, ...state },
+  addBox: { options: 1, ...state },
+  setMask: state,
+  undo: state,
+  redo: state,
+  reset: state,
+  state,
+  preview: { options: 1, ...state },
+  recompute: { options: 0, ...state },
+  actions: {},
+  apply: { options: 1, ...state },
 };

@@ -97,7 +97,7 @@ export function serveSegmenter(
     // A lesion that the page knows may not have been called yet.
     if (kind === 'volume' && method === 'save')
       for (const name of args[0] as string[]) (object as SegmenterVolume).lesion(name);
-    const value = await invoke(object, method, args, row.options ? asked : undefined);
+    const value = await invoke(object, method, args, row.options === undefined ? undefined : asked);
     if (method === 'dispose') {
       if (kind === 'volume') volumes.delete(target.volume as number);
       else {

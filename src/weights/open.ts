@@ -1,5 +1,4 @@
 /** Weights from wherever they are: the one place that tells addresses, files, bytes, streams and formulas apart. */
-import { SgpSamError } from '../base/errors.js';
 import { blobSource, memorySource } from './byte-source.js';
 import { collectWeights, type FetchWeightsOptions, fetchWeights } from './fetch.js';
 import { overlayWeights } from './overlay.js';
@@ -54,21 +53,13 @@ async function openOne(
 
 /**
  * Opens weights, an adapter's laid over them if there is one. What was opened is closed again should the rest fail.
- * @throws SgpSamError `bad-argument` for an impossible formula, or an adapter over one; `bad-weights`, `bad-file`,
- *   `unsupported`, `aborted`
+ * @throws SgpSamError `bad-argument` for an impossible formula; `bad-weights` for an adapter over other weights than its own;
+ *   `bad-file`, `unsupported`, `aborted`
  */
 export async function openAnyWeights(
   { weights, adapterWeights, ...options }: OpenAnyOptions,
   openers: WeightOpeners,
 ): Promise<WeightSource> {
-  if (isFormula(weights) && adapterWeights !== undefined) {
-    const adapter = typeof adapterWeights === 'string' ? adapterWeights : 'an adapter';
-    throw new SgpSamError(
-      'bad-argument',
-      `${adapter} cannot be laid over ${weights}`,
-      'Give the weights that it was trained over.',
-    );
-  }
   const base = await openOne(weights, options, openers);
   if (adapterWeights === undefined) return base;
   let adapter: WeightSource | undefined;
