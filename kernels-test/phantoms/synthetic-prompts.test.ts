@@ -8,15 +8,13 @@ import {
   type Correction,
   centerPoint,
   correctiveClick,
-  distanceInside,
   type FirstClick,
   farthestFromBorder,
-  farthestPerComponent,
   firstClick,
   randomVoxel,
 } from '../../src/imaging/prompts.js';
 import type { Vec3 } from '../../src/imaging/types.js';
-import { expectError } from '../imaging/support.js';
+import { distanceInside, expectError } from '../imaging/support.js';
 
 const place = fc
   .record({
@@ -122,27 +120,6 @@ describe('distances inside a mask', () => {
     const bar = new Uint8Array(5 * 5 * 3).fill(1);
     expect(farthestFromBorder(bar, [5, 5, 3], [1, 1, 10])!.voxel).toEqual([2, 2, 0]);
     expect(farthestFromBorder(bar, [5, 5, 3], [1, 1, 1])!.voxel).toEqual([1, 1, 1]);
-  });
-
-  test('are each component’s own', () => {
-    const apart = {
-      dims: [7, 2, 4] as [number, number, number],
-      spacing: [0.3000000000000004, 0.3000000000000004, 0.30000000000000043] as [number, number, number],
-      mask: Uint8Array.from({ length: 56 }, (_, n) => Number(n === 1 || n === 52)),
-    };
-    fc.assert(
-      fc.property(place, ({ dims, spacing, mask }) => {
-        const { labels, sizes } = components(mask, dims);
-        const all = farthestPerComponent(mask, dims, spacing);
-        expect(all.map(({ voxels }) => voxels)).toEqual(sizes);
-        all.forEach((one, part) => {
-          const alone = mask.map((_, n) => (labels[n] === part + 1 ? 1 : 0));
-          expect(one).toMatchObject(farthestFromBorder(alone, dims, spacing)!);
-        });
-      }),
-      // Edges that differ in their last bit: rounding must not depend on where in the box a part lies.
-      { numRuns: 40, examples: [[apart]] },
-    );
   });
 });
 
@@ -259,7 +236,6 @@ describe('clicks', () => {
     const mask = new Uint8Array(7);
     for (const work of [
       () => components(mask, [2, 2, 2]),
-      () => distanceInside(mask, [2, 2, 2], [1, 1, 1]),
       () => farthestFromBorder(mask, [2, 2, 2], [1, 1, 1]),
       () => centerPoint(mask, [2, 2, 2]),
       () => randomVoxel(mask, [2, 2, 2], Math.random),

@@ -3,7 +3,6 @@
  * first axis varies fastest, as in files; for a region of interest, whose last axis does, reverse dims, spacing and the
  * voxels that come back.
  */
-import { components } from './components.js';
 import { boxSizes, eachLine, type VoxelBox } from './crop.js';
 import { distanceBox } from './distance.js';
 import { type Mask, requireSize, voxelAt } from './masks.js';
@@ -23,31 +22,10 @@ export interface ErrorClick extends Prompt {
 }
 
 /**
- * How deep each voxel lies in a mask: the distance in mm from its centre to that of the nearest voxel outside; 0
- * outside. What lies beyond the volume counts as outside.
- * @param spacing edges of a voxel in mm
- * @throws SgpSamError `bad-argument` when the mask is not of this size
- */
-export function distanceInside(mask: Mask, dims: Vec3, spacing: Vec3): Float32Array {
-  requireSize(mask, dims);
-  const out = new Float32Array(mask.length);
-  const box = distanceBox(mask, dims, spacing);
-  if (!box) return out;
-  const { low, sizes, squared } = box;
-  for (let k = 1; k < sizes[2] - 1; k++) {
-    for (let j = 1; j < sizes[1] - 1; j++) {
-      const row = sizes[0] * (j + sizes[1] * k);
-      const to = low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
-      for (let i = 1; i < sizes[0] - 1; i++) out[to + i] = Math.sqrt(squared[row + i]!);
-    }
-  }
-  return out;
-}
-
-/**
  * The voxel of a mask farthest from its border: the middle of its thickest part. Of several the first in memory.
  * @param spacing edges of a voxel in mm
- * @returns the voxel and its distance in mm as {@link distanceInside} has it, or undefined for an empty mask
+ * @returns the voxel and the distance in mm from its centre to that of the nearest voxel outside (what lies beyond the volume
+ *   counts as outside), or undefined for an empty mask
  * @throws SgpSamError `bad-argument` when the mask is not of this size
  */
 export function farthestFromBorder(
@@ -64,39 +42,6 @@ export function farthestFromBorder(
   const voxel = voxelAt(best, sizes).map((c, a) => c + low[a]!) as [number, number, number];
   const index = voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]);
   return { voxel, index, distance: Math.sqrt(squared[best]!) };
-}
-
-/**
- * {@link farthestFromBorder} of each connected part of a mask: a click per lesion, in the components' order.
- */
-export function farthestPerComponent(
-  mask: Mask,
-  dims: Vec3,
-  spacing: Vec3,
-): readonly (Prompt & { readonly distance: number; readonly voxels: number })[] {
-  const { labels, sizes } = components(mask, dims);
-  const box = distanceBox(mask, dims, spacing);
-  if (!box) return [];
-  // Parts that touch nowhere have outside between them, so the mask's distances are each part's own.
-  const best = new Int32Array(sizes.length);
-  const most = new Float64Array(sizes.length);
-  const [bi, bj, bk] = box.low;
-  for (let n = 0; n < box.squared.length; n++) {
-    const d = box.squared[n]!;
-    if (d === 0) continue;
-    const [i, j, k] = voxelAt(n, box.sizes);
-    const index = i + bi + dims[0] * (j + bj + dims[1] * (k + bk));
-    const part = labels[index]! - 1;
-    if (d <= most[part]!) continue;
-    most[part] = d;
-    best[part] = index;
-  }
-  return sizes.map((voxels, part) => ({
-    voxel: voxelAt(best[part]!, dims),
-    index: best[part]!,
-    distance: Math.sqrt(most[part]!),
-    voxels,
-  }));
 }
 
 /**

@@ -138,7 +138,11 @@ function volumeOf(
   }
   if ('header' in input) {
     needFields(`${name}: header`, input.header, 'bytes', 'version', 'datatype');
-    return { ...input, affine: affineFromRows(input.affine), name };
+    need(`${name}: affine`, input.affine, 'a list or typed array of numbers');
+    const affine = affineFromRows(input.affine);
+    // Refuses an affine that is no grid's.
+    newHeader({ dims, affine, datatype: input.header.datatype });
+    return { ...input, affine, name };
   }
   const { spacing = [1, 1, 1] } = input;
   need(`${name}: spacing`, spacing, 'three numbers above 0');

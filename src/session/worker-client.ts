@@ -1,6 +1,7 @@
 /** The page's side: a segmenter whose computing is done in a worker, so that the page never waits for it. */
 import { needFields, needOptions } from '../base/arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import { readStream } from '../weights/fetch.js';
 import { isFormula, type WeightsInput } from '../weights/open.js';
 import { type Call, methodsOf, volumeHandle } from './handles.js';
 import type { CallOptions } from './lesion-session.js';
@@ -205,25 +206,8 @@ function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): Worker
 }
 
 /** Weights as they can be sent: addresses made absolute against the page, streams read. */
-async function sendable(weights: WeightsInput | undefined, { signal, progress }: Work) {
+async function sendable(weights: WeightsInput | undefined, work: Work) {
   if (isFormula(weights)) return weights;
   if (typeof weights === 'string' || weights instanceof URL) return new URL(weights, document.baseURI).href;
-  if (!(weights instanceof ReadableStream)) return weights;
-  let done = 0;
-  const counted = (weights as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(
-    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-      transform(chunk, controller) {
-        done += chunk.byteLength;
-        progress?.({ stage: 'download', done, total: 0 });
-        controller.enqueue(chunk);
-      },
-    }),
-    signal ? { signal } : {},
-  );
-  try {
-    return await new Response(counted).blob();
-  } catch (error) {
-    checkAborted(signal);
-    throw error;
-  }
+  return weights instanceof ReadableStream ? readStream(weights, 0, work) : weights;
 }
