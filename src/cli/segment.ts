@@ -10,7 +10,7 @@ import { resolvePreset } from '../imaging/presets.js';
 import type { Volume } from '../imaging/types.js';
 import { formulaWeights } from '../sam/model.js';
 import { type Click, requireLesion, type Segmentation } from '../session/lesion-state.js';
-import { type Host, LocalSegmenter } from '../session/local-segmenter.js';
+import { LocalSegmenter, type SegmenterHost } from '../session/local-segmenter.js';
 import { parseZoom } from '../session/zoom.js';
 import { isFormula } from '../weights/open.js';
 import {
@@ -205,7 +205,7 @@ function sortAdapters(options: SegmentOptions): SegmentOptions {
 /** A segmenter by the command's options, and how long loading the model took once the device was there. */
 async function openSegmenter(options: SegmentOptions, progress: Progress) {
   let deviceMs = 0;
-  const host: Host = {
+  const host: SegmenterHost = {
     openWeights: () => openChosenWeights(options),
     openEngine: async () => {
       const { result, ms } = await timed(() => openEngine(options));

@@ -37,14 +37,14 @@ export interface LocalSegmenterOptions extends SegmenterOptions {
 export type OpenDevice = (options: OpenDeviceOptions) => Promise<Gpu>;
 
 /** What pages, Node and commands do each in their own way. */
-export interface Host {
+export interface SegmenterHost {
   openWeights(options: LocalSegmenterOptions): Promise<WeightSource>;
   openEngine(options: OpenDeviceOptions): Promise<Engine>;
 }
 
 /** {@link LocalSegmenter.open} with a way to a device, and weights from wherever the options say. */
 export const segmenterOpener = (openDevice: OpenDevice) => {
-  const host: Host = {
+  const host: SegmenterHost = {
     openWeights: (options) => openAnyWeights(options, { formula: (text) => formulaWeights(text).source }),
     openEngine: async (options) => new Engine(await openDevice(options)),
   };
@@ -60,7 +60,7 @@ export class LocalSegmenter implements Segmenter, Owner {
   private disposing: Promise<void> | undefined;
 
   private constructor(
-    private readonly host: Host,
+    private readonly host: SegmenterHost,
     private readonly options: LocalSegmenterOptions,
     private readonly source: WeightSource,
     private engine: Engine,
@@ -73,7 +73,7 @@ export class LocalSegmenter implements Segmenter, Owner {
    * Opens weights and a device, loads the one onto the other.
    * @throws SgpSamError `bad-file`, `bad-weights`, `no-adapter`, `adapter-limit`, `aborted`
    */
-  static async open(host: Host, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
+  static async open(host: SegmenterHost, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
     checkOptions(options);
     const source = await host.openWeights(options);
     try {
@@ -231,7 +231,7 @@ export class LocalSegmenter implements Segmenter, Owner {
 }
 
 async function load(
-  host: Host,
+  host: SegmenterHost,
   options: LocalSegmenterOptions,
   source: WeightSource,
 ): Promise<{ engine: Engine; model: Model }> {
