@@ -2,6 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { SgpSamError } from '../../src/base/errors.js';
+import { distanceBox } from '../../src/imaging/distance.js';
+import type { Mask } from '../../src/imaging/masks.js';
 import type { DatatypeName, Image, Vec3 } from '../../src/imaging/types.js';
 
 /** Files that come beside the project, not in it; tests on them are skipped where they are absent. */
@@ -170,4 +172,24 @@ export async function expectError(
   const error = caught as SgpSamError;
   expect(error.code, error.message).toBe(code);
   for (const text of says) expect(error.message).toMatch(text);
+}
+
+/**
+ * How deep each voxel lies in a mask: the distance in mm from its centre to that of the nearest voxel outside; 0
+ * outside. What lies beyond the volume counts as outside.
+ * @param spacing edges of a voxel in mm
+ */
+export function distanceInside(mask: Mask, dims: Vec3, spacing: Vec3): Float32Array {
+  const out = new Float32Array(mask.length);
+  const box = distanceBox(mask, dims, spacing);
+  if (!box) return out;
+  const { low, sizes, squared } = box;
+  for (let k = 1; k < sizes[2] - 1; k++) {
+    for (let j = 1; j < sizes[1] - 1; j++) {
+      const row = sizes[0] * (j + sizes[1] * k);
+      const to = low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
+      for (let i = 1; i < sizes[0] - 1; i++) out[to + i] = Math.sqrt(squared[row + i]!);
+    }
+  }
+  return out;
 }

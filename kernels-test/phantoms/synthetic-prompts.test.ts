@@ -2,16 +2,19 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { randomSource } from '../../src/base/random.js';
 import { components } from '../../src/imaging/components.js';
+import type { VoxelBox } from '../../src/imaging/crop.js';
 import { voxelAt } from '../../src/imaging/masks.js';
 import {
+  type Correction,
   centerPoint,
-  distanceInside,
+  correctiveClick,
+  type FirstClick,
   farthestFromBorder,
-  farthestPerComponent,
-  randomErrorClick,
+  firstClick,
+  randomVoxel,
 } from '../../src/imaging/prompts.js';
 import type { Vec3 } from '../../src/imaging/types.js';
-import { expectError } from '../imaging/support.js';
+import { distanceInside, expectError } from '../imaging/support.js';
 
 const place = fc
   .record({
@@ -118,27 +121,6 @@ describe('distances inside a mask', () => {
     expect(farthestFromBorder(bar, [5, 5, 3], [1, 1, 10])!.voxel).toEqual([2, 2, 0]);
     expect(farthestFromBorder(bar, [5, 5, 3], [1, 1, 1])!.voxel).toEqual([1, 1, 1]);
   });
-
-  test('are each component’s own', () => {
-    const apart = {
-      dims: [7, 2, 4] as [number, number, number],
-      spacing: [0.3000000000000004, 0.3000000000000004, 0.30000000000000043] as [number, number, number],
-      mask: Uint8Array.from({ length: 56 }, (_, n) => Number(n === 1 || n === 52)),
-    };
-    fc.assert(
-      fc.property(place, ({ dims, spacing, mask }) => {
-        const { labels, sizes } = components(mask, dims);
-        const all = farthestPerComponent(mask, dims, spacing);
-        expect(all.map(({ voxels }) => voxels)).toEqual(sizes);
-        all.forEach((one, part) => {
-          const alone = mask.map((_, n) => (labels[n] === part + 1 ? 1 : 0));
-          expect(one).toMatchObject(farthestFromBorder(alone, dims, spacing)!);
-        });
-      }),
-      // Edges that differ in their last bit: rounding must not depend on where in the box a part lies.
-      { numRuns: 40, examples: [[apart]] },
-    );
-  });
 });
 
 describe('components', () => {
@@ -194,9 +176,10 @@ describe('clicks', () => {
     const dims: Vec3 = [4, 4, 4];
     const truth = Uint8Array.from({ length: 64 }, (_, n) => (n % 7 === 0 ? 1 : 0));
     const logits = Float32Array.from({ length: 64 }, (_, n) => (n % 5 === 0 ? 2.5 : -1));
+    const at = (random: () => number) => ({ how: 'random', spacing: [1, 1, 1], random }) as const;
     const seen = new Map<number, number>();
     for (let n = 0; n < 1000; n++) {
-      const click = randomErrorClick(logits, truth, dims, random)!;
+      const click = correctiveClick(logits, truth, dims, at(random))!;
       expect(click.voxel).toEqual(voxelAt(click.index, dims));
       expect(click.label).toBe(truth[click.index]);
       expect(logits[click.index]! > 0 ? 1 : 0).not.toBe(click.label);
@@ -207,18 +190,61 @@ describe('clicks', () => {
     const each = 1000 / errors;
     expect(Math.min(...seen.values())).toBeGreaterThan(each / 2);
     expect(Math.max(...seen.values())).toBeLessThan(each * 2);
-    expect(randomErrorClick(truth, truth, dims, random)).toBeUndefined();
-    expect(randomErrorClick(new Uint8Array(64), truth, dims, () => 0.999_999)!.index).toBe(63);
+    expect(correctiveClick(truth, truth, dims, at(random))).toBeUndefined();
+    expect(
+      correctiveClick(
+        new Uint8Array(64),
+        truth,
+        dims,
+        at(() => 0.999_999),
+      )!.index,
+    ).toBe(63);
+  });
+
+  test('the rules: each is its own function’s voxel, a correction one of what is wrong, and one draw is taken', () => {
+    const dims: Vec3 = [7, 5, 4];
+    const spacing: Vec3 = [1, 2, 1.5];
+    const truth = Uint8Array.from({ length: 140 }, (_, n) => (n % 7 > 2 && n % 35 > 6 ? 1 : 0));
+    let drawn = 0;
+    const random = () => {
+      drawn++;
+      return 0.5;
+    };
+    const first = (how: FirstClick) => firstClick(truth, dims, { how, spacing, random });
+    expect(first('farthest')).toEqual(farthestFromBorder(truth, dims, spacing));
+    expect(first('center')).toEqual(centerPoint(truth, dims, spacing));
+    expect(drawn).toBe(0);
+    expect(first('random')).toEqual(randomVoxel(truth, dims, random));
+    expect(drawn).toBe(2);
+    const prediction = truth.map((v, n) => (n % 3 === 0 ? 1 - v : v));
+    const wrong = truth.map((v, n) => (v === prediction[n] ? 0 : 1));
+    const next = (how: Correction, within?: VoxelBox) =>
+      correctiveClick(prediction, truth, dims, { how, spacing, random, within })!;
+    expect(next('farthest').index).toBe(farthestFromBorder(wrong, dims, spacing)!.index);
+    expect(next('random').index).toBe(randomVoxel(wrong, dims, random)!.index);
+    // Only where clicks may go, and none where all is right there.
+    const within = { min: [2, 1, 1], max: [5, 3, 2] } as const;
+    for (const how of ['farthest', 'random'] as const) {
+      const { voxel, index } = next(how, within);
+      expect(wrong[index]).toBe(1);
+      expect(voxel.every((c, a) => c >= within.min[a]! && c <= within.max[a]!)).toBe(true);
+    }
+    expect(next('random', { min: [1, 0, 0], max: [1, 0, 0] })).toBeUndefined();
   });
 
   test('refuse a mask of another size', async () => {
     const mask = new Uint8Array(7);
     for (const work of [
       () => components(mask, [2, 2, 2]),
-      () => distanceInside(mask, [2, 2, 2], [1, 1, 1]),
       () => farthestFromBorder(mask, [2, 2, 2], [1, 1, 1]),
       () => centerPoint(mask, [2, 2, 2]),
-      () => randomErrorClick(mask, new Uint8Array(8), [2, 2, 2], Math.random),
+      () => randomVoxel(mask, [2, 2, 2], Math.random),
+      () =>
+        correctiveClick(mask, new Uint8Array(8), [2, 2, 2], {
+          how: 'random',
+          spacing: [1, 1, 1],
+          random: Math.random,
+        }),
     ]) {
       await expectError(work, 'bad-argument', /7 voxels does not fit 2 × 2 × 2/);
     }

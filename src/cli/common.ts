@@ -137,11 +137,8 @@ function keptChoices(adapter: AdapterReport, features: DeviceFeatures): Record<s
   }
 }
 
-/** Checks the device options and runs `work` on an engine that is disposed of afterwards. */
-export async function withEngine<R>(
-  options: DeviceOptions,
-  work: (engine: Engine) => Promise<R>,
-): Promise<R> {
+/** @throws SgpSamError `bad-argument` naming the device option that is none */
+export function checkDeviceOptions(options: DeviceOptions): void {
   if (!regionModes.includes(options.gateMode)) {
     throw new SgpSamError(
       'bad-argument',
@@ -151,10 +148,24 @@ export async function withEngine<R>(
   if (options.limits !== 'default' && options.limits !== 'raised') {
     throw new SgpSamError('bad-argument', `--limits '${options.limits}' is neither 'default' nor 'raised'`);
   }
+  featuresOf(options);
+}
+
+/** Checks the device options and opens an engine, with what `tune` kept for its adapter. */
+export async function openEngine(options: DeviceOptions): Promise<Engine> {
+  checkDeviceOptions(options);
   const { adapter, limits } = options;
   const features = featuresOf(options);
   const gpu = await openDevice({ adapter, limits, features });
-  const engine = new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter, features));
+  return new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter, features));
+}
+
+/** Runs `work` on an engine that is disposed of afterwards. */
+export async function withEngine<R>(
+  options: DeviceOptions,
+  work: (engine: Engine) => Promise<R>,
+): Promise<R> {
+  const engine = await openEngine(options);
   try {
     return await work(engine);
   } finally {

@@ -17,7 +17,8 @@ import { type LabelChoice, readCase } from '../imaging/dataset.node.js';
 import { resolvePreset } from '../imaging/presets.js';
 import { checkTaskValues, type Task } from '../imaging/tasks.js';
 import { Model } from '../sam/model.js';
-import { type DeviceOptions, SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
+import { isFormula } from '../weights/open.js';
+import { type DeviceOptions, SUBMIT_BUDGET_MS, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, shippedWeights, type WeightChoice } from './weights.js';
 
@@ -67,11 +68,9 @@ async function loadModel(
   options: DeviceOptions & WeightChoice,
   signal: AbortSignal,
 ): Promise<Model> {
-  const { source, config } = await openChosenWeights(options);
+  const source = await openChosenWeights(options);
   try {
-    tellOfWeights(source);
     return await Model.load(engine, source, {
-      config,
       regionMode: options.gateMode,
       variants: variantsOf(options),
       budgetMs: SUBMIT_BUDGET_MS,
@@ -86,7 +85,7 @@ async function loadModel(
 async function weightIdentity(choice: WeightChoice): Promise<Pick<Settings, 'weights' | 'weightsSha256'>> {
   const files = [choice.weights ?? shippedWeights() ?? SHIPPED, choice.adapterWeights];
   const given = files.filter((file) => file !== undefined);
-  const parts = given.map((name) => (name.startsWith('formula:') ? { text: name } : { file: name }));
+  const parts = given.map((name) => (isFormula(name) ? { text: name } : { file: name }));
   return {
     weights: given
       .map((name) => basename(name))

@@ -9,8 +9,8 @@ import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../e
 import { evaluationFiles } from '../evaluation/run-folder.node.js';
 import { parseShard } from '../evaluation/shard.js';
 import { resolvePreset } from '../imaging/presets.js';
+import { corrections, firstClicks } from '../imaging/prompts.js';
 import { type Task, taskByName, tasks } from '../imaging/tasks.js';
-import { corrections, firstClicks } from '../session/simulate.js';
 import { parseZoom } from '../session/zoom.js';
 import {
   type DeviceOptions,

@@ -1,35 +1,35 @@
 /** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
 import type { Command } from 'commander';
-import { SgpSamError } from '../base/errors.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
-import type { Engine } from '../engine/gpu/engine.js';
 import { parsePoint, requireInside, worldToVoxel } from '../imaging/clicks.js';
 import { montagePng } from '../imaging/montage.js';
 import { readNiftiFile } from '../imaging/nifti.node.js';
-import { writeFloat, writeMask } from '../imaging/nifti-write.js';
+import { writeFloat } from '../imaging/nifti-write.js';
 import { resolvePreset } from '../imaging/presets.js';
 import type { Volume } from '../imaging/types.js';
-import { formulaWeights, Model } from '../sam/model.js';
-import { LesionSession } from '../session/lesion-session.js';
+import { formulaWeights } from '../sam/model.js';
 import { type Click, requireLesion, type Segmentation } from '../session/lesion-state.js';
+import { LocalSegmenter, type SegmenterHost } from '../session/local-segmenter.js';
 import { parseZoom } from '../session/zoom.js';
+import { isFormula } from '../weights/open.js';
 import {
+  checkDeviceOptions,
   type DeviceOptions,
   defaultAdapter,
   deviceOptions,
+  openEngine,
   PRESET_HELP,
   SUBMIT_BUDGET_MS,
   storageOf,
   storageOption,
-  tellOfWeights,
   timed,
   variantsOf,
-  withEngine,
   ZOOM_HELP,
 } from './common.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { type ChosenWeights, openChosenWeights, SHIPPED, weightFiles, weightsName } from './weights.js';
+import { openChosenWeights, SHIPPED, weightFiles, weightsName, weightsOf } from './weights.js';
 
 interface SegmentOptions extends DeviceOptions {
   point: string[];
@@ -56,6 +56,7 @@ function channelOf({ channel }: SegmentOptions): number | undefined {
   );
 }
 
+const presetOf = ({ preset }: SegmentOptions) => (preset === undefined ? undefined : resolvePreset(preset));
 const zoomOf = ({ zoom }: SegmentOptions) => (zoom === undefined ? undefined : parseZoom(zoom));
 
 /** What can be found wrong in the arguments alone, before any work is done. */
@@ -67,8 +68,9 @@ function checkArguments(volume: string, options: SegmentOptions): void {
       'Click in the lesion: --point i,j,k (voxels) or with --mm in millimetres.',
     );
   }
-  if (options.weights?.startsWith('formula:')) formulaWeights(options.weights);
-  resolvePreset(options.preset);
+  if (isFormula(options.weights)) formulaWeights(options.weights);
+  presetOf(options);
+  checkDeviceOptions(options);
   zoomOf(options);
   channelOf(options);
   variantsOf(options);
@@ -98,38 +100,18 @@ function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
   return clicks;
 }
 
-type OpenModel = { readonly model: Model } & Pick<ChosenWeights, 'trained'>;
-
-async function openModel(engine: Engine, options: SegmentOptions, bars: ProgressBars): Promise<OpenModel> {
-  const { source, config, trained } = await openChosenWeights(options);
-  try {
-    tellOfWeights(source);
-    const model = await Model.load(engine, source, {
-      config,
-      regionMode: options.gateMode,
-      variants: variantsOf(options),
-      weightStorage: storageOf(options),
-      budgetMs: SUBMIT_BUDGET_MS,
-      progress: bars.report,
-    });
-    return { model, trained };
-  } finally {
-    await source.close();
-  }
-}
-
 /** What the JSON report says; units are in the names. */
 function reportOf(
   volume: Volume,
   clicks: readonly Click[],
   results: readonly Segmentation[],
-  { model, trained }: OpenModel,
+  { info, internals: { model, engine } }: LocalSegmenter,
   times: { readVolumeMs: number; loadModelMs: number; firstMaskMs: number },
   options: SegmentOptions,
 ) {
   const last = results[results.length - 1];
   const sum = (of: (s: Segmentation) => number) => results.reduce((total, s) => total + of(s), 0);
-  const { engine, config, card } = model;
+  const { config, estimatesIou, trained, loadTimes, adapter } = info;
   return {
     volume: volume.name,
     dims: volume.dims,
@@ -140,13 +122,13 @@ function reportOf(
     clicks: clicks.map(({ at, label }, i) => ({
       voxel: at,
       label,
-      iouEstimate: card.estimatesIou ? results[i].iou : null,
+      iouEstimate: estimatesIou ? results[i].iou : null,
       voxels: results[i].voxels,
     })),
     voxels: last.voxels,
     millilitres: last.millilitres,
     /** Null where the head that makes it was never trained. */
-    iouEstimate: card.estimatesIou ? last.iou : null,
+    iouEstimate: estimatesIou ? last.iou : null,
     box: last.box ?? null,
     roi: {
       begin: last.roi.begin,
@@ -170,8 +152,8 @@ function reportOf(
       readVolume: times.readVolumeMs,
       loadModel: times.loadModelMs,
       /** Of that: until the weights were there, and what compiling took longer. */
-      loadWeights: model.loadTimes.weights,
-      compile: model.loadTimes.compile,
+      loadWeights: loadTimes.weights,
+      compile: loadTimes.compile,
       preprocess: sum((s) => s.timings.preprocess),
       encode: sum((s) => s.timings.encode),
       decode: results.map((s) => s.timings.decode),
@@ -189,7 +171,7 @@ function reportOf(
     encoderGflop: model.encoderFlops / 1e9,
     peakGpuBytes: engine.memory.peakBytes,
     gateMode: options.gateMode,
-    adapter: engine.gpu.adapter,
+    adapter,
   };
 }
 
@@ -220,58 +202,77 @@ function sortAdapters(options: SegmentOptions): SegmentOptions {
   return { ...options, adapterWeights: options.adapterWeights ?? options.adapter, adapter: defaultAdapter() };
 }
 
+/** A segmenter by the command's options, and how long loading the model took once the device was there. */
+async function openSegmenter(options: SegmentOptions, progress: Progress) {
+  let deviceMs = 0;
+  const host: SegmenterHost = {
+    openWeights: () => openChosenWeights(options),
+    openEngine: async () => {
+      const { result, ms } = await timed(() => openEngine(options));
+      deviceMs = ms;
+      return result;
+    },
+  };
+  const { result: segmenter, ms } = await timed(() =>
+    LocalSegmenter.open(host, {
+      weights: weightsOf(options),
+      preset: presetOf(options),
+      zoom: zoomOf(options),
+      gateMode: options.gateMode,
+      variants: variantsOf(options),
+      weightStorage: storageOf(options),
+      budgetMs: SUBMIT_BUDGET_MS,
+      progress,
+    }),
+  );
+  return { segmenter, loadModelMs: ms - deviceMs };
+}
+
 async function segment(path: string, given: SegmentOptions): Promise<void> {
   const options = sortAdapters(given);
   checkArguments(path, options);
   const channel = channelOf(options);
   const bars = new ProgressBars(options.quiet);
+  let opened: LocalSegmenter | undefined;
   try {
     const { result: volume, ms: readVolumeMs } = await timed(() => readNiftiFile(path, { channel }));
     const clicks = clicksOf(volume, options);
-    await withEngine(options, async (engine) => {
-      const { result: opened, ms: loadModelMs } = await timed(() => openModel(engine, options, bars));
-      const session = new LesionSession(opened.model, volume, {
-        preset: options.preset,
-        zoom: zoomOf(options),
-      });
-      const results: Segmentation[] = [];
-      let firstMaskMs = 0;
-      for (const [i, click] of clicks.entries()) {
-        const probabilities = options.prob !== undefined && i === clicks.length - 1;
-        results.push(await session.addClick(click, { probabilities }));
-        // `performance.now()` counts from the process's start.
-        if (i === 0) firstMaskMs = performance.now();
-      }
-      bars.finish();
-      const last = results[results.length - 1];
-      const report = reportOf(
-        volume,
-        clicks,
-        results,
-        opened,
-        { readVolumeMs, loadModelMs, firstMaskMs },
-        options,
-      );
+    const { segmenter, loadModelMs } = await openSegmenter(options, bars.report);
+    opened = segmenter;
+    const scan = await segmenter.openVolume(volume);
+    const lesion = scan.lesion('lesion');
+    const results: Segmentation[] = [];
+    let firstMaskMs = 0;
+    for (const [i, { at, label }] of clicks.entries()) {
+      const probabilities = options.prob !== undefined && i === clicks.length - 1;
+      results.push(await lesion.addPoint({ ijk: at, label }, { probabilities, progress: bars.report }));
+      // `performance.now()` counts from the process's start.
+      if (i === 0) firstMaskMs = performance.now();
+    }
+    bars.finish();
+    const last = results[results.length - 1];
+    const times = { readVolumeMs, loadModelMs, firstMaskMs };
+    const report = reportOf(volume, clicks, results, segmenter, times, options);
 
-      // Everything is computed; only now is anything written.
-      const files: [string, Uint8Array][] = [[options.output, writeMask(volume, last.mask, options.output)]];
-      if (options.prob && last.probabilities) {
-        files.push([options.prob, writeFloat(volume, last.probabilities, options.prob)]);
-      }
-      if (options.png) {
-        const overlays = [{ mask: last.mask, colour: [230, 70, 60] as const, fill: 0.35 }];
-        files.push([options.png, montagePng(volume, { click: clicks[0].at, overlays })]);
-      }
-      if (options.report) {
-        files.push([options.report, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`)]);
-      }
-      for (const [name, bytes] of files) await writeOutput(name, bytes);
-      for (const { code, message } of last.warnings) process.stderr.write(`warning (${code}): ${message}\n`);
-      process.stdout.write(summary(report, adapterLine(engine.gpu.adapter)));
-      process.stdout.write(files.map(([name]) => `wrote ${name}\n`).join(''));
-    });
+    // Everything is computed; only now is anything written.
+    const files: [string, Uint8Array][] = [[options.output, await scan.save([lesion.name], options.output)]];
+    if (options.prob && last.probabilities) {
+      files.push([options.prob, writeFloat(volume, last.probabilities, options.prob)]);
+    }
+    if (options.png) {
+      const overlays = [{ mask: last.mask, colour: [230, 70, 60] as const, fill: 0.35 }];
+      files.push([options.png, montagePng(volume, { click: clicks[0].at, overlays })]);
+    }
+    if (options.report) {
+      files.push([options.report, new TextEncoder().encode(`${JSON.stringify(report, null, 2)}\n`)]);
+    }
+    for (const [name, bytes] of files) await writeOutput(name, bytes);
+    for (const { code, message } of last.warnings) process.stderr.write(`warning (${code}): ${message}\n`);
+    process.stdout.write(summary(report, adapterLine(report.adapter)));
+    process.stdout.write(files.map(([name]) => `wrote ${name}\n`).join(''));
   } finally {
     bars.finish();
+    await opened?.dispose();
   }
 }
 

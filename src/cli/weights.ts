@@ -3,11 +3,11 @@ import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SgpSamError } from '../base/errors.js';
-import type { ModelConfig } from '../sam/config.js';
 import { formulaWeights } from '../sam/model.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { overlayWeights } from '../weights/overlay.js';
+import { isFormula, openAnyWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/weight-source.js';
+import { tellOfWeights } from './common.js';
 
 /** The weights that ship, in the package's folder `weights`. */
 export const SHIPPED = 'sgp-small.safetensors';
@@ -17,14 +17,6 @@ export interface WeightChoice {
   readonly weights?: string | undefined;
   /** What `train --export adapter` wrote, to lay over the weights. */
   readonly adapterWeights?: string | undefined;
-}
-
-/** Weights that are open, and what is known of them. */
-export interface ChosenWeights {
-  readonly source: WeightSource;
-  readonly config?: ModelConfig | undefined;
-  /** Whether anything in them was. */
-  readonly trained: boolean;
 }
 
 /** Where the shipped weights are; undefined in a copy that lacks them. */
@@ -42,7 +34,7 @@ export function shippedWeights(): string | undefined {
 /** The files that a choice of weights reads. */
 export const weightFiles = ({ weights, adapterWeights }: WeightChoice): string[] =>
   [weights ?? shippedWeights(), adapterWeights].filter(
-    (file) => file !== undefined && !file.startsWith('formula:'),
+    (file) => file !== undefined && !isFormula(file),
   ) as string[];
 
 /** The name by which messages and reports call the weights. */
@@ -52,36 +44,34 @@ export function weightsName({ weights, adapterWeights }: WeightChoice): string {
 }
 
 /**
- * Opens the chosen weights.
- * @throws SgpSamError `bad-argument` for an impossible formula, or an adapter over one; `bad-weights`, `bad-file`
+ * The chosen weights, as `openAnyWeights` takes them.
+ * @throws SgpSamError `bad-argument` for an adapter over a formula; `bad-file` where the shipped weights are missing
  */
-export async function openChosenWeights({ weights, adapterWeights }: WeightChoice): Promise<ChosenWeights> {
-  if (weights?.startsWith('formula:')) {
-    if (adapterWeights === undefined) return { ...formulaWeights(weights), trained: false };
-    throw new SgpSamError(
-      'bad-argument',
-      `${adapterWeights} cannot be laid over ${weights}`,
-      'Give the weights that it was trained over.',
-    );
-  }
-  const file = weights ?? shippedWeights();
-  if (file === undefined) {
+export function weightsOf({ weights = shippedWeights(), adapterWeights }: WeightChoice): string {
+  if (weights === undefined) {
     throw new SgpSamError(
       'bad-file',
       `weights/${SHIPPED}, the weights that ship with this package, is not there`,
       'Install the package anew, or give --weights.',
     );
   }
-  const base = await openWeightFile(file);
-  if (adapterWeights === undefined) return { source: base, trained: true };
-  let adapter: WeightSource | undefined;
-  try {
-    adapter = await openWeightFile(adapterWeights);
-    const source = overlayWeights(base, adapter);
-    return { source, trained: true };
-  } catch (error) {
-    await adapter?.close();
-    await base.close();
-    throw error;
-  }
+  if (adapterWeights === undefined || !isFormula(weights)) return weights;
+  throw new SgpSamError(
+    'bad-argument',
+    `${adapterWeights} cannot be laid over ${weights}`,
+    'Give the weights that it was trained over.',
+  );
+}
+
+/**
+ * Opens the chosen weights, and says on stderr what is to be said of them.
+ * @throws as `weightsOf` and `openAnyWeights`
+ */
+export async function openChosenWeights(choice: WeightChoice): Promise<WeightSource> {
+  const source = await openAnyWeights(
+    { weights: weightsOf(choice), adapterWeights: choice.adapterWeights },
+    { formula: (text) => formulaWeights(text).source, named: (file) => openWeightFile(String(file)) },
+  );
+  tellOfWeights(source);
+  return source;
 }

@@ -6,7 +6,7 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import { configByName, type ModelConfig } from '../sam/config.js';
 import { Model } from '../sam/model.js';
 import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
-import { type DeviceOptions, storageOf, tellOfWeights, variantsOf } from './common.js';
+import { type DeviceOptions, storageOf, variantsOf } from './common.js';
 import { openChosenWeights, weightsName } from './weights.js';
 
 export const WORK = ['encode', 'decode', 'train'] as const;
@@ -38,12 +38,10 @@ const waves = (count: number): Float32Array =>
 
 async function inference(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
   const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
-  const { source, config } = await openChosenWeights(choice);
-  tellOfWeights(source);
+  const source = await openChosenWeights(choice);
   let model: Model;
   try {
     model = await Model.load(engine, source, {
-      config,
       variants: variantsOf(options),
       weightStorage: storageOf(options),
     });

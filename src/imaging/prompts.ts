@@ -3,7 +3,7 @@
  * first axis varies fastest, as in files; for a region of interest, whose last axis does, reverse dims, spacing and the
  * voxels that come back.
  */
-import { components } from './components.js';
+import { boxSizes, eachLine, type VoxelBox } from './crop.js';
 import { distanceBox } from './distance.js';
 import { type Mask, requireSize, voxelAt } from './masks.js';
 import type { Vec3 } from './types.js';
@@ -22,31 +22,10 @@ export interface ErrorClick extends Prompt {
 }
 
 /**
- * How deep each voxel lies in a mask: the distance in mm from its centre to that of the nearest voxel outside; 0
- * outside. What lies beyond the volume counts as outside.
- * @param spacing edges of a voxel in mm
- * @throws SgpSamError `bad-argument` when the mask is not of this size
- */
-export function distanceInside(mask: Mask, dims: Vec3, spacing: Vec3): Float32Array {
-  requireSize(mask, dims);
-  const out = new Float32Array(mask.length);
-  const box = distanceBox(mask, dims, spacing);
-  if (!box) return out;
-  const { low, sizes, squared } = box;
-  for (let k = 1; k < sizes[2] - 1; k++) {
-    for (let j = 1; j < sizes[1] - 1; j++) {
-      const row = sizes[0] * (j + sizes[1] * k);
-      const to = low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
-      for (let i = 1; i < sizes[0] - 1; i++) out[to + i] = Math.sqrt(squared[row + i]!);
-    }
-  }
-  return out;
-}
-
-/**
  * The voxel of a mask farthest from its border: the middle of its thickest part. Of several the first in memory.
  * @param spacing edges of a voxel in mm
- * @returns the voxel and its distance in mm as {@link distanceInside} has it, or undefined for an empty mask
+ * @returns the voxel and the distance in mm from its centre to that of the nearest voxel outside (what lies beyond the volume
+ *   counts as outside), or undefined for an empty mask
  * @throws SgpSamError `bad-argument` when the mask is not of this size
  */
 export function farthestFromBorder(
@@ -63,39 +42,6 @@ export function farthestFromBorder(
   const voxel = voxelAt(best, sizes).map((c, a) => c + low[a]!) as [number, number, number];
   const index = voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]);
   return { voxel, index, distance: Math.sqrt(squared[best]!) };
-}
-
-/**
- * {@link farthestFromBorder} of each connected part of a mask: a click per lesion, in the components' order.
- */
-export function farthestPerComponent(
-  mask: Mask,
-  dims: Vec3,
-  spacing: Vec3,
-): readonly (Prompt & { readonly distance: number; readonly voxels: number })[] {
-  const { labels, sizes } = components(mask, dims);
-  const box = distanceBox(mask, dims, spacing);
-  if (!box) return [];
-  // Parts that touch nowhere have outside between them, so the mask's distances are each part's own.
-  const best = new Int32Array(sizes.length);
-  const most = new Float64Array(sizes.length);
-  const [bi, bj, bk] = box.low;
-  for (let n = 0; n < box.squared.length; n++) {
-    const d = box.squared[n]!;
-    if (d === 0) continue;
-    const [i, j, k] = voxelAt(n, box.sizes);
-    const index = i + bi + dims[0] * (j + bj + dims[1] * (k + bk));
-    const part = labels[index]! - 1;
-    if (d <= most[part]!) continue;
-    most[part] = d;
-    best[part] = index;
-  }
-  return sizes.map((voxels, part) => ({
-    voxel: voxelAt(best[part]!, dims),
-    index: best[part]!,
-    distance: Math.sqrt(most[part]!),
-    voxels,
-  }));
 }
 
 /**
@@ -132,26 +78,72 @@ export function centerPoint(mask: Mask, dims: Vec3, spacing: Vec3 = [1, 1, 1]): 
 }
 
 /**
- * A click on a random voxel where a prediction is wrong, every such voxel as likely as another: SAM-Med3D's
- * interactive training. For the first click the prediction is all 0, which makes it a random voxel of the lesion.
- * @param random numbers in [0, 1); exactly one is taken, unless there is no error
- * @returns undefined where prediction and truth agree everywhere
+ * Any voxel of a mask, each as likely as another.
+ * @param random numbers in [0, 1); exactly one is taken, unless the mask is empty
+ * @returns undefined for an empty mask
+ * @throws SgpSamError `bad-argument` when the mask is not of this size
+ */
+export function randomVoxel(mask: Mask, dims: Vec3, random: () => number): Prompt | undefined {
+  requireSize(mask, dims);
+  let voxels = 0;
+  for (let n = 0; n < mask.length; n++) if (mask[n]! > 0) voxels++;
+  if (voxels === 0) return undefined;
+  let left = Math.floor(random() * voxels);
+  for (let n = 0; ; n++) if (mask[n]! > 0 && left-- <= 0) return { voxel: voxelAt(n, dims), index: n };
+}
+
+/** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
+export const firstClicks = ['farthest', 'center', 'random'] as const;
+export type FirstClick = (typeof firstClicks)[number];
+/** Where later ones go: the thickest part of what is wrong, or any wrong voxel. */
+export const corrections = ['farthest', 'random'] as const;
+export type Correction = (typeof corrections)[number];
+
+/** Of one simulated click. */
+export interface ClickOptions<How> {
+  readonly how: How;
+  /** Edges of a voxel in mm. */
+  readonly spacing: Vec3;
+  /** Numbers in [0, 1); only `random` takes one, unless there is nothing to click on. */
+  readonly random: () => number;
+}
+
+/**
+ * The first click on a lesion.
+ * @returns undefined for an empty mask
+ * @throws SgpSamError `bad-argument` when the mask is not of this size
+ */
+export function firstClick(
+  mask: Mask,
+  dims: Vec3,
+  { how, spacing, random }: ClickOptions<FirstClick>,
+): Prompt | undefined {
+  if (how === 'random') return randomVoxel(mask, dims, random);
+  return how === 'center' ? centerPoint(mask, dims, spacing) : farthestFromBorder(mask, dims, spacing);
+}
+
+/**
+ * A click that corrects a prediction: in the middle of the thickest error, or on any wrong voxel, as in SAM-Med3D's
+ * interactive training.
+ * @param within where clicks may go; everywhere unless given
+ * @returns undefined where prediction and truth agree
  * @throws SgpSamError `bad-argument` when the masks are not of this size
  */
-export function randomErrorClick(
+export function correctiveClick(
   prediction: Mask,
   truth: Mask,
   dims: Vec3,
-  random: () => number,
+  { how, spacing, random, within }: ClickOptions<Correction> & { readonly within?: VoxelBox | undefined },
 ): ErrorClick | undefined {
   requireSize(prediction, dims);
   requireSize(truth, dims);
-  let wrong = 0;
-  for (let n = 0; n < truth.length; n++) if (prediction[n]! > 0 !== truth[n]! > 0) wrong++;
-  if (wrong === 0) return undefined;
-  let left = Math.floor(random() * wrong);
-  for (let n = 0; ; n++) {
-    if (prediction[n]! > 0 === truth[n]! > 0 || left-- > 0) continue;
-    return { voxel: voxelAt(n, dims), index: n, label: truth[n]! > 0 ? 1 : 0 };
-  }
+  const wrong = new Uint8Array(truth.length);
+  const box = within ?? { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
+  const [ni] = boxSizes(box);
+  eachLine(dims, box, (from) => {
+    for (let n = from; n < from + ni; n++) if (prediction[n]! > 0 !== truth[n]! > 0) wrong[n] = 1;
+  });
+  const found =
+    how === 'random' ? randomVoxel(wrong, dims, random) : farthestFromBorder(wrong, dims, spacing);
+  return found && { voxel: found.voxel, index: found.index, label: truth[found.index]! > 0 ? 1 : 0 };
 }

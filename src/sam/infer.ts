@@ -1,6 +1,6 @@
 /** Which model a weights file holds, read from its tensors' names and shapes. */
 import { SgpSamError } from '../base/errors.js';
-import { readJson } from '../base/json.js';
+import { jsonText, readJson } from '../base/json.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from './config.js';
 
 type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
@@ -60,6 +60,15 @@ export function inferConfig(
   const named = known ?? config;
   return { ...named, ...sgpmOf(tensors, metadata, named, name) };
 }
+
+/** Of a configuration what tensors' names and shapes do not say, as the metadata of a weights file. */
+export const siteMetadata = ({ sgpm }: ModelConfig): Record<string, string> =>
+  sgpm
+    ? {
+        'sgpm.sites': jsonText(sgpm.sites, 'sites'),
+        'sgpm.dilations': jsonText(sgpm.dilations, 'dilations'),
+      }
+    : {};
 
 function sgpmOf(
   tensors: Shapes,

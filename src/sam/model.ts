@@ -1,6 +1,7 @@
 /** A model on a device: weights loaded, encoder compiled; encode once, decode per click. */
 import { type Progress, SgpSamError } from '../base/errors.js';
 import { findBeyond } from '../base/half.js';
+import { Queue } from '../base/queue.js';
 import type { Engine } from '../engine/gpu/engine.js';
 import { ParameterStore } from '../engine/graph/parameters.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
@@ -16,7 +17,7 @@ import { checkTensors, saneReader } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from './config.js';
-import { inferConfig } from './infer.js';
+import { inferConfig, siteMetadata } from './infer.js';
 import { MASK_TOKENS, modelParameters } from './parameters.js';
 import { decoderGraph, encoderGraph, SANE } from './sam-med3d.js';
 import { gateName } from './sgpm.js';
@@ -107,7 +108,8 @@ export class Model {
   private current = 0;
   private encodes = 0;
   private readonly settings: GateSetting[] = [];
-  private working: Promise<unknown> = Promise.resolve();
+  /** Encodes and decodes share buffers, so one is through before the next begins. */
+  private readonly working = new Queue();
   /**
    * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
    * same time. Zero for a model on somebody else's parameters.
@@ -257,14 +259,7 @@ export class Model {
    * @throws SgpSamError `non-finite` naming the first stage that has NaN, Inf or a value beyond reason (SANE)
    */
   encode(image: Float32Array, options: EncodeOptions = {}): Promise<Encoded> {
-    return this.inTurn(() => this.encodeNow(image, options));
-  }
-
-  /** Encodes and decodes share buffers, so one is through before the next begins. */
-  private inTurn<R>(work: () => Promise<R>): Promise<R> {
-    const result = this.working.then(work);
-    this.working = result.catch(() => {});
-    return result;
+    return this.working.run(() => this.encodeNow(image, options));
   }
 
   private async encodeNow(image: Float32Array, options: EncodeOptions): Promise<Encoded> {
@@ -360,7 +355,7 @@ export class Model {
    * @throws SgpSamError `bad-argument` when no volume is encoded; `non-finite` as `encode`
    */
   decode(prompt: Prompt, options: DecodeOptions = {}): Promise<Decoded> {
-    return this.inTurn(() => this.decodeNow(prompt, options));
+    return this.working.run(() => this.decodeNow(prompt, options));
   }
 
   private async decodeNow(prompt: Prompt, options: DecodeOptions): Promise<Decoded> {
@@ -450,5 +445,5 @@ export function formulaWeights(text: string): { source: WeightSource; config: Mo
   }
   const config = configByName(name);
   const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
-  return { source: formulaSource(shapes, seed), config };
+  return { source: formulaSource(shapes, seed, siteMetadata(config)), config };
 }

@@ -46,7 +46,12 @@ export {
 export { actionsFromJson, actionsToJson } from './actions-json.js';
 export { type CallOptions, LesionSession, type LesionSessionOptions } from './lesion-session.js';
 export type { Action, Click, LesionState, RoiPlace, Segmentation, Timings } from './lesion-state.js';
-export { LocalSegmenter, type LocalSegmenterOptions, type OpenDevice } from './local-segmenter.js';
+export {
+  LocalSegmenter,
+  type LocalSegmenterOptions,
+  type OpenDevice,
+  type SegmenterHost,
+} from './local-segmenter.js';
 export type * from './segmenter.js';
 export { type Simulation, type SimulationOptions, simulateClicks } from './simulate.js';
 export type { Warning, WarningCode } from './warnings.js';

@@ -1,4 +1,4 @@
-/** What a host hands in, as the engine has it: weights from wherever they are, volumes from files or numbers, gates. */
+/** What a host hands in, as the engine has it: volumes from files or numbers, places, actions, gates. */
 import { need, needFields, needOneOf, needOptions } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
@@ -10,13 +10,8 @@ import { readNifti } from '../imaging/nifti.js';
 import { newHeader } from '../imaging/nifti-write.js';
 import { resolvePreset } from '../imaging/presets.js';
 import type { Volume } from '../imaging/types.js';
-import { formulaWeights } from '../sam/model.js';
-import { type ByteSource, blobSource, memorySource } from '../weights/byte-source.js';
-import { collectWeights, fetchWeights } from '../weights/fetch.js';
-import { overlayWeights } from '../weights/overlay.js';
-import { openWeights, type WeightSource } from '../weights/weight-source.js';
 import type { Action } from './lesion-state.js';
-import type { OpenVolumeOptions, SegmenterOptions, VolumeInput, WeightsInput } from './segmenter.js';
+import type { OpenVolumeOptions, SegmenterOptions, VolumeInput } from './segmenter.js';
 import { checkZoom } from './zoom.js';
 
 /**
@@ -107,39 +102,6 @@ export function checkBox(box: VoxelBox): void {
     );
 }
 
-/** Weights that are open, and what is known of them. */
-export interface OpenedWeights {
-  readonly source: WeightSource;
-  readonly config?: ReturnType<typeof formulaWeights>['config'];
-  readonly trained: boolean;
-}
-
-async function openInput(input: WeightsInput, options: SegmenterOptions): Promise<OpenedWeights> {
-  if (typeof input === 'string' && input.startsWith('formula:'))
-    return { ...formulaWeights(input), trained: false };
-  return { source: await openWeights(await bytesOf(input, options)), trained: true };
-}
-
-async function bytesOf(input: WeightsInput, options: SegmenterOptions): Promise<ByteSource> {
-  if (typeof input === 'string' || input instanceof URL) return fetchWeights(input, options);
-  if (input instanceof ReadableStream)
-    return blobSource((await collectWeights(input, 'weights', 0, options)).blob);
-  const source = input instanceof Blob ? blobSource(input) : memorySource(input);
-  if (options.sha256 !== undefined) {
-    const blob = input instanceof Blob ? input : new Blob([input as BlobPart]);
-    await collectWeights(blob.stream(), source.name, blob.size, options);
-  }
-  return source;
-}
-
-/** The weights that options name, an adapter's laid over the base's. */
-export async function openChosen(options: SegmenterOptions): Promise<OpenedWeights> {
-  const base = await openInput(options.weights, options);
-  if (options.adapterWeights === undefined) return base;
-  const over = await openInput(options.adapterWeights, { ...options, sha256: undefined });
-  return { ...base, source: overlayWeights(base.source, over.source) };
-}
-
 /** @throws SgpSamError `bad-argument` for anything but one known setting per module at most */
 export function checkGates(gates: readonly GateSetting[], modules: number): void {
   need('gates', gates, 'a list');
@@ -152,9 +114,12 @@ export function checkGates(gates: readonly GateSetting[], modules: number): void
   );
 }
 
-/** Numbers and where they lie, as a volume. */
-function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string): Volume {
-  const { data, dims, spacing = [1, 1, 1] } = input;
+/** Numbers and where they lie, as a volume; one that was read from a file keeps its header. */
+function volumeOf(
+  input: Volume | Exclude<Extract<VolumeInput, { data: unknown }>, Volume>,
+  name: string,
+): Volume {
+  const { data, dims } = input;
   if (!data) {
     throw new SgpSamError(
       'bad-argument',
@@ -164,7 +129,6 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
   }
   need(`${name}: data`, data, 'a list or typed array of numbers');
   need(`${name}: dims`, dims, 'three whole numbers from 1');
-  need(`${name}: spacing`, spacing, 'three numbers above 0');
   if (data.length !== dims[0] * dims[1] * dims[2]) {
     throw new SgpSamError(
       'bad-argument',
@@ -172,6 +136,16 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
       'Give one 3-D image, i varying fastest.',
     );
   }
+  if ('header' in input) {
+    needFields(`${name}: header`, input.header, 'bytes', 'version', 'datatype');
+    need(`${name}: affine`, input.affine, 'a list or typed array of numbers');
+    const affine = affineFromRows(input.affine);
+    // Refuses an affine that is no grid's.
+    newHeader({ dims, affine, datatype: input.header.datatype });
+    return { ...input, affine, name };
+  }
+  const { spacing = [1, 1, 1] } = input;
+  need(`${name}: spacing`, spacing, 'three numbers above 0');
   const affine = input.affine
     ? affineFromRows(input.affine)
     : affineFromRows([spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0]);
@@ -195,7 +169,7 @@ export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOpt
   need('openVolume: volume', input, 'an object');
   needOptions('openVolume', options);
   if (options.name !== undefined) need('openVolume: name', options.name, 'a text');
-  const own = input instanceof Blob && 'name' in input ? String(input.name) : undefined;
+  const own = 'name' in input ? String(input.name) : undefined;
   const name = options.name ?? own ?? 'volume';
   const file =
     input instanceof Blob

@@ -1,6 +1,7 @@
 /** From a volume and prompts to a mask on the volume's own grid (SPEC A0, there and back), step by step. */
 import { need, needFields, needOptions } from '../base/arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import { Queue } from '../base/queue.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { voxelSizes } from '../imaging/affine.js';
 import { requireInside } from '../imaging/clicks.js';
@@ -70,7 +71,7 @@ interface Step {
  */
 export class LesionSession {
   private history = new History<Step>();
-  private working: Promise<unknown> = Promise.resolve();
+  private readonly working = new Queue();
   private model: Model;
   private readonly preset: Preset;
   private readonly nothing: CroppedMask;
@@ -99,7 +100,7 @@ export class LesionSession {
    *   `aborted`; `device-lost`
    */
   addClick(click: Click, options: CallOptions = {}): Promise<Segmentation> {
-    return this.inTurn(() => this.addNow({ type: 'click', click }, options));
+    return this.working.run(() => this.addNow({ type: 'click', click }, options));
   }
 
   /**
@@ -108,7 +109,7 @@ export class LesionSession {
    * @throws as `addClick`
    */
   addBox(box: VoxelBox, options: CallOptions = {}): Promise<Segmentation> {
-    return this.inTurn(() => this.addNow({ type: 'box', box }, options));
+    return this.working.run(() => this.addNow({ type: 'box', box }, options));
   }
 
   /**
@@ -116,7 +117,7 @@ export class LesionSession {
    * @throws SgpSamError `bad-argument` for a mask of another size
    */
   setMask(mask: ArrayLike<number> | CroppedMask): Promise<LesionState> {
-    return this.inTurn(async () => {
+    return this.working.run(async () => {
       const { dims } = this.volume;
       need('setMask: mask', mask, 'an object');
       const crop = 'dims' in mask ? checkedCrop(mask, dims) : cropMask(mask, dims);
@@ -127,22 +128,22 @@ export class LesionSession {
 
   /** Takes back the last step; nothing is computed. */
   undo(): Promise<LesionState> {
-    return this.inTurn(async () => this.moved(() => this.history.undo()));
+    return this.working.run(async () => this.moved(() => this.history.undo()));
   }
 
   /** Does again what was undone last; nothing is computed. */
   redo(): Promise<LesionState> {
-    return this.inTurn(async () => this.moved(() => this.history.redo()));
+    return this.working.run(async () => this.moved(() => this.history.redo()));
   }
 
   /** Forgets all steps. */
   reset(): Promise<LesionState> {
-    return this.inTurn(async () => this.moved(() => this.history.clear()));
+    return this.working.run(async () => this.moved(() => this.history.clear()));
   }
 
   /** The lesion as it is, after what is under way. */
   state(): Promise<LesionState> {
-    return this.inTurn(async () => this.moved(() => {}));
+    return this.working.run(async () => this.moved(() => {}));
   }
 
   /** What was done so far, for `apply` on another session. */
@@ -162,7 +163,7 @@ export class LesionSession {
    * @throws SgpSamError `bad-prompt` before the first step; as `addClick`
    */
   preview(gates: readonly GateSetting[], options: CallOptions = {}): Promise<LesionState> {
-    return this.inTurn(async () => {
+    return this.working.run(async () => {
       const { model, actions } = this;
       if (actions.length === 0)
         throw new SgpSamError('bad-prompt', 'there is no step to repeat', 'Click first.');
@@ -182,7 +183,7 @@ export class LesionSession {
    * @throws as `addClick`
    */
   recompute(options: CallOptions = {}): Promise<LesionState> {
-    return this.inTurn(async () => {
+    return this.working.run(async () => {
       const { crop } = this.stateNow();
       const { count, all } = this.history;
       const actions = all.map(({ action }) => action);
@@ -212,12 +213,6 @@ export class LesionSession {
   /** Goes on with another model: after a lost device, or with other weights. Steps and masks stay. */
   useModel(model: Model): void {
     this.model = model;
-  }
-
-  private inTurn<R>(work: () => Promise<R>): Promise<R> {
-    const result = this.working.then(work);
-    this.working = result.catch(() => {});
-    return result;
   }
 
   private stateNow(): LesionState {

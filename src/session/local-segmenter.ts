@@ -1,19 +1,15 @@
 /** The engine as a host embeds it, computing on the calling thread. */
 import { checkAborted, SgpSamError } from '../base/errors.js';
+import { Queue } from '../base/queue.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { Engine } from '../engine/gpu/engine.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { voxelSizes } from '../imaging/affine.js';
 import type { Volume } from '../imaging/types.js';
-import { Model } from '../sam/model.js';
-import {
-  checkDevice,
-  checkGates,
-  checkOptions,
-  type OpenedWeights,
-  openChosen,
-  openVolumeInput,
-} from './inputs.js';
+import { formulaWeights, Model, type ModelOptions } from '../sam/model.js';
+import { isTrained, openAnyWeights } from '../weights/open.js';
+import type { WeightSource } from '../weights/weight-source.js';
+import { checkDevice, checkGates, checkOptions, openVolumeInput } from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
 import type {
@@ -34,28 +30,39 @@ export interface LocalSegmenterOptions extends SegmenterOptions {
   readonly device?: GPUDevice | undefined;
   /** Told, in one line, when a software adapter is used. */
   readonly announce?: ((line: string) => void) | undefined;
+  /** Kernel family → variant, to overrule the planner. */
+  readonly variants?: ModelOptions['variants'];
 }
 
 export type OpenDevice = (options: OpenDeviceOptions) => Promise<Gpu>;
 
-/** {@link LocalSegmenter.open} with the host's way to a device. */
-export const segmenterOpener =
-  (openDevice: OpenDevice) =>
-  (options: LocalSegmenterOptions): Promise<LocalSegmenter> =>
-    LocalSegmenter.open(openDevice, options);
+/** What pages, Node and commands do each in their own way. */
+export interface SegmenterHost {
+  openWeights(options: LocalSegmenterOptions): Promise<WeightSource>;
+  openEngine(options: OpenDeviceOptions): Promise<Engine>;
+}
+
+/** {@link LocalSegmenter.open} with a way to a device, and weights from wherever the options say. */
+export const segmenterOpener = (openDevice: OpenDevice) => {
+  const host: SegmenterHost = {
+    openWeights: (options) => openAnyWeights(options, { formula: (text) => formulaWeights(text).source }),
+    openEngine: async (options) => new Engine(await openDevice(options)),
+  };
+  return (options: LocalSegmenterOptions): Promise<LocalSegmenter> => LocalSegmenter.open(host, options);
+};
 
 export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
-  private working: Promise<unknown> = Promise.resolve();
+  private readonly working = new Queue();
   private gates: readonly GateSetting[];
   /** Fires when the segmenter is disposed of: what is under way stops. */
   private readonly ending = new AbortController();
   private disposing: Promise<void> | undefined;
 
   private constructor(
-    private readonly openDevice: OpenDevice,
+    private readonly host: SegmenterHost,
     private readonly options: LocalSegmenterOptions,
-    private readonly opened: OpenedWeights,
+    private readonly source: WeightSource,
     private engine: Engine,
     private model: Model,
   ) {
@@ -66,11 +73,11 @@ export class LocalSegmenter implements Segmenter, Owner {
    * Opens weights and a device, loads the one onto the other.
    * @throws SgpSamError `bad-file`, `bad-weights`, `no-adapter`, `adapter-limit`, `aborted`
    */
-  static async open(openDevice: OpenDevice, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
+  static async open(host: SegmenterHost, options: LocalSegmenterOptions): Promise<LocalSegmenter> {
     checkOptions(options);
-    const opened = await openChosen(options);
+    const source = await host.openWeights(options);
     try {
-      const { engine, model } = await load(openDevice, options, opened);
+      const { engine, model } = await load(host, options, source);
       if (options.gates) {
         try {
           checkGates(options.gates, model.sites.length);
@@ -79,20 +86,19 @@ export class LocalSegmenter implements Segmenter, Owner {
           throw error;
         }
       }
-      return new LocalSegmenter(openDevice, options, opened, engine, model);
+      return new LocalSegmenter(host, options, source, engine, model);
     } catch (error) {
-      await opened.source.close();
+      await source.close();
       throw error;
     }
   }
 
   get info(): SegmenterInfo {
-    const { source, trained } = this.opened;
     const { adapter, tier } = this.engine.gpu;
     const { config, sites, loadTimes, card } = this.model;
     return {
-      weights: source.name,
-      trained,
+      weights: this.source.name,
+      trained: isTrained(this.source),
       estimatesIou: card.estimatesIou,
       zoom: this.options.zoom ?? card.zoom,
       scope: card.scope,
@@ -130,13 +136,11 @@ export class LocalSegmenter implements Segmenter, Owner {
   /** One call after the other, whatever lesion it is for: the device holds one embedding. */
   inTurn<R>(work: (signal: AbortSignal) => Promise<R>, signal?: AbortSignal | undefined): Promise<R> {
     const ending = this.ending.signal;
-    const result = this.working.then(() => {
+    return this.working.run(() => {
       this.checkOpen();
       checkAborted(signal);
       return work(signal ? AbortSignal.any([signal, ending]) : ending);
     });
-    this.working = result.catch(() => {});
-    return result;
   }
 
   private checkOpen(): void {
@@ -159,7 +163,7 @@ export class LocalSegmenter implements Segmenter, Owner {
     };
     const opened = new LocalVolume(info, volume, this);
     this.volumes.add(opened);
-    return opened;
+    return opened.handle;
   }
 
   setGates(gates: readonly GateSetting[]): Promise<void> {
@@ -171,7 +175,7 @@ export class LocalSegmenter implements Segmenter, Owner {
   }
 
   private sessions(): LesionSession[] {
-    return [...this.volumes].flatMap(({ lesions }) => [...lesions.values()].map(({ session }) => session));
+    return [...this.volumes].flatMap(({ sessions }) => sessions);
   }
 
   async memory() {
@@ -193,9 +197,9 @@ export class LocalSegmenter implements Segmenter, Owner {
       }
       const { progress, device } = options;
       const { engine, model } = await load(
-        this.openDevice,
+        this.host,
         { ...this.options, progress, signal, device },
-        this.opened,
+        this.source,
       );
       this.engine.dispose();
       this.engine = engine;
@@ -218,18 +222,18 @@ export class LocalSegmenter implements Segmenter, Owner {
   private async disposeNow(): Promise<void> {
     this.ending.abort();
     // What is under way has to see that first: its buffers are about to go.
-    await this.working;
+    await this.working.idle();
     this.volumes.clear();
     this.model.dispose();
     this.engine.dispose();
-    await this.opened.source.close();
+    await this.source.close();
   }
 }
 
 async function load(
-  openDevice: OpenDevice,
+  host: SegmenterHost,
   options: LocalSegmenterOptions,
-  { source, config }: OpenedWeights,
+  source: WeightSource,
 ): Promise<{ engine: Engine; model: Model }> {
   const {
     device,
@@ -239,21 +243,21 @@ async function load(
     signal,
     gateMode,
     weightStorage,
+    variants,
     budgetMs = BUDGET_MS,
   } = options;
   checkAborted(signal);
-  const gpu = await openDevice({
+  const engine = await host.openEngine({
     ...(device ? { device } : {}),
     ...(adapter ? { adapter } : {}),
     ...(announce ? { announce } : {}),
   });
-  const engine = new Engine(gpu);
   try {
     // The signal and the progress are this load's, not those of later runs.
     const model = await Model.load(engine, source, {
-      ...(config ? { config } : {}),
       regionMode: gateMode,
       weightStorage,
+      ...(variants ? { variants } : {}),
       budgetMs,
       load: { progress, signal },
     });

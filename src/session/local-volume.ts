@@ -1,5 +1,5 @@
-/** A local segmenter's volumes and their lesions. */
-import { need, needOptions } from '../base/arguments.js';
+/** What a local segmenter's volumes and lesions do when they are asked through their handles. */
+import { need } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { worldToVoxel } from '../imaging/clicks.js';
@@ -7,19 +7,13 @@ import { type CroppedMask, paintCrop, type VoxelBox } from '../imaging/crop.js';
 import { writeMask, writeVolume } from '../imaging/nifti-write.js';
 import type { Vec3, Volume } from '../imaging/types.js';
 import { boxOfPoints } from './cubes.js';
+import { checkHere, invoke, volumeHandle } from './handles.js';
 import { checkGates, placeOf } from './inputs.js';
 import type { CallOptions, LesionSession } from './lesion-session.js';
 import type { Action } from './lesion-state.js';
-import {
-  type BoxPrompt,
-  checkKnown,
-  type Lesion,
-  type PointPrompt,
-  type SegmenterVolume,
-  type VolumeInfo,
-} from './segmenter.js';
+import type { BoxPrompt, Lesion, Methods, PointPrompt, SegmenterVolume, VolumeInfo } from './segmenter.js';
 
-/** What lesions need of their segmenter. */
+/** What volumes need of their segmenter. */
 export interface Owner {
   readonly modules: number;
   session(volume: Volume): LesionSession;
@@ -28,14 +22,10 @@ export interface Owner {
   forget(volume: LocalVolume): void;
 }
 
-class LocalLesion implements Lesion {
-  /** Why calls are errors: it was removed, or its volume disposed of. */
-  gone: string | undefined;
-
+class LocalLesion implements Methods<Lesion> {
   constructor(
-    readonly name: string,
     readonly session: LesionSession,
-    private readonly owner: Owner,
+    private readonly modules: number,
   ) {}
 
   private voxel(where: string, own: unknown, world: boolean): Vec3 {
@@ -44,29 +34,14 @@ class LocalLesion implements Lesion {
     return world ? worldToVoxel(this.session.volume, [i, j, k]) : [i, j, k];
   }
 
-  private async run<R>(
-    work: (session: LesionSession, options: CallOptions) => Promise<R>,
-    options: CallOptions = {},
-  ): Promise<R> {
-    needOptions(`lesion '${this.name}'`, options);
-    return this.owner.inTurn(async (signal) => {
-      if (this.gone) throw new SgpSamError('bad-argument', `lesion '${this.name}': ${this.gone}`);
-      return work(this.session, { ...options, signal });
-    }, options.signal);
-  }
-
   addPoint(point: PointPrompt, options?: CallOptions) {
-    return this.run((session, options) => {
-      const { world, own } = placeOf('addPoint: point', point);
-      return session.addClick(
-        { at: this.voxel('addPoint: point', own, world), label: point.label ?? 1 },
-        options,
-      );
-    }, options);
+    const { world, own } = placeOf('addPoint: point', point);
+    const at = this.voxel('addPoint: point', own, world);
+    return this.session.addClick({ at, label: point.label ?? 1 }, options);
   }
 
   addBox(box: BoxPrompt, options?: CallOptions) {
-    return this.run((session, own) => session.addBox(this.boxOf(box), own), options);
+    return this.session.addBox(this.boxOf(box), options);
   }
 
   /** The box of voxels that holds a box; one in the world has corners that may lie anywhere on an oblique grid. */
@@ -82,99 +57,77 @@ class LocalLesion implements Lesion {
     return boxOfPoints(corners) as VoxelBox;
   }
 
-  setMask(mask: Uint8Array | CroppedMask) {
-    return this.run((session) => session.setMask(mask));
-  }
-
-  undo() {
-    return this.run((session) => session.undo());
-  }
-
-  redo() {
-    return this.run((session) => session.redo());
-  }
-
-  reset() {
-    return this.run((session) => session.reset());
-  }
-
-  state() {
-    return this.run((session) => session.state());
-  }
-
   preview(gates: readonly GateSetting[], options?: CallOptions) {
-    return this.run((session, own) => {
-      checkGates(gates, this.owner.modules);
-      return session.preview(gates, own);
-    }, options);
+    checkGates(gates, this.modules);
+    return this.session.preview(gates, options);
   }
 
-  recompute(options?: CallOptions) {
-    return this.run((session, own) => session.recompute(own), options);
+  async actions(): Promise<readonly Action[]> {
+    return this.session.actions;
   }
 
-  actions(): Promise<readonly Action[]> {
-    return this.run(async (session) => session.actions);
-  }
-
-  apply(action: Action, options?: CallOptions) {
-    return this.run((session, own) => session.apply(action, own), options);
-  }
+  setMask = (mask: Uint8Array | CroppedMask) => this.session.setMask(mask);
+  undo = () => this.session.undo();
+  redo = () => this.session.redo();
+  reset = () => this.session.reset();
+  state = () => this.session.state();
+  recompute = (options?: CallOptions) => this.session.recompute(options);
+  apply = (action: Action, options?: CallOptions) => this.session.apply(action, options);
 }
 
-export class LocalVolume implements SegmenterVolume {
-  readonly lesions = new Map<string, LocalLesion>();
+export class LocalVolume implements Methods<SegmenterVolume> {
+  private readonly lesions = new Map<string, LocalLesion>();
   private disposed = false;
+  readonly handle: SegmenterVolume;
 
   constructor(
-    readonly info: VolumeInfo,
+    info: VolumeInfo,
     private readonly volume: Volume,
     private readonly owner: Owner,
-  ) {}
-
-  private checkOpen(): void {
-    if (this.disposed) throw new SgpSamError('bad-argument', 'this volume was disposed of');
+  ) {
+    this.handle = volumeHandle(info, (target) => async (method, args, options) => {
+      if (!target) return invoke(this, method, args);
+      const lesion = this.lesionOf(target.name);
+      return owner.inTurn(async (signal) => {
+        checkHere(target);
+        return invoke(lesion, method, args, options && { ...options, signal });
+      }, options?.signal);
+    });
   }
 
-  lesion(name: string): Lesion {
-    this.checkOpen();
-    need('lesion: name', name, 'a text');
-    let lesion = this.lesions.get(name);
-    if (!lesion) {
-      lesion = new LocalLesion(name, this.owner.session(this.volume), this.owner);
-      this.lesions.set(name, lesion);
-    }
+  /** The sessions of the lesions that were asked anything so far. */
+  get sessions(): LesionSession[] {
+    return [...this.lesions.values()].map(({ session }) => session);
+  }
+
+  private lesionOf(name: string): LocalLesion {
+    const lesion =
+      this.lesions.get(name) ?? new LocalLesion(this.owner.session(this.volume), this.owner.modules);
+    this.lesions.set(name, lesion);
     return lesion;
   }
 
   async remove(name: string): Promise<void> {
-    const lesion = this.lesions.get(name);
-    if (lesion) lesion.gone = 'it was removed';
     this.lesions.delete(name);
   }
 
   async image(): Promise<Uint8Array<ArrayBuffer>> {
-    this.checkOpen();
     return writeVolume(this.volume, 'image.nii') as Uint8Array<ArrayBuffer>;
   }
 
-  save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>> {
+  async save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>> {
+    const lesions = names.map((name) => this.lesionOf(name));
     return this.owner.inTurn(async () => {
-      this.checkOpen();
-      checkKnown(names, this.lesions);
+      if (this.disposed) throw new SgpSamError('bad-argument', 'this volume was disposed of');
       if (names.length > 255) throw new SgpSamError('bad-argument', 'a file holds 255 lesions at most');
       const grid = new Uint8Array(this.volume.data.length);
-      for (const [n, name] of names.entries()) {
-        const state = await this.lesions.get(name)?.session.state();
-        if (state) paintCrop(state.crop, grid, n + 1);
-      }
+      for (const [n, { session }] of lesions.entries()) paintCrop((await session.state()).crop, grid, n + 1);
       return writeMask(this.volume, grid, fileName) as Uint8Array<ArrayBuffer>;
     });
   }
 
   async dispose(): Promise<void> {
     this.disposed = true;
-    for (const lesion of this.lesions.values()) lesion.gone = 'its volume was disposed of';
     this.lesions.clear();
     this.owner.forget(this);
   }

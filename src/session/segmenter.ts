@@ -2,35 +2,24 @@
  * The engine as a host embeds it: weights in, volumes in, clicks in, masks on the host's grid out. This is the contract;
  * `local-segmenter.ts` computes on the calling thread, `worker-client.ts` in a worker.
  */
-import { need } from '../base/arguments.js';
-import { type Progress, SgpSamError } from '../base/errors.js';
+import type { Progress, SgpSamError } from '../base/errors.js';
 import type { AdapterChoice, AdapterReport, Tier } from '../engine/gpu/device.js';
 import type { GateSetting, RegionMode } from '../engine/graph/regions.js';
 import type { WeightStorage } from '../engine/kernels/call.js';
 import type { CroppedMask } from '../imaging/crop.js';
 import type { Preset, PresetName } from '../imaging/presets.js';
-import type { DatatypeName, Vec3 } from '../imaging/types.js';
+import type { DatatypeName, Vec3, Volume } from '../imaging/types.js';
 import type { ModelConfig } from '../sam/config.js';
 import type { WeightsScope } from '../weights/card.js';
+import type { OpenAnyOptions } from '../weights/open.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Action, LesionState, Segmentation } from './lesion-state.js';
 import type { Zoom } from './zoom.js';
 
-/**
- * Weights: an address (fetched and kept by the browser), a File or Blob, bytes, a stream of them, or
- * `formula:CONFIG[:seed]`, which are not trained.
- */
-export type WeightsInput = string | URL | Blob | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>;
+export type { WeightsInput } from '../weights/open.js';
 
-export interface SegmenterOptions {
-  /** A safetensors or PyTorch (`.pth`) checkpoint. */
-  readonly weights: WeightsInput;
-  /** What `sgp-sam train --export adapter` wrote, laid over the weights. */
-  readonly adapterWeights?: WeightsInput | undefined;
-  /** Hexadecimal SHA-256 that the weights must have, wherever they come from. */
-  readonly sha256?: string | undefined;
-  /** Whether the browser keeps fetched weights; default true. Kept ones are not asked for again: see `fetchWeights`. */
-  readonly cache?: boolean | undefined;
+/** Of opening. The weights are safetensors or PyTorch (`.pth`) checkpoints; later calls have signals and progress of their own. */
+export interface SegmenterOptions extends OpenAnyOptions {
   /** Which GPU adapter; `auto` unless given. */
   readonly adapter?: AdapterChoice | undefined;
   /**
@@ -73,11 +62,15 @@ export interface SegmenterInfo {
   readonly loadTimes: { readonly weights: number; readonly compile: number };
 }
 
-/** A volume: a NIfTI file, or voxels (i fastest) with their place in the world (`spacing` alone: a grid along the axes). */
+/**
+ * A volume: a NIfTI file, what was read from one (`readNifti`), or voxels (i fastest) with their place in the world (`spacing`
+ * alone: a grid along the axes).
+ */
 export type VolumeInput =
   | Blob
   | ArrayBuffer
   | Uint8Array
+  | Volume
   | {
       /** A Float32Array is used as it is, not copied (a worker has its own copy). */
       readonly data: ArrayLike<number>;
@@ -89,7 +82,7 @@ export type VolumeInput =
     };
 
 export interface OpenVolumeOptions extends Pick<CallOptions, 'progress' | 'signal'> {
-  /** What errors and outputs call it; a File's own name otherwise. */
+  /** What errors and outputs call it; a File's or Volume's own name otherwise. */
   readonly name?: string | undefined;
   /** Which image of a 4-D file, from 0; required when there are several. */
   readonly channel?: number | undefined;
@@ -196,11 +189,72 @@ export interface Segmenter {
   dispose(): Promise<void>;
 }
 
-/** @throws SgpSamError `bad-argument` naming the first name that no lesion has */
-export function checkKnown(names: readonly string[], lesions: ReadonlyMap<string, unknown>): void {
-  need('save: names', names, 'a list');
-  const unknown = names.find((name) => !lesions.has(name));
-  if (unknown === undefined) return;
-  const known = [...lesions.keys()].join(', ') || 'none';
-  throw new SgpSamError('bad-argument', `there is no lesion '${unknown}'`, `There are: ${known}.`);
+/** How a method's calls cross to a worker; nothing for arguments and a result that are copied. */
+export interface MethodRow {
+  /** Which argument is options with a signal and progress. */
+  readonly options?: number | undefined;
+  /**
+   * What comes back if not plain data: a `file`, whose bytes are handed over; a lesion's `state`, whose mask each side makes for
+   * itself; a `volume`, of which the page gets a handle.
+   */
+  readonly result?: 'file' | 'state' | 'volume' | undefined;
 }
+
+type OptionsOf<A extends readonly unknown[]> = A extends readonly [...infer Before, infer Last]
+  ? 'signal' extends keyof Last
+    ? { readonly options: Before['length'] }
+    : { readonly options?: undefined }
+  : { readonly options?: undefined };
+type ResultOf<R> = R extends LesionState
+  ? { readonly result: 'state' }
+  : R extends SegmenterVolume
+    ? { readonly result: 'volume' }
+    : R extends Uint8Array
+      ? { readonly result: 'file' }
+      : { readonly result?: undefined };
+type Row<F> = F extends (...args: infer A) => Promise<infer R> ? OptionsOf<Required<A>> & ResultOf<R> : never;
+
+/** A row for every asynchronous method of an interface; what a row says follows from the signature, or does not compile. */
+export type MethodTable<T> = {
+  readonly [K in keyof T as T[K] extends (...args: never[]) => Promise<unknown> ? K : never]: Row<T[K]>;
+};
+
+/** An object's asynchronous methods. */
+export type Methods<T> = Pick<T, keyof T & keyof MethodTable<T>>;
+
+/*
+ * All that a page may ask of a worker: its proxies (`handles.ts`) and the worker's dispatcher are made of these tables. A new
+ * method is its signature above, its row here, and what does it in `local-segmenter.ts` or `local-volume.ts`.
+ */
+const file = { result: 'file' } as const;
+const state = { result: 'state' } as const;
+
+export const segmenterMethods: MethodTable<Segmenter> = {
+  openVolume: { options: 1, result: 'volume' },
+  setGates: {},
+  memory: {},
+  recover: { options: 0 },
+  loseDevice: {},
+  dispose: {},
+};
+
+export const volumeMethods: MethodTable<SegmenterVolume> = {
+  remove: {},
+  image: file,
+  save: file,
+  dispose: {},
+};
+
+export const lesionMethods: MethodTable<Lesion> = {
+  addPoint: { options: 1, ...state },
+  addBox: { options: 1, ...state },
+  setMask: state,
+  undo: state,
+  redo: state,
+  reset: state,
+  state,
+  preview: { options: 1, ...state },
+  recompute: { options: 0, ...state },
+  actions: {},
+  apply: { options: 1, ...state },
+};

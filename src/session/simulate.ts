@@ -6,19 +6,18 @@ import { voxelSizes } from '../imaging/affine.js';
 import { boxSizes, eachLine, type VoxelBox } from '../imaging/crop.js';
 import { diceOf } from '../imaging/metrics/overlap.js';
 import type { Preset, PresetName } from '../imaging/presets.js';
-import { centerPoint, farthestFromBorder, randomErrorClick } from '../imaging/prompts.js';
+import {
+  type Correction,
+  correctiveClick,
+  type FirstClick,
+  firstClick,
+  firstClicks,
+} from '../imaging/prompts.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
 import { LesionSession } from './lesion-session.js';
 import type { Click, Segmentation } from './lesion-state.js';
 import type { Zoom } from './zoom.js';
-
-/** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
-export const firstClicks = ['farthest', 'center', 'random'] as const;
-export type FirstClick = (typeof firstClicks)[number];
-/** Where later ones go: the thickest part of what is wrong, or any wrong voxel. */
-export const corrections = ['farthest', 'random'] as const;
-export type Correction = (typeof corrections)[number];
 
 export interface SimulationOptions {
   readonly clicks: number;
@@ -70,17 +69,12 @@ export async function simulateClicks(
   needFields('simulateClicks: model', model, 'encode');
   needFields('simulateClicks: image', image, 'dims', 'affine', 'data');
   needFields('simulateClicks: options', options, 'seed', 'first', 'clicks');
-  needOneOf('simulateClicks: first', options.first, ['farthest', 'center', 'random']);
+  needOneOf('simulateClicks: first', options.first, firstClicks);
   const draws = new Draws(options.seed);
   const spacing = voxelSizes(image.affine) as unknown as Vec3;
   const { dims } = image;
-  const any = (mask: Uint8Array) =>
-    randomErrorClick(new Uint8Array(mask.length), mask, dims, () => draws.unit());
-  const first = {
-    farthest: () => farthestFromBorder(truth, dims, spacing),
-    center: () => centerPoint(truth, dims, spacing),
-    random: () => any(truth),
-  }[options.first]();
+  const drawn = { spacing, random: () => draws.unit() };
+  const first = firstClick(truth, dims, { ...drawn, how: options.first });
   if (!first) throw new SgpSamError('bad-argument', `${image.name}: there is no lesion to click on`);
   const session = new LesionSession(model, image, { preset: options.preset, zoom: options.zoom });
   const clicks: Click[] = [{ at: first.voxel, label: 1 }];
@@ -98,7 +92,6 @@ export async function simulateClicks(
   let encodes = 0;
   let warnings: readonly string[] = [];
   const milliseconds = { encode: 0, decode: 0 };
-  const everywhere: VoxelBox = { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
   for (let n = 0; n < options.clicks; n++) {
     const result = await session.addClick(clicks[n]);
     milliseconds.encode += result.timings.encode;
@@ -114,11 +107,12 @@ export async function simulateClicks(
     }
     if (n + 1 === options.clicks) break;
     // Only a scale that is looked for follows clicks wherever they are.
-    const reach = result.zoom.setting === 'auto' ? everywhere : result.covered;
-    const wrong = wrongInside(result.mask, truth, dims, reach);
-    const next = options.correction === 'farthest' ? farthestFromBorder(wrong, dims, spacing) : any(wrong);
+    const follows = result.zoom.setting === 'auto';
+    if (!follows && !result.covered) break;
+    const within = follows ? undefined : result.covered;
+    const next = correctiveClick(result.mask, truth, dims, { ...drawn, how: options.correction, within });
     if (!next) break;
-    clicks.push({ at: next.voxel, label: truth[next.index] === 1 ? 1 : 0 });
+    clicks.push({ at: next.voxel, label: next.label });
   }
   for (let n = dice.length; n < options.clicks; n++) {
     dice.push(dice[n - 1]);
@@ -128,27 +122,12 @@ export async function simulateClicks(
   return { dice, iou, encodes, warnings, clicks, masks, open, covered, milliseconds };
 }
 
-/** Calls `visit` with the offset of every voxel in a box. */
-function inBox(dims: Vec3, box: VoxelBox | undefined, visit: (at: number) => void): void {
-  if (!box) return;
-  const [ni] = boxSizes(box);
-  eachLine(dims, box, (at) => {
-    for (let i = 0; i < ni; i++) visit(at + i);
-  });
-}
-
-function wrongInside(mask: Uint8Array, truth: Uint8Array, dims: Vec3, box: VoxelBox | undefined): Uint8Array {
-  const wrong = new Uint8Array(mask.length);
-  inBox(dims, box, (at) => {
-    wrong[at] = mask[at] ^ truth[at];
-  });
-  return wrong;
-}
-
 function shareInside(truth: Uint8Array, dims: Vec3, box: VoxelBox | undefined): number {
+  if (!box) return 0;
+  const [ni] = boxSizes(box);
   let inside = 0;
-  inBox(dims, box, (at) => {
-    inside += truth[at];
+  eachLine(dims, box, (from) => {
+    for (let n = from; n < from + ni; n++) inside += truth[n];
   });
   return inside / truth.reduce((sum, v) => sum + v, 0);
 }

@@ -1,5 +1,6 @@
 /** What goes between a page and the worker that computes for it. Everything survives a structured clone. */
 import { type ErrorCode, SgpSamError } from '../base/errors.js';
+import type { SegmenterInfo } from './segmenter.js';
 
 /** Whose method: the segmenter's, a volume's (by number), or a lesion's. */
 export interface Target {
@@ -13,6 +14,8 @@ export type Request =
       readonly target: Target;
       readonly method: string;
       readonly args: readonly unknown[];
+      /** Without signal and progress. */
+      readonly options: object;
       /** Whether progress is wanted. */
       readonly progress: boolean;
     }
@@ -30,7 +33,9 @@ export type Reply =
   | { readonly id: number; readonly error: Failure }
   | { readonly id: number; readonly progress: { stage: string; done: number; total: number } }
   /** The device went away. */
-  | { readonly lost: Failure };
+  | { readonly lost: Failure }
+  /** There is another, and what the segmenter is on it. */
+  | { readonly renewed: SegmenterInfo };
 
 /** The part of `Worker`, `MessagePort` and a worker's own scope that both sides need. */
 export interface Port {

@@ -2,8 +2,17 @@
 import { need, needOptions } from '../base/arguments.js';
 import type { Progress } from '../base/errors.js';
 import { SgpSamError } from '../base/errors.js';
+import { invoke } from './handles.js';
+import type { Segmentation } from './lesion-state.js';
 import type { LocalSegmenter, LocalSegmenterOptions } from './local-segmenter.js';
-import type { SegmenterVolume } from './segmenter.js';
+import {
+  lesionMethods,
+  type MethodRow,
+  type SegmenterInfo,
+  type SegmenterVolume,
+  segmenterMethods,
+  volumeMethods,
+} from './segmenter.js';
 import { failureOf, type Port, type Reply, type Request, type Target } from './worker-protocol.js';
 
 /** What a call can be told beside its arguments. */
@@ -20,33 +29,9 @@ export interface ServeOptions {
   readonly extras?: Readonly<Record<string, Extra>>;
 }
 
-/** Methods with options that take a signal and progress, and which argument they are. */
-const LONG = new Map([
-  ['addPoint', 1],
-  ['addBox', 1],
-  ['preview', 1],
-  ['apply', 1],
-  ['recompute', 0],
-  ['recover', 0],
-]);
-/** What a page may call, so that a message cannot reach anything else. */
-const METHODS = {
-  segmenter: new Set(['setGates', 'memory', 'loseDevice']),
-  volume: new Set(['remove', 'image', 'save', 'dispose']),
-  lesion: new Set([
-    'addPoint',
-    'addBox',
-    'setMask',
-    'undo',
-    'redo',
-    'reset',
-    'state',
-    'preview',
-    'recompute',
-    'actions',
-    'apply',
-  ]),
-};
+const tables = { segmenter: segmenterMethods, volume: volumeMethods, lesion: lesionMethods };
+
+type Answer = readonly [value: unknown, transfer?: Transferable[]];
 
 /**
  * Serves a page through a port: in a worker, `serveSegmenter(self, openSegmenter)`.
@@ -71,62 +56,64 @@ export function serveSegmenter(
   let lastVolume = 0;
   const send = (reply: Reply, transfer: Transferable[] = []) => port.postMessage(reply, transfer);
 
-  const watch = (opened: LocalSegmenter) => {
-    opened.lost.then((error) => send({ lost: failureOf(error) }));
+  /** Tells the page when the device goes away that is in use now. */
+  let watched: LocalSegmenter['lost'] | undefined;
+  const watch = ({ lost }: LocalSegmenter) => {
+    watched = lost;
+    lost.then((error) => send({ lost: failureOf(error) }));
   };
 
-  const handle = async (request: Extract<Request, { id: number }>, call: ServedCall): Promise<unknown> => {
+  const openOnce = async (own: LocalSegmenterOptions): Promise<SegmenterInfo> => {
+    if (opening)
+      throw new SgpSamError('bad-argument', 'this worker serves a segmenter already', 'Start another one.');
+    opening = true;
+    try {
+      segmenter = await open(own);
+    } finally {
+      opening = segmenter !== undefined;
+    }
+    watch(segmenter);
+    return segmenter.info;
+  };
+
+  /** Does a call, and says which buffers of its answer are the answer's alone. */
+  const handle = async (request: Extract<Request, { id: number }>, call: ServedCall): Promise<Answer> => {
     const { target, method, args } = request;
-    if (method === 'open') {
-      if (opening)
-        throw new SgpSamError('bad-argument', 'this worker serves a segmenter already', 'Start another one.');
-      opening = true;
-      try {
-        segmenter = await open({ ...(args[0] as LocalSegmenterOptions), ...call });
-      } finally {
-        opening = segmenter !== undefined;
-      }
-      watch(segmenter);
-      return segmenter.info;
-    }
-    if (!segmenter) throw new SgpSamError('bad-argument', 'no segmenter is open in this worker');
+    const asked = { ...request.options, ...call };
+    if (method === 'open') return [await openOnce(asked as LocalSegmenterOptions)];
     const own = segmenter;
-    if (method === 'openVolume') {
-      const [input, options] = args as Parameters<LocalSegmenter['openVolume']>;
-      const volume = await own.openVolume(input, { ...options, ...call });
-      volumes.set(++lastVolume, volume);
-      return { volume: lastVolume, info: volume.info };
-    }
+    if (!own) throw new SgpSamError('bad-argument', 'no segmenter is open in this worker');
     if (method === 'extra') {
       const [name, ...rest] = args as [string, ...unknown[]];
       const extra = Object.hasOwn(extras, name) ? extras[name] : undefined;
       if (!extra) throw new SgpSamError('bad-argument', `this worker has no '${name}'`);
-      return own.inTurn(async () => extra(own, rest, call), call.signal);
-    }
-    if (method === 'dispose' && target.volume === undefined) {
-      await own.dispose();
-      volumes.clear();
-      segmenter = undefined;
-      opening = false;
-      return undefined;
-    }
-    if (method === 'recover') {
-      const { engine } = own.internals;
-      await own.recover(call);
-      const renewed = own.internals.engine !== engine;
-      if (renewed) watch(own);
-      return { info: own.info, renewed };
+      return answerOf(await own.inTurn(async () => extra(own, rest, call), call.signal), 'file');
     }
     const [kind, object] = find(own, volumes, target);
-    if (!METHODS[kind].has(method)) throw new SgpSamError('bad-argument', `a ${kind} has no '${method}'`);
+    const table: Readonly<Record<string, MethodRow>> = tables[kind];
+    // So that a message cannot reach anything else.
+    if (!Object.hasOwn(table, method)) throw new SgpSamError('bad-argument', `a ${kind} has no '${method}'`);
+    const row = table[method];
     // A lesion that the page knows may not have been called yet.
     if (kind === 'volume' && method === 'save')
-      for (const name of args[0] as string[]) volumes.get(target.volume as number)?.lesion(name);
-    const place = LONG.get(method);
-    const given = place === undefined ? args : withCall(args, place, call);
-    const value = await (object as unknown as Record<string, (...a: unknown[]) => unknown>)[method](...given);
-    if (method === 'dispose') volumes.delete(target.volume as number);
-    return value;
+      for (const name of args[0] as string[]) (object as SegmenterVolume).lesion(name);
+    const value = await invoke(object, method, args, row.options === undefined ? undefined : asked);
+    if (method === 'dispose') {
+      if (kind === 'volume') volumes.delete(target.volume as number);
+      else {
+        volumes.clear();
+        segmenter = undefined;
+        opening = false;
+      }
+    } else if (own.lost !== watched) {
+      // Before anything can be told of the new device.
+      send({ renewed: own.info });
+      watch(own);
+    }
+    if (row.result !== 'volume') return answerOf(value, row.result);
+    const volume = value as SegmenterVolume;
+    volumes.set(++lastVolume, volume);
+    return [{ volume: lastVolume, info: volume.info }];
   };
 
   port.addEventListener('message', ({ data }) => {
@@ -146,7 +133,7 @@ export function serveSegmenter(
       : undefined;
     handle(request, { signal: controller.signal, progress })
       .then(
-        (value) => send({ id, value }, transferable(value)),
+        ([value, transfer]) => send({ id, value }, transfer),
         (error) => send({ id, error: failureOf(error) }),
       )
       // A value that cannot be cloned.
@@ -155,27 +142,20 @@ export function serveSegmenter(
   });
 }
 
-/** The arguments with the call's signal and progress among the options at `index`. */
-function withCall(args: readonly unknown[], index: number, call: ServedCall): unknown[] {
-  const given = [...args];
-  given[index] = { ...(given[index] as object | undefined), ...call };
-  return given;
-}
-
 function find(
   segmenter: LocalSegmenter,
   volumes: ReadonlyMap<number, SegmenterVolume>,
   target: Target,
-): [keyof typeof METHODS, object] {
+): [keyof typeof tables, object] {
   if (target.volume === undefined) return ['segmenter', segmenter];
   const volume = volumes.get(target.volume);
   if (!volume) throw new SgpSamError('bad-argument', 'this volume was disposed of');
   return target.lesion === undefined ? ['volume', volume] : ['lesion', volume.lesion(target.lesion)];
 }
 
-/** Buffers that are the answer's alone: files and probabilities. Masks are still the history's. */
-function transferable(value: unknown): Transferable[] {
-  if (value instanceof Uint8Array) return [value.buffer as ArrayBuffer];
-  const probabilities = (value as { probabilities?: unknown } | undefined)?.probabilities;
-  return probabilities instanceof Float32Array ? [probabilities.buffer as ArrayBuffer] : [];
+/** A value with what of it is handed over: files and probabilities. Masks are still the history's. */
+function answerOf(value: unknown, result: MethodRow['result']): Answer {
+  if (result === 'file' && value instanceof Uint8Array) return [value, [value.buffer as ArrayBuffer]];
+  const probabilities = result === 'state' && (value as Partial<Segmentation>).probabilities;
+  return [value, probabilities ? [probabilities.buffer as ArrayBuffer] : []];
 }

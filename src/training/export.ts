@@ -2,6 +2,7 @@
 
 import { needFields, needOneOf } from '../base/arguments.js';
 import { type JsonObject, jsonText } from '../base/json.js';
+import { siteMetadata } from '../sam/infer.js';
 import { modelParameters } from '../sam/parameters.js';
 import { ADAPTER_FORMAT } from '../weights/overlay.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
@@ -41,12 +42,7 @@ export function weightChunks(
   const metadata = {
     format: kind === 'full' ? 'sgp-sam weights' : ADAPTER_FORMAT,
     config: jsonText(config, 'config'),
-    ...(config.sgpm
-      ? {
-          'sgpm.sites': jsonText(config.sgpm.sites, 'sites'),
-          'sgpm.dilations': jsonText(config.sgpm.dilations, 'dilations'),
-        }
-      : {}),
+    ...siteMetadata(config),
     // What inference is to do as training did, unless a user says otherwise.
     ...(typeof run.recipe.preset === 'string' ? { preset: run.recipe.preset } : {}),
     ...(run.recipe.scale ? { zoom: 'auto' } : {}),

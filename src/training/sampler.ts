@@ -6,11 +6,10 @@ import type { Mask } from '../imaging/masks.js';
 import { preprocess, sampleRoi } from '../imaging/preprocess.js';
 import type { Preset } from '../imaging/presets.js';
 import {
-  centerPoint,
+  correctiveClick,
   type ErrorClick,
-  farthestFromBorder,
+  firstClick as firstClickOn,
   type Prompt,
-  randomErrorClick,
 } from '../imaging/prompts.js';
 import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Vec3 } from '../imaging/types.js';
@@ -48,15 +47,10 @@ export interface LesionCube {
  * @param draws for the modes that draw
  */
 export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, draws: Draws): Prompt {
-  const { image } = one;
   const mask = maskOf(one, lesion, new Uint8Array(one.lesions.length));
   const how = mode === 'mixed' ? draws.pick(['center', 'farthest', 'random'] as const) : mode;
-  const found =
-    how === 'center'
-      ? centerPoint(mask, image.dims, spacingOf(one))
-      : how === 'farthest'
-        ? farthestFromBorder(mask, image.dims, spacingOf(one))
-        : randomErrorClick(new Uint8Array(mask.length), mask, image.dims, () => draws.unit());
+  const options = { how, spacing: spacingOf(one), random: () => draws.unit() };
+  const found = firstClickOn(mask, one.image.dims, options);
   if (found) return found;
   throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
 }
@@ -255,13 +249,8 @@ export function errorClick(
   draws: Draws,
 ): ErrorClick | undefined {
   const how = correction === 'mixed' ? draws.pick(['random', 'farthest'] as const) : correction;
+  const options = { how, spacing: [1, 1, 1], random: () => draws.unit() } as const;
+  const click = correctiveClick(prediction, targets, [size, size, size], options);
   // Cubes have their last axis fastest, masks their first.
-  const reversed = (click: ErrorClick | undefined) =>
-    click && { ...click, voxel: click.voxel.toReversed() as [number, number, number] };
-  const dims: Vec3 = [size, size, size];
-  if (how === 'random') return reversed(randomErrorClick(prediction, targets, dims, () => draws.unit()));
-  const wrong = new Uint8Array(targets.length);
-  for (let n = 0; n < wrong.length; n++) if (targets[n] > 0 !== prediction[n] > 0) wrong[n] = 1;
-  const middle = farthestFromBorder(wrong, dims, [1, 1, 1]);
-  return reversed(middle && { ...middle, label: targets[middle.index] > 0 ? 1 : 0 });
+  return click && { ...click, voxel: click.voxel.toReversed() as [number, number, number] };
 }

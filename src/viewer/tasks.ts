@@ -1,5 +1,6 @@
 /** Work that takes a while: shown as it goes, stopped on request, failures in words. */
 import { type Progress, SgpSamError } from '../base/errors.js';
+import { Queue } from '../base/queue.js';
 import { button, element } from './page.js';
 
 const NAMES: Record<string, string> = {
@@ -20,7 +21,7 @@ export interface Work {
 
 export class Tasks {
   private controller: AbortController | undefined;
-  private queue: Promise<unknown> = Promise.resolve();
+  private readonly queue = new Queue();
   private waiting = 0;
   private stage = '';
   private began = 0;
@@ -34,11 +35,7 @@ export class Tasks {
   run<R>(name: string, work: (work: Work) => Promise<R>): Promise<R | undefined> {
     this.waiting++;
     document.body.setAttribute('aria-busy', 'true');
-    const result = this.queue.then(() => this.runNow(name, work));
-    this.queue = result.finally(() => {
-      if (--this.waiting === 0) document.body.removeAttribute('aria-busy');
-    });
-    return result;
+    return this.queue.run(() => this.runNow(name, work));
   }
 
   private async runNow<R>(name: string, work: (work: Work) => Promise<R>): Promise<R | undefined> {
@@ -59,6 +56,7 @@ export class Tasks {
       clearTimeout(timer);
       element('work').hidden = true;
       this.controller = undefined;
+      if (--this.waiting === 0) document.body.removeAttribute('aria-busy');
     }
   }
 

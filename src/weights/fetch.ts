@@ -84,6 +84,38 @@ async function openCache(): Promise<Cache | undefined> {
 }
 
 /**
+ * Reads a stream to its end.
+ * @param total bytes that are expected; 0 when that is not known
+ * @param take sees every piece
+ * @throws SgpSamError `aborted`, or whatever the stream fails with
+ */
+export async function readStream(
+  stream: ReadableStream<Uint8Array>,
+  total: number,
+  { progress, signal }: Pick<FetchWeightsOptions, 'progress' | 'signal'>,
+  take?: (piece: Uint8Array) => void,
+): Promise<Blob> {
+  let done = 0;
+  const counted = (stream as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(
+    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform(piece, controller) {
+        take?.(piece);
+        done += piece.byteLength;
+        progress?.({ stage: 'download', done, total });
+        controller.enqueue(piece);
+      },
+    }),
+    signal ? { signal } : {},
+  );
+  try {
+    return await new Response(counted).blob();
+  } catch (error) {
+    checkAborted(signal);
+    throw error;
+  }
+}
+
+/**
  * Reads a stream of weights to its end.
  * @param total bytes that are expected; 0 when that is not known
  * @returns what came, and its SHA-256
@@ -93,28 +125,11 @@ export async function collectWeights(
   stream: ReadableStream<Uint8Array>,
   name: string,
   total: number,
-  { progress, signal, sha256: wanted }: FetchWeightsOptions,
+  options: FetchWeightsOptions,
 ): Promise<{ blob: Blob; hash: string }> {
+  const wanted = options.sha256;
   const sum = sha256.create();
-  let done = 0;
-  const counted = (stream as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(
-    new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-      transform(chunk, controller) {
-        sum.update(chunk);
-        done += chunk.byteLength;
-        progress?.({ stage: 'download', done, total });
-        controller.enqueue(chunk);
-      },
-    }),
-    signal ? { signal } : {},
-  );
-  let blob: Blob;
-  try {
-    blob = await new Response(counted).blob();
-  } catch (error) {
-    checkAborted(signal);
-    throw error;
-  }
+  const blob = await readStream(stream, total, options, (piece) => sum.update(piece));
   if (total > 0 && blob.size !== total) {
     throw new SgpSamError('bad-file', `${name}: ${blob.size} of ${total} bytes came`, 'Try again.');
   }

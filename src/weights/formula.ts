@@ -26,8 +26,12 @@ export function formula(name: string, shape: readonly number[], seed = 0): Float
   return out;
 }
 
-/** A weight source whose every tensor has its formula values; `expected` gives names and shapes. */
-export function formulaSource(expected: ReadonlyMap<string, readonly number[]>, seed = 0): WeightSource {
+/** A weight source whose every tensor has its formula values; `expected` gives names and shapes, `metadata` what they do not say. */
+export function formulaSource(
+  expected: ReadonlyMap<string, readonly number[]>,
+  seed = 0,
+  metadata: Readonly<Record<string, string>> = {},
+): WeightSource {
   checkSeed(seed);
   const name = `formula weights (seed ${seed})`;
   const tensors = new Map<string, TensorInfo>();
@@ -36,7 +40,7 @@ export function formulaSource(expected: ReadonlyMap<string, readonly number[]>, 
   return {
     name,
     format: 'formula',
-    metadata: { formula: 'true', seed: String(seed) },
+    metadata: { formula: 'true', seed: String(seed), ...metadata },
     tensors,
     readF32,
     readRaw: async (tensor) => new Uint8Array((await readF32(tensor)).buffer),

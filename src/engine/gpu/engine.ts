@@ -1,5 +1,6 @@
 /** A device with what every program on it shares: compiled pipelines, the memory account, reading and waiting. */
 import { SgpSamError } from '../../base/errors.js';
+import { Queue } from '../../base/queue.js';
 import type { Gpu } from './device.js';
 import { DeviceMemory } from './memory.js';
 import { PipelineCache } from './pipelines.js';
@@ -16,8 +17,8 @@ export class Engine {
   readonly memory: DeviceMemory;
   readonly pipelines: PipelineCache;
   private staging: GPUBuffer | undefined;
-  private reading: Promise<unknown> = Promise.resolve();
-  private guarding: Promise<unknown> = Promise.resolve();
+  private readonly reading = new Queue();
+  private readonly guarding = new Queue();
   private lostWith: SgpSamError | undefined;
   /** Whoever waits, to be told of a loss. */
   private readonly waiting = new Set<() => void>();
@@ -78,9 +79,7 @@ export class Engine {
    * that overlap would take each other's errors.
    */
   guarded<R>(what: string, work: () => R | Promise<R>): Promise<R> {
-    const result = this.guarding.then(() => this.guardedNow(what, work));
-    this.guarding = result.catch(() => {});
-    return result;
+    return this.guarding.run(() => this.guardedNow(what, work));
   }
 
   private async guardedNow<R>(what: string, work: () => R | Promise<R>): Promise<R> {
@@ -109,9 +108,7 @@ export class Engine {
 
   /** Copies a range of a buffer to the host. Reads are queued one after the other through one staging buffer. */
   read(slice: BufferSlice): Promise<ArrayBuffer> {
-    const result = this.reading.then(() => this.readNow(slice));
-    this.reading = result.catch(() => {});
-    return result;
+    return this.reading.run(() => this.readNow(slice));
   }
 
   private async readNow({ buffer, offset, size }: BufferSlice): Promise<ArrayBuffer> {

@@ -1,5 +1,6 @@
 /** Dawn, loaded on demand: the npm package `webgpu` is only needed where a device is opened. */
 import { SgpSamError } from '../../../base/errors.js';
+import { Queue } from '../../../base/queue.js';
 import type { DeviceFeatures } from '../device.js';
 
 /** An adapter together with the Dawn instance it came from; `release` lets go of both. */
@@ -52,7 +53,7 @@ function loadDawn(): Promise<Dawn> {
   return loading;
 }
 
-let turn: Promise<unknown> = Promise.resolve();
+const turns = new Queue();
 
 /**
  * Asks a fresh Dawn instance for an adapter; undefined when it has none. The drivers are handed over through the
@@ -60,7 +61,7 @@ let turn: Promise<unknown> = Promise.resolve();
  * back before the next one, and one process can hold lavapipe and SwiftShader at the same time.
  */
 export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | undefined> {
-  const found = turn.then(async () => {
+  return turns.run(async () => {
     const dawn = await loadDawn();
     return withDrivers(options.drivers, async () => {
       let instance: GPU | undefined = dawn.create([EXACT_TIMESTAMPS, ...(options.dawn ?? [])]);
@@ -80,8 +81,6 @@ export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | u
       return { adapter, release };
     });
   });
-  turn = found.catch(() => undefined);
-  return found;
 }
 
 async function withDrivers<T>(drivers: readonly string[] | undefined, body: () => Promise<T>): Promise<T> {
