@@ -93,14 +93,8 @@ export class Search {
   private async run(region: Region, points: readonly Click[], mask: Float32Array): Promise<Pass> {
     const { model, spent, gates } = this;
     const { signal, progress } = this.options;
-    const encoded = await region.embedding(model, { gates, signal, progress }, spent);
-    const begin = performance.now();
-    const decoded = await model.decode(
-      { points: points.map((one) => region.point(one)), mask },
-      { token: encoded.token, signal },
-    );
-    spent.decode += performance.now() - begin;
-    return { region, encoded, decoded };
+    const prompt = { points: points.map((one) => region.point(one)), mask };
+    return { region, ...(await region.run(model, prompt, { gates, signal, progress }, spent)) };
   }
 
   private async candidate(region: Region, clicks: readonly Click[], mask: Float32Array): Promise<Candidate> {

@@ -164,7 +164,8 @@ const windowAttention: Rule<'window_attention'> = (g, node, dy, wants) => {
 
 const attention: Rule<'attention'> = (g, node, dy, wants) => {
   const { q, k, v } = node.inputs;
-  const { heads } = node.attrs;
+  const { heads, keys } = node.attrs;
+  if (keys) throw new SgpSamError('bad-graph', `attention over '${keys}' of its keys has no gradient`);
   const shape = [q.shape[0], heads, q.shape[1], k.shape[1]];
   const weights = g.emit('attention_weights', { q, k }, { heads }, shape);
   const apply = (m: Tensor, x: Tensor, transposed: boolean, like: Tensor) =>

@@ -234,14 +234,20 @@ export class Graph {
     ]);
   }
 
-  /** softmax(q·kᵀ/√(head dim))·v: q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C). */
-  attention(q: Tensor, k: Tensor, v: Tensor, heads: number): Tensor {
+  /**
+   * softmax(q·kᵀ/√(head dim))·v: q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C).
+   * @param keys name by which `Program.setKeys` says how many keys count: the first ones, all unless it does. For B = 1.
+   */
+  attention(q: Tensor, k: Tensor, v: Tensor, heads: number, keys?: string): Tensor {
     const [b, , c] = q.shape;
     const fits = q.shape.length === 3 && k.shape.length === 3 && k.shape[0] === b && k.shape[2] === c;
     if (!fits || v.shape.join() !== k.shape.join() || c % heads !== 0) {
       this.fail('attention', `${describe(q)}, ${describe(k)}, ${describe(v)} do not fit ${heads} heads`);
     }
-    return this.emit('attention', { q, k, v }, { heads }, q.shape);
+    // The kernel finds a sample's keys by their number.
+    if (keys !== undefined && b !== 1)
+      this.fail('attention', `${describe(k)}: keys are set for a batch of 1`);
+    return this.emit('attention', { q, k, v }, { heads, ...(keys ? { keys } : {}) }, q.shape);
   }
 
   activation(x: Tensor, activation: Activation): Tensor {

@@ -75,7 +75,8 @@ export interface Ops extends BackwardOps {
     inputs: { qkv: Tensor; qkvBias: Tensor; tableD: Tensor; tableH: Tensor; tableW: Tensor };
     attrs: { heads: number; window: number };
   };
-  attention: { inputs: { q: Tensor; k: Tensor; v: Tensor }; attrs: { heads: number } };
+  /** With `keys`, only the first of them count, how many being set by that name between runs. */
+  attention: { inputs: { q: Tensor; k: Tensor; v: Tensor }; attrs: { heads: number; keys?: string } };
   activation: { inputs: { x: Tensor }; attrs: { activation: Activation } };
   /** x + other, whose shape is a suffix of x's. */
   add: { inputs: { x: Tensor; other: Tensor }; attrs: { activation: Activation } };

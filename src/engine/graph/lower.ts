@@ -185,14 +185,13 @@ function lowerNode(
     }
     case 'attention': {
       const { q, k, v } = node.inputs;
-      const { heads } = node.attrs;
-      return [
-        planAttention<Operand>(
-          caps,
-          { batch: q.shape[0], heads, headDim: last(q) / heads, queries: q.shape[1], keys: k.shape[1] },
-          { q, k, v, out: y },
-        ),
-      ];
+      const { heads, keys } = node.attrs;
+      const call = planAttention<Operand>(
+        caps,
+        { batch: q.shape[0], heads, headDim: last(q) / heads, queries: q.shape[1], keys: k.shape[1] },
+        { q, k, v, out: y },
+      );
+      return [keys ? { ...call, settable: { keys } } : call];
     }
     case 'activation':
       return [
@@ -251,27 +250,26 @@ function lowerNode(
     case 'gate': {
       const { region } = node.attrs;
       const { mean, w1, b1, w2, b2 } = node.inputs;
-      return [
-        planGate<Operand>(
-          caps,
-          {
-            samples: region.samples,
-            channels: region.channels,
-            hidden: last(w1),
-            dispatches: dispatches(region),
-          },
-          {
-            mean,
-            w1,
-            b1,
-            w2,
-            b2,
-            z: y,
-            decision: { aux: 'decision', region },
-            plan: { aux: 'plan', region },
-          },
-        ),
-      ];
+      const call = planGate<Operand>(
+        caps,
+        {
+          samples: region.samples,
+          channels: region.channels,
+          hidden: last(w1),
+          dispatches: dispatches(region),
+        },
+        {
+          mean,
+          w1,
+          b1,
+          w2,
+          b2,
+          z: y,
+          decision: { aux: 'decision', region },
+          plan: { aux: 'plan', region },
+        },
+      );
+      return [{ ...call, settable: { force: region.name } }];
     }
     case 'sgpm_project': {
       const { region } = node.attrs;
