@@ -387,21 +387,18 @@ export class Model {
       const { engine } = this;
       const begun = performance.now();
       const encoding = await this.beginEncode(image, options);
-      let encodeMs: number | undefined;
-      const note = () => {
-        encodeMs = performance.now() - begun;
-      };
-      // Nobody waits for it: it comes while both are waited for.
-      engine.device.queue.onSubmittedWorkDone().then(note, () => {});
+      const done = engine.done();
+      done.catch(() => {}); // the read fails, too
       const decoding = await this.beginDecode(prompt, options);
       const bytes = await engine.readAll(
         [...encoding.slices, ...decoding.slices],
         [encoding.submitted, decoding.submitted],
       );
-      if (encodeMs === undefined) note();
+      // Has come while both were waited for.
+      const encodeMs = (await done) - begun;
       const encoded = await encoding.finish(bytes.slice(0, encoding.slices.length));
       const decoded = await decoding.finish(bytes.slice(encoding.slices.length));
-      return { encoded, decoded, encodeMs: encodeMs as unknown as number };
+      return { encoded, decoded, encodeMs };
     });
   }
 

@@ -82,7 +82,7 @@ export class LesionSession {
     readonly volume: Image,
     private readonly options: LesionSessionOptions = {},
   ) {
-    needFields('LesionSession: model', model, 'encode', 'card');
+    needFields('LesionSession: model', model, 'decode', 'card');
     needFields('LesionSession: volume', volume, 'dims', 'affine', 'data');
     needOptions('LesionSession', options);
     this.model = model;

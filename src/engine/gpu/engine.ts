@@ -33,8 +33,7 @@ export class Engine {
   private readonly waiting = new Set<() => void>();
   /** How often the host has waited for the GPU so far: a round trip each, of 10 to 100 ms in a browser. */
   roundTrips = 0;
-  /** What of a wait the GPU does nothing in, ms, as far as was measured (`run.ts`). */
-  latencyMs = 0;
+  private scratch: GPUBuffer | undefined;
 
   /**
    * Shape → kernel variant, as measured on this device (`src/engine/profiler/tune.ts`): what planners read when a program is
@@ -166,9 +165,24 @@ export class Engine {
     return copies;
   }
 
+  /** When everything submitted so far is done, as the host is told of it. For `wait`, or to be looked at after another wait. */
+  async done(): Promise<number> {
+    await this.device.queue.onSubmittedWorkDone();
+    return performance.now();
+  }
+
+  /** Submits next to nothing; `done` of that. */
+  mark(): Promise<number> {
+    this.scratch ??= this.memory.allocate('mark', 16, GPUBufferUsage.COPY_DST);
+    const encoder = this.device.createCommandEncoder({ label: 'mark' });
+    encoder.clearBuffer(this.scratch);
+    this.device.queue.submit([encoder.finish()]);
+    return this.done();
+  }
+
   /** Resolves when everything submitted so far is done. */
   async idle(): Promise<void> {
-    await this.wait(this.device.queue.onSubmittedWorkDone());
+    await this.wait(this.done());
   }
 
   /** Frees all memory and forgets the pipelines, then frees the device if it is ours. */

@@ -21,7 +21,7 @@ import {
   type RegionState,
   reportRegion,
 } from './regions.js';
-import { encodeOne, type Prepared, type RunOptions, type RunReport, submitRun } from './run.js';
+import { encodeOne, type Prepared, type Rate, type RunOptions, type RunReport, submitRun } from './run.js';
 
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
 export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture' | 'storage'>;
@@ -63,7 +63,7 @@ export class Program {
   private arena: GPUBuffer | undefined;
   /** Name → where the fields that are set by it lie in the arena. */
   private readonly settings = new Map<string, { readonly at: number; readonly planned: number }[]>();
-  private readonly rate: { gflops: number };
+  private readonly rate: Rate;
 
   private constructor(
     private readonly engine: Engine,
@@ -71,7 +71,7 @@ export class Program {
     readonly plan: Plan,
     private readonly options: CompileOptions,
   ) {
-    this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200 };
+    this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200, work: 0, ms: 0 };
     this.calls = [...plan.calls, ...(options.epilogue ?? [])];
     this.place();
   }

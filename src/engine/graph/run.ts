@@ -45,6 +45,14 @@ export function encodeOne(
   } else pass.dispatchWorkgroups(size[0], size[1], size[2]);
 }
 
+/** The speed that earlier submits reached: how a time budget becomes a number of dispatches. */
+export interface Rate {
+  gflops: number;
+  /** MFLOP and milliseconds it is from, those of a submit worth half of those of the next. */
+  work: number;
+  ms: number;
+}
+
 /** What a run is made of. */
 export interface Runnable {
   readonly engine: Engine;
@@ -54,8 +62,7 @@ export interface Runnable {
   readonly disposed: () => boolean;
   /** Set to zero before the first dispatch. */
   readonly counters: BufferSlice | undefined;
-  /** GFLOP/s that earlier submits reached: how a time budget becomes a number of dispatches. */
-  readonly rate: { gflops: number };
+  readonly rate: Rate;
 }
 
 /** By how much a submit may be longer than the one before it. */
@@ -82,7 +89,6 @@ export async function submitRun(
     return pass;
   };
   let waited = 0;
-  let probed = false;
   const submit = () => {
     if (!encoder) return;
     pass?.end();
@@ -125,21 +131,13 @@ export async function submitRun(
     encoded++;
     flops += cost;
     if (budgetMs !== undefined && flops >= rate.gflops * 1e6 * budgetMs) {
-      const begun = performance.now();
+      // How late the host is told counts twice, and cancels: only the work itself is measured.
+      const before = engine.mark();
       submit();
-      await waiting(engine.idle());
-      const took = performance.now() - begun;
-      if (!probed && took - engine.latencyMs > 1.5 * budgetMs) {
-        // Slow work, or a slow answer? With nothing left to do, waiting takes what the answer takes.
-        probed = true;
-        const idle = performance.now();
-        await waiting(engine.idle());
-        engine.latencyMs = performance.now() - idle;
-      }
-      engine.latencyMs = Math.min(engine.latencyMs, took);
-      const measured = flops / 1e6 / Math.max(0.1, took - engine.latencyMs);
-      // An answer that came sooner than they do must not make the next submit a long one.
-      rate.gflops = Math.min(MOST_GROWTH * rate.gflops, Math.max(0.05, measured));
+      const [begun, ended] = await waiting(engine.wait(Promise.all([before, engine.done()])));
+      rate.work = rate.work / 2 + flops / 1e6;
+      rate.ms = rate.ms / 2 + ended - begun;
+      rate.gflops = Math.min(MOST_GROWTH * rate.gflops, Math.max(0.05, rate.work / Math.max(0.1, rate.ms)));
       flops = 0;
       checkAborted(signal);
       progress?.(i + 1, prepared.length);
