@@ -102,6 +102,7 @@ export class Decoders {
         plan,
         label: 'mask decoder',
       });
+      this.planned.delete(key);
     }
     this.programs.set(key, program);
     for (const [oldest, old] of this.programs) {
@@ -117,13 +118,14 @@ export class Decoders {
    * asked of the model: a click that comes meanwhile shares the machine with one of them at most. Memory is taken when it is needed.
    * @param quiet resolves when nothing is asked of the model
    */
-  async ahead({ points, mask }: Prompt, quiet: () => Promise<void>): Promise<void> {
-    const rows = decoderRows(decoderRows(points.length + 1) + 1);
-    const key = keyOf(rows, mask !== null, []);
+  async ahead(prompt: Prompt, quiet: () => Promise<void>): Promise<void> {
+    const rows = decoderRows(decoderRows(rowsOf(prompt).length) + 1);
+    const mask = prompt.mask !== null;
+    const key = keyOf(rows, mask, []);
     if (this.planned.has(key) || this.programs.has(key)) return;
     await quiet();
     if (this.disposed) return;
-    const planned = this.plan(rows, mask !== null, []);
+    const planned = this.plan(rows, mask, []);
     this.planned.set(key, planned);
     try {
       for (const shader of shadersOf(planned.plan)) {

@@ -42,6 +42,8 @@ export interface Pass {
 /** What a step found: the cube that was taken, finer ones over it, and why. */
 export interface Found {
   readonly pass: Pass;
+  /** That cube's mask. */
+  readonly crop: CroppedMask;
   readonly tiles: readonly Tile[];
   readonly zoom: ZoomReport;
 }
@@ -101,10 +103,13 @@ export class Search {
     const pass = await this.run(region, clicks, mask);
     const { logits, iou } = pass.decoded;
     const inside = clicks.filter(({ label }) => label === 1).map(({ at }) => at);
+    const begin = performance.now();
+    const crop = cropField(this.image.dims, sampleLogits(region.roi, logits, 'positive'));
+    this.spent.pasteBack += performance.now() - begin;
     const part = clickedPart(region.roi, logits, inside);
     return {
       pass,
-      crop: cropField(this.image.dims, sampleLogits(region.roi, logits, 'positive')),
+      crop,
       finding: {
         spacing: region.spacing,
         extent: part.extent,
@@ -150,6 +155,7 @@ export class Search {
     const tiles = await this.refine(places, crop, clicks);
     return {
       pass,
+      crop,
       tiles,
       zoom: {
         setting,
