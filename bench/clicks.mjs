@@ -1,10 +1,10 @@
 /**
  * Clicks of one lesion in two builds of this project, one process each, one after the other:
- *   node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause]
- * Mesa's cache of shaders is each one's own, and holds what the other build needs to open: an encoder takes minutes to compile, and
- * is not what this is about. What decoders need after that is compiled as on a machine that has never seen it.
+ *   node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause] [first]
+ * Mesa's cache of shaders is each one's own, and holds what the other build needs for a first click: an encoder takes minutes to compile,
+ * and is not what this is about. What decoders need after that is compiled as on a machine that has never seen it.
  * OTHER_DIST is the dist folder of another commit (a worktree's, with node_modules within reach), `pause` what passes between two
- * clicks, ms, as a person looks at the mask. Prints a row per click: what it took in all, its decode, and waits for the GPU
+ * clicks, ms, as a person looks at the mask, `first` what passes before the first one, as a person looks for the lesion. Prints a row per click: what it took in all, its decode, and waits for the GPU
  * (maps, and ends of submits) in the one build and the other.
  */
 import { fork } from 'node:child_process';
@@ -13,9 +13,15 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-const [other, weights = 'formula:sgp-small', adapter = 'lavapipe', clicks = '20', pause = '2000'] =
-  process.argv.slice(2);
-if (!other) throw new Error('node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause]');
+const [
+  other,
+  weights = 'formula:sgp-small',
+  adapter = 'lavapipe',
+  clicks = '20',
+  pause = '2000',
+  first = '20000',
+] = process.argv.slice(2);
+if (!other) throw new Error('node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause] [first]');
 
 if (process.send) {
   const { openSegmenter } = await import(pathToFileURL(`${other}/node.js`).href);
@@ -37,7 +43,7 @@ if (process.send) {
   });
   const lesion = (await segmenter.openVolume({ data, dims })).lesion('a');
   for (let n = 0; n < Number(clicks); n++) {
-    await new Promise((resolve) => setTimeout(resolve, Number(pause)));
+    await new Promise((resolve) => setTimeout(resolve, Number(n === 0 ? first : pause)));
     maps = 0;
     const from = performance.now();
     const { timings } = await lesion.addPoint({
@@ -53,7 +59,7 @@ const caches = await mkdtemp(join(tmpdir(), 'clicks-'));
 /** What a process of its own tells of some clicks with a build. */
 async function run(dist, cache, count) {
   const env = { ...process.env, MESA_SHADER_CACHE_DIR: join(caches, cache) };
-  const child = fork(fileURLToPath(import.meta.url), [dist, weights, adapter, count, pause], { env });
+  const child = fork(fileURLToPath(import.meta.url), [dist, weights, adapter, count, pause, first], { env });
   const rows = [];
   child.on('message', (row) => rows.push(row));
   const code = await new Promise((done) => child.on('exit', done));
@@ -62,7 +68,7 @@ async function run(dist, cache, count) {
 }
 const runs = [];
 try {
-  await run(resolve(other), 'opened', '0');
+  await run(resolve(other), 'opened', '1');
   for (const [n, dist] of [resolve(other), fileURLToPath(new URL('../dist', import.meta.url))].entries()) {
     await cp(join(caches, 'opened'), join(caches, `${n}`), { recursive: true });
     runs.push(await run(dist, `${n}`, clicks));

@@ -114,28 +114,31 @@ export class Decoders {
   }
 
   /**
-   * Compiles the kernels of the decoder for more points than a prompt has, one after the other, each once nothing else is
-   * asked of the model: a click that comes meanwhile shares the machine with one of them at most. Memory is taken when it is needed.
-   * @param quiet resolves when nothing is asked of the model
+   * Makes the decoder for more points than a prompt has, kernel after kernel, each once nothing else is asked of the
+   * model: a click that comes meanwhile shares the machine with one of them at most.
+   * @param quiet resolves (true) when nothing is asked of the model
+   * @param inTurn does what must not come between the steps of a click
    */
-  async ahead(prompt: Prompt, quiet: () => Promise<void>): Promise<void> {
+  async ahead(
+    prompt: Prompt,
+    quiet: () => Promise<true>,
+    inTurn: (work: () => Promise<Program>) => Promise<Program>,
+  ): Promise<void> {
     const rows = decoderRows(decoderRows(rowsOf(prompt).length) + 1);
     const mask = prompt.mask !== null;
     const key = keyOf(rows, mask, []);
     if (this.planned.has(key) || this.programs.has(key)) return;
-    await quiet();
-    if (this.disposed) return;
     const planned = this.plan(rows, mask, []);
     this.planned.set(key, planned);
-    try {
-      for (const shader of shadersOf(planned.plan)) {
-        await quiet();
-        if (this.disposed) return;
-        await this.engine.pipelines.get(shader);
-      }
-    } catch {
-      // Whoever needs it is told.
+    for (const shader of shadersOf(planned.plan)) {
+      await quiet();
+      if (this.disposed) return;
+      await this.engine.pipelines.get(shader);
     }
+    await quiet();
+    if (this.disposed) return;
+    const program = await inTurn(() => this.program(rows, mask, []));
+    await program.rehearse(quiet);
   }
 
   dispose(): void {

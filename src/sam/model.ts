@@ -40,7 +40,7 @@ export interface ModelOptions {
   readonly weightStorage?: WeightStorage | undefined;
   /** Kernel family → variant, to overrule the planner. */
   readonly variants?: Readonly<Record<string, string>>;
-  /** After a decode, compiles the decoder for more points in the background, so that no later click has to wait for that. */
+  /** Has kernels compiled in the background: those that drivers compile when they are first run, and the decoder for more points. */
   readonly ahead?: boolean | undefined;
   /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
   readonly trace?: Iterable<string> | 'all';
@@ -108,6 +108,7 @@ export class Model {
   private encodes = 0;
   private readonly settings: GateSetting[] = [];
   private working: Promise<unknown> = Promise.resolve();
+  private readying: Promise<void> | undefined;
   /**
    * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
    * same time. Zero for a model on somebody else's parameters.
@@ -227,16 +228,31 @@ export class Model {
 
   private async decoderOf(prompt: Prompt, trace: Iterable<string> | 'all' = []): Promise<Program> {
     const program = await this.decoders.prepare(prompt, trace);
-    if (this.options.ahead) void this.decoders.ahead(prompt, () => this.quiet());
+    if (this.options.ahead) this.readying ??= this.getReady(program, prompt);
     return program;
   }
 
-  /** Resolves when nothing is asked of the model. */
-  private async quiet(): Promise<void> {
+  /** What the first clicks and later ones need, while nobody waits. Whatever fails fails again where it is needed, and is told there. */
+  private async getReady(decoder: Program, prompt: Prompt): Promise<void> {
+    const quiet = () => this.quiet();
+    try {
+      // What it holds is nobody's yet.
+      await this.encoder.rehearse(async () => (await quiet()) && this.current === 0);
+      await decoder.rehearse(quiet);
+      await this.decoders.ahead(prompt, quiet, (work) => this.inTurn(work));
+    } catch {
+    } finally {
+      this.readying = undefined;
+    }
+  }
+
+  /** Resolves (true) when nothing is asked of the model. */
+  private async quiet(): Promise<true> {
     for (let seen: unknown; seen !== this.working; ) {
       seen = this.working;
       await seen;
     }
+    return true;
   }
 
   /** The encoder blocks that an SGPM follows. */

@@ -51,12 +51,13 @@ function runnable(latency: () => number, gflops = FLOPS / 1e6 / WORK_MS): Runnab
     device,
     done,
     mark: done,
+    started: new WeakSet(),
     wait: (pending: Promise<unknown>) => {
       for (const tell of due.splice(0)) tell();
       return pending;
     },
   };
-  const one = { workgroups: [1, 1, 1], flops: FLOPS, index: 0 } as unknown as Prepared;
+  const one = { pipeline: {}, workgroups: [1, 1, 1], flops: FLOPS, index: 0 } as unknown as Prepared;
   return {
     engine: engine as unknown as Engine,
     label: 'test',

@@ -34,6 +34,8 @@ export class Engine {
   /** How often the host has waited for the GPU so far: a round trip each, of 10 to 100 ms in a browser. */
   roundTrips = 0;
   private scratch: GPUBuffer | undefined;
+  /** Pipelines that were run: some drivers compile a kernel only then. */
+  readonly started = new WeakSet<GPUComputePipeline>();
 
   /**
    * Shape → kernel variant, as measured on this device (`src/engine/profiler/tune.ts`): what planners read when a program is

@@ -353,6 +353,30 @@ export class Program {
   }
 
   /**
+   * Runs a workgroup of each kernel that was never run, one kernel after the other: some drivers (lavapipe) compile only then. What
+   * the program holds is worthless afterwards, unless all of its kernels have been run before.
+   * @param next waited for before each; false ends it
+   */
+  async rehearse(next: () => Promise<boolean>): Promise<void> {
+    const { engine } = this;
+    for (const one of this.prepared) {
+      if (engine.started.has(one.pipeline)) continue;
+      if (!(await next()) || this.disposed) return;
+      if (engine.started.has(one.pipeline)) continue;
+      const { error } = await engine.submitted('rehearsing', () => {
+        const encoder = engine.device.createCommandEncoder({ label: 'rehearsal' });
+        const pass = encoder.beginComputePass();
+        encodeOne(pass, one, 'predicated', [1, 1, 1]);
+        pass.end();
+        engine.device.queue.submit([encoder.finish()]);
+        engine.started.add(one.pipeline);
+      });
+      const [told] = await engine.wait(Promise.all([error, engine.done()]));
+      if (told) throw told;
+    }
+  }
+
+  /**
    * Times every dispatch in a pass of its own, in order ({@link timePasses}). Unless `repeatShort` is false, outputs are
    * worthless afterwards: kernels that add to what is there have then run several times.
    * @throws SgpSamError `bad-argument` for `readback`, which needs the host between dispatches

@@ -128,6 +128,7 @@ export async function submitRun(
       if (workgroupCount(size) === 0) continue;
     }
     encodeOne(start(), one, mode, size);
+    engine.started.add(one.pipeline);
     encoded++;
     flops += cost;
     if (budgetMs !== undefined && flops >= rate.gflops * 1e6 * budgetMs) {
