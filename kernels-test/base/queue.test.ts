@@ -53,3 +53,14 @@ test('idle waits for what was asked for before it, failures included, and not fo
   await second;
   await queue.idle();
 });
+
+test('is quiet only when what was asked for meanwhile is over too', async () => {
+  const queue = new Queue();
+  const done: string[] = [];
+  void queue.run(async () => {
+    void queue.run(() => void done.push('second'));
+    done.push('first');
+  });
+  await queue.quiet();
+  expect(done).toEqual(['first', 'second']);
+});

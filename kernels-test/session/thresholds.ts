@@ -28,6 +28,21 @@ export function thresholdModel({
   const prompts: Prompt[] = [];
   let values = new Float32Array(SIZE ** 3);
   let token = 0;
+  const decode = async (prompt: Prompt) => {
+    prompts.push(prompt);
+    const least = values.reduce((a, b) => Math.min(a, b));
+    const range = values.reduce((a, b) => Math.max(a, b)) - least;
+    const middling = values.filter((v) => Math.abs((v - least) / range - 0.5) < 0.25).length / values.length;
+    const above = middling > 0.2 ? 0 : 0.5;
+    const logits = values.map((v) => 8 * ((v - least) / range - above) + (above === 0 ? 1 : 0));
+    const share = logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length;
+    return {
+      masks: new Float32Array(4 * LOW ** 3),
+      iou: Float32Array.of(iou(share)),
+      logits,
+      stages: new Map(),
+    };
+  };
   const model = {
     config: { volume: SIZE },
     card: { estimatesIou: true, zoom: 'off', scope: undefined, preset: undefined, ...card },
@@ -36,26 +51,12 @@ export function thresholdModel({
     sites: [],
     setGate: () => {},
     holds: (asked: number) => asked === token,
-    encode: async (given: Float32Array<ArrayBuffer>) => {
+    encodeAndDecode: async (given: Float32Array<ArrayBuffer>, prompt: Prompt) => {
       values = given;
-      return { gates: [], token: ++token };
+      const encoded = { gates: [], token: ++token };
+      return { encoded, decoded: await decode(prompt), encodeMs: 0 };
     },
-    decode: async (prompt: Prompt) => {
-      prompts.push(prompt);
-      const least = values.reduce((a, b) => Math.min(a, b));
-      const range = values.reduce((a, b) => Math.max(a, b)) - least;
-      const middling =
-        values.filter((v) => Math.abs((v - least) / range - 0.5) < 0.25).length / values.length;
-      const above = middling > 0.2 ? 0 : 0.5;
-      const logits = values.map((v) => 8 * ((v - least) / range - above) + (above === 0 ? 1 : 0));
-      const share = logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length;
-      return {
-        masks: new Float32Array(4 * LOW ** 3),
-        iou: Float32Array.of(iou(share)),
-        logits,
-        stages: new Map(),
-      };
-    },
+    decode,
     firstMask: () => new Float32Array(LOW ** 3),
     emptyMask: () => new Float32Array(LOW ** 3),
   };

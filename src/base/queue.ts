@@ -16,4 +16,12 @@ export class Queue {
   async idle(): Promise<void> {
     await this.last;
   }
+
+  /** Resolves when nothing is left to do, what was asked for meanwhile included. */
+  async quiet(): Promise<void> {
+    for (let seen: unknown; seen !== this.last; ) {
+      seen = this.last;
+      await seen;
+    }
+  }
 }

@@ -56,10 +56,9 @@ async function inference(engine: Engine, work: Work, options: PreparedOptions): 
   const name = options.config ?? `${weightsName(options)} (${model.config.name})`;
   const dispose = () => model.dispose();
   if (work === 'encode') return { program: model.encoderProgram, model: name, dispose };
-  const program = await model.decoderProgram(2, true);
   const middle = volume / 2;
-  program.write('points', new Float32Array([middle, middle, middle, 1, 0, 0, 0, -1]));
-  program.write('mask', model.emptyMask());
+  const points = [{ at: [middle, middle, middle], label: 1 }] as const;
+  const program = await model.decoderProgram({ points, mask: model.emptyMask() });
   return { program, model: name, dispose };
 }
 

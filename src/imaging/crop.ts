@@ -1,7 +1,7 @@
 /** Masks as lesions have them: the voxels of a box, the rest of the grid 0. A lesion is small where its volume is not. */
 import { need, needFields } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
-import { boundsOf, requireSize, voxelAt } from './masks.js';
+import { boundsOf, requireSize } from './masks.js';
 import type { Vec3 } from './types.js';
 
 /** A box of voxels, both corners included. */
@@ -57,20 +57,27 @@ export function eachLine(dims: Vec3, box: VoxelBox, visit: (grid: number, inBox:
 }
 
 /** Voxels that belong to a mask. */
-export const voxelCount = ({ values }: CroppedMask): number => values.reduce((sum, v) => sum + v, 0);
+export function voxelCount({ values }: CroppedMask): number {
+  let count = 0;
+  for (const v of values) count += v;
+  return count;
+}
 
 /** A mask without voxels. */
 export const emptyCrop = (dims: Vec3): CroppedMask => ({ dims, box: undefined, values: new Uint8Array(0) });
 
-/** Where the values of a box that `keep` picks lie; undefined where there is none. */
-export function tightBox(box: VoxelBox, keep: (inBox: number) => boolean): VoxelBox | undefined {
+/** Where the values of a box that `keep` picks, by their place in it, lie; undefined where there is none. */
+export function tightBox(
+  box: VoxelBox,
+  keep: (inBox: number, i: number, j: number, k: number) => boolean,
+): VoxelBox | undefined {
   const [ni, nj, nk] = boxSizes(box);
   const min: [number, number, number] = [ni, nj, nk];
   const max: [number, number, number] = [-1, -1, -1];
   for (let k = 0, at = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
       for (let i = 0; i < ni; i++, at++) {
-        if (!keep(at)) continue;
+        if (!keep(at, i, j, k)) continue;
         if (i < min[0]) min[0] = i;
         if (i > max[0]) max[0] = i;
         if (j < min[1]) min[1] = j;
@@ -158,7 +165,9 @@ export function inCrop({ box, values }: CroppedMask, i: number, j: number, k: nu
   if (!box) return false;
   const { min, max } = box;
   if (i < min[0] || j < min[1] || k < min[2] || i > max[0] || j > max[1] || k > max[2]) return false;
-  const [ni, nj] = boxSizes(box);
+  // Asked for every voxel there is: nothing is allocated.
+  const ni = max[0] - min[0] + 1;
+  const nj = max[1] - min[1] + 1;
   return values[i - min[0] + ni * (j - min[1] + nj * (k - min[2]))] === 1;
 }
 
@@ -183,10 +192,10 @@ export function gridOfCrop(crop: CroppedMask): Uint8Array<ArrayBuffer> {
 export function changedBox(a: CroppedMask, b: CroppedMask): VoxelBox | undefined {
   const box = unionBox(a.box, b.box);
   if (!box) return undefined;
-  const sizes = boxSizes(box);
   const { min } = box;
-  return tightBox(box, (at) => {
-    const [i, j, k] = voxelAt(at, sizes);
-    return inCrop(a, min[0] + i, min[1] + j, min[2] + k) !== inCrop(b, min[0] + i, min[1] + j, min[2] + k);
-  });
+  return tightBox(
+    box,
+    (_, i, j, k) =>
+      inCrop(a, min[0] + i, min[1] + j, min[2] + k) !== inCrop(b, min[0] + i, min[1] + j, min[2] + k),
+  );
 }

@@ -15,13 +15,14 @@ const TRANSFORMER_EPS = 1e-5;
 const NORM3D_EPS = 1e-6;
 
 /** Attention with projections: q, k and v are projected apart, position encodings already added. */
-function attention(m: ModelBuilder, name: string, q: Tensor, k: Tensor, v: Tensor): Tensor {
+function attention(m: ModelBuilder, name: string, q: Tensor, k: Tensor, v: Tensor, keys?: string): Tensor {
   const attended = m.graph.stage(name, () =>
     attend(
       m.linear(`${name}.q_proj`, q),
       m.linear(`${name}.k_proj`, k),
       m.linear(`${name}.v_proj`, v),
       HEADS,
+      keys,
     ),
   );
   return m.linear(`${name}.out_proj`, attended);
@@ -33,15 +34,22 @@ interface TwoWay {
 }
 
 /** One block, post-norm. The first has no position encoding in its self attention and replaces the queries. */
-function twoWayBlock(m: ModelBuilder, i: number, state: TwoWay, queryPe: Tensor, keyPe: Tensor): TwoWay {
+function twoWayBlock(
+  m: ModelBuilder,
+  i: number,
+  state: TwoWay,
+  queryPe: Tensor,
+  keyPe: Tensor,
+  tokens: string | undefined,
+): TwoWay {
   const name = `mask_decoder.transformer.layers.${i}`;
   const norm = (k: number, x: Tensor) => m.norm(`${name}.norm${k}`, x, TRANSFORMER_EPS);
   let { queries, keys } = state;
   if (i === 0) {
-    queries = attention(m, `${name}.self_attn`, queries, queries, queries);
+    queries = attention(m, `${name}.self_attn`, queries, queries, queries, tokens);
   } else {
     const q = add(queries, queryPe);
-    queries = add(queries, attention(m, `${name}.self_attn`, q, q, queries));
+    queries = add(queries, attention(m, `${name}.self_attn`, q, q, queries, tokens));
   }
   queries = norm(1, queries);
 
@@ -52,7 +60,8 @@ function twoWayBlock(m: ModelBuilder, i: number, state: TwoWay, queryPe: Tensor,
   const hidden = m.relu(`${name}.mlp`, m.linear(`${name}.mlp.lin1`, queries));
   queries = norm(3, add(queries, m.linear(`${name}.mlp.lin2`, hidden)));
 
-  const toTokens = attention(m, `${name}.cross_attn_image_to_token`, k, add(queries, queryPe), queries);
+  const tokenKeys = add(queries, queryPe);
+  const toTokens = attention(m, `${name}.cross_attn_image_to_token`, k, tokenKeys, queries, tokens);
   keys = norm(4, add(keys, toTokens));
   return { queries, keys };
 }
@@ -66,6 +75,8 @@ export interface DecoderInputs {
   readonly dense: Tensor;
   /** (B, P, out), or nothing */
   readonly sparse?: Tensor | undefined;
+  /** The name by which the number of tokens that count is set, if not all do. */
+  readonly tokens?: string | undefined;
 }
 
 /**
@@ -96,7 +107,7 @@ export function maskDecoder(
 
   const t = `${d}.transformer`;
   let state: TwoWay = { queries: tokens, keys: src };
-  for (const i of [0, 1]) state = twoWayBlock(m, i, state, tokens, keyPe);
+  for (const i of [0, 1]) state = twoWayBlock(m, i, state, tokens, keyPe, inputs.tokens);
   const q = add(state.queries, tokens);
   const k = add(state.keys, keyPe);
   const last = attention(m, `${t}.final_attn_token_to_image`, q, k, state.keys);

@@ -2,8 +2,10 @@
 import { type Progress, SgpSamError } from '../base/errors.js';
 import { findBeyond } from '../base/half.js';
 import { Queue } from '../base/queue.js';
-import type { Engine } from '../engine/gpu/engine.js';
+import type { BufferSlice, Engine, Submitted } from '../engine/gpu/engine.js';
+import type { Graph } from '../engine/graph/graph.js';
 import { ParameterStore } from '../engine/graph/parameters.js';
+import { type Plan, planGraph } from '../engine/graph/plan.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
 import type { GateSetting, RegionMode, RegionReport } from '../engine/graph/regions.js';
 import {
@@ -17,10 +19,13 @@ import { checkTensors, saneReader } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import { checkConfig, configByName, gridOf, type ModelConfig } from './config.js';
+import { Decoders, type Prompt } from './decoders.js';
 import { inferConfig, siteMetadata } from './infer.js';
 import { MASK_TOKENS, modelParameters } from './parameters.js';
-import { decoderGraph, encoderGraph, SANE } from './sam-med3d.js';
+import { encoderGraph, SANE } from './sam-med3d.js';
 import { gateName } from './sgpm.js';
+
+export type { Prompt, PromptPoint } from './decoders.js';
 
 export interface ModelOptions {
   /** What the weights are; inferred from their shapes if not given. */
@@ -36,6 +41,8 @@ export interface ModelOptions {
   readonly weightStorage?: WeightStorage | undefined;
   /** Kernel family → variant, to overrule the planner. */
   readonly variants?: Readonly<Record<string, string>>;
+  /** Has kernels compiled in the background: those that drivers compile when they are first run, and the decoder for more points. */
+  readonly ahead?: boolean | undefined;
   /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
   readonly trace?: Iterable<string> | 'all';
   /** Told of weights as they load, of pipelines as they compile, and of an encode that `budgetMs` splits. */
@@ -64,18 +71,6 @@ export interface DecodeOptions extends WorkOptions {
   readonly token?: number;
 }
 
-/** A point in the model's volume, in voxels of its cube; label 1 lesion, 0 not, −1 no point. */
-export interface PromptPoint {
-  readonly at: readonly [number, number, number];
-  readonly label: 1 | 0 | -1;
-}
-
-export interface Prompt {
-  readonly points: readonly PromptPoint[];
-  /** Low-resolution logits (4g)³ of an earlier decode; null for `no_mask_embed`. */
-  readonly mask: Float32Array | null;
-}
-
 /** One SGPM's decision and work in an encode. */
 export interface GateReport extends RegionReport {
   /** The encoder block it follows. */
@@ -100,16 +95,22 @@ export interface Decoded {
   readonly stages: ReadonlyMap<string, Float32Array>;
 }
 
-const CACHED_DECODERS = 8;
+/** Work on its way: what is to be read of it, and what that comes to. */
+interface Pending<R> {
+  readonly submitted: Submitted;
+  readonly slices: readonly BufferSlice[];
+  readonly finish: (bytes: readonly ArrayBuffer[]) => R | Promise<R>;
+}
 
 export class Model {
-  private readonly decoders = new Map<string, Program>();
+  private readonly decoders: Decoders;
   /** Which encode the embedding on the device is of; 0 before the first and after one that failed. */
   private current = 0;
   private encodes = 0;
   private readonly settings: GateSetting[] = [];
   /** Encodes and decodes share buffers, so one is through before the next begins. */
   private readonly working = new Queue();
+  private readying: Promise<void> | undefined;
   /**
    * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
    * same time. Zero for a model on somebody else's parameters.
@@ -127,7 +128,9 @@ export class Model {
     private readonly encoder: Program,
     private readonly capabilities: Capabilities,
     private readonly options: ModelOptions,
-  ) {}
+  ) {
+    this.decoders = new Decoders(engine, config, lookup, encoder.output('embedding'), capabilities);
+  }
 
   /**
    * Loads weights and compiles the encoder, both at once.
@@ -146,10 +149,10 @@ export class Model {
     const graph = encoderGraph(config, { trace: options.trace ?? [] });
     const usual = capabilitiesOf(engine, options.variants);
     const storage = options.weightStorage ?? usualWeights(usual);
-    const capabilities = { ...usual, weights: storage };
+    const plan = planGraph(graph, { ...usual, weights: storage });
     let compiled: { done: number; total: number } | undefined;
     let arrived: number | undefined;
-    const warming = Program.warm(engine, graph, capabilities, (done, total) => {
+    const warming = Program.warm(engine, plan, (done, total) => {
       compiled = { done, total };
       // One stage after the other: `weights` first.
       if (arrived !== undefined) progress?.({ stage: 'compile', done, total });
@@ -163,7 +166,7 @@ export class Model {
     if (compiled) progress?.({ stage: 'compile', ...compiled });
     try {
       await warming;
-      const model = await Model.compile(engine, config, parameters, parameters, options);
+      const model = await Model.compile(engine, config, parameters, parameters, options, { graph, plan });
       model.card = card;
       model.loadTimes = { weights: arrived, compile: performance.now() - begun - arrived };
       return model;
@@ -192,12 +195,14 @@ export class Model {
     parameters: ParameterLookup,
     owned: ParameterStore | undefined,
     options: ModelOptions,
+    planned?: { readonly graph: Graph; readonly plan: Plan },
   ): Promise<Model> {
     const capabilities = capabilitiesOf(engine, options.variants);
-    const graph = encoderGraph(config, { trace: options.trace ?? [] });
+    const { graph, plan } = planned ?? { graph: encoderGraph(config, { trace: options.trace ?? [] }) };
     const encoder = await Program.compile(engine, graph, {
       parameters,
       capabilities,
+      ...(plan ? { plan } : {}),
       label: 'image encoder',
     });
     return new Model(engine, config, parameters, owned, encoder, capabilities, options);
@@ -218,9 +223,35 @@ export class Model {
     return this.encoder;
   }
 
-  /** A decoder's program, for profiling: inputs `points` (rows of x, y, z, label; with SAM's not-a-point) and `mask`. */
-  decoderProgram(points: number, mask: boolean): Promise<Program> {
-    return this.decoder(points, mask, []);
+  /** The decoder of a prompt, compiled if it is not yet, with the prompt written: to have it ready, and for profiling. */
+  decoderProgram(prompt: Prompt): Promise<Program> {
+    return this.working.run(() => this.decoderOf(prompt));
+  }
+
+  private async decoderOf(prompt: Prompt, trace: Iterable<string> | 'all' = []): Promise<Program> {
+    const program = await this.decoders.prepare(prompt, trace);
+    if (this.options.ahead) this.readying ??= this.getReady(program, prompt);
+    return program;
+  }
+
+  /** What the first clicks and later ones need, while nobody waits. Whatever fails fails again where it is needed, and is told there. */
+  private async getReady(decoder: Program, prompt: Prompt): Promise<void> {
+    const quiet = () => this.quiet();
+    try {
+      // What it holds is nobody's yet.
+      await this.encoder.rehearse(async () => (await quiet()) && this.current === 0);
+      await decoder.rehearse(quiet);
+      await this.decoders.ahead(prompt, quiet, (work) => this.working.run(work));
+    } catch {
+    } finally {
+      this.readying = undefined;
+    }
+  }
+
+  /** Resolves (true) when nothing is asked of the model. */
+  private async quiet(): Promise<true> {
+    await this.working.quiet();
+    return true;
   }
 
   /** The encoder blocks that an SGPM follows. */
@@ -259,34 +290,41 @@ export class Model {
    * @throws SgpSamError `non-finite` naming the first stage that has NaN, Inf or a value beyond reason (SANE)
    */
   encode(image: Float32Array, options: EncodeOptions = {}): Promise<Encoded> {
-    return this.working.run(() => this.encodeNow(image, options));
+    return this.working.run(async () => {
+      const encoding = await this.beginEncode(image, options);
+      const bytes = await this.engine.readAll(encoding.slices, [encoding.submitted]);
+      return encoding.finish(bytes);
+    });
   }
 
-  private async encodeNow(image: Float32Array, options: EncodeOptions): Promise<Encoded> {
+  private async beginEncode(image: Float32Array, options: EncodeOptions): Promise<Pending<Encoded>> {
+    const { encoder, sites } = this;
     const progress = options.progress ?? this.options.progress;
     const { gates: settings } = options;
     this.current = 0;
-    for (const j of settings ? this.sites.keys() : []) this.setGate(j, settings?.[j] ?? 'auto');
-    this.encoder.write('image', image);
-    await this.encoder.run({
+    for (const j of settings ? sites.keys() : []) this.setGate(j, settings?.[j] ?? 'auto');
+    encoder.write('image', image);
+    const submitted = await encoder.submit({
       ...this.runOptions(options),
       progress: progress && ((done, total) => progress({ stage: 'encode', done, total })),
     });
-    const [count] = await this.encoder.readU32('embedding.nonfinite');
-    if (count > 0) throw await this.insaneEncode(image);
-    const { sites } = this;
-    const reports = await this.encoder.regionReports();
-    const gates = await Promise.all(
-      reports.map(async (report, j) => ({
-        ...report,
-        block: sites[j],
-        logits: await this.encoder.read(`${gateName(j)}.logits`),
-      })),
-    );
-    // A z that is NaN closes its gate, and the embedding then knows nothing of it.
-    if (gates.some(({ logits }) => findBeyond(logits, SANE) >= 0)) throw await this.insaneEncode(image);
-    this.current = ++this.encodes;
-    return { gates, token: this.current };
+    const logits = sites.map((_, j) => encoder.output(`${gateName(j)}.logits`));
+    return {
+      submitted,
+      slices: [encoder.output('embedding.nonfinite'), ...logits, ...encoder.regionSlices],
+      finish: async ([nonfinite, ...rest]) => {
+        const gates = encoder.reportsOf(rest.slice(sites.length)).map((report, j) => ({
+          ...report,
+          block: sites[j],
+          logits: new Float32Array(rest[j]),
+        }));
+        // A z that is NaN closes its gate, and the embedding then knows nothing of it.
+        const insane = gates.some(({ logits }) => findBeyond(logits, SANE) >= 0);
+        if (insane || new Uint32Array(nonfinite)[0] > 0) throw await this.insaneEncode(image);
+        this.current = ++this.encodes;
+        return { gates, token: this.current };
+      },
+    };
   }
 
   /** The error for an encode that went wrong, made by doing it again with every stage kept: only then is that worth its memory. */
@@ -326,69 +364,72 @@ export class Model {
     return this.encoder.read(name);
   }
 
-  private async decoder(points: number, mask: boolean, trace: Iterable<string> | 'all'): Promise<Program> {
-    const key = `${points} ${mask} ${trace === 'all' ? 'all' : [...trace].join()}`;
-    let program = this.decoders.get(key);
-    if (program) {
-      this.decoders.delete(key); // and set again below: the least recently used goes first
-    } else {
-      const graph = decoderGraph(this.config, { points, mask, upsample: true, trace });
-      program = await Program.compile(this.engine, graph, {
-        parameters: this.lookup,
-        externals: new Map([['embedding', this.encoder.output('embedding')]]),
-        capabilities: this.capabilities,
-        label: 'mask decoder',
-      });
-    }
-    this.decoders.set(key, program);
-    for (const [oldest, old] of this.decoders) {
-      if (this.decoders.size <= CACHED_DECODERS) break;
-      this.decoders.delete(oldest);
-      old.dispose();
-    }
-    return program;
-  }
-
   /**
    * Masks for the encoded volume (batch 1).
    * With no box given, SAM appends a not-a-point to the points; without points and with a mask there is none.
    * @throws SgpSamError `bad-argument` when no volume is encoded; `non-finite` as `encode`
    */
   decode(prompt: Prompt, options: DecodeOptions = {}): Promise<Decoded> {
-    return this.working.run(() => this.decodeNow(prompt, options));
+    return this.working.run(async () => {
+      if (!this.holds(options.token ?? this.current)) {
+        const why = this.current === 0 ? 'no volume is encoded' : 'another volume was encoded since';
+        throw new SgpSamError('bad-argument', `decode: ${why}`, 'Encode the volume first.');
+      }
+      const decoding = await this.beginDecode(prompt, options);
+      const bytes = await this.engine.readAll(decoding.slices, [decoding.submitted]);
+      return decoding.finish(bytes);
+    });
   }
 
-  private async decodeNow(prompt: Prompt, options: DecodeOptions): Promise<Decoded> {
-    const { trace = [], token = this.current } = options;
-    if (!this.holds(token)) {
-      const why = this.current === 0 ? 'no volume is encoded' : 'another volume was encoded since';
-      throw new SgpSamError('bad-argument', `decode: ${why}`, 'Encode the volume first.');
-    }
-    const { points, mask } = prompt;
-    const rows = points.length > 0 ? [...points, { at: [0, 0, 0], label: -1 }] : [];
-    const program = await this.decoder(rows.length, mask !== null, trace);
-    const write = (to: Program) => {
-      if (rows.length > 0)
-        to.write('points', new Float32Array(rows.flatMap(({ at, label }) => [...at, label])));
-      if (mask) to.write('mask', mask);
+  /**
+   * `encode` and `decode` with one wait for both.
+   * @returns what they do, and when the encode was done, ms from the call's turn
+   * @throws as they do: what went wrong in the encode is told first
+   */
+  encodeAndDecode(
+    image: Float32Array,
+    prompt: Prompt,
+    options: EncodeOptions = {},
+  ): Promise<{ encoded: Encoded; decoded: Decoded; encodeMs: number }> {
+    return this.working.run(async () => {
+      const { engine } = this;
+      const begun = performance.now();
+      const encoding = await this.beginEncode(image, options);
+      const done = engine.done();
+      done.catch(() => {}); // the read fails, too
+      const decoding = await this.beginDecode(prompt, options);
+      const bytes = await engine.readAll(
+        [...encoding.slices, ...decoding.slices],
+        [encoding.submitted, decoding.submitted],
+      );
+      // Has come while both were waited for.
+      const encodeMs = (await done) - begun;
+      const encoded = await encoding.finish(bytes.slice(0, encoding.slices.length));
+      const decoded = await decoding.finish(bytes.slice(encoding.slices.length));
+      return { encoded, decoded, encodeMs };
+    });
+  }
+
+  private async beginDecode(prompt: Prompt, options: DecodeOptions): Promise<Pending<Decoded>> {
+    const program = await this.decoderOf(prompt, options.trace);
+    const submitted = await program.submit(this.runOptions(options));
+    const names = program.outputs;
+    return {
+      submitted,
+      slices: names.map((name) => program.output(name)),
+      finish: async (bytes) => {
+        const stages = new Map(names.map((name, i) => [name, new Float32Array(bytes[i])]));
+        const [masks, iou, logits] = ['masks', 'iou_pred', 'upsampled_logits'].map(
+          (name) => stages.get(name) as Float32Array,
+        );
+        if (findBeyond(masks, SANE) >= 0 || findBeyond(iou, SANE) >= 0) {
+          const traced = await this.decoders.prepare(prompt, 'all');
+          await traced.run();
+          throw await firstInsane(traced);
+        }
+        return { masks, iou, logits, stages };
+      },
     };
-    write(program);
-    await program.run(this.runOptions(options));
-    const masks = await program.read('masks');
-    const iou = await program.read('iou_pred');
-    const logits = await program.read('upsampled_logits');
-    if (findBeyond(masks, SANE) >= 0 || findBeyond(iou, SANE) >= 0) {
-      const traced = await this.decoder(rows.length, mask !== null, 'all');
-      if (traced !== program) {
-        write(traced);
-        await traced.run();
-      }
-      throw await firstInsane(traced);
-    }
-    // Read now: the program's buffers are the next decode's.
-    const stages = new Map<string, Float32Array>();
-    for (const name of program.outputs) stages.set(name, await program.read(name));
-    return { masks, iou, logits, stages };
   }
 
   /** The first of a decode's masks, as the mask prompt of the next. */
@@ -402,8 +443,7 @@ export class Model {
   }
 
   dispose(): void {
-    for (const program of this.decoders.values()) program.dispose();
-    this.decoders.clear();
+    this.decoders.dispose();
     this.encoder.dispose();
     this.owned?.dispose();
   }

@@ -39,10 +39,15 @@ export function encoderGraph(config: ModelConfig, options: EncoderGraphOptions =
   return m.graph;
 }
 
+/** The name by which the number of tokens is set in a decoder that serves several: five and the points. */
+export const TOKENS = 'tokens';
+
 export interface DecoderGraphOptions {
   readonly batch?: number;
   /** Points per sample, the appended not-a-point included; 0 for none. */
   readonly points: number;
+  /** `points` is the most: `Program.setKeys(TOKENS, …)` says how many tokens count, the points' rows past them being padding. */
+  readonly counted?: boolean;
   /** With a mask prompt (input `mask`), or with `no_mask_embed`. */
   readonly mask: boolean;
   /** Also the first mask at full resolution, as output `upsampled_logits`. */
@@ -71,7 +76,8 @@ export function decoderGraph(config: ModelConfig, options: DecoderGraphOptions):
     : noMaskEmbedding(m);
   if (options.mask) m.trace('dense_embeddings', dense);
   const densePe = m.trace('prompt_encoder.dense_pe', densePositionEncoding(m));
-  const { masks, iou } = maskDecoder(m, { embedding, densePe, dense, sparse });
+  const tokens = options.counted ? TOKENS : undefined;
+  const { masks, iou } = maskDecoder(m, { embedding, densePe, dense, sparse, tokens });
   g.output('masks', masks);
   g.output('iou_pred', iou);
   if (options.upsample) {

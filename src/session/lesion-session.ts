@@ -83,7 +83,7 @@ export class LesionSession {
     readonly volume: Image,
     private readonly options: LesionSessionOptions = {},
   ) {
-    needFields('LesionSession: model', model, 'encode', 'card');
+    needFields('LesionSession: model', model, 'decode', 'card');
     needFields('LesionSession: volume', volume, 'dims', 'affine', 'data');
     needOptions('LesionSession', options);
     this.model = model;
@@ -264,14 +264,17 @@ export class LesionSession {
     const zoom = this.options.zoom ?? model.card.zoom;
     const search = new Search(model, volume, this.preset, this.gates, options, spent);
     const begun = this.start(search, zoom, clicks, found, box);
-    const { pass, tiles, zoom: scale } = await search.find(zoom, begun);
+    const { pass, crop: coarse, tiles, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
     const { roi } = pass.region;
-    const coarse = sampleLogits(roi, pass.decoded.logits, options.probabilities ? 'covered' : 'positive');
-    const field = tiles.length > 0 ? mergeTiles(coarse, tiles) : coarse;
-    const crop = cropField(volume.dims, field);
-    const probabilities = options.probabilities ? probabilitiesOf(volume.dims, field) : undefined;
+    const field = () => {
+      const own = sampleLogits(roi, pass.decoded.logits, options.probabilities ? 'covered' : 'positive');
+      return tiles.length > 0 ? mergeTiles(own, tiles) : own;
+    };
+    const merged = options.probabilities || tiles.length > 0 ? field() : undefined;
+    const crop = tiles.length > 0 ? cropField(volume.dims, merged) : coarse;
+    const probabilities = options.probabilities ? probabilitiesOf(volume.dims, merged) : undefined;
     const [iou] = pass.decoded.iou;
     const warnings = this.doubts(pass, crop, clicks);
     spent.pasteBack += performance.now() - begin;
@@ -303,6 +306,8 @@ export class LesionSession {
     const { volume: image, model } = this;
     const { logits, iou } = decoded;
     this.levels ??= levelsOf(image);
+    let inside = 0;
+    for (const v of logits) if (v > 0) inside++;
     return warningsOf({
       image,
       levels: this.levels,
@@ -311,7 +316,7 @@ export class LesionSession {
       millilitres: millilitresOf(image, voxelCount(crop)),
       outliers: region.roi.outliers,
       cut: cutFaces(region.roi, logits),
-      fill: logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length,
+      fill: inside / logits.length,
       iou: model.card.estimatesIou ? iou[0] : undefined,
       scope: model.card.scope,
     });

@@ -259,10 +259,11 @@ async function load(
       weightStorage,
       ...(variants ? { variants } : {}),
       budgetMs,
+      ahead: true,
       load: { progress, signal },
     });
-    // What a first click decodes with: one point, SAM's not-a-point, a mask prompt.
-    await model.decoderProgram(2, true);
+    // What the first clicks decode with: points and a mask prompt.
+    await model.decoderProgram({ points: [{ at: [0, 0, 0], label: 1 }], mask: model.emptyMask() });
     return { engine, model };
   } catch (error) {
     engine.dispose();

@@ -2,7 +2,7 @@
 import { preprocess, type Roi } from '../imaging/preprocess.js';
 import { clickInRoi, findInRoi } from '../imaging/roi-frame.js';
 import type { Image, Vec3 } from '../imaging/types.js';
-import type { Encoded, EncodeOptions, Model, PromptPoint } from '../sam/model.js';
+import type { Decoded, Encoded, EncodeOptions, Model, Prompt, PromptPoint } from '../sam/model.js';
 import type { Placement } from './cubes.js';
 import type { Click, RoiPlace, Timings } from './lesion-state.js';
 
@@ -48,21 +48,31 @@ export class Region {
     return preprocess(this.image, this.place.centre, { size, preset: this.place.preset });
   }
 
-  /** The embedding on the device: the one it holds, if that is this cube's with the same gates, or made now. */
-  async embedding(model: Model, options: EncodeOptions, spent: Spent): Promise<Encoded> {
+  /** The model's answer here: of the embedding on the device, if that is this cube's with the same gates, or of one made now. */
+  async run(
+    model: Model,
+    prompt: Prompt,
+    options: EncodeOptions,
+    spent: Spent,
+  ): Promise<{ encoded: Encoded; decoded: Decoded }> {
     const gates = options.gates?.join() ?? '';
-    const { encoded } = this;
-    if (encoded && encoded.by === model && encoded.gates === gates && model.holds(encoded.what.token))
-      return encoded.what;
+    const { encoded: held } = this;
     const begin = performance.now();
+    if (held && held.by === model && held.gates === gates && model.holds(held.what.token)) {
+      const { signal } = options;
+      const decoded = await model.decode(prompt, { token: held.what.token, signal });
+      spent.decode += performance.now() - begin;
+      return { encoded: held.what, decoded };
+    }
     const values = this.values ?? this.cut(model.config.volume).values;
     const middle = performance.now();
-    const what = await model.encode(values, options);
+    const { encoded, decoded, encodeMs } = await model.encodeAndDecode(values, prompt, options);
     this.values = undefined;
-    this.encoded = { by: model, gates, what };
+    this.encoded = { by: model, gates, what: encoded };
     spent.preprocess += middle - begin;
-    spent.encode += performance.now() - middle;
+    spent.encode += encodeMs;
+    spent.decode += performance.now() - middle - encodeMs;
     spent.encodes++;
-    return what;
+    return { encoded, decoded };
   }
 }

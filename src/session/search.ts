@@ -42,6 +42,8 @@ export interface Pass {
 /** What a step found: the cube that was taken, finer ones over it, and why. */
 export interface Found {
   readonly pass: Pass;
+  /** That cube's mask. */
+  readonly crop: CroppedMask;
   readonly tiles: readonly Tile[];
   readonly zoom: ZoomReport;
 }
@@ -93,24 +95,21 @@ export class Search {
   private async run(region: Region, points: readonly Click[], mask: Float32Array): Promise<Pass> {
     const { model, spent, gates } = this;
     const { signal, progress } = this.options;
-    const encoded = await region.embedding(model, { gates, signal, progress }, spent);
-    const begin = performance.now();
-    const decoded = await model.decode(
-      { points: points.map((one) => region.point(one)), mask },
-      { token: encoded.token, signal },
-    );
-    spent.decode += performance.now() - begin;
-    return { region, encoded, decoded };
+    const prompt = { points: points.map((one) => region.point(one)), mask };
+    return { region, ...(await region.run(model, prompt, { gates, signal, progress }, spent)) };
   }
 
   private async candidate(region: Region, clicks: readonly Click[], mask: Float32Array): Promise<Candidate> {
     const pass = await this.run(region, clicks, mask);
     const { logits, iou } = pass.decoded;
     const inside = clicks.filter(({ label }) => label === 1).map(({ at }) => at);
+    const begin = performance.now();
+    const crop = cropField(this.image.dims, sampleLogits(region.roi, logits, 'positive'));
+    this.spent.pasteBack += performance.now() - begin;
     const part = clickedPart(region.roi, logits, inside);
     return {
       pass,
-      crop: cropField(this.image.dims, sampleLogits(region.roi, logits, 'positive')),
+      crop,
       finding: {
         spacing: region.spacing,
         extent: part.extent,
@@ -156,6 +155,7 @@ export class Search {
     const tiles = await this.refine(places, crop, clicks);
     return {
       pass,
+      crop,
       tiles,
       zoom: {
         setting,

@@ -245,6 +245,15 @@ describe('what is refused', () => {
     expect(() => gradients(g, new Map([[y, y]]), [x])).toThrow(/'sgpm_project' has no gradient/);
   });
 
+  it('attention whose number of keys is set between runs', () => {
+    const g = new Graph();
+    const x = g.input('x', [1, 3, 4]);
+    const y = ops.attention(x, x, x, 2, 'count');
+    expect(() => gradients(g, new Map([[y, y]]), [x])).toThrow(
+      expect.objectContaining({ code: 'bad-graph', message: expect.stringContaining("'count'") }),
+    );
+  });
+
   it('not one that is off the way', () => {
     const g = new Graph();
     const x = g.input('x', [4, 4, 4]);

@@ -156,6 +156,12 @@ const cases: Case[] = [
   },
   {
     op: 'attention',
+    what: 'a number of keys for a batch',
+    build: (_, t) => ops.attention(t('q', 2, 3, 8), t('k', 2, 5, 8), t('v', 2, 5, 8), 2, 'count'),
+    says: ['k (2, 5, 8)', 'batch of 1'],
+  },
+  {
+    op: 'attention',
     what: 'heads',
     build: (_, t) => ops.attention(t('q', 1, 3, 8), t('k', 1, 5, 8), t('v', 1, 5, 8), 3),
     says: ['q (1, 3, 8)', '3 heads'],

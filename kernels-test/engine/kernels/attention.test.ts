@@ -154,4 +154,46 @@ describe('plain attention (SPEC A3)', () => {
     });
     expect(relativeL2(outputs.y, multiHeadAttention(q, k, v, 1).data)).toBeLessThan(1e-3);
   });
+
+  it.each([
+    [16, [1, 7, 15, 16]],
+    [300, [40, 192, 193, 300]],
+  ])('of the first keys of %i has the bits of attention over those alone', async (most, counts) => {
+    const [heads, c] = [2, 12];
+    const q = randomTensor([1, 9, c], 1, 2);
+    const k = randomTensor([1, most, c], 2, 2);
+    const v = randomTensor([1, most, c], 3);
+    // What is not counted may be anything.
+    const spoilt = (count: number, { data }: { data: Float64Array }) =>
+      Float32Array.from(data, (value, n) => (n < count * c ? value : Number.NaN));
+    const { program } = await runGraph(
+      (b) => {
+        const [tq, tk, tv] = [b.input('q', q), b.input('k', k), b.input('v', v)];
+        b.graph.output('y', ops.attention(tq, tk, tv, heads, 'count'));
+      },
+      { keep: true },
+    );
+    for (const count of counts) {
+      program.write('k', spoilt(count, k));
+      program.write('v', spoilt(count, v));
+      program.setKeys('count', count);
+      await program.run();
+      const first = ({ data }: typeof k) => ({ shape: [1, count, c], data: data.slice(0, count * c) });
+      const { outputs } = await runGraph((b) => {
+        const [tq, tk, tv] = [b.input('q', q), b.input('k', first(k)), b.input('v', first(v))];
+        b.graph.output('y', ops.attention(tq, tk, tv, heads));
+      });
+      expect(await program.read('y'), `${count} of ${most}`).toEqual(outputs.y);
+    }
+    for (const [name, count] of [
+      ['count', most + 1],
+      ['count', 0],
+      ['count', 1.5],
+      ['keys', 1],
+    ] as const)
+      expect(() => program.setKeys(name, count)).toThrow(
+        expect.objectContaining({ code: 'bad-argument', message: expect.stringContaining(`'${name}'`) }),
+      );
+    program.dispose();
+  });
 });

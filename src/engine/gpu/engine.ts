@@ -12,6 +12,16 @@ export interface BufferSlice {
   readonly size: number;
 }
 
+/** Work on its way: what WebGPU has to say against it is known only later, with the results ({@link Engine.readAll}). */
+export interface Submitted<R = unknown> {
+  readonly result: R;
+  /** The first error, once the device has seen the work. */
+  readonly error: Promise<SgpSamError | undefined>;
+}
+
+/** Mapped ranges begin at multiples of eight bytes. */
+const MAP_ALIGNMENT = 8;
+
 export class Engine {
   readonly device: GPUDevice;
   readonly memory: DeviceMemory;
@@ -22,6 +32,11 @@ export class Engine {
   private lostWith: SgpSamError | undefined;
   /** Whoever waits, to be told of a loss. */
   private readonly waiting = new Set<() => void>();
+  /** How often the host has waited for the GPU so far: a round trip each, of 10 to 100 ms in a browser. */
+  roundTrips = 0;
+  private scratch: GPUBuffer | undefined;
+  /** Pipelines that were run: some drivers compile a kernel only then. */
+  readonly started = new WeakSet<GPUComputePipeline>();
 
   /**
    * Shape → kernel variant, as measured on this device (`src/engine/profiler/tune.ts`): what planners read when a program is
@@ -53,6 +68,7 @@ export class Engine {
   /** Waits for GPU work; a device lost meanwhile is a typed error instead of a hang or a foreign one. */
   async wait<T>(pending: Promise<T>): Promise<T> {
     this.checkAlive();
+    this.roundTrips++;
     // Not Promise.race against `lost`: every race would hang one more reaction on a promise that never settles.
     let onLoss: (() => void) | undefined;
     try {
@@ -78,57 +94,94 @@ export class Engine {
    * out-of-memory errors into a thrown one. One at a time: error scopes are a stack of the whole device, and two
    * that overlap would take each other's errors.
    */
-  guarded<R>(what: string, work: () => R | Promise<R>): Promise<R> {
-    return this.guarding.run(() => this.guardedNow(what, work));
+  async guarded<R>(what: string, work: () => R | Promise<R>): Promise<R> {
+    const submitted = await this.submitted(what, work);
+    const error = await this.wait(submitted.error);
+    if (error) throw error;
+    return submitted.result;
   }
 
-  private async guardedNow<R>(what: string, work: () => R | Promise<R>): Promise<R> {
+  /** As `guarded`, but the device's answer is not waited for. */
+  submitted<R>(what: string, work: () => R | Promise<R>): Promise<Submitted<R>> {
+    return this.guarding.run(() => this.submittedNow(what, work));
+  }
+
+  private async submittedNow<R>(what: string, work: () => R | Promise<R>): Promise<Submitted<R>> {
     this.checkAlive();
     const filters: GPUErrorFilter[] = ['validation', 'out-of-memory', 'internal'];
     for (const filter of filters) this.device.pushErrorScope(filter);
-    let result: R | undefined;
-    let failure: unknown;
+    let result: R;
+    let error: Promise<SgpSamError | undefined>;
     try {
       result = await work();
-    } catch (error) {
-      failure = error;
+    } finally {
+      // Scopes go off the stack at once, whenever they are answered: others may come now.
+      const answers = filters.map(() => this.device.popErrorScope());
+      error = Promise.all(answers).then((errors) => errorOf(what, errors));
+      error.catch(() => {}); // whoever waits is told
     }
-    const errors = await this.wait(Promise.all(filters.map(() => this.device.popErrorScope())));
-    if (failure !== undefined) throw failure;
-    const error = errors.find((e) => e !== null);
-    if (error) {
-      const mend =
-        error.constructor.name === 'GPUOutOfMemoryError'
-          ? 'Free GPU memory or use a smaller volume or batch.'
-          : undefined;
-      throw new SgpSamError('gpu-error', `${what}: ${error.message}`, mend);
-    }
-    return result as R;
+    return { result, error };
   }
 
-  /** Copies a range of a buffer to the host. Reads are queued one after the other through one staging buffer. */
-  read(slice: BufferSlice): Promise<ArrayBuffer> {
-    return this.reading.run(() => this.readNow(slice));
+  /** Copies a range of a buffer to the host. */
+  async read(slice: BufferSlice): Promise<ArrayBuffer> {
+    const [bytes] = await this.readAll([slice]);
+    return bytes;
   }
 
-  private async readNow({ buffer, offset, size }: BufferSlice): Promise<ArrayBuffer> {
+  /**
+   * Copies ranges of buffers, whole words each, to the host: all with one submit and one wait, in which the errors of what
+   * was submitted before come too. Reads are queued one after the other through one staging buffer.
+   * @throws SgpSamError the first error of `after`, in order
+   */
+  readAll(slices: readonly BufferSlice[], after: readonly Submitted[] = []): Promise<ArrayBuffer[]> {
+    return this.reading.run(() => this.readNow(slices, after));
+  }
+
+  private async readNow(slices: readonly BufferSlice[], after: readonly Submitted[]): Promise<ArrayBuffer[]> {
     this.checkAlive();
+    let size = 0;
+    const places = slices.map((slice) => {
+      const at = size;
+      size += Math.ceil(slice.size / MAP_ALIGNMENT) * MAP_ALIGNMENT;
+      return at;
+    });
     if (!this.staging || this.staging.size < size) {
       if (this.staging) this.memory.free(this.staging);
       this.staging = this.memory.allocate('staging', size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
     }
+    const { staging } = this;
     const encoder = this.device.createCommandEncoder({ label: 'read' });
-    encoder.copyBufferToBuffer(buffer, offset, this.staging, 0, size);
+    for (const [i, { buffer, offset, size }] of slices.entries())
+      encoder.copyBufferToBuffer(buffer, offset, staging, places[i], size);
     this.device.queue.submit([encoder.finish()]);
-    await this.wait(this.staging.mapAsync(GPUMapMode.READ, 0, size));
-    const copy = this.staging.getMappedRange(0, size).slice(0);
-    this.staging.unmap();
-    return copy;
+    const errors = Promise.all(after.map(({ error }) => error));
+    const [told] = await this.wait(Promise.all([errors, staging.mapAsync(GPUMapMode.READ, 0, size)]));
+    const copies = slices.map((slice, i) => staging.getMappedRange(places[i], slice.size).slice(0));
+    staging.unmap();
+    const error = told.find((one) => one !== undefined);
+    if (error) throw error;
+    return copies;
+  }
+
+  /** When everything submitted so far is done, as the host is told of it. For `wait`, or to be looked at after another wait. */
+  async done(): Promise<number> {
+    await this.device.queue.onSubmittedWorkDone();
+    return performance.now();
+  }
+
+  /** Submits next to nothing; `done` of that. */
+  mark(): Promise<number> {
+    this.scratch ??= this.memory.allocate('mark', 16, GPUBufferUsage.COPY_DST);
+    const encoder = this.device.createCommandEncoder({ label: 'mark' });
+    encoder.clearBuffer(this.scratch);
+    this.device.queue.submit([encoder.finish()]);
+    return this.done();
   }
 
   /** Resolves when everything submitted so far is done. */
   async idle(): Promise<void> {
-    await this.wait(this.device.queue.onSubmittedWorkDone());
+    await this.wait(this.done());
   }
 
   /** Frees all memory and forgets the pipelines, then frees the device if it is ours. */
@@ -137,4 +190,14 @@ export class Engine {
     this.pipelines.clear();
     this.gpu.dispose();
   }
+}
+
+function errorOf(what: string, errors: readonly (GPUError | null)[]): SgpSamError | undefined {
+  const error = errors.find((e) => e !== null);
+  if (!error) return undefined;
+  const mend =
+    error.constructor.name === 'GPUOutOfMemoryError'
+      ? 'Free GPU memory or use a smaller volume or batch.'
+      : undefined;
+  return new SgpSamError('gpu-error', `${what}: ${error.message}`, mend);
 }

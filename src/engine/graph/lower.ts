@@ -8,8 +8,6 @@ export interface Call extends KernelCall<Operand> {
   readonly node: number;
   /** The region that it runs in. */
   readonly region?: Region;
-  /** The region that it decides about. */
-  readonly decides?: Region;
 }
 
 const lowerNode = (node: Node, on: Lowering): readonly KernelCall<Operand>[] => {
@@ -29,10 +27,9 @@ export function lower(nodes: readonly Node[], caps: Capabilities): Call[] {
   const dispatches = (region: Region): number => perRegion.get(region.id) ?? 0;
   const calls: Call[] = [];
   nodes.forEach((node, index) => {
-    const decides = node.op.decides?.(node);
     for (const call of lowerNode(node, { caps, counter: calls.length, dispatches })) {
-      const regions = { ...(node.region ? { region: node.region } : {}), ...(decides ? { decides } : {}) };
-      calls.push({ ...call, stage: node.stage, node: index, ...regions });
+      const region = node.region ? { region: node.region } : {};
+      calls.push({ ...call, stage: node.stage, node: index, ...region });
     }
   });
   return calls;

@@ -3,6 +3,7 @@
  * dispatch, so memory is shared as whole buffers ("slots") whose tenants never live at the same time.
  */
 import type { Capabilities } from '../kernels/call.js';
+import type { Shader } from '../kernels/wgsl.js';
 import { aliases, copyBeforeOverwriting, fuse, reachable, rewrite } from './fuse.js';
 import type { Graph } from './graph.js';
 import { bytesOf, type Node, operands, type Tensor } from './ir.js';
@@ -84,6 +85,11 @@ function bytesAlive(lives: readonly Life[], count: number): number[] {
     return alive;
   });
 }
+
+/** The plan's shaders, each once. */
+export const shadersOf = ({ calls }: Plan): Shader[] => [
+  ...new Map(calls.map(({ shader }) => [shader.code, shader])).values(),
+];
 
 /**
  * Plans `graph` for its outputs. Pure: no device is touched.

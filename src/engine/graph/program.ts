@@ -2,7 +2,7 @@
  * A compiled graph: buffers, bind groups and pipelines ready, so that a run only encodes dispatches (run.ts).
  */
 import { checkAborted, SgpSamError } from '../../base/errors.js';
-import type { BufferSlice, Engine } from '../gpu/engine.js';
+import type { BufferSlice, Engine, Submitted } from '../gpu/engine.js';
 import { type PassTimeOptions, type PassTimes, timePasses } from '../gpu/pass-timer.js';
 import type { Pipeline } from '../gpu/pipelines.js';
 import { type Capabilities, capabilitiesOf, type KernelCall } from '../kernels/call.js';
@@ -11,7 +11,7 @@ import type { Graph } from './graph.js';
 import { type Auxiliary, bytesOf, type Operand, type Region, sizeOf, type Tensor } from './ir.js';
 import type { Call } from './lower.js';
 import type { ParameterStore } from './parameters.js';
-import { type Plan, planGraph } from './plan.js';
+import { type Plan, planGraph, shadersOf } from './plan.js';
 import {
   controlOffset,
   controlWords,
@@ -22,7 +22,7 @@ import {
   type RegionState,
   reportRegion,
 } from './regions.js';
-import { encodeOne, type Prepared, type RunOptions, type RunReport, submitRun } from './run.js';
+import { encodeOne, type Prepared, type Rate, type RunOptions, type RunReport, submitRun } from './run.js';
 
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
 export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture' | 'storage'>;
@@ -36,11 +36,13 @@ export interface CompileOptions {
   /** Dispatches on given buffers, run after the graph's own in the same pass: an optimiser's step. */
   readonly epilogue?: readonly KernelCall<BufferSlice>[];
   readonly capabilities?: Capabilities;
+  /** The graph's plan, if it was made before: for the same capabilities and weights held the same way. */
+  readonly plan?: Plan;
   readonly label?: string;
 }
 
 /** A graph's dispatch, or one of the epilogue's, which has no place in the model. */
-export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region' | 'decides'>>;
+export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'stage' | 'region'>>;
 
 export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
   readonly mode?: RegionMode;
@@ -60,7 +62,9 @@ export class Program {
   private readonly calls: readonly AnyCall[];
   private counters: BufferSlice | undefined;
   private arena: GPUBuffer | undefined;
-  private readonly rate: { gflops: number };
+  /** Name → where the fields that are set by it lie in the arena. */
+  private readonly settings = new Map<string, { readonly at: number; readonly planned: number }[]>();
+  private readonly rate: Rate;
 
   private constructor(
     private readonly engine: Engine,
@@ -68,7 +72,7 @@ export class Program {
     readonly plan: Plan,
     private readonly options: CompileOptions,
   ) {
-    this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200 };
+    this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200, work: 0, ms: 0 };
     this.calls = [...plan.calls, ...(options.epilogue ?? [])];
     this.place();
   }
@@ -81,7 +85,7 @@ export class Program {
     // How weights are held is the store's business: planned for another, kernels would read one thing as the other.
     const weights = options.parameters?.storage ?? 'f32';
     const capabilities = { ...(options.capabilities ?? capabilitiesOf(engine)), weights };
-    const plan = planGraph(graph, capabilities, options.placements?.keys());
+    const plan = options.plan ?? planGraph(graph, capabilities, options.placements?.keys());
     const program = new Program(engine, graph, plan, options);
     try {
       await engine.guarded(`preparing ${options.label ?? 'a program'}`, () => program.prepare());
@@ -93,18 +97,16 @@ export class Program {
   }
 
   /**
-   * Compiles a graph's pipelines and nothing else: `compile` then finds them done. For the time in which its parameters
+   * Compiles a plan's pipelines and nothing else: `compile` then finds them done. For the time in which its parameters
    * still arrive.
    * @param progress told of pipelines that are done
    */
   static async warm(
     engine: Engine,
-    graph: Graph,
-    capabilities = capabilitiesOf(engine),
+    plan: Plan,
     progress?: (done: number, total: number) => void,
   ): Promise<void> {
-    const { calls } = planGraph(graph, capabilities);
-    const shaders = [...new Map(calls.map(({ shader }) => [shader.code, shader])).values()];
+    const shaders = shadersOf(plan);
     let done = 0;
     await Promise.all(
       shaders.map(async (shader) => {
@@ -173,7 +175,7 @@ export class Program {
       const table = new Uint32Array(own.flatMap((call) => [...call.workgroups, call.scaling?.columns ?? 0]));
       this.engine.device.queue.writeBuffer(plan.buffer, 0, table);
       const control = { buffer: decision.buffer, offset: controlBytes, size: decision.size - controlBytes };
-      this.regions.push({ region, calls: own, positions, decision, control, plan, forceOffset: -1 });
+      this.regions.push({ region, calls: own, positions, decision, control, plan });
     }
     if (this.regions.length > 0) this.counters = this.allocate('counters', 4 * calls.length);
   }
@@ -243,9 +245,10 @@ export class Program {
       });
       const { pipeline, layout } = pipelines[i];
       const region = call.region ? this.regionState(call.region) : undefined;
-      if (call.decides) {
-        const state = this.regionState(call.decides);
-        state.forceOffset = offsets[i] + 4 * call.shader.params.findIndex((f) => f.name === 'force');
+      for (const [field, name] of Object.entries(call.settable ?? {})) {
+        const at = offsets[i] + 4 * call.shader.params.findIndex((f) => f.name === field);
+        const planned = call.params[field];
+        this.settings.set(name, [...(this.settings.get(name) ?? []), { at, planned }]);
       }
       return {
         pipeline,
@@ -309,27 +312,69 @@ export class Program {
 
   /** Overrules a gate from the next run on: as it decides, all closed, all open. `name` is the region's. */
   setGate(name: string, setting: GateSetting): void {
-    const state = this.regions.find((r) => r.region.name === name);
-    if (!state) throw new SgpSamError('bad-argument', `the program has no gate '${name}'`);
-    this.engine.device.queue.writeBuffer(
-      this.arena as GPUBuffer,
-      state.forceOffset,
-      new Uint32Array([FORCE[setting]]),
-    );
+    if (!this.regions.some(({ region }) => region.name === name))
+      throw new SgpSamError('bad-argument', `the program has no gate '${name}'`);
+    this.set(name, FORCE[setting]);
   }
 
-  /** Submits one run. Resolves when everything is submitted; `read` waits for the results. */
+  /** How many keys count from the next run on, in attention that was built with this name for their number. */
+  setKeys(name: string, count: number): void {
+    const most = Math.min(...(this.settings.get(name) ?? []).map(({ planned }) => planned));
+    if (!Number.isInteger(count) || count < 1 || !(count <= most && most < Number.POSITIVE_INFINITY))
+      throw new SgpSamError('bad-argument', `setKeys: ${count} keys by the name '${name}'`);
+    this.set(name, count);
+  }
+
+  private set(name: string, value: number): void {
+    const { queue } = this.engine.device;
+    for (const { at } of this.settings.get(name) ?? [])
+      queue.writeBuffer(this.arena as GPUBuffer, at, new Uint32Array([value]));
+  }
+
+  /** Submits one run. Resolves when everything is submitted without an error; `read` waits for the results. */
   async run(options: RunOptions = {}): Promise<RunReport> {
+    const { result, error } = await this.submit(options);
+    const told = await this.engine.wait(error);
+    if (told) throw told;
+    return result;
+  }
+
+  /** As `run`, but errors are waited for with the results: `Engine.readAll`. */
+  async submit(options: RunOptions = {}): Promise<Submitted<RunReport>> {
     if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
     checkAborted(options.signal);
     const { engine, prepared, counters, rate } = this;
     const { label } = this.options;
-    return engine.guarded(label ?? 'running a program', () =>
+    return engine.submitted(label ?? 'running a program', () =>
       submitRun(
         { engine, label: label ?? 'program', prepared, counters, rate, disposed: () => this.disposed },
         options,
       ),
     );
+  }
+
+  /**
+   * Runs a workgroup of each kernel that was never run, one kernel after the other: some drivers (lavapipe) compile only then. What
+   * the program holds is worthless afterwards, unless all of its kernels have been run before.
+   * @param next waited for before each; false ends it
+   */
+  async rehearse(next: () => Promise<boolean>): Promise<void> {
+    const { engine } = this;
+    for (const one of this.prepared) {
+      if (engine.started.has(one.pipeline)) continue;
+      if (!(await next()) || this.disposed) return;
+      if (engine.started.has(one.pipeline)) continue;
+      const { error } = await engine.submitted('rehearsing', () => {
+        const encoder = engine.device.createCommandEncoder({ label: 'rehearsal' });
+        const pass = encoder.beginComputePass();
+        encodeOne(pass, one, 'predicated', [1, 1, 1]);
+        pass.end();
+        engine.device.queue.submit([encoder.finish()]);
+        engine.started.add(one.pipeline);
+      });
+      const [told] = await engine.wait(Promise.all([error, engine.done()]));
+      if (told) throw told;
+    }
   }
 
   /**
@@ -364,21 +409,25 @@ export class Program {
 
   /** What each region decided and did in the last run, from the GPU's own counters. */
   async regionReports(): Promise<RegionReport[]> {
-    if (!this.counters) return [];
-    const counted = new Uint32Array(await this.engine.read(this.counters));
-    const reports: RegionReport[] = [];
-    for (const { region, calls, positions, control } of this.regions) {
-      const words = new Uint32Array(await this.engine.read(control));
-      reports.push(
-        reportRegion(
-          region,
-          calls,
-          words,
-          positions.map((at) => counted[at]),
-        ),
-      );
-    }
-    return reports;
+    return this.reportsOf(await this.engine.readAll(this.regionSlices));
+  }
+
+  /** Where that lies on the device, for `reportsOf`. */
+  get regionSlices(): BufferSlice[] {
+    return this.counters ? [this.counters, ...this.regions.map(({ control }) => control)] : [];
+  }
+
+  /** The reports of the regions from what `regionSlices` held. */
+  reportsOf([counters, ...controls]: readonly ArrayBuffer[]): RegionReport[] {
+    const counted = new Uint32Array(counters ?? 0);
+    return this.regions.map(({ region, calls, positions }, i) =>
+      reportRegion(
+        region,
+        calls,
+        new Uint32Array(controls[i]),
+        positions.map((at) => counted[at]),
+      ),
+    );
   }
 
   dispose(): void {

@@ -46,8 +46,6 @@ export interface RegionState {
   readonly decision: BufferSlice;
   readonly control: BufferSlice;
   readonly plan: BufferSlice;
-  /** Byte offset of the gate's `force` field in the uniform arena, once known. */
-  forceOffset: number;
 }
 
 export const workgroupCount = (w: readonly number[]): number => w[0] * w[1] * w[2];

@@ -45,6 +45,14 @@ export function encodeOne(
   } else pass.dispatchWorkgroups(size[0], size[1], size[2]);
 }
 
+/** The speed that earlier submits reached: how a time budget becomes a number of dispatches. */
+export interface Rate {
+  gflops: number;
+  /** MFLOP and milliseconds it is from, those of a submit worth half of those of the next. */
+  work: number;
+  ms: number;
+}
+
 /** What a run is made of. */
 export interface Runnable {
   readonly engine: Engine;
@@ -54,9 +62,11 @@ export interface Runnable {
   readonly disposed: () => boolean;
   /** Set to zero before the first dispatch. */
   readonly counters: BufferSlice | undefined;
-  /** GFLOP/s that earlier submits reached: how a time budget becomes a number of dispatches. */
-  readonly rate: { gflops: number };
+  readonly rate: Rate;
 }
+
+/** By how much a submit may be longer than the one before it. */
+const MOST_GROWTH = 4;
 
 /**
  * Submits one run. Resolves when everything is submitted.
@@ -118,13 +128,17 @@ export async function submitRun(
       if (workgroupCount(size) === 0) continue;
     }
     encodeOne(start(), one, mode, size);
+    engine.started.add(one.pipeline);
     encoded++;
     flops += cost;
     if (budgetMs !== undefined && flops >= rate.gflops * 1e6 * budgetMs) {
-      const begun = performance.now();
+      // How late the host is told counts twice, and cancels: only the work itself is measured.
+      const before = engine.mark();
       submit();
-      await waiting(engine.idle());
-      rate.gflops = Math.max(0.05, flops / 1e6 / Math.max(0.1, performance.now() - begun));
+      const [begun, ended] = await waiting(engine.wait(Promise.all([before, engine.done()])));
+      rate.work = rate.work / 2 + flops / 1e6;
+      rate.ms = rate.ms / 2 + ended - begun;
+      rate.gflops = Math.min(MOST_GROWTH * rate.gflops, Math.max(0.05, rate.work / Math.max(0.1, rate.ms)));
       flops = 0;
       checkAborted(signal);
       progress?.(i + 1, prepared.length);

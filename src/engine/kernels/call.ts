@@ -52,6 +52,8 @@ export interface KernelCall<T> {
   readonly shader: Shader;
   readonly buffers: Readonly<Record<string, T>>;
   readonly params: Readonly<Record<string, number>>;
+  /** Fields (u32) that are set between runs, and the name they are set by; the value above is the first. */
+  readonly settable?: Readonly<Record<string, string>>;
   readonly workgroups: Workgroups;
   readonly cost: Cost;
   /** What else it could have been, for the tuner. */

@@ -63,6 +63,8 @@ export function sharedTiling(
 
 type Qkv = { q: Tensor; k: Tensor; v: Tensor };
 type Heads = { heads: number };
+/** With `keys`, only the first of them count, how many being set by that name between runs. */
+type Attended = Heads & { keys?: string };
 
 /** What q (B, queries, C) and k (B, keys, C) are to their kernels. */
 const sizes = (q: Tensor, k: Tensor, heads: number) => ({
@@ -72,16 +74,19 @@ const sizes = (q: Tensor, k: Tensor, heads: number) => ({
   headDim: q.shape[2] / heads,
 });
 
-const attentionOp = defineOp<Qkv, Heads>({
+const attentionOp = defineOp<Qkv, Attended>({
   name: 'attention',
-  shape({ q, k, v }, { heads }, fail) {
+  shape({ q, k, v }, { heads, keys }, fail) {
     const [b, , c] = q.shape;
     const fits = q.shape.length === 3 && k.shape.length === 3 && k.shape[0] === b && k.shape[2] === c;
     if (!fits || v.shape.join() !== k.shape.join() || c % heads !== 0)
       fail(`${describe(q)}, ${describe(k)}, ${describe(v)} do not fit ${heads} heads`);
+    // The kernel finds a sample's keys by their number.
+    if (keys !== undefined && b !== 1) fail(`${describe(k)}: keys are set for a batch of 1`);
     return q.shape;
   },
-  lower({ inputs: { q, k, v }, attrs: { heads }, output: out }, { caps }) {
+  lower({ inputs: { q, k, v }, attrs, output: out }, { caps }) {
+    const { heads } = attrs;
     const { batch, headDim, queries, keys } = sizes(q, k, heads);
     const { defines, queryTile } = sharedTiling(caps, headDim, queries, keys, 0);
     const width = heads * headDim;
@@ -108,6 +113,7 @@ const attentionOp = defineOp<Qkv, Heads>({
         windows_w: 0,
         tiles: 1,
       },
+      ...(attrs.keys ? { settable: { keys: attrs.keys } } : {}),
       workgroups: [ceilDiv(queries, queryTile), heads, batch],
       cost: {
         flops: 4 * batch * heads * queries * keys * headDim,
@@ -115,7 +121,8 @@ const attentionOp = defineOp<Qkv, Heads>({
       },
     };
   },
-  gradient({ inputs: { q, k, v }, attrs: { heads } }, dy, wants) {
+  gradient({ inputs: { q, k, v }, attrs: { heads, keys } }, dy, wants) {
+    if (keys) throw new SgpSamError('bad-graph', `attention over '${keys}' of its keys has no gradient`);
     const weights = attentionWeights(q, k, heads);
     const scores =
       wants('q') || wants('k')
@@ -211,9 +218,12 @@ const attentionApplyOp = defineOp<{ m: Tensor; x: Tensor }, { transposed: boolea
   gradient: null,
 });
 
-/** softmax(q·kᵀ/√(head dim))·v: q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C). */
-export const attention = (q: Tensor, k: Tensor, v: Tensor, heads: number): Tensor =>
-  apply(attentionOp, { q, k, v }, { heads });
+/**
+ * softmax(q·kᵀ/√(head dim))·v: q (B, Tq, C), k and v (B, Tk, C) → (B, Tq, C).
+ * @param keys name by which `Program.setKeys` says how many keys count: the first ones, all unless it does. For B = 1.
+ */
+export const attention = (q: Tensor, k: Tensor, v: Tensor, heads: number, keys?: string): Tensor =>
+  apply(attentionOp, { q, k, v }, { heads, ...(keys ? { keys } : {}) });
 
 /** softmax(q·kᵀ/√(head dim)) alone: (B, heads, Tq, Tk). */
 export const attentionWeights = (q: Tensor, k: Tensor, heads: number): Tensor =>

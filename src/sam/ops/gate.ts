@@ -62,12 +62,14 @@ const gateOp = defineOp<{ mean: Tensor } & Mlp, { region: Region }>({
     return mean.shape;
   },
   decides: ({ attrs: { region } }) => region,
-  lower: ({ inputs, attrs: { region }, output: z }, { caps, dispatches }) =>
-    planGate<Operand>(
+  lower: ({ inputs, attrs: { region }, output: z }, { caps, dispatches }) => ({
+    ...planGate<Operand>(
       caps,
       { ...region, hidden: last(inputs.w1), dispatches: dispatches(region) },
       { ...inputs, z, decision: { aux: 'decision', region }, plan: { aux: 'plan', region } },
     ),
+    settable: { force: region.name },
+  }),
   gradient: null,
 });
 
