@@ -21,6 +21,7 @@ import { MASK_TOKENS, modelParameters } from './parameters.js';
 import { decoderGraph, encoderGraph, SANE } from './sam-med3d.js';
 import { gateName } from './sgpm.js';
 
+/** How a model is loaded and runs. */
 export interface ModelOptions {
   /** What the weights are; inferred from their shapes if not given. */
   readonly config?: ModelConfig | undefined;
@@ -69,6 +70,7 @@ export interface PromptPoint {
   readonly label: 1 | 0 | -1;
 }
 
+/** What a decode is asked: points in the model's cube, and the mask of the decode before. */
 export interface Prompt {
   readonly points: readonly PromptPoint[];
   /** Low-resolution logits (4g)³ of an earlier decode; null for `no_mask_embed`. */
@@ -83,11 +85,13 @@ export interface GateReport extends RegionReport {
   readonly logits: Float32Array;
 }
 
+/** What an encode tells; the embedding itself stays on the device. */
 export interface Encoded {
   readonly gates: readonly GateReport[];
   readonly token: number;
 }
 
+/** Masks of one decode. Shapes with g, patches along an edge, and S, voxels along an edge of the cube. */
 export interface Decoded {
   /** Logits of the four masks at four times the patch grid's resolution: (4, 4g, 4g, 4g). */
   readonly masks: Float32Array;
@@ -101,6 +105,7 @@ export interface Decoded {
 
 const CACHED_DECODERS = 8;
 
+/** The network on a device: an encode of a cube, and decodes of prompts on it. Calls are taken in turn. */
 export class Model {
   private readonly decoders = new Map<string, Program>();
   /** Which encode the embedding on the device is of; 0 before the first and after one that failed. */
@@ -406,6 +411,7 @@ export class Model {
     return new Float32Array(this.lowResolution ** 3);
   }
 
+  /** Frees programs, and parameters where they are this model's own. Later calls are errors. */
   dispose(): void {
     for (const program of this.decoders.values()) program.dispose();
     this.decoders.clear();

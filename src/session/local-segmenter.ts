@@ -29,6 +29,7 @@ import type {
 /** GPU work between two chances for the page to draw, ms: most of a frame. */
 const BUDGET_MS = 12;
 
+/** Options of a segmenter in this thread. */
 export interface LocalSegmenterOptions extends SegmenterOptions {
   /** A device the host owns: used as it is, never destroyed. */
   readonly device?: GPUDevice | undefined;
@@ -36,6 +37,7 @@ export interface LocalSegmenterOptions extends SegmenterOptions {
   readonly announce?: ((line: string) => void) | undefined;
 }
 
+/** A host’s way to a device: the browser’s, or Dawn’s in Node. */
 export type OpenDevice = (options: OpenDeviceOptions) => Promise<Gpu>;
 
 /** {@link LocalSegmenter.open} with the host's way to a device. */
@@ -44,6 +46,7 @@ export const segmenterOpener =
   (options: LocalSegmenterOptions): Promise<LocalSegmenter> =>
     LocalSegmenter.open(openDevice, options);
 
+/** A segmenter that computes in this thread. */
 export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
   private working: Promise<unknown> = Promise.resolve();
@@ -119,10 +122,12 @@ export class LocalSegmenter implements Segmenter, Owner {
     return new LesionSession(this.model, volume, { preset, zoom, gates: this.gates });
   }
 
+  /** What a volume calls when it is disposed of. */
   forget(volume: LocalVolume): void {
     this.volumes.delete(volume);
   }
 
+  /** How many gates there are to set. */
   get modules(): number {
     return this.model.sites.length;
   }

@@ -20,6 +20,7 @@ export type FirstClick = (typeof firstClicks)[number];
 export const corrections = ['farthest', 'random'] as const;
 export type Correction = (typeof corrections)[number];
 
+/** How many clicks are simulated, and where they go. */
 export interface SimulationOptions {
   readonly clicks: number;
   readonly first: FirstClick;
@@ -33,6 +34,7 @@ export interface SimulationOptions {
   readonly onMask?: ((mask: Uint8Array, click: number) => void) | undefined;
 }
 
+/** What simulated clicks gave, one entry a click. */
 export interface Simulation {
   /** Dice on the volume's own grid, all of the volume, after each click. */
   readonly dice: readonly number[];

@@ -21,6 +21,7 @@ import {
 } from './segmenter.js';
 import { errorOf, type Reply, type Request, type Target } from './worker-protocol.js';
 
+/** Options of a segmenter in a worker. */
 export interface WorkerSegmenterOptions extends SegmenterOptions {
   /**
    * The worker, or where its script is (`sgp-sam/worker`, served from the page's own origin); `worker.js` beside this module
@@ -257,6 +258,7 @@ class WorkerVolume implements SegmenterVolume {
   }
 }
 
+/** A segmenter that computes in a worker. */
 export class WorkerSegmenter implements Segmenter {
   private lostNow!: Promise<SgpSamError>;
   /** The newest loss: of a device that came after the one that `lostNow` is about, until that is known here. */
@@ -271,6 +273,11 @@ export class WorkerSegmenter implements Segmenter {
     this.watch();
   }
 
+  /**
+   * Starts the worker and opens weights and a device in it.
+   * @throws SgpSamError `bad-file`, `bad-weights`, `no-adapter`, `adapter-limit`, `aborted`; `worker-failed` where the
+   *   script cannot be loaded
+   */
   static async open(options: WorkerSegmenterOptions): Promise<WorkerSegmenter> {
     needFields('openWorkerSegmenter: options', options, 'weights');
     needOptions('openWorkerSegmenter', options);

@@ -3,6 +3,7 @@ import type { Graph } from '../engine/graph/graph.js';
 import { sizeOf, type Tensor } from '../engine/graph/ir.js';
 import { LOSS_SUMS, type LossSpec, lossBlocks } from '../engine/kernels/loss.js';
 
+/** Factors of a loss's terms, and the focal term's balance ζ and exponent γ (SPEC B2). */
 export type LossOptions = Omit<LossSpec, 'samples' | 'voxels'>;
 
 const base = { zeta: 0.75, gamma: 2, smoothing: 1e-5, iou: 0 } as const;

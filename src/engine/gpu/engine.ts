@@ -11,6 +11,7 @@ export interface BufferSlice {
   readonly size: number;
 }
 
+/** A device and what every program on it shares: compiled pipelines, the account of its memory, reading back and waiting. */
 export class Engine {
   readonly device: GPUDevice;
   readonly memory: DeviceMemory;
@@ -42,7 +43,10 @@ export class Engine {
     });
   }
 
-  /** @throws the `device-lost` error once the device is gone */
+  /**
+   * Nothing while the device can be used.
+   * @throws the `device-lost` error once it is gone
+   */
   checkAlive(): void {
     const loss = this.lostWith ?? this.gpu.loss;
     if (loss) throw loss;

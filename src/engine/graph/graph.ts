@@ -244,14 +244,17 @@ export class Graph {
     return this.emit('attention', { q, k, v }, { heads }, q.shape);
   }
 
+  /** An activation, element by element. */
   activation(x: Tensor, activation: Activation): Tensor {
     return this.emit('activation', { x }, { activation }, x.shape);
   }
 
+  /** x·Φ(x), exact (Hendrycks and Gimpel 2016). */
   gelu(x: Tensor): Tensor {
     return this.activation(x, 'gelu');
   }
 
+  /** max(x, 0), NaN where x is. */
   relu(x: Tensor): Tensor {
     return this.activation(x, 'relu');
   }
@@ -267,6 +270,7 @@ export class Graph {
     return this.emit('add', { x, other }, { activation: 'none' }, x.shape);
   }
 
+  /** Parts one after the other along an axis; their other sizes are the same. */
   concat(parts: readonly Tensor[], axis: number): Tensor {
     const [first] = parts;
     if (!first) this.fail('concat', 'of nothing');
@@ -284,6 +288,7 @@ export class Graph {
     return this.emit('concat', inputs, { placed: false, axis: at }, shape);
   }
 
+  /** `length` entries of an axis from `start`. */
   slice(x: Tensor, axis: number, start: number, length: number): Tensor {
     if (!(axis >= 0 && axis < x.shape.length)) this.fail('slice', `${describe(x)} has no axis ${axis}`);
     if (start < 0 || start + length > x.shape[axis])

@@ -43,6 +43,7 @@ export interface GroupRow {
   readonly bytes: number;
 }
 
+/** One measured program: what `profile --json` writes. Times in ms, sizes in bytes unless the field says otherwise. */
 export interface Profile {
   readonly format: 'sgp-sam profile 1';
   /** `encode`, `decode`, `train`. */
@@ -92,6 +93,7 @@ export function shadersOf(program: Program): ShaderText[] {
   return [...found.values()].map(({ name, variants, code }) => ({ name, variants: [...variants], code }));
 }
 
+/** What is profiled, for the record, and how: `runs` repetitions, of which medians are taken. */
 export interface ProfileSettings {
   readonly what: string;
   readonly model: string;
