@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
 import { withDigest } from '../base/json.js';
+import { tableText } from '../base/table.js';
 import { baselines, MOST_CLICKS, targets } from '../evaluation/case.js';
 import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
@@ -191,8 +192,8 @@ async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, dat
   const failed = failuresOf(outcomes);
   if (results.length > 0) {
     const clicks = shownClicks(settings.clicks);
-    process.stdout.write(caseTable(results, clicks, settings.target));
-    process.stdout.write(`\n${groupsText(results, clicks)}`);
+    process.stdout.write(`${tableText(caseTable(results, clicks, settings.target))}\n\n`);
+    process.stdout.write(groupsText(results, clicks));
   }
   if (options.output !== undefined && results.length > 0) {
     const report = { ...resultsJson(settings, outcomes), weights: weightsName(options) };

@@ -1,6 +1,7 @@
 /** `sgp-sam parity`: compare this engine with the PyTorch original's numbers, stage by stage. */
 import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { left, tableOf, tableText } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { readNiftiFile } from '../imaging/nifti.node.js';
 import type { ParityReport } from '../parity/compare.js';
@@ -11,18 +12,17 @@ import { declare, flag, type Values, valuesOf } from './options.js';
 import { ProgressBars } from './progress.js';
 
 function table(report: ParityReport): string {
-  const width = Math.max(5, ...report.rows.map((row) => row.stage.length));
-  const line = (stage: string, l2: string, max: string, tolerance: string, verdict: string) =>
-    `${stage.padEnd(width)}  ${l2.padStart(11)}  ${max.padStart(9)}  ${tolerance.padStart(9)}  ${verdict}\n`;
-  const rows = report.rows.map((row) =>
-    line(
-      row.stage,
-      row.relativeL2.toExponential(2),
-      row.maxAbs.toExponential(2),
-      row.tolerance === 0 ? 'exact' : row.tolerance.toExponential(0),
-      row.ok ? 'ok' : 'FAILED',
-    ),
-  );
+  const exponential = (name: string, digits: number) => ({
+    name,
+    show: (value: number) => value.toExponential(digits),
+  });
+  const rows = tableOf(report.rows, (row) => [
+    ['stage', row.stage],
+    [exponential('relative L2', 2), row.relativeL2],
+    [exponential('max abs', 2), row.maxAbs],
+    [exponential('tolerance', 0), row.tolerance === 0 ? 'exact' : row.tolerance],
+    [left(''), row.ok ? 'ok' : 'FAILED'],
+  ]);
   const notes = report.notes.map((note) => `note: ${note}\n`);
   const failed = report.rows.filter((row) => !row.ok).length;
   const verdict =
@@ -31,7 +31,7 @@ function table(report: ParityReport): string {
       : failed === 0
         ? `passed: ${report.rows.length} stages within tolerance`
         : `FAILED: ${failed} of ${report.rows.length} stages out of tolerance`;
-  return `${line('stage', 'relative L2', 'max abs', 'tolerance', '')}${rows.join('')}${notes.join('')}${verdict}\n`;
+  return `${tableText(rows)}\n${notes.join('')}${verdict}\n`;
 }
 
 const parityTable = { json: flag('print JSON'), ...storageTable, ...deviceTable };

@@ -2,6 +2,7 @@
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
+import { fixed, tableOf, tableText } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { tunedFile } from '../engine/gpu/node/tuned.js';
 import {
@@ -11,7 +12,6 @@ import {
   tunedTable,
   tuneProgram,
 } from '../engine/profiler/index.js';
-import { columns } from '../engine/profiler/text.js';
 import { configByName } from '../sam/config.js';
 import { deviceTable, storageTable, withEngine } from './common.js';
 import { asIs, declare, oneOf, option, type Values, valuesOf, whole } from './options.js';
@@ -41,19 +41,18 @@ const tuneTable = {
 
 const faster = ({ ms, usualMs }: TunedEntry): number => (ms > 0 ? usualMs / ms : 1);
 
-function tableText(entries: TunedEntries): string {
+function choicesText(entries: TunedEntries): string {
   const rows = Object.entries(entries).sort(([, a], [, b]) => faster(b) - faster(a));
-  return columns([
-    ['shape', 'untuned', 'ms', 'tuned', 'ms', 'faster'],
-    ...rows.map(([key, entry]) => [
-      key,
-      entry.usual,
-      entry.usualMs.toFixed(3),
-      entry.variant,
-      entry.ms.toFixed(3),
-      `${faster(entry).toFixed(2)}×`,
+  return tableText(
+    tableOf(rows, ([key, entry]) => [
+      ['shape', key],
+      ['untuned', entry.usual],
+      [fixed('ms', 3), entry.usualMs],
+      ['tuned', entry.variant],
+      [fixed('ms', 3), entry.ms],
+      ['faster', `${faster(entry).toFixed(2)}×`],
     ]),
-  ]);
+  );
 }
 
 async function tune(options: Values<typeof tuneTable>): Promise<void> {
@@ -101,7 +100,7 @@ async function tune(options: Values<typeof tuneTable>): Promise<void> {
       }
     }
     const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
-    process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
+    process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${choicesText(entries)}\n`);
     if (file === undefined) {
       process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
       return;
