@@ -2,13 +2,15 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { type Import, importsBelow, importsOf, sourceFiles, withoutComments } from '../tools/imports.js';
+import { modulesSvg } from '../tools/modules.js';
 
 const root = process.cwd();
 const src = path.join(root, 'src');
 
 /**
  * Every folder of src and what it may import, from the outside in: besides the base, itself and packages, only what is listed,
- * and so only what stands below it. docs/architecture.svg is drawn from the same imports.
+ * and so only what stands below it. docs/modules.svg is drawn from the same imports.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cli: [
@@ -48,46 +50,9 @@ const ENGINE: Readonly<Record<string, readonly string[]>> = {
   gpu: [],
 };
 
-interface Import {
-  readonly from: string;
-  readonly target: string;
-}
-
-function files(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const at = path.join(folder, entry.name);
-    if (entry.isDirectory()) return files(at);
-    return /\.tsx?$/.test(entry.name) && !entry.name.endsWith('.d.ts') && !entry.name.endsWith('.test.ts')
-      ? [at]
-      : [];
-  });
-}
-
-/** The text without comments, so that an example in one is no import. */
-const code = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1');
-
-/** Everything a file imports: static, re-exported, dynamic and required; types count too. */
-function importsOf(text: string): string[] {
-  const found: string[] = [];
-  const patterns = [
-    /\b(?:import|export)\s[^'"`;]*?\bfrom\s*(['"])([^'"]+)\1/g,
-    /\bimport\s*(['"])([^'"]+)\1/g,
-    /\b(?:import|require|require\.resolve)\s*\(\s*(['"`])([^'"`]+)\1/g,
-    /\bnew\s+URL\s*\(\s*(['"])([^'"]+)\1\s*,\s*import\.meta\.url/g,
-  ];
-  for (const pattern of patterns) for (const match of code(text).matchAll(pattern)) found.push(match[2]);
-  return found;
-}
-
-const sources = files(src);
+const sources = sourceFiles(src);
 const nameOf = (file: string): string => path.relative(root, file).split(path.sep).join('/');
-
-const imports: Import[] = sources.flatMap((file) =>
-  importsOf(readFileSync(file, 'utf8')).map((target) => ({
-    from: nameOf(file),
-    target: target.startsWith('.') ? nameOf(path.resolve(path.dirname(file), target)) : target,
-  })),
-);
+const imports: Import[] = importsBelow(root);
 
 /** `session` of `src/session/zoom.ts`; undefined for files directly in src and for packages. */
 const folderOf = (name: string): string | undefined => /^src\/([^/]+)\//.exec(name)?.[1];
@@ -159,6 +124,11 @@ describe('imports', () => {
     }
   });
 
+  it('docs/modules.svg shows them as they are', () => {
+    // When this fails: node tools/architecture.mjs
+    expect(readFileSync('docs/modules.svg', 'utf8')).toBe(modulesSvg(root));
+  });
+
   it('the entry points are imported by nobody', () => {
     expect(imports.filter(({ target }) => /^src\/index(\.node)?\.js$/.test(target)).map(show)).toEqual([]);
   });
@@ -166,7 +136,8 @@ describe('imports', () => {
   it('the engine knows neither SAM nor medicine, not even by name', () => {
     const words = /\b(lesion|nifti|tumou?r|(?<!sgp-)sam|sgpm|med3d)\b/i;
     const named = sources.filter(
-      (file) => nameOf(file).startsWith('src/engine/') && words.test(code(readFileSync(file, 'utf8'))),
+      (file) =>
+        nameOf(file).startsWith('src/engine/') && words.test(withoutComments(readFileSync(file, 'utf8'))),
     );
     expect(named.map(nameOf)).toEqual([]);
   });

@@ -6,40 +6,14 @@
  *     node tools/programs.mjs --compare out/before.json   at the other: what differs, and exit 1 if anything does
  */
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
-import { wgslPlugin } from './wgsl.mjs';
+import { load } from './load.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({ options: { write: { type: 'string' }, compare: { type: 'string' } } });
 if (!values.write === !values.compare) {
   console.error('usage: node tools/programs.mjs --write FILE | --compare FILE');
   process.exit(2);
-}
-
-/** This checkout's programs, through a bundle of its own that is gone afterwards. */
-async function own() {
-  const folder = await mkdtemp(join(root, 'node_modules', '.programs-'));
-  const outfile = join(folder, 'programs.mjs');
-  try {
-    await build({
-      entryPoints: [join(root, 'tools', 'programs.ts')],
-      outfile,
-      bundle: true,
-      format: 'esm',
-      platform: 'node',
-      packages: 'external',
-      plugins: [wgslPlugin()],
-      define: { __VERSION__: '"0"' },
-      logLevel: 'warning',
-    });
-    return (await import(pathToFileURL(outfile).href)).programs();
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 /** The same with texts that differ in comments alone being one: they compile to one thing. */
@@ -61,7 +35,7 @@ function withoutComments({ texts, programs }) {
   };
 }
 
-const now = withoutComments(await own());
+const now = withoutComments((await load('tools/programs.ts')).programs());
 const count = (it) => Object.values(it.programs).reduce((sum, calls) => sum + calls.length, 0);
 const sizes = (it) =>
   `${Object.keys(it.programs).length} programs, ${count(it)} dispatches, ${Object.keys(it.texts).length} texts`;

@@ -18,9 +18,13 @@ export interface NiivueLike {
   readonly drawTexture: WebGLTexture | null;
   readonly gl: WebGL2RenderingContext;
   readonly opts: { readonly is2DSliceShader?: boolean; readonly smoothDrawing?: number };
+  /** An empty `drawBitmap` of the first volume's size. */
   createEmptyDrawing(): void;
+  /** Uploads all of `drawBitmap`. */
   refreshDrawing(isForceRedraw?: boolean): void;
+  /** Draws what is uploaded. */
   drawScene(): void;
+  /** Pixels of the canvas → 0 to 1 along R, A and S; below 0 outside all slices. */
   canvasPos2frac(position: [number, number]): ArrayLike<number>;
 }
 
@@ -109,6 +113,7 @@ export class NiivueOverlay {
     this.paint(lesion.crop.box);
   }
 
+  /** Removes a lesion; a value that is not shown is no error. */
   remove(value: number): void {
     const lesion = this.lesions.get(value);
     if (!lesion) return;

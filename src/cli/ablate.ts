@@ -10,7 +10,6 @@ import { count, fields, fromZero, listOf, share, text } from '../base/shape.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import type { Engine } from '../engine/gpu/engine.js';
 import { inShard, parseShard } from '../evaluation/shard.js';
-import { resolvePreset } from '../imaging/presets.js';
 import { Model } from '../sam/model.js';
 import { type ArmRun, ablationMarkdown } from '../training/ablation.js';
 import { type CaseSource, phantomCases } from '../training/cases.js';
@@ -18,8 +17,9 @@ import { type Arm, arms } from '../training/recipe.js';
 import { RunFolder } from '../training/run-folder.node.js';
 import { type LesionScore, validate } from '../training/validation.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { numberOf, SUBMIT_BUDGET_MS, variantsOf, wholeOf, withEngine } from './common.js';
+import { SUBMIT_BUDGET_MS, variantsOf, withEngine } from './common.js';
 import { interruptible } from './interrupt.js';
+import { declare, flagOf, number, option, type Read, type Values, valuesOf, whole } from './options.js';
 import { makeFolder, requireApartIn } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import {
@@ -27,19 +27,12 @@ import {
   MANY_CASES,
   phantomShapeOf,
   recipeOf,
-  type TrainOptions,
+  trainArguments,
   trainInputs,
-  trainOptions,
+  trainTable,
 } from './train-options.js';
 import { type Data, trainingData } from './training-data.js';
 import { openBase, runTraining } from './training-run.js';
-
-interface AblateOptions extends TrainOptions {
-  seeds: string;
-  testPhantoms: string;
-  testClicks: string;
-  shard?: string;
-}
 
 /** The scores of a finished run, as its folder keeps them. */
 interface ScoresFile {
@@ -80,24 +73,32 @@ function readScores(file: string): ScoresFile | undefined {
   return scores as unknown as ScoresFile;
 }
 
-function seedsOf(text: string): number[] {
-  const seeds = text.split(',').map((part) => numberOf('--seeds', part));
+const seedList: Read<readonly number[]> = (option, text) => {
+  const seeds = text.split(',').map((part) => number(option, part));
   if (seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && new Set(seeds).size === seeds.length)
     return seeds;
   throw new SgpSamError(
     'bad-argument',
-    `--seeds '${text}' is not a list of different whole numbers`,
+    `${option} '${text}' is not a list of different whole numbers`,
     'For instance: --seeds 1,2,3',
   );
-}
+};
+
+const ablateTable = {
+  seeds: option('<list>', 'a run of every arm for each of these seeds', seedList, '1,2,3'),
+  testPhantoms: option('<n>', 'phantoms to compare on', whole, '40'),
+  testClicks: option('<n>', 'simulated clicks per lesion', whole, '5'),
+  shard: option('<i/n>', 'only every n-th run (an arm with a seed), from the i-th on', (_, text) =>
+    parseShard(text),
+  ),
+  ...trainTable,
+};
+type AblateOptions = Values<typeof ablateTable>;
 
 /** Cases no arm saw in training or chose its best weights by; a folder has none of these but its validation cases. */
 function testCases(options: AblateOptions, data: Data): CaseSource {
   if (options.phantoms !== undefined) {
-    return phantomCases(
-      { ...phantomShapeOf(options), count: numberOf('--test-phantoms', options.testPhantoms) },
-      'test',
-    );
+    return phantomCases({ ...phantomShapeOf(options), count: options.testPhantoms }, 'test');
   }
   // Nothing else is left: the table's text says so.
   if (data.validation) return data.validation;
@@ -113,14 +114,9 @@ async function oneArm(
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<ArmRun> {
-  const own = {
-    ...options,
-    arm,
-    loss: undefined,
-    seed: String(seed),
-    // From random values each seed has its own.
-    ...(options.init === undefined ? {} : { init: String(seed) }),
-  } as AblateOptions;
+  // From random values each seed has its own.
+  const init = options.init === undefined ? undefined : seed;
+  const own: AblateOptions = { ...options, arm, loss: undefined, seed, init };
   const say = (line: string) => process.stderr.write(`${line}\n`);
   const folder = new RunFolder(join(options.output, `${arm}-${seed}`), 'full', say);
   const found = await folder.open(true, { command: 'sgp-sam ablate', say, signal });
@@ -137,8 +133,8 @@ async function oneArm(
       format: 2,
       recipe,
       data: data.description,
-      test: options.testPhantoms,
-      clicks: options.testClicks,
+      test: String(options.testPhantoms),
+      clicks: String(options.testClicks),
     });
     let stored = readScores(file);
     if (stored?.recipe !== settings) {
@@ -153,10 +149,10 @@ async function oneArm(
         });
         try {
           const scores = await validate(model, testCases(options, data), {
-            cube: { size: base.config.volume, preset: resolvePreset(options.preset) },
+            cube: { size: base.config.volume, preset: options.preset },
             scale: recipe.scale,
             first: 'center',
-            clicks: numberOf('--test-clicks', options.testClicks),
+            clicks: options.testClicks,
             perCase: recipe.validateLesions,
             seed: 0,
             progress: (done, total) => bars.report({ stage: 'eval', done, total }),
@@ -181,16 +177,12 @@ async function oneArm(
 async function ablate(path: string | undefined, options: AblateOptions, command: Command): Promise<void> {
   checkTrainOptions(path, options);
   recipeOf(options, MANY_CASES);
-  resolvePreset(options.preset);
-  const seeds = seedsOf(options.seeds);
-  wholeOf('--test-clicks', options.testClicks);
-  wholeOf('--test-phantoms', options.testPhantoms);
-  const shard = options.shard === undefined ? null : parseShard(options.shard);
+  const { seeds, shard = null } = options;
   for (const option of ['arm', 'loss', 'lossTerm', 'seed', 'export', 'resume', 'stopAfter'] as const) {
     if (command.getOptionValueSource(option) !== 'cli') continue;
     throw new SgpSamError(
       'bad-argument',
-      `--${option.replace(/[A-Z]/, (c) => `-${c.toLowerCase()}`)} is not ablate's to take: it runs every arm with its own loss, for each of --seeds, and always goes on`,
+      `${flagOf(option)} is not ablate's to take: it runs every arm with its own loss, for each of --seeds, and always goes on`,
       'Leave it out.',
     );
   }
@@ -242,10 +234,8 @@ export function addAblate(program: Command): void {
     .description(
       'train the four arms (SAM-Med3D or SGP-SAM, Dice or Zoom Loss) under one protocol and compare them on phantoms none ' +
         'of them saw, or on a data set’s validation cases; goes on where it was stopped',
-    )
-    .option('--seeds <list>', 'a run of every arm for each of these seeds', '1,2,3')
-    .option('--test-phantoms <n>', 'phantoms to compare on', '40')
-    .option('--test-clicks <n>', 'simulated clicks per lesion', '5')
-    .option('--shard <i/n>', 'only every n-th run (an arm with a seed), from the i-th on');
-  trainOptions(command).action(ablate);
+    );
+  declare(trainArguments(command), ablateTable).action((path, parsed) =>
+    ablate(path, valuesOf(ablateTable, parsed), command),
+  );
 }

@@ -1,5 +1,4 @@
 /** What the commands share: the device options, opening an engine, parsing, and how errors are shown. */
-import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
 import {
   type AdapterChoice,
@@ -11,79 +10,21 @@ import { Engine } from '../engine/gpu/engine.js';
 import { openDevice } from '../engine/gpu/node/open.js';
 import { readTunedFile, tunedFile } from '../engine/gpu/node/tuned.js';
 import { weightStorages } from '../engine/graph/layout.js';
-import { type RegionMode, regionModes } from '../engine/graph/regions.js';
-import type { WeightStorage } from '../engine/kernels/call.js';
+import { regionModes } from '../engine/graph/regions.js';
 import { choicesOf, parseTunedTable, tableFits } from '../engine/profiler/tune.js';
 import { some } from '../imaging/dataset.js';
-import { presets } from '../imaging/presets.js';
+import { presets, resolvePreset } from '../imaging/presets.js';
+import { parseZoom } from '../session/zoom.js';
+import { scopeOf } from '../weights/card.js';
 import type { WeightSource } from '../weights/weight-source.js';
+import { flag, many, off, oneOf, option, type Read, type Values } from './options.js';
 
 /** Submits of about this length keep progress moving and an interrupt prompt. */
 export const SUBMIT_BUDGET_MS = 400;
 
-export interface DeviceOptions {
-  adapter: AdapterChoice;
-  limits: 'default' | 'raised';
-  features: string;
-  gateMode: RegionMode;
-  variant: string[];
-  /** False: as the planner chooses, whatever was measured. */
-  tuned: boolean;
-  quiet: boolean;
-}
-
-export const collect = (value: string, all: string[]): string[] => [...all, value];
-
 /** The GPU adapter where none is named. */
 export const defaultAdapter = (): AdapterChoice =>
   (process.env.SGP_SAM_ADAPTER as AdapterChoice | undefined) ?? 'auto';
-
-/** Adds the option of what a device is opened with. */
-export const featuresOption = (command: Command): Command =>
-  command.option(
-    '--features <which>',
-    "'all' that WebGPU offers, 'none', or 'experimental': with Dawn's unsafe ones, such as subgroup matrices",
-    process.env.SGP_SAM_FEATURES ?? 'all',
-  );
-
-/** That option's value. */
-export const featuresOf = ({ features }: { readonly features: string }): DeviceFeatures =>
-  oneOf('--features', features, deviceFeatures);
-
-/** Adds the options of every command that computes on the device. */
-export function deviceOptions(command: Command): Command {
-  return featuresOption(command)
-    .option('--adapter <name>', 'auto, hardware, software, lavapipe or swiftshader', defaultAdapter())
-    .option(
-      '--limits <which>',
-      "'default' for WebGPU's default limits, 'raised' for what the adapter grants",
-      'raised',
-    )
-    .option('--gate-mode <mode>', `how closed gates are skipped: ${regionModes.join(', ')}`, 'predicated')
-    .option(
-      '--variant <kernel=variant>',
-      'force a kernel variant, for instance matmul=tiled (repeatable)',
-      collect,
-      [],
-    )
-    .option('--no-tuned', 'ignore what tune measured on this adapter')
-    .option('-q, --quiet', 'no progress', false);
-}
-
-/** Adds the option of commands that only run a model: how its weights are held. */
-export const storageOption = (command: Command): Command =>
-  command.option(
-    '--weight-storage <type>',
-    `how weight matrices are held on the GPU: ${weightStorages.join(', ')} (f16: half the memory; texture: as f32, faster on some CPU adapters); by rule if not given`,
-  );
-
-/** That option's value, if it was given. */
-export const storageOf = ({
-  weightStorage,
-}: {
-  readonly weightStorage?: string;
-}): WeightStorage | undefined =>
-  weightStorage === undefined ? undefined : oneOf('--weight-storage', weightStorage, weightStorages);
 
 /** The kernels that have variants to choose from. */
 const VARIED = [
@@ -98,29 +39,73 @@ const VARIED = [
   'resize',
 ];
 
-/** `kernel=variant` options as a record. */
-export function variantsOf(options: Pick<DeviceOptions, 'variant'>): Record<string, string> {
-  return Object.fromEntries(
-    options.variant.map((text) => {
-      const [kernel, variant, ...rest] = text.split('=');
-      if (!kernel || !variant || rest.length > 0) {
-        throw new SgpSamError(
-          'bad-argument',
-          `--variant '${text}' is not kernel=variant`,
-          'For instance: --variant matmul=tiled',
-        );
-      }
-      if (!VARIED.includes(kernel)) {
-        throw new SgpSamError(
-          'bad-argument',
-          `--variant '${text}': no kernel '${kernel}' has variants`,
-          `Choose one of: ${VARIED.join(', ')}.`,
-        );
-      }
-      return [kernel, variant];
-    }),
+/** `kernel=variant`. */
+const variant: Read<readonly [string, string]> = (option, text) => {
+  const [kernel, variant, ...rest] = text.split('=');
+  if (!kernel || !variant || rest.length > 0) {
+    throw new SgpSamError(
+      'bad-argument',
+      `${option} '${text}' is not kernel=variant`,
+      'For instance: --variant matmul=tiled',
+    );
+  }
+  if (VARIED.includes(kernel)) return [kernel, variant];
+  throw new SgpSamError(
+    'bad-argument',
+    `${option} '${text}': no kernel '${kernel}' has variants`,
+    `Choose one of: ${VARIED.join(', ')}.`,
   );
-}
+};
+
+/** The options of every command that computes on the device. */
+export const deviceTable = {
+  features: option(
+    '<which>',
+    "'all' that WebGPU offers, 'none', or 'experimental': with Dawn's unsafe ones, such as subgroup matrices",
+    oneOf(deviceFeatures),
+    process.env.SGP_SAM_FEATURES ?? 'all',
+  ),
+  // Whether there is such an adapter is for the search to say.
+  adapter: option(
+    '<name>',
+    'auto, hardware, software, lavapipe or swiftshader',
+    (_, text) => text as AdapterChoice,
+    defaultAdapter(),
+  ),
+  limits: option(
+    '<which>',
+    "'default' for WebGPU's default limits, 'raised' for what the adapter grants",
+    oneOf(['default', 'raised']),
+    'raised',
+  ),
+  gateMode: option(
+    '<mode>',
+    `how closed gates are skipped: ${regionModes.join(', ')}`,
+    oneOf(regionModes),
+    'predicated',
+  ),
+  variant: many(
+    '<kernel=variant>',
+    'force a kernel variant, for instance matmul=tiled (repeatable)',
+    variant,
+  ),
+  tuned: off('ignore what tune measured on this adapter'),
+  quiet: flag('no progress', '-q, '),
+};
+export type DeviceOptions = Values<typeof deviceTable>;
+
+/** The option of commands that only run a model. */
+export const storageTable = {
+  weightStorage: option(
+    '<type>',
+    `how weight matrices are held on the GPU: ${weightStorages.join(', ')} (f16: half the memory; texture: as f32, faster on some CPU adapters); by rule if not given`,
+    oneOf(weightStorages),
+  ),
+};
+
+/** `--variant` as the planner takes it. */
+export const variantsOf = ({ variant }: Pick<DeviceOptions, 'variant'>): Record<string, string> =>
+  Object.fromEntries(variant);
 
 /** What `tune` kept for this adapter; a table that is broken is said and passed over: it only makes things faster. */
 function keptChoices(adapter: AdapterReport, features: DeviceFeatures): Record<string, string> | undefined {
@@ -137,27 +122,10 @@ function keptChoices(adapter: AdapterReport, features: DeviceFeatures): Record<s
   }
 }
 
-/** @throws SgpSamError `bad-argument` naming the device option that is none */
-export function checkDeviceOptions(options: DeviceOptions): void {
-  if (!regionModes.includes(options.gateMode)) {
-    throw new SgpSamError(
-      'bad-argument',
-      `--gate-mode '${options.gateMode}' is none of ${regionModes.join(', ')}`,
-    );
-  }
-  if (options.limits !== 'default' && options.limits !== 'raised') {
-    throw new SgpSamError('bad-argument', `--limits '${options.limits}' is neither 'default' nor 'raised'`);
-  }
-  featuresOf(options);
-}
-
-/** Checks the device options and opens an engine, with what `tune` kept for its adapter. */
-export async function openEngine(options: DeviceOptions): Promise<Engine> {
-  checkDeviceOptions(options);
-  const { adapter, limits } = options;
-  const features = featuresOf(options);
+/** Opens an engine, with what `tune` kept for its adapter. */
+export async function openEngine({ adapter, limits, features, tuned }: DeviceOptions): Promise<Engine> {
   const gpu = await openDevice({ adapter, limits, features });
-  return new Engine(gpu, options.tuned === false ? undefined : keptChoices(gpu.adapter, features));
+  return new Engine(gpu, tuned ? keptChoices(gpu.adapter, features) : undefined);
 }
 
 /** Runs `work` on an engine that is disposed of afterwards. */
@@ -197,40 +165,21 @@ export function tellOfWeights({ name, note, placeholders = [] }: WeightSource): 
     process.stderr.write(`${name}: named in the file and not run: ${some(placeholders)}\n`);
 }
 
-/** What `--preset` and `--zoom` say of themselves. */
-export const PRESET_HELP = `preprocessing: ${Object.keys(presets).join(', ')}; default: the weights’ own, else sam-med3d`;
-export const ZOOM_HELP =
+/** Options of every command that looks at volumes. */
+export const presetOption = option(
+  '<name>',
+  `preprocessing: ${Object.keys(presets).join(', ')}; default: the weights’ own, else sam-med3d`,
+  (_, text) => resolvePreset(text),
+);
+export const zoomOption = option(
+  '<how>',
   'at which scale lesions are seen: auto (looked for), off (the preset’s, around the first click), or the edge of a voxel in mm; ' +
-  'default: auto for weights that were trained for it';
+    'default: auto for weights that were trained for it',
+  (_, text) => parseZoom(text),
+);
 
-/** An option's number. */
-export function numberOf(option: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && Number.isFinite(value)) return value;
-  throw new SgpSamError('bad-argument', `${option} '${text}' is not a number`);
-}
-
-/** An option's whole number. */
-export function wholeOf(option: string, text: string, least = 1): number {
-  const value = numberOf(option, text);
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw new SgpSamError('bad-argument', `${option} ${text} is not a whole number from ${least}`);
-}
-
-/** An option's whole number, or a range of them: 3, 1-8. */
-export function rangeOf(option: string, text: string, fractions = false): { min: number; max: number } {
-  const match = (fractions ? /^(\d*\.?\d+)(?:-(\d*\.?\d+))?$/ : /^(\d+)(?:-(\d+))?$/).exec(text.trim());
-  if (match) return { min: Number(match[1]), max: Number(match[2] ?? match[1]) };
-  throw new SgpSamError(
-    'bad-argument',
-    `${option} '${text}' is not a number or a range`,
-    `For instance: ${option} ${fractions ? '0.08-1.3' : '1-8'}`,
-  );
-}
-
-/** An option's value, if it is one of these. */
-export function oneOf<T extends string>(option: string, text: string, all: readonly T[]): T {
-  const found = all.find((one) => one === text);
-  if (found !== undefined) return found;
-  throw new SgpSamError('bad-argument', `${option} '${text}' is none of ${all.join(', ')}`);
-}
+/** What weights are for: checked, and kept as it was written. */
+export const scope: Read<string> = (option, text) => {
+  scopeOf(option, text);
+  return text;
+};

@@ -15,18 +15,27 @@ import {
 } from '../imaging/lesion-list.node.js';
 import { pairOfFiles, readPairs } from '../imaging/pairs.node.js';
 import { checkTaskLabels, type Task } from '../imaging/tasks.js';
-import { oneOf } from './common.js';
 import type { AskedCase, Evaluation } from './eval-run.js';
+import { asIs, oneOf, option, type Values } from './options.js';
 
-/** The options that choose cases and what of them is lesion. */
-export interface DataOptions {
-  readonly label: string;
-  readonly channel?: string;
-  readonly cases?: string;
-  readonly use?: string;
-  readonly modality?: string;
-  readonly organ?: string;
-}
+/** The options that say what of the data is lesion, and which of a list. */
+export const dataTable = {
+  label: option(
+    '<name>',
+    'the lesions’ label in dataset.json, or its value; several separated by commas',
+    asIs,
+    '1',
+  ),
+  channel: option(
+    '<name>',
+    'the image’s channel, by name or number, if it has several; of a list.json only entries of it',
+    asIs,
+  ),
+  use: option('<which>', 'of a list.json only entries for train or test', oneOf(listUses)),
+  modality: option('<names>', 'and of these modalities, separated by commas', asIs),
+  organ: option('<names>', 'and in these organs', asIs),
+};
+type DataOptions = Values<typeof dataTable> & { readonly cases?: string | undefined };
 
 /** The data's part of an evaluation. */
 export type AskedData = Pick<Evaluation, 'dataset' | 'cases' | 'label' | 'channel' | 'entries'>;
@@ -59,7 +68,6 @@ export function isLesionList(data: string): boolean {
 /** The lesions of a list that are of these uses, modalities, organs and channels; several are separated by commas. */
 export async function listData(path: string, options: DataOptions): Promise<AskedData> {
   const { use, modality, organ, channel, cases } = options;
-  if (use !== undefined) oneOf('--use', use, listUses);
   const asked = { use, modality, organ, channel };
   const fits = (entry: ListEntry) =>
     (Object.keys(asked) as (keyof typeof asked)[]).every((field) => {

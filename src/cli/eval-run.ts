@@ -231,7 +231,7 @@ async function evaluateLocked(
       ...(await weightIdentity(options)),
       config: model.config as unknown as JsonObject,
       adapter: adapterLine(engine.gpu.adapter),
-      variants: [...options.variant].sort(),
+      variants: options.variant.map((pair) => pair.join('=')).sort(),
       ...(baseline ? { baseline } : {}),
       ...(minVoxels > 1 ? { minVoxels } : {}),
       ...(backgroundClicks > 0 ? { backgroundClicks } : {}),

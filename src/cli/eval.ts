@@ -3,56 +3,103 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
 import { withDigest } from '../base/json.js';
+import { tableText } from '../base/table.js';
 import { baselines, MOST_CLICKS, targets } from '../evaluation/case.js';
 import { groupsText } from '../evaluation/groups.js';
 import { caseTable, failuresOf, resultsJson, resultsOf, shownClicks } from '../evaluation/results.js';
 import { evaluationFiles } from '../evaluation/run-folder.node.js';
 import { parseShard } from '../evaluation/shard.js';
-import { resolvePreset } from '../imaging/presets.js';
 import { corrections, firstClicks } from '../imaging/prompts.js';
 import { type Task, taskByName, tasks } from '../imaging/tasks.js';
-import { parseZoom } from '../session/zoom.js';
-import {
-  type DeviceOptions,
-  deviceOptions,
-  numberOf,
-  oneOf,
-  PRESET_HELP,
-  wholeOf,
-  withEngine,
-  ZOOM_HELP,
-} from './common.js';
-import { type DataOptions, datasetData, isLesionList, listData } from './eval-data.js';
+import { deviceTable, presetOption, withEngine, zoomOption } from './common.js';
+import { datasetData, dataTable, isLesionList, listData } from './eval-data.js';
 import { type Evaluated, type Evaluation, evaluateAll } from './eval-run.js';
 import { interruptible } from './interrupt.js';
+import {
+  asIs,
+  declare,
+  number,
+  oneOf,
+  option,
+  type Read,
+  type Values,
+  valuesOf,
+  whole,
+  wholeFrom,
+} from './options.js';
 import { checkOutputs, outputsOf, requireApart, requireApartIn, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import { SHIPPED, weightFiles, weightsName } from './weights.js';
 
-interface EvalOptions extends DeviceOptions, DataOptions {
-  task?: string;
-  target: string;
-  minVoxels: string;
-  baseline?: string;
-  backgroundClicks: string;
-  clicks: string;
-  firstClick: string;
-  correction: string;
-  zoom?: string;
-  seed: string;
-  tolerance: string;
-  preset?: string;
-  weights?: string;
-  adapterWeights?: string;
-  run?: string;
-  shard?: string;
-  output?: string;
-}
+const clickCount: Read<number> = (option, text) => {
+  const clicks = whole(option, text);
+  if (clicks <= MOST_CLICKS) return clicks;
+  throw new SgpSamError('bad-argument', `${option} ${clicks}: more than ${MOST_CLICKS} are not kept apart`);
+};
+
+const millimetres: Read<number> = (option, text) => {
+  const value = number(option, text);
+  if (value >= 0) return value;
+  throw new SgpSamError('bad-argument', `${option} ${value} is below 0 mm`);
+};
+
+const evalTable = {
+  ...dataTable,
+  task: option(
+    '<name>',
+    `label, channel and preset of a Decathlon task: ${Object.keys(tasks).join(', ')}`,
+    (_, text) => taskByName(text),
+  ),
+  target: option(
+    '<what>',
+    'segment all of the label at once, or each connected component (the default with a list.json)',
+    oneOf(targets),
+    'label',
+  ),
+  minVoxels: option('<n>', 'leave lesions of fewer voxels out', whole, '1'),
+  cases: option('<names>', 'only cases whose names contain one of these, separated by commas', asIs),
+  clicks: option('<n>', 'clicks per lesion', clickCount, '5'),
+  firstClick: option('<where>', firstClicks.join(', '), oneOf(firstClicks), 'farthest'),
+  correction: option(
+    '<where>',
+    `where later clicks go among wrong voxels: ${corrections.join(', ')}`,
+    oneOf(corrections),
+    'farthest',
+  ),
+  seed: option('<n>', 'of random clicks', number, '1'),
+  baseline: option(
+    '<name>',
+    'also score the half-maximum flood fill from the first click: flood',
+    oneOf(baselines),
+  ),
+  backgroundClicks: option(
+    '<n>',
+    'also click this often where no lesion is, half of them in the body, and count warnings',
+    wholeFrom(0),
+    '0',
+  ),
+  tolerance: option('<mm>', 'of the normalised surface distance', millimetres, '2'),
+  zoom: zoomOption,
+  preset: presetOption,
+  weights: option('<file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`, asIs),
+  adapterWeights: option('<file>', 'what train --export adapter wrote, laid over the weights', asIs),
+  run: option(
+    '<folder>',
+    'keep every case here, with tables (CSV) and a report (HTML); goes on if stopped',
+    asIs,
+  ),
+  shard: option('<i/n>', 'only every n-th case, from the i-th on; join the folders with merge', (_, text) =>
+    parseShard(text),
+  ),
+  output: option('-o, <r.json>', 'also write every lesion’s scores and clicks', asIs),
+  ...deviceTable,
+};
+type EvalOptions = Values<typeof evalTable>;
 
 /** The task's label, channel and preset where the command line has no others. */
 function withTask(options: EvalOptions, command: Command): { task: Task | undefined; options: EvalOptions } {
-  if (options.task === undefined) return { task: undefined, options };
-  const task = taskByName(options.task);
+  const { task } = options;
+  if (task === undefined) return { task, options };
   for (const option of ['label', 'channel', 'preset'] as const) {
     if (command.getOptionValueSource(option) !== 'cli') continue;
     throw new SgpSamError(
@@ -127,30 +174,15 @@ async function evaluationOf(
 ): Promise<Evaluation> {
   const list = isLesionList(data);
   const { task, options } = withTask(list ? withList(given, label, command) : given, command);
-  const clicks = wholeOf('--clicks', options.clicks);
-  if (clicks > MOST_CLICKS)
-    throw new SgpSamError('bad-argument', `--clicks ${clicks}: more than ${MOST_CLICKS} are not kept apart`);
-  const tolerance = numberOf('--tolerance', options.tolerance);
-  if (!(tolerance >= 0)) throw new SgpSamError('bad-argument', `--tolerance ${tolerance} is below 0 mm`);
-  const simulation = {
-    target: oneOf('--target', options.target, targets),
-    minVoxels: wholeOf('--min-voxels', options.minVoxels),
-    baseline: options.baseline === undefined ? undefined : oneOf('--baseline', options.baseline, baselines),
-    clicks,
-    first: oneOf('--first-click', options.firstClick, firstClicks),
-    correction: oneOf('--correction', options.correction, corrections),
-    seed: numberOf('--seed', options.seed),
-    tolerance,
-    zoom: options.zoom === undefined ? undefined : parseZoom(options.zoom),
-    preset: options.preset === undefined ? undefined : resolvePreset(options.preset),
-  };
+  const { target, minVoxels, baseline, clicks, correction, seed, tolerance, zoom, preset } = options;
+  const first = options.firstClick;
   return {
     ...(list ? await listData(data, options) : await datasetData(data, label, options, task)),
     task,
-    options: simulation,
-    backgroundClicks: wholeOf('--background-clicks', options.backgroundClicks, 0),
+    options: { target, minVoxels, baseline, clicks, first, correction, seed, tolerance, zoom, preset },
+    backgroundClicks: options.backgroundClicks,
     run: options.run,
-    shard: options.shard === undefined ? null : parseShard(options.shard),
+    shard: options.shard ?? null,
   };
 }
 
@@ -160,8 +192,8 @@ async function tell({ settings, outcomes }: Evaluated, options: EvalOptions, dat
   const failed = failuresOf(outcomes);
   if (results.length > 0) {
     const clicks = shownClicks(settings.clicks);
-    process.stdout.write(caseTable(results, clicks, settings.target));
-    process.stdout.write(`\n${groupsText(results, clicks)}`);
+    process.stdout.write(`${tableText(caseTable(results, clicks, settings.target))}\n\n`);
+    process.stdout.write(groupsText(results, clicks));
   }
   if (options.output !== undefined && results.length > 0) {
     const report = { ...resultsJson(settings, outcomes), weights: weightsName(options) };
@@ -219,54 +251,8 @@ export function addEval(program: Command): void {
       '<data>',
       'a folder (dataset.json, or images and labels paired by names), a list.csv of pairs, a list.json of lesions, or an image',
     )
-    .argument('[label-file]', 'the image’s label volume')
-    .option(
-      '--label <name>',
-      'the lesions’ label in dataset.json, or its value; several separated by commas',
-      '1',
-    )
-    .option(
-      '--channel <name>',
-      'the image’s channel, by name or number, if it has several; of a list.json only entries of it',
-    )
-    .option('--use <which>', 'of a list.json only entries for train or test')
-    .option('--modality <names>', 'and of these modalities, separated by commas')
-    .option('--organ <names>', 'and in these organs')
-    .option(
-      '--task <name>',
-      `label, channel and preset of a Decathlon task: ${Object.keys(tasks).join(', ')}`,
-    )
-    .option(
-      '--target <what>',
-      'segment all of the label at once, or each connected component (the default with a list.json)',
-      'label',
-    )
-    .option('--min-voxels <n>', 'leave lesions of fewer voxels out', '1')
-    .option('--cases <names>', 'only cases whose names contain one of these, separated by commas')
-    .option('--clicks <n>', 'clicks per lesion', '5')
-    .option('--first-click <where>', firstClicks.join(', '), 'farthest')
-    .option(
-      '--correction <where>',
-      `where later clicks go among wrong voxels: ${corrections.join(', ')}`,
-      'farthest',
-    )
-    .option('--seed <n>', 'of random clicks', '1')
-    .option('--baseline <name>', 'also score the half-maximum flood fill from the first click: flood')
-    .option(
-      '--background-clicks <n>',
-      'also click this often where no lesion is, half of them in the body, and count warnings',
-      '0',
-    )
-    .option('--tolerance <mm>', 'of the normalised surface distance', '2')
-    .option('--zoom <how>', ZOOM_HELP)
-    .option('--preset <name>', PRESET_HELP)
-    .option('--weights <file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`)
-    .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
-    .option(
-      '--run <folder>',
-      'keep every case here, with tables (CSV) and a report (HTML); goes on if stopped',
-    )
-    .option('--shard <i/n>', 'only every n-th case, from the i-th on; join the folders with merge')
-    .option('-o, --output <r.json>', 'also write every lesion’s scores and clicks');
-  deviceOptions(command).action(evaluate);
+    .argument('[label-file]', 'the image’s label volume');
+  declare(command, evalTable).action((data, label, parsed) =>
+    evaluate(data, label, valuesOf(evalTable, parsed), command),
+  );
 }

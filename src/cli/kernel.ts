@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
 import { readText } from '../base/json.node.js';
+import { fixed, tableOf, tableText } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { ceilDiv } from '../engine/kernels/call.js';
 import { measureCeilings } from '../engine/profiler/ceilings.js';
@@ -12,79 +13,79 @@ import {
   type OwnKernelReport,
   type ProductShape,
 } from '../engine/profiler/own-kernel.js';
-import { columns } from '../engine/profiler/text.js';
-import { collect, type DeviceOptions, deviceOptions, numberOf, wholeOf, withEngine } from './common.js';
+import { deviceTable, withEngine } from './common.js';
+import {
+  asIs,
+  declare,
+  many,
+  number,
+  option,
+  type Read,
+  required,
+  type Values,
+  valuesOf,
+  whole,
+} from './options.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 
-interface KernelOptions extends DeviceOptions {
-  like: string;
-  tile: string;
-  define: string[];
-  runs: string;
-  json?: string;
-}
-
 /** `matmul:512x768x3072` → rows, k, n. */
-function shapeOf(text: string): ProductShape {
+const shapeOf: Read<ProductShape> = (option, text) => {
   const match = /^matmul:(\d+)x(\d+)x(\d+)$/.exec(text);
   if (!match)
     throw new SgpSamError(
       'bad-argument',
-      `--like '${text}' is not matmul:ROWSxKxN`,
+      `${option} '${text}' is not matmul:ROWSxKxN`,
       'For instance: --like matmul:512x768x3072, C (512, 3072) = A (512, 768) · B (768, 3072).',
     );
   const [rows, k, n] = match.slice(1).map(Number) as [number, number, number];
   return { rows, k, n };
-}
+};
 
-function tileOf(text: string): { rows: number; columns: number } {
-  const [rows = 0, cols = 0] = (/^(\d+)x(\d+)$/.exec(text) ?? []).slice(1).map(Number);
-  if (rows < 1 || cols < 1)
-    throw new SgpSamError(
-      'bad-argument',
-      `--tile '${text}' is not ROWSxCOLUMNS`,
-      'For instance: --tile 64x64',
-    );
-  return { rows, columns: cols };
-}
-
-function definesOf(texts: readonly string[]): Record<string, number> {
-  return Object.fromEntries(
-    texts.map((text) => {
-      const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.+)$/.exec(text) ?? [];
-      if (name === undefined || value === undefined)
-        throw new SgpSamError(
-          'bad-argument',
-          `--define '${text}' is not NAME=number`,
-          'Names are in capitals.',
-        );
-      return [name, numberOf(`--define ${name}`, value)];
-    }),
+const tileOf: Read<{ rows: number; columns: number }> = (option, text) => {
+  const [rows = 0, columns = 0] = (/^(\d+)x(\d+)$/.exec(text) ?? []).slice(1).map(Number);
+  if (rows >= 1 && columns >= 1) return { rows, columns };
+  throw new SgpSamError(
+    'bad-argument',
+    `${option} '${text}' is not ROWSxCOLUMNS`,
+    'For instance: --tile 64x64',
   );
-}
+};
+
+const defineOf: Read<readonly [string, number]> = (option, text) => {
+  const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.+)$/.exec(text) ?? [];
+  if (name !== undefined && value !== undefined) return [name, number(`${option} ${name}`, value)];
+  throw new SgpSamError('bad-argument', `${option} '${text}' is not NAME=number`, 'Names are in capitals.');
+};
+
+const kernelTable = {
+  like: required('<op:shape>', 'what it computes: matmul:ROWSxKxN', shapeOf),
+  tile: required('<rowsxcolumns>', 'the part of C that a workgroup makes, for instance 64x64', tileOf),
+  define: many('<NAME=number>', 'a value for the text’s $NAME (repeatable)', defineOf),
+  runs: option('<n>', 'timed runs of each', whole, '15'),
+  json: option('<file>', 'write the report as JSON', asIs),
+  ...deviceTable,
+};
 
 function reportText({ own, ours, speedup, shape, weights, rowsChecked }: OwnKernelReport): string {
-  const row = (side: OwnKernelReport['own']) => [
-    side.variant,
-    side.ms.toFixed(3),
-    side.gflops.toFixed(1),
-    `${(100 * side.ofCeiling).toFixed(0)} %`,
-    side.error.toExponential(1),
-  ];
   const { rows, k, n } = shape;
   const checked = rowsChecked === rows ? 'every row' : `${rowsChecked} of ${rows} rows`;
-  return `${columns([['kernel', 'ms', 'GFLOP/s', 'of ceiling', 'error'], row(own), row(ours)])}
+  const table = tableOf([own, ours], ({ variant, ms, gflops, ofCeiling, error }) => [
+    ['kernel', variant],
+    [fixed('ms', 3), ms],
+    [fixed('GFLOP/s', 1), gflops],
+    ['of ceiling', `${(100 * ofCeiling).toFixed(0)} %`],
+    ['error', error.toExponential(1)],
+  ]);
+  return `${tableText(table)}
 C (${rows}, ${n}) = A (${rows}, ${k}) · B (${k}, ${n}), B as ${weights}; ${checked} against float64
 ${speedup.toFixed(2)}× as fast as ${ours.variant}, the median of pairs in turn
 `;
 }
 
-async function kernel(file: string, options: KernelOptions): Promise<void> {
-  const shape = shapeOf(options.like);
-  const tile = tileOf(options.tile);
-  const defines = definesOf(options.define);
-  const runs = wholeOf('--runs', options.runs);
+async function kernel(file: string, options: Values<typeof kernelTable>): Promise<void> {
+  const { like: shape, tile, runs } = options;
+  const defines = Object.fromEntries(options.define);
   checkOutputs(outputsOf({ '--json': options.json }), [file]);
   const text = readText(file);
   const name = basename(file)
@@ -98,7 +99,10 @@ async function kernel(file: string, options: KernelOptions): Promise<void> {
     const most = engine.gpu.limits.maxComputeWorkgroupsPerDimension;
     const fits = ceilDiv(shape.rows, tile.rows) <= most && ceilDiv(shape.n, tile.columns) <= most;
     if (!fits)
-      throw new SgpSamError('bad-argument', `--tile ${options.tile} makes more than ${most} workgroups`);
+      throw new SgpSamError(
+        'bad-argument',
+        `--tile ${tile.rows}x${tile.columns} makes more than ${most} workgroups`,
+      );
     try {
       return await compareOwnKernel(
         engine,
@@ -127,11 +131,6 @@ export function addKernel(program: Command): void {
     .description(
       'check a WGSL kernel of your own against float64, and time it in turn with ours (docs/kernels.md)',
     )
-    .argument('<file.wgsl>', 'its text, which begins with //#include matmul_common.wgsl')
-    .requiredOption('--like <op:shape>', 'what it computes: matmul:ROWSxKxN')
-    .requiredOption('--tile <rowsxcolumns>', 'the part of C that a workgroup makes, for instance 64x64')
-    .option('--define <NAME=number>', 'a value for the text’s $NAME (repeatable)', collect, [])
-    .option('--runs <n>', 'timed runs of each', '15')
-    .option('--json <file>', 'write the report as JSON');
-  deviceOptions(command).action(kernel);
+    .argument('<file.wgsl>', 'its text, which begins with //#include matmul_common.wgsl');
+  declare(command, kernelTable).action((file: string, parsed) => kernel(file, valuesOf(kernelTable, parsed)));
 }

@@ -1,7 +1,7 @@
 /** The `sgp-sam` command. */
 import { Command, CommanderError } from 'commander';
 import { addAblate } from './ablate.js';
-import { errorText, featuresOf, featuresOption } from './common.js';
+import { deviceTable, errorText } from './common.js';
 import { addCompare } from './compare.js';
 import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
@@ -9,6 +9,7 @@ import { addEval } from './eval.js';
 import { endOnSignals, outliveReaders } from './interrupt.js';
 import { addKernel } from './kernel.js';
 import { addMerge } from './merge.js';
+import { declare, flag, valuesOf } from './options.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
 import { addProfile } from './profile.js';
@@ -40,11 +41,11 @@ function build(): Command {
     .command('doctor')
     .description(
       'list the WebGPU adapters of this machine, prove that they compute, and say how to get a better one',
-    )
-    .option('--json', 'print JSON', false);
-  featuresOption(examine).action(async (options: { json: boolean; features: string }) => {
+    );
+  const table = { json: flag('print JSON'), features: deviceTable.features };
+  declare(examine, table).action(async (parsed) => {
     const write = (text: string) => process.stdout.write(text);
-    process.exitCode = await doctor({ json: options.json, features: featuresOf(options), write });
+    process.exitCode = await doctor({ ...valuesOf(table, parsed), write });
   });
   for (const command of program.commands) command.exitOverride();
   return program;

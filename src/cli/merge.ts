@@ -2,9 +2,12 @@
 import type { Command } from 'commander';
 import { mergeFolders } from '../evaluation/merge.node.js';
 import { failuresOf, resultsOf } from '../evaluation/results.js';
+import { asIs, declare, required, type Values, valuesOf } from './options.js';
 import { requireApart } from './outputs.js';
 
-async function merge(folders: string[], { output }: { output: string }): Promise<void> {
+const mergeTable = { output: required('-o, <folder>', 'the folder of the whole', asIs) };
+
+async function merge(folders: string[], { output }: Values<typeof mergeTable>): Promise<void> {
   requireApart([{ option: '--output', path: output }], folders);
   const outcomes = await mergeFolders(folders, output, {
     command: 'sgp-sam merge',
@@ -17,10 +20,9 @@ async function merge(folders: string[], { output }: { output: string }): Promise
 }
 
 export function addMerge(program: Command): void {
-  program
+  const command = program
     .command('merge')
     .description('join the folders of eval --run … --shard i/n into what a single run writes')
-    .argument('<folders...>', 'every shard’s folder')
-    .requiredOption('-o, --output <folder>', 'the folder of the whole')
-    .action(merge);
+    .argument('<folders...>', 'every shard’s folder');
+  declare(command, mergeTable).action((folders, parsed) => merge(folders, valuesOf(mergeTable, parsed)));
 }

@@ -2,39 +2,37 @@
 import type { Command } from 'commander';
 import { writePhantomDataset } from '../phantoms/phantom.node.js';
 import { contrasts } from '../phantoms/training-phantom.js';
-import { numberOf, oneOf, rangeOf } from './common.js';
 import { interruptible } from './interrupt.js';
+import { declare, flag, number, oneOf, option, range, required, type Values, valuesOf } from './options.js';
 import { ProgressBars } from './progress.js';
 
-interface PhantomCommandOptions {
-  cases: string;
-  val: string;
-  seed: string;
-  size: string;
-  spacing: string;
-  modality: string;
-  anatomy: string;
-  contrast: string;
-  lesions: string;
-  force: boolean;
-  quiet: boolean;
-}
+const phantomTable = {
+  cases: required('<n>', 'how many cases to train on', number),
+  val: option('<n>', 'how many more to validate with, listed apart in dataset.json', number, '0'),
+  seed: option('<n>', 'another seed makes other cases', number, '1'),
+  size: option('<n>', 'voxels along each axis, 16 to 320', number, '128'),
+  spacing: option('<mm>', 'edge of a voxel', number, '1.5'),
+  modality: option('<name>', 'mr, ct or random', oneOf(['mr', 'ct', 'random']), 'random'),
+  anatomy: option('<name>', 'head, body or random', oneOf(['head', 'body', 'random']), 'random'),
+  contrast: option(
+    '<which>',
+    `lesions of contrast ${contrasts.join(', ')}; see docs/training.md`,
+    oneOf(contrasts),
+    'any',
+  ),
+  lesions: option('<n-m>', 'how many lesions a case has', range, '1-8'),
+  force: flag('write into a folder that holds other files'),
+  quiet: flag('no progress', '-q, '),
+};
 
-async function phantom(folder: string, options: PhantomCommandOptions): Promise<void> {
-  const bars = new ProgressBars(options.quiet);
+async function phantom(folder: string, options: Values<typeof phantomTable>): Promise<void> {
+  const { val: validation, quiet, ...shape } = options;
+  const bars = new ProgressBars(quiet);
   try {
     await interruptible(async (signal) => {
       const { made, kept, lesions } = await writePhantomDataset(folder, {
-        cases: numberOf('--cases', options.cases),
-        validation: numberOf('--val', options.val),
-        seed: numberOf('--seed', options.seed),
-        size: numberOf('--size', options.size),
-        spacing: numberOf('--spacing', options.spacing),
-        modality: oneOf('--modality', options.modality, ['mr', 'ct', 'random'] as const),
-        anatomy: oneOf('--anatomy', options.anatomy, ['head', 'body', 'random'] as const),
-        contrast: oneOf('--contrast', options.contrast, contrasts),
-        lesions: rangeOf('--lesions', options.lesions),
-        force: options.force,
+        ...shape,
+        validation,
         progress: bars.report,
         say: (text) => process.stderr.write(`${text}\n`),
         signal,
@@ -49,23 +47,12 @@ async function phantom(folder: string, options: PhantomCommandOptions): Promise<
 }
 
 export function addPhantom(program: Command): void {
-  program
+  const command = program
     .command('phantom')
     .description(
       'make a data set to train on, without anybody’s data: random anatomy on MR and CT with labelled lesions, in the ' +
         'Medical Segmentation Decathlon’s layout; the same options make the same files, and go on after an interrupt',
     )
-    .argument('<out>', 'the folder to make')
-    .requiredOption('--cases <n>', 'how many cases to train on')
-    .option('--val <n>', 'how many more to validate with, listed apart in dataset.json', '0')
-    .option('--seed <n>', 'another seed makes other cases', '1')
-    .option('--size <n>', 'voxels along each axis, 16 to 320', '128')
-    .option('--spacing <mm>', 'edge of a voxel', '1.5')
-    .option('--modality <name>', 'mr, ct or random', 'random')
-    .option('--anatomy <name>', 'head, body or random', 'random')
-    .option('--contrast <which>', `lesions of contrast ${contrasts.join(', ')}; see docs/training.md`, 'any')
-    .option('--lesions <n-m>', 'how many lesions a case has', '1-8')
-    .option('--force', 'write into a folder that holds other files', false)
-    .option('-q, --quiet', 'no progress', false)
-    .action(phantom);
+    .argument('<out>', 'the folder to make');
+  declare(command, phantomTable).action((folder, parsed) => phantom(folder, valuesOf(phantomTable, parsed)));
 }

@@ -16,32 +16,35 @@ import {
 } from '../engine/profiler/index.js';
 import { profileHtml } from '../report/profile.js';
 import { configByName } from '../sam/config.js';
-import {
-  type DeviceOptions,
-  deviceOptions,
-  oneOf,
-  storageOption,
-  variantsOf,
-  wholeOf,
-  withEngine,
-} from './common.js';
+import { deviceTable, storageTable, withEngine } from './common.js';
+import { asIs, declare, oneOf, option, several, type Values, valuesOf, whole, wholeFrom } from './options.js';
 import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import { SHIPPED, weightFiles } from './weights.js';
-import { prepareWork, WORK, type WorkOptions } from './work.js';
+import { prepareWork, WORK } from './work.js';
 
 const GATES: readonly GateSetting[] = ['auto', 'closed', 'open'];
 
-interface ProfileOptions extends DeviceOptions, WorkOptions {
-  gates: string;
-  runs: string;
-  top: string;
-  json?: string;
-  trace?: string;
-  html?: string;
-  dumpWgsl?: string;
-  compare?: string[];
-}
+const profileTable = {
+  config: option('<name>', 'a configuration with formula weights: tiny, small, vit_b_ori, sgp-…', asIs),
+  weights: option('<file>', `or these weights; default: the shipped ${SHIPPED}`, asIs),
+  train: option(
+    '<patterns>',
+    'profile train: what is trained, names with * and commas',
+    asIs,
+    'sgpm.*,mask_decoder.*',
+  ),
+  gates: option('<setting>', 'auto (as the gates decide), closed, open', oneOf(GATES), 'auto'),
+  runs: option('<n>', 'times are medians of so many runs', whole, '5'),
+  top: option('<n>', 'how many of the costliest dispatches are listed', wholeFrom(0), '15'),
+  json: option('<p.json>', 'also write everything as JSON', asIs),
+  trace: option('<t.json>', 'also write a trace for Perfetto (ui.perfetto.dev) or chrome://tracing', asIs),
+  html: option('<r.html>', 'also write a report for people', asIs),
+  dumpWgsl: option('<folder>', 'also write the WGSL that ran, as it ran', asIs),
+  compare: several('<files...>', 'compare two files that --json wrote: which kernels got faster'),
+  ...storageTable,
+  ...deviceTable,
+};
 
 /** One file per shader, numbered in the order of first use, with where it is used. */
 async function dumpShaders(folder: string, shaders: readonly ShaderText[]): Promise<string[]> {
@@ -66,12 +69,9 @@ async function compare(files: readonly string[]): Promise<void> {
   process.stdout.write(compareText(a, b));
 }
 
-async function profile(workText: string | undefined, options: ProfileOptions): Promise<void> {
+async function profile(workText: string | undefined, options: Values<typeof profileTable>): Promise<void> {
   if (options.compare) return compare(options.compare);
-  const work = oneOf('profile', workText ?? 'encode', WORK);
-  const runs = wholeOf('--runs', options.runs);
-  const top = wholeOf('--top', options.top, 0);
-  oneOf('--gates', options.gates, GATES);
+  const work = oneOf(WORK)('profile', workText ?? 'encode');
   if (options.config !== undefined && options.weights !== undefined)
     throw new SgpSamError(
       'bad-argument',
@@ -80,10 +80,9 @@ async function profile(workText: string | undefined, options: ProfileOptions): P
     );
   if (work === 'train' && options.weights !== undefined)
     throw new SgpSamError('bad-argument', 'profile train takes --config, not --weights');
-  const { json, trace, html } = options;
+  const { runs, top, json, trace, html } = options;
   checkOutputs(outputsOf({ '--json': json, '--trace': trace, '--html': html }), weightFiles(options));
   if (options.config !== undefined) configByName(options.config);
-  variantsOf(options);
   if (options.dumpWgsl !== undefined) makeFolder({ option: '--dump-wgsl', path: options.dumpWgsl });
   const bars = new ProgressBars(options.quiet);
   await withEngine(options, async (engine) => {
@@ -125,21 +124,6 @@ export function addProfile(program: Command): void {
     .description(
       'where the time goes: every dispatch of an encode, a decode or a training step, against the ceilings of this device as measured',
     )
-    .argument('[work]', `${WORK.join(', ')}; default: encode`)
-    .option('--config <name>', 'a configuration with formula weights: tiny, small, vit_b_ori, sgp-…')
-    .option('--weights <file>', `or these weights; default: the shipped ${SHIPPED}`)
-    .option(
-      '--train <patterns>',
-      'profile train: what is trained, names with * and commas',
-      'sgpm.*,mask_decoder.*',
-    )
-    .option('--gates <setting>', 'auto (as the gates decide), closed, open', 'auto')
-    .option('--runs <n>', 'times are medians of so many runs', '5')
-    .option('--top <n>', 'how many of the costliest dispatches are listed', '15')
-    .option('--json <p.json>', 'also write everything as JSON')
-    .option('--trace <t.json>', 'also write a trace for Perfetto (ui.perfetto.dev) or chrome://tracing')
-    .option('--html <r.html>', 'also write a report for people')
-    .option('--dump-wgsl <folder>', 'also write the WGSL that ran, as it ran')
-    .option('--compare <files...>', 'compare two files that --json wrote: which kernels got faster');
-  deviceOptions(storageOption(command)).action(profile);
+    .argument('[work]', `${WORK.join(', ')}; default: encode`);
+  declare(command, profileTable).action((work, parsed) => profile(work, valuesOf(profileTable, parsed)));
 }

@@ -6,58 +6,64 @@ import { parsePoint, requireInside, worldToVoxel } from '../imaging/clicks.js';
 import { montagePng } from '../imaging/montage.js';
 import { readNiftiFile } from '../imaging/nifti.node.js';
 import { writeFloat } from '../imaging/nifti-write.js';
-import { resolvePreset } from '../imaging/presets.js';
 import type { Volume } from '../imaging/types.js';
 import { formulaWeights } from '../sam/model.js';
 import { type Click, requireLesion, type Segmentation } from '../session/lesion-state.js';
 import { LocalSegmenter, type SegmenterHost } from '../session/local-segmenter.js';
-import { parseZoom } from '../session/zoom.js';
 import { isFormula } from '../weights/open.js';
 import {
-  checkDeviceOptions,
-  type DeviceOptions,
   defaultAdapter,
-  deviceOptions,
+  deviceTable,
   openEngine,
-  PRESET_HELP,
+  presetOption,
   SUBMIT_BUDGET_MS,
-  storageOf,
-  storageOption,
+  storageTable,
   timed,
   variantsOf,
-  ZOOM_HELP,
+  zoomOption,
 } from './common.js';
+import { asIs, declare, flag, many, option, type Read, required, type Values, valuesOf } from './options.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, weightFiles, weightsName, weightsOf } from './weights.js';
 
-interface SegmentOptions extends DeviceOptions {
-  point: string[];
-  mm: boolean;
-  zoom?: string;
-  weightStorage?: string;
-  channel?: string;
-  preset?: string;
-  weights?: string;
-  adapterWeights?: string;
-  output: string;
-  prob?: string;
-  report?: string;
-  png?: string;
-}
-
-function channelOf({ channel }: SegmentOptions): number | undefined {
-  if (channel === undefined || /^\d+$/.test(channel))
-    return channel === undefined ? undefined : Number(channel);
+const channelNumber: Read<number> = (option, text) => {
+  if (/^\d+$/.test(text)) return Number(text);
   throw new SgpSamError(
     'bad-argument',
-    `--channel '${channel}' is not a whole number`,
+    `${option} '${text}' is not a whole number`,
     'Channels count from 0, for instance: --channel 1',
   );
-}
+};
 
-const presetOf = ({ preset }: SegmentOptions) => (preset === undefined ? undefined : resolvePreset(preset));
-const zoomOf = ({ zoom }: SegmentOptions) => (zoom === undefined ? undefined : parseZoom(zoom));
+const segmentTable = {
+  point: many(
+    '-p, <i,j,k[:label]>',
+    'a click in voxels from 0; label 1 lesion (default), 0 not. Repeatable; the first places the region of interest',
+    (_, text) => parsePoint(text),
+  ),
+  mm: flag('points are world coordinates in millimetres (RAS+)'),
+  zoom: zoomOption,
+  channel: option('<n>', 'which channel of a 4-D volume, from 0', channelNumber),
+  preset: presetOption,
+  weights: option(
+    '<file>',
+    `a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained); default: the shipped ${SHIPPED}`,
+    asIs,
+  ),
+  adapterWeights: option('<file>', 'what train --export adapter wrote, laid over the weights', asIs),
+  output: required('-o, <mask.nii.gz>', 'where the mask goes', asIs),
+  prob: option('<p.nii.gz>', 'also write probabilities (float32)', asIs),
+  report: option(
+    '<r.json>',
+    'also write a report: volumes, IoU estimate, gates, dispatches, times, memory',
+    asIs,
+  ),
+  png: option('<montage.png>', 'also write a picture of three slices through the first click', asIs),
+  ...storageTable,
+  ...deviceTable,
+};
+type SegmentOptions = Values<typeof segmentTable>;
 
 /** What can be found wrong in the arguments alone, before any work is done. */
 function checkArguments(volume: string, options: SegmentOptions): void {
@@ -69,12 +75,6 @@ function checkArguments(volume: string, options: SegmentOptions): void {
     );
   }
   if (isFormula(options.weights)) formulaWeights(options.weights);
-  presetOf(options);
-  checkDeviceOptions(options);
-  zoomOf(options);
-  channelOf(options);
-  variantsOf(options);
-  storageOf(options);
   const endings: Readonly<Record<string, readonly [RegExp, string]>> = {
     '--output': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
     '--prob': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
@@ -92,8 +92,7 @@ function checkArguments(volume: string, options: SegmentOptions): void {
 }
 
 function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
-  const clicks = options.point.map((text) => {
-    const { at, label } = parsePoint(text);
+  const clicks = options.point.map(({ at, label }) => {
     return { at: requireInside(volume, options.mm ? worldToVoxel(volume, at) : at), label };
   });
   requireLesion(clicks[0]);
@@ -216,11 +215,11 @@ async function openSegmenter(options: SegmentOptions, progress: Progress) {
   const { result: segmenter, ms } = await timed(() =>
     LocalSegmenter.open(host, {
       weights: weightsOf(options),
-      preset: presetOf(options),
-      zoom: zoomOf(options),
+      preset: options.preset,
+      zoom: options.zoom,
       gateMode: options.gateMode,
       variants: variantsOf(options),
-      weightStorage: storageOf(options),
+      weightStorage: options.weightStorage,
       budgetMs: SUBMIT_BUDGET_MS,
       progress,
     }),
@@ -231,7 +230,7 @@ async function openSegmenter(options: SegmentOptions, progress: Progress) {
 async function segment(path: string, given: SegmentOptions): Promise<void> {
   const options = sortAdapters(given);
   checkArguments(path, options);
-  const channel = channelOf(options);
+  const { channel } = options;
   const bars = new ProgressBars(options.quiet);
   let opened: LocalSegmenter | undefined;
   try {
@@ -280,28 +279,6 @@ export function addSegment(program: Command): void {
   const command = program
     .command('segment')
     .description('segment the lesion under a click in a NIfTI volume, on the volume’s own grid')
-    .argument('<volume>', 'a .nii or .nii.gz file')
-    .option(
-      '-p, --point <i,j,k[:label]>',
-      'a click in voxels from 0; label 1 lesion (default), 0 not. Repeatable; the first places the region of interest',
-      (value: string, all: string[]) => [...all, value],
-      [],
-    )
-    .option('--mm', 'points are world coordinates in millimetres (RAS+)', false)
-    .option('--zoom <how>', ZOOM_HELP)
-    .option('--channel <n>', 'which channel of a 4-D volume, from 0')
-    .option('--preset <name>', PRESET_HELP)
-    .option(
-      '--weights <file>',
-      `a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained); default: the shipped ${SHIPPED}`,
-    )
-    .option('--adapter-weights <file>', 'what train --export adapter wrote, laid over the weights')
-    .requiredOption('-o, --output <mask.nii.gz>', 'where the mask goes')
-    .option('--prob <p.nii.gz>', 'also write probabilities (float32)')
-    .option(
-      '--report <r.json>',
-      'also write a report: volumes, IoU estimate, gates, dispatches, times, memory',
-    )
-    .option('--png <montage.png>', 'also write a picture of three slices through the first click');
-  deviceOptions(storageOption(command)).action(segment);
+    .argument('<volume>', 'a .nii or .nii.gz file');
+  declare(command, segmentTable).action((volume, parsed) => segment(volume, valuesOf(segmentTable, parsed)));
 }

@@ -2,22 +2,21 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { adapterLine } from '../engine/gpu/device.js';
-import { resolvePreset } from '../imaging/presets.js';
 import { RunFolder } from '../training/run-folder.node.js';
 import { withEngine } from './common.js';
 import { interruptible } from './interrupt.js';
+import { declare, valuesOf } from './options.js';
 import { requireApartIn } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import {
-  armOf,
   checkTrainOptions,
-  exportOf,
   MANY_CASES,
   recipeOf,
   type TrainOptions,
+  trainArguments,
   trainDescription,
   trainInputs,
-  trainOptions,
+  trainTable,
 } from './train-options.js';
 import { trainingData } from './training-data.js';
 import { openBase, runTraining } from './training-run.js';
@@ -26,15 +25,14 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
   checkTrainOptions(path, options);
   // Everything that can be wrong in the settings, before any case is read.
   recipeOf(options, MANY_CASES);
-  resolvePreset(options.preset);
   const bars = new ProgressBars(options.quiet);
   const say = (text: string) => process.stderr.write(`${text}\n`);
-  const folder = new RunFolder(options.output, exportOf(options), say);
+  const folder = new RunFolder(options.output, options.export, say);
   requireApartIn({ option: '--output', path: options.output }, folder.files, trainInputs(path, options));
   try {
     await interruptible(async (signal) => {
       const found = await folder.open(options.resume, { command: 'sgp-sam train', say, signal });
-      const base = await openBase(options, armOf(options));
+      const base = await openBase(options, options.arm);
       try {
         const data = await trainingData(path, base.config.volume, options, bars, signal);
         const recipe = recipeOf(options, data.training.ids.length);
@@ -65,5 +63,7 @@ async function trainCommand(path: string | undefined, options: TrainOptions): Pr
 }
 
 export function addTrain(program: Command): void {
-  trainOptions(program.command('train').description(trainDescription)).action(trainCommand);
+  declare(trainArguments(program.command('train').description(trainDescription)), trainTable).action(
+    (folder, parsed) => trainCommand(folder, valuesOf(trainTable, parsed)),
+  );
 }

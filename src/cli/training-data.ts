@@ -10,9 +10,8 @@ import { type AnatomySource, anatomyCases, anatomySources } from '../training/an
 import { type CaseSource, cached, type MixedPart, mixedCases, phantomCases } from '../training/cases.js';
 import { checkCases, folderCases, listCases } from '../training/cases.node.js';
 import type { JsonObject } from '../training/checkpoint.js';
-import { numberOf, wholeOf } from './common.js';
 import type { ProgressBars } from './progress.js';
-import { namedSources, phantomShapeOf, type TrainOptions, targetOf } from './train-options.js';
+import { phantomShapeOf, type TrainOptions } from './train-options.js';
 
 /** What is trained on and validated with. */
 export interface Data {
@@ -27,8 +26,7 @@ const cacheBytes = (): number => Math.max(2 ** 29, freemem() / 4);
 
 function phantomData(options: TrainOptions): Data {
   const shape = phantomShapeOf(options);
-  const count = wholeOf('--phantoms', options.phantoms as string);
-  const valCount = wholeOf('--val-phantoms', options.valPhantoms, 0);
+  const { phantoms: count = 0, valPhantoms: valCount } = options;
   const { size, spacing } = shape;
   checkTrainingPhantom({ ...shape, size: [size, size, size], spacing: [spacing, spacing, spacing] });
   return {
@@ -60,7 +58,7 @@ const PATCHES = 200_000;
 const VALIDATION_PATCHES = 12;
 
 function anatomyData(kind: AnatomySource, folder: string, cube: number, options: TrainOptions): Data {
-  const seed = numberOf('--phantom-seed', options.phantomSeed);
+  const seed = options.phantomSeed;
   const of = (count: number, part: number) =>
     anatomyCases(kind, { folder, count, seed: mixSeed(seed, part), cube });
   return {
@@ -79,7 +77,7 @@ async function mixedData(
   const parts: MixedPart[] = [];
   const validations: MixedPart[] = [];
   const descriptions: JsonObject[] = [];
-  for (const { name, share } of namedSources(options.data)) {
+  for (const { name, share } of options.data) {
     const { training, validation, description } = await sourceData(name, cube, options, bars, signal);
     parts.push({ source: training, share });
     if (validation) validations.push({ source: validation, share });
@@ -139,7 +137,7 @@ async function listData(
 
 /** Every so many-th case validates: spread evenly, and the same ones whatever the seed, so that runs can be compared. */
 function split<T>(all: readonly T[], options: TrainOptions): { training: T[]; validation: T[] } {
-  const fraction = numberOf('--val-fraction', options.valFraction);
+  const { valFraction: fraction } = options;
   const upTo = (n: number) => Math.floor(n * fraction + 1e-9);
   // Of few cases the last one at least, where any are wanted.
   const few = fraction > 0 && upTo(all.length) === 0 && all.length > 1;
@@ -159,7 +157,7 @@ async function folderData(
   const dataset = await readDecathlon(folder);
   const label = await labelValuesIn(dataset, options.label, (line) => process.stderr.write(`${line}\n`));
   const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
-  const target = targetOf(options);
+  const { target } = options;
   const { training, validation } = dataset.validation.length > 0 ? dataset : split(dataset.training, options);
   const skipped: string[] = [];
   const check = async (cases: typeof training) =>
@@ -202,7 +200,7 @@ export async function trainingData(
       ? phantomData(options)
       : folderData(folder, options, bars, signal));
   if (data.validation) return data;
-  if (Number(options.patience) > 0) {
+  if (options.patience > 0) {
     throw new SgpSamError(
       'bad-argument',
       `--patience ${options.patience}: there is no case to validate with`,

@@ -3,7 +3,6 @@ import { basename } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import type { Engine } from '../engine/gpu/engine.js';
-import { resolvePreset } from '../imaging/presets.js';
 import { configByName, defaultSgpm, type ModelConfig } from '../sam/config.js';
 import type { ModelOptions } from '../sam/model.js';
 import { modelParameters } from '../sam/parameters.js';
@@ -18,9 +17,9 @@ import { TrainStep } from '../training/step.js';
 import { type TrainerEvent, type TrainerProgress, train, trainerStart } from '../training/trainer.js';
 import { bySize, type LesionScore } from '../training/validation.js';
 import { openWeightFile } from '../weights/file.node.js';
-import { numberOf, SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
+import { SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
-import { keepOf, type TrainOptions } from './train-options.js';
+import type { TrainOptions } from './train-options.js';
 import type { Data } from './training-data.js';
 
 /** The weights to begin from, as an arm wants them; to be closed once they are on the device. */
@@ -29,13 +28,12 @@ export async function openBase(
   arm: Arm,
 ): Promise<BaseWeights & { close: () => Promise<void> }> {
   if (options.init !== undefined) {
-    const seed = numberOf('--init', options.init);
-    return { ...initialBase(arm, configByName(options.config), seed), close: async () => {} };
+    return { ...initialBase(arm, configByName(options.config), options.init), close: async () => {} };
   }
   const source = await openWeightFile(options.weights as string);
   try {
     tellOfWeights(source);
-    const base = checkpointBase(arm, source, numberOf('--seed', options.seed));
+    const base = checkpointBase(arm, source, options.seed);
     return { ...base, description: basename(base.description), close: () => source.close() };
   } catch (error) {
     await source.close();
@@ -96,10 +94,10 @@ async function follow(
   { base, data, recipe, folder, options, bars, signal }: TrainingRun,
 ): Promise<TrainerProgress> {
   const status = new Status();
-  const stopAfter = Number(options.stopAfter ?? Number.POSITIVE_INFINITY);
+  const { stopAfter = Number.POSITIVE_INFINITY, keep, preset } = options;
   if (from.samples >= stopAfter) return from;
-  const every = 1000 * numberOf('--checkpoint-seconds', options.checkpointSeconds);
-  const cube = { size: step.config.volume, preset: resolvePreset(options.preset) };
+  const every = 1000 * options.checkpointSeconds;
+  const cube = { size: step.config.volume, preset };
   let progress = from;
   let saved = from.samples;
   /** Cubes done when the weights were last written. */
@@ -141,7 +139,7 @@ async function follow(
           best,
           ms: lap(),
         });
-        if (best || keepOf(options) === 'last') {
+        if (best || keep === 'last') {
           await folder.writeWeights(step, run, { sample, dice, bySize: scoresOf(scores) }, base);
           kept = sample;
         }
@@ -159,7 +157,7 @@ async function follow(
         }
         if (stops) {
           // Unless a validation just wrote them, with its scores.
-          if (keepOf(options) === 'last' && kept !== saved)
+          if (keep === 'last' && kept !== saved)
             await folder.writeWeights(step, run, { sample: saved }, base);
           return progress;
         }
@@ -240,7 +238,7 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
       recipe: {
         ...recipe,
         data: data.description,
-        preset: options.preset,
+        preset: options.preset.name,
         ...(options.scope === undefined ? {} : { scope: options.scope }),
         export: folder.kind,
       } as unknown as JsonObject,

@@ -2,6 +2,7 @@
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { SgpSamError } from '../base/errors.js';
+import { fixed, tableOf, tableText } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { tunedFile } from '../engine/gpu/node/tuned.js';
 import {
@@ -11,55 +12,58 @@ import {
   tunedTable,
   tuneProgram,
 } from '../engine/profiler/index.js';
-import { columns } from '../engine/profiler/text.js';
 import { configByName } from '../sam/config.js';
-import {
-  type DeviceOptions,
-  deviceOptions,
-  featuresOf,
-  oneOf,
-  storageOption,
-  wholeOf,
-  withEngine,
-} from './common.js';
+import { deviceTable, storageTable, withEngine } from './common.js';
+import { asIs, declare, oneOf, option, type Values, valuesOf, whole } from './options.js';
 import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import { weightFiles } from './weights.js';
-import { type PreparedWork, prepareWork, WORK, type WorkOptions } from './work.js';
+import { type PreparedWork, prepareWork, WORK } from './work.js';
 
-interface TuneOptions extends DeviceOptions, WorkOptions {
-  runs: string;
-  work: string;
-  output?: string;
-}
+const tuneTable = {
+  config: option(
+    '<name>',
+    'the configuration whose shapes are measured; default: that of the shipped weights',
+    asIs,
+  ),
+  work: option(
+    '<list>',
+    `of what: ${WORK.join(', ')}, separated by commas`,
+    (option, text) => text.split(',').map((one) => oneOf(WORK)(option, one.trim())),
+    'encode,decode',
+  ),
+  train: option('<patterns>', 'of train: what is trained', asIs, 'sgpm.*,mask_decoder.*'),
+  runs: option('<n>', 'timed runs of a candidate that is not given up at once', whole, '3'),
+  output: option('-o, <t.json>', 'write the table there instead of to where later commands look', asIs),
+  ...storageTable,
+  ...deviceTable,
+};
 
 const faster = ({ ms, usualMs }: TunedEntry): number => (ms > 0 ? usualMs / ms : 1);
 
-function tableText(entries: TunedEntries): string {
+function choicesText(entries: TunedEntries): string {
   const rows = Object.entries(entries).sort(([, a], [, b]) => faster(b) - faster(a));
-  return columns([
-    ['shape', 'untuned', 'ms', 'tuned', 'ms', 'faster'],
-    ...rows.map(([key, entry]) => [
-      key,
-      entry.usual,
-      entry.usualMs.toFixed(3),
-      entry.variant,
-      entry.ms.toFixed(3),
-      `${faster(entry).toFixed(2)}×`,
+  return tableText(
+    tableOf(rows, ([key, entry]) => [
+      ['shape', key],
+      ['untuned', entry.usual],
+      [fixed('ms', 3), entry.usualMs],
+      ['tuned', entry.variant],
+      [fixed('ms', 3), entry.ms],
+      ['faster', `${faster(entry).toFixed(2)}×`],
     ]),
-  ]);
+  );
 }
 
-async function tune(options: TuneOptions): Promise<void> {
-  const runs = wholeOf('--runs', options.runs);
-  const works = options.work.split(',').map((text) => oneOf('--work', text.trim(), WORK));
+async function tune(options: Values<typeof tuneTable>): Promise<void> {
+  const { runs } = options;
   if (options.variant.length > 0)
     throw new SgpSamError('bad-argument', 'tune measures variants: --variant has no place here');
   if (options.config !== undefined) configByName(options.config);
-  checkOutputs(outputsOf({ '--output': options.output }), weightFiles(options));
+  checkOutputs(outputsOf({ '--output': options.output }), weightFiles({}));
   const bars = new ProgressBars(options.quiet);
   await withEngine({ ...options, tuned: false }, async (engine) => {
-    const kept = tunedFile(engine.gpu.adapter, __VERSION__, featuresOf(options));
+    const kept = tunedFile(engine.gpu.adapter, __VERSION__, options.features);
     // That it cannot be kept shows before anything is measured.
     if (options.output === undefined && kept !== undefined) {
       makeFolder({ option: 'SGP_SAM_TUNED', path: dirname(kept) });
@@ -69,7 +73,7 @@ async function tune(options: TuneOptions): Promise<void> {
     let entries: TunedEntries = {};
     bars.line('measuring what the device can do');
     const ceilings = await measureCeilings(engine);
-    for (const work of works) {
+    for (const work of options.work) {
       bars.line(`tuning ${work}: loading and compiling, then sweeps over the variants`);
       let prepared: PreparedWork | undefined;
       try {
@@ -96,7 +100,7 @@ async function tune(options: TuneOptions): Promise<void> {
       }
     }
     const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
-    process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${tableText(entries)}\n`);
+    process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${choicesText(entries)}\n`);
     if (file === undefined) {
       process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
       return;
@@ -111,14 +115,6 @@ export function addTune(program: Command): void {
     .command('tune')
     .description(
       'measure which kernel variant serves each shape best on this adapter, and keep it for later commands on it',
-    )
-    .option(
-      '--config <name>',
-      'the configuration whose shapes are measured; default: that of the shipped weights',
-    )
-    .option('--work <list>', `of what: ${WORK.join(', ')}, separated by commas`, 'encode,decode')
-    .option('--train <patterns>', 'of train: what is trained', 'sgpm.*,mask_decoder.*')
-    .option('--runs <n>', 'timed runs of a candidate that is not given up at once', '3')
-    .option('-o, --output <t.json>', 'write the table there instead of to where later commands look');
-  deviceOptions(storageOption(command)).action(tune);
+    );
+  declare(command, tuneTable).action((parsed) => tune(valuesOf(tuneTable, parsed)));
 }

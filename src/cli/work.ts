@@ -6,24 +6,23 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import { configByName, type ModelConfig } from '../sam/config.js';
 import { Model } from '../sam/model.js';
 import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
-import { type DeviceOptions, storageOf, variantsOf } from './common.js';
+import { type DeviceOptions, type storageTable, variantsOf } from './common.js';
+import type { Values } from './options.js';
 import { openChosenWeights, weightsName } from './weights.js';
 
 export const WORK = ['encode', 'decode', 'train'] as const;
 export type Work = (typeof WORK)[number];
 
-export interface WorkOptions {
+/** What `prepareWork` is told by options. */
+export interface WorkOptions extends Pick<DeviceOptions, 'variant'>, Partial<Values<typeof storageTable>> {
   /** A configuration, with formula weights. */
-  config?: string;
+  readonly config?: string | undefined;
   /** Or a file; the shipped weights if neither is given. */
-  weights?: string;
+  readonly weights?: string | undefined;
   /** What a training step trains: names with * and commas. */
-  train: string;
-  gates?: string;
-  weightStorage?: string;
+  readonly train: string;
+  readonly gates?: GateSetting | undefined;
 }
-
-type PreparedOptions = WorkOptions & Pick<DeviceOptions, 'variant'>;
 
 /** A program ready to be profiled, and what to free afterwards. */
 export interface PreparedWork {
@@ -36,20 +35,20 @@ export interface PreparedWork {
 const waves = (count: number): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.37));
 
-async function inference(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
+async function inference(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
   const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
   const source = await openChosenWeights(choice);
   let model: Model;
   try {
     model = await Model.load(engine, source, {
       variants: variantsOf(options),
-      weightStorage: storageOf(options),
+      weightStorage: options.weightStorage,
     });
   } finally {
     await source.close();
   }
   for (const site of (model.config.sgpm?.sites ?? []).keys()) {
-    model.setGate(site, (options.gates ?? 'auto') as GateSetting);
+    model.setGate(site, options.gates ?? 'auto');
   }
   const { volume } = model.config;
   await model.encode(waves(volume ** 3));
@@ -62,11 +61,7 @@ async function inference(engine: Engine, work: Work, options: PreparedOptions): 
   return { program, model: name, dispose };
 }
 
-async function training(
-  engine: Engine,
-  config: ModelConfig,
-  options: PreparedOptions,
-): Promise<PreparedWork> {
+async function training(engine: Engine, config: ModelConfig, options: WorkOptions): Promise<PreparedWork> {
   const base = initialBase(config.sgpm ? 'sgp-zoom' : 'ft-zoom', config, 1);
   const step = await TrainStep.create(engine, base.config, base.read, {
     loss: losses.zoom,
@@ -82,8 +77,8 @@ async function training(
 }
 
 /** Loads or makes the model, runs what comes before, and writes the program's inputs. */
-export function prepareWork(engine: Engine, work: Work, options: PreparedOptions): Promise<PreparedWork> {
-  if (work === 'train' && (storageOf(options) ?? 'f32') !== 'f32') {
+export function prepareWork(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
+  if (work === 'train' && (options.weightStorage ?? 'f32') !== 'f32') {
     throw new SgpSamError(
       'bad-argument',
       `--weight-storage ${options.weightStorage}: a training step holds its weights in f32`,

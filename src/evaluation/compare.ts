@@ -1,6 +1,7 @@
 /** Two evaluations of the same lesions, side by side: paired tests and intervals. */
 import { SgpSamError } from '../base/errors.js';
 import { differenceOf, plainJson, readJson } from '../base/json.js';
+import { each, fixed, left, tableOf, tableText } from '../base/table.js';
 import {
   bootstrapMean,
   type Interval,
@@ -9,7 +10,7 @@ import {
   type ZeroRule,
 } from '../imaging/metrics/statistics.js';
 import type { CaseResult, LesionResult } from './case.js';
-import { aligned, groupsOf } from './groups.js';
+import { clicksText, groupsOf } from './groups.js';
 import type { Settings } from './results.js';
 import { penalised } from './scores.js';
 import { checkResults } from './stored.js';
@@ -148,20 +149,20 @@ export const letterOf = (n: number): string => String.fromCharCode('a'.charCodeA
 
 /** Several evaluations' groups side by side: the flood fill, then each one's Dice after the first click and the last. */
 export function sideBySide(all: readonly Compared[]): string {
-  const tables = all.map(({ cases, settings }) => {
-    const clicks = [...new Set([1, settings.clicks])];
-    return groupsOf(cases).map((row) => ({
-      row,
-      cells: clicks.map((n) => row.dice[n - 1].toFixed(3)),
-      head: clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`),
-    }));
-  });
-  const head = tables.flatMap(([first], n) => first.head.map((text) => `${letterOf(n)}: ${text}`));
-  const rows = tables[0].map(({ row }, r) => [
-    ...[row.name || 'lesions', row.size, String(row.lesions), row.flood?.toFixed(3) ?? '–'],
-    ...tables.flatMap((table) => table[r].cells),
+  const tables = all.map(({ cases, settings }) => ({
+    groups: groupsOf(cases),
+    clicks: [...new Set([1, settings.clicks])],
+  }));
+  const table = tableOf(tables[0]?.groups ?? [], (row, r) => [
+    ['group', row.name || 'lesions'],
+    [left('size'), row.size],
+    ['n', row.lesions],
+    [fixed('flood fill', 3), row.flood],
+    ...tables.flatMap(({ groups, clicks }, n) =>
+      each(clicks, (click) => [fixed(`${letterOf(n)}: ${clicksText(click)}`, 3), groups[r].dice[click - 1]]),
+    ),
   ]);
-  return aligned([['group', 'size', 'n', 'flood fill', ...head], ...rows]);
+  return `${tableText(table)}\n`;
 }
 
 /** A table for a terminal; the other evaluation goes by this letter. */
@@ -172,16 +173,19 @@ export function comparisonTable(
   unit: Unit,
   letter = 'b',
 ): string {
-  const number = (v: number | null) => (v === null ? '–' : v.toFixed(4)).padStart(9);
-  const lines = rows.map(({ name, pairs, a: x, b: y, difference, test }) => {
-    const interval = difference ? `[${difference.low.toFixed(4)}, ${difference.high.toFixed(4)}]` : '–';
-    const p = test.p === undefined ? '–' : test.p < 1e-4 ? test.p.toExponential(1) : test.p.toFixed(4);
-    return `${name.padEnd(22)}${number(x)}${number(y)}${number(difference?.mean ?? null)}  ${interval.padEnd(20)}  ${p.padStart(8)}  ${test.method.padEnd(6)}  ${pairs}`;
+  const table = tableOf(rows, ({ name, pairs, a: x, b: y, difference, test }) => {
+    const interval = difference && `[${difference.low.toFixed(4)}, ${difference.high.toFixed(4)}]`;
+    const p = (value: number) => (value < 1e-4 ? value.toExponential(1) : value.toFixed(4));
+    return [
+      ['mean', name],
+      [fixed('a', 4), x],
+      [fixed(letter, 4), y],
+      [fixed(`${letter} − a`, 4), difference?.mean ?? null],
+      [left('95 % interval'), interval],
+      [{ name: 'p', show: p }, test.p ?? null],
+      [left('test'), test.method],
+      [left(`${unit}s`), pairs],
+    ];
   });
-  return [
-    `a: ${a}\n${letter}: ${b}`,
-    `${'mean'.padEnd(22)}${'a'.padStart(9)}${letter.padStart(9)}${`${letter} − a`.padStart(9)}  ${'95 % interval'.padEnd(20)}  ${'p'.padStart(8)}  ${'test'.padEnd(6)}  ${unit}s`,
-    ...lines,
-    '',
-  ].join('\n');
+  return `a: ${a}\n${letter}: ${b}\n${tableText(table)}\n`;
 }

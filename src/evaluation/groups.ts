@@ -1,4 +1,5 @@
 /** Means over lesions of a kind and size, and what the model's estimates and warnings were worth. */
+import { type Column, each, fixed, left, optional, type Table, tableOf, tableText } from '../base/table.js';
 import { type Calibration, calibrationOf } from '../imaging/metrics/statistics.js';
 import type { BackgroundClick } from './background.js';
 import { type CaseResult, type LesionResult, mean, means } from './case.js';
@@ -74,32 +75,22 @@ export function groupsOf(cases: readonly CaseResult[]): GroupRow[] {
   return [...rows, rowOf('all lesions', '', all), average];
 }
 
-const shownScore = (value: number | null): string => (value === null ? '–' : value.toFixed(3));
-const clicksText = (n: number): string => `${n} click${n > 1 ? 's' : ''}`;
+/** How tables write so many clicks. */
+export const clicksText = (n: number): string => `${n} click${n > 1 ? 's' : ''}`;
+const score = (name: string): Column => fixed(name, 3);
 
-/** The cells of a group table, its head first: numbers as text, – for what is not there. Columns without any are left out. */
-export function groupCells(rows: readonly GroupRow[], clicks: readonly number[]): string[][] {
-  const columns: readonly { head: string; cell: (row: GroupRow) => string }[] = [
-    { head: 'group', cell: ({ name }) => name || 'lesions' },
-    { head: 'size', cell: ({ size }) => size },
-    { head: 'n', cell: ({ lesions }) => String(lesions) },
-    { head: 'flood fill', cell: ({ flood }) => shownScore(flood) },
-    ...clicks.map((n) => ({ head: clicksText(n), cell: ({ dice }: GroupRow) => shownScore(dice[n - 1]) })),
-    { head: 'encodes', cell: ({ encodes }) => encodes?.toFixed(2) ?? '–' },
-    { head: 'IoU est.', cell: ({ iouEstimate }) => shownScore(iouEstimate) },
-    { head: 'real IoU', cell: ({ iou }) => shownScore(iou) },
-  ];
-  const kept = columns.filter(({ cell }) => rows.some((row) => cell(row) !== '–'));
-  return [kept.map(({ head }) => head), ...rows.map((row) => kept.map(({ cell }) => cell(row)))];
-}
-
-/** Cells as lines of a terminal: the first columns to the left, numbers to the right. */
-export function aligned(cells: readonly (readonly string[])[], left = 2): string {
-  const widths = cells[0].map((_, n) => Math.max(...cells.map((row) => row[n].length)));
-  const line = (row: readonly string[]) =>
-    row.map((cell, n) => (n < left ? cell.padEnd(widths[n]) : cell.padStart(widths[n]))).join('  ');
-  return `${cells.map((row) => line(row).trimEnd()).join('\n')}\n`;
-}
+/** The groups' table; columns without any value are left out. */
+export const groupTable = (rows: readonly GroupRow[], clicks: readonly number[]): Table =>
+  tableOf(rows, (row) => [
+    ['group', row.name || 'lesions'],
+    [left('size'), row.size],
+    ['n', row.lesions],
+    [optional(score('flood fill')), row.flood],
+    ...each(clicks, (n) => [score(clicksText(n)), row.dice[n - 1]]),
+    [optional(fixed('encodes', 2)), row.encodes],
+    [optional(score('IoU est.')), row.iouEstimate],
+    [score('real IoU'), row.iou],
+  ]);
 
 /** Estimated against real IoU after a click. */
 export interface ClickCalibration extends Calibration {
@@ -117,31 +108,26 @@ export function calibrationsOf(cases: readonly CaseResult[], clicks: readonly nu
   }));
 }
 
-/** What the estimates were worth after each click, as cells with a head. */
-export function calibrationCells(all: readonly ClickCalibration[]): string[][] {
-  return [
-    ['IoU estimate', 'Spearman', 'mean absolute error', 'n'],
-    ...all.map(({ click, n, spearman, meanAbsoluteError }) => [
-      clicksText(click),
-      shownScore(spearman),
-      shownScore(meanAbsoluteError),
-      String(n),
-    ]),
-  ];
-}
+/** What the estimates were worth after each click. */
+export const calibrationTable = (all: readonly ClickCalibration[]): Table =>
+  tableOf(all, ({ click, n, spearman, meanAbsoluteError }) => [
+    ['IoU estimate', clicksText(click)],
+    [score('Spearman'), spearman],
+    [score('mean absolute error'), meanAbsoluteError],
+    ['n', n],
+  ]);
 
 /** One click's estimates in bins, against the mean real IoU there; empty bins are left out. */
-export function binCells({ click, bins }: ClickCalibration): string[][] {
-  const rows = bins
-    .filter(({ n }) => n > 0)
-    .map(({ from, to, n, estimate, real }) => [
-      `${from.toFixed(1)}–${to.toFixed(1)}`,
-      shownScore(estimate),
-      shownScore(real),
-      String(n),
-    ]);
-  return [[`estimate, ${clicksText(click)}`, 'its mean', 'mean real IoU', 'n'], ...rows];
-}
+export const binTable = ({ click, bins }: ClickCalibration): Table =>
+  tableOf(
+    bins.filter(({ n }) => n > 0),
+    ({ from, to, n, estimate, real }) => [
+      [`estimate, ${clicksText(click)}`, `${from.toFixed(1)}–${to.toFixed(1)}`],
+      [score('its mean'), estimate],
+      [score('mean real IoU'), real],
+      ['n', n],
+    ],
+  );
 
 /** How often something is said, by code. */
 export interface Told {
@@ -177,32 +163,34 @@ export function warningsOf(cases: readonly CaseResult[]): WarningCounts | undefi
   };
 }
 
-/** Cells of the warnings' table, its head first. */
-export function warningCells({ body, anywhere, lesions }: WarningCounts): string[][] {
-  const row = (name: string, { clicks, told, codes }: Told) => [
-    name,
-    Object.entries(codes)
-      .map(([code, n]) => `${code} ${n}`)
-      .join(', '),
-    `${told} of ${clicks}`,
-  ];
-  return [
-    ['first click', 'codes', 'warned'],
-    row('background, in the body', body),
-    row('background, anywhere', anywhere),
-    row('lesions', lesions),
-  ];
-}
+/** How often was warned, and of what. */
+export const warningTable = ({ body, anywhere, lesions }: WarningCounts): Table =>
+  tableOf(
+    [
+      { name: 'background, in the body', ...body },
+      { name: 'background, anywhere', ...anywhere },
+      { name: 'lesions', ...lesions },
+    ],
+    ({ name, clicks, told, codes }) => [
+      ['first click', name],
+      [
+        left('codes'),
+        Object.entries(codes)
+          .map((one) => one.join(' '))
+          .join(', '),
+      ],
+      ['warned', `${told} of ${clicks}`],
+    ],
+  );
 
 /** Everything above as text: groups, then estimates and warnings as far as there are any. */
 export function groupsText(cases: readonly CaseResult[], clicks: readonly number[]): string {
-  const parts = [aligned(groupCells(groupsOf(cases), clicks))];
+  const parts = [groupTable(groupsOf(cases), clicks)];
   const calibrations = calibrationsOf(cases, clicks);
-  if (calibrations[0])
-    parts.push(aligned(calibrationCells(calibrations), 1), aligned(binCells(calibrations[0]), 1));
+  if (calibrations[0]) parts.push(calibrationTable(calibrations), binTable(calibrations[0]));
   const warnings = warningsOf(cases);
-  if (warnings) parts.push(aligned(warningCells(warnings)));
+  if (warnings) parts.push(warningTable(warnings));
   const leftOut = cases.reduce((sum, one) => sum + (one.leftOut ?? 0), 0);
-  if (leftOut > 0) parts.push(`${leftOut} lesion${leftOut > 1 ? 's' : ''} too small, left out\n`);
-  return parts.join('\n');
+  const note = leftOut > 0 ? [`${leftOut} lesion${leftOut > 1 ? 's' : ''} too small, left out`] : [];
+  return `${[...parts.map(tableText), ...note].join('\n\n')}\n`;
 }

@@ -1,6 +1,7 @@
 /** An evaluation as one HTML document: summary, distributions, every case, and the worst ones pictured. */
 
 import type { JsonObject } from '../base/json.js';
+import { each, fixed, optional, type Table, tableOf } from '../base/table.js';
 import {
   chartHtml,
   escapeHtml,
@@ -10,19 +11,19 @@ import {
   plural,
   rowsOf,
   section,
-  table,
+  tableHtml,
 } from '../report/chart.js';
 import { htmlDocument } from '../report/document.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import type { CaseResult, LesionResult } from './case.js';
 import {
-  binCells,
-  calibrationCells,
+  binTable,
   calibrationsOf,
-  groupCells,
+  calibrationTable,
   groupsOf,
-  warningCells,
+  groupTable,
   warningsOf,
+  warningTable,
 } from './groups.js';
 import {
   type CaseOutcome,
@@ -90,32 +91,25 @@ function distributions(lesions: readonly LesionResult[], clicks: number): string
   return `<div class="charts">\n${chart('Dice by clicks', byClick)}\n${chart(`Dice after ${plural(clicks, 'click')} by lesion size`, bySize)}\n</div>`;
 }
 
-const isFlooded = (cases: readonly CaseResult[]): boolean => cases.some((one) => floodOf(one) !== null);
-
 /** Over how many lesions a distance is a mean, where that is not all of them. */
 const over = ({ measured, lesions }: SizeRow): string =>
   measured < lesions ? ` (${measured} of ${lesions})` : '';
 
 function sizeTable(cases: readonly CaseResult[], clicks: number): string {
-  const at = shownClicks(clicks);
-  const flooded = isFlooded(cases);
-  const rows = summaryOf(cases).sizes.map((row) => [
-    row.name,
-    String(row.lesions),
-    ...(flooded ? [shown(row.flood)] : []),
-    ...at.map((n) => shown(row.dice[n - 1])),
-    shown(row.diceAuc),
-    shown(row.nsd),
-    `${shown(row.hd95, 2)}${over(row)}`,
-    shown(row.hd95Penalised, 2),
-    `${shown(row.assd, 2)}${over(row)}`,
-    shown(row.assdPenalised, 2),
-    `${numeral(Math.round(row.found * 1000) / 10)} %`,
+  const table = tableOf(summaryOf(cases).sizes, (row) => [
+    ['Lesion size', row.name],
+    ['Lesions', row.lesions],
+    [optional(fixed('Dice, flood fill', 3)), row.flood],
+    ...each(shownClicks(clicks), (n) => [fixed(`Dice, ${plural(n, 'click')}`, 3), row.dice[n - 1]]),
+    [fixed('Dice AUC', 3), row.diceAuc],
+    [fixed('NSD', 3), row.nsd],
+    ['HD95, mm', `${shown(row.hd95, 2)}${over(row)}`],
+    [fixed('HD95, misses too', 2), row.hd95Penalised],
+    ['ASSD, mm', `${shown(row.assd, 2)}${over(row)}`],
+    [fixed('ASSD, misses too', 2), row.assdPenalised],
+    ['Found', `${numeral(Math.round(row.found * 1000) / 10)} %`],
   ]);
-  const flood = flooded ? ['Dice, flood fill'] : [];
-  const distances = ['HD95, mm', 'HD95, misses too', 'ASSD, mm', 'ASSD, misses too'];
-  const head = ['Lesion size', 'Lesions', ...flood, ...at.map((n) => `Dice, ${plural(n, 'click')}`)];
-  return table([[...head, 'Dice AUC', 'NSD', ...distances, 'Found'], ...rows], 'all');
+  return tableHtml(table, 'all');
 }
 
 /** Groups of a list; and estimates and warnings, where there are any. */
@@ -124,41 +118,31 @@ function groupSections(cases: readonly CaseResult[], clicks: number): string[] {
   const calibrations = calibrationsOf(cases, at);
   const warnings = warningsOf(cases);
   return [
-    section('By group', table(groupCells(groupsOf(cases), at), 'all')),
+    section('By group', tableHtml(groupTable(groupsOf(cases), at), 'all')),
     calibrations[0]
-      ? section('IoU estimate', table(calibrationCells(calibrations)), table(binCells(calibrations[0])))
+      ? section(
+          'IoU estimate',
+          tableHtml(calibrationTable(calibrations)),
+          tableHtml(binTable(calibrations[0])),
+        )
       : '',
-    warnings ? section('Warnings', table(warningCells(warnings))) : '',
+    warnings ? section('Warnings', tableHtml(warningTable(warnings))) : '',
   ];
 }
 
-function caseRows(cases: readonly CaseResult[]): string {
-  const flooded = isFlooded(cases);
-  const flood = flooded ? ['Flood fill'] : [];
-  return table([
-    [
-      ...['Case', 'Lesions', ...flood, 'Mean Dice', 'Dice of all', 'NSD', 'HD95, mm'],
-      ...['Volume error, mL', 'BraTS F1', 'PQ'],
-    ],
-    ...cases.map((one) => caseRow(one, flooded)),
+const caseTable = (cases: readonly CaseResult[]): Table =>
+  tableOf(cases, (one) => [
+    ['Case', one.id],
+    ['Lesions', one.lesions.length],
+    [optional(fixed('Flood fill', 3)), floodOf(one)],
+    [fixed('Mean Dice', 3), one.meanDice[one.meanDice.length - 1]],
+    [fixed('Dice of all', 3), one.last.dice],
+    [fixed('NSD', 3), one.last.surfel.nsd],
+    [fixed('HD95', 2, 'mm'), one.last.surfel.hd95],
+    [fixed('Volume error', 2, 'mL'), one.last.volumeError],
+    [fixed('BraTS F1', 3), one.last.detection.brats.f1],
+    [fixed('PQ', 3), one.last.detection.panoptica.pq],
   ]);
-}
-
-function caseRow(one: CaseResult, flooded: boolean): string[] {
-  const { id, lesions, meanDice, last } = one;
-  return [
-    id,
-    String(lesions.length),
-    ...(flooded ? [shown(floodOf(one))] : []),
-    shown(meanDice[meanDice.length - 1]),
-    shown(last.dice),
-    shown(last.surfel.nsd),
-    shown(last.surfel.hd95, 2),
-    shown(last.volumeError, 2),
-    shown(last.detection.brats.f1),
-    shown(last.detection.panoptica.pq),
-  ];
-}
 
 function pictures(cases: readonly CaseResult[], pictureOf: (id: string) => string | undefined): string {
   const figures = worstCases(cases).flatMap((one) => {
@@ -208,7 +192,7 @@ export function evaluationReport(
       : '',
     drawn &&
       section('The worst', '<p>Truth outlined green, the mask orange, around the first click.</p>', drawn),
-    cases.length > 0 ? section('Cases', '<p>After the last click.</p>', caseRows(cases)) : '',
+    cases.length > 0 ? section('Cases', '<p>After the last click.</p>', tableHtml(caseTable(cases))) : '',
     failures.length > 0 ? section('Failed', factList(failures.map(({ id, message }) => [id, message]))) : '',
     section('Settings', factList(rowsOf('', facts as JsonObject))),
   ]);

@@ -1,9 +1,10 @@
-/** What an evaluation came to: the results file, its summary by lesion size, tables as text and CSV. */
+/** What an evaluation came to: the results file, its summary by lesion size, tables. */
 import type { Json, JsonObject } from '../base/json.js';
+import { each, fixed, optional, type Row, type Table, tableCsv, tableOf } from '../base/table.js';
 import type { Zoom } from '../session/zoom.js';
 import { SIZE_CLASSES, sizeOf } from '../training/validation.js';
 import { type CaseResult, type LesionResult, mean, means, type Target } from './case.js';
-import { calibrationsOf, groupsOf, meanOf, warningsOf } from './groups.js';
+import { calibrationsOf, clicksText, groupsOf, meanOf, warningsOf } from './groups.js';
 import { type DetectionScores, type MaskScores, penalised, type SurfaceScores } from './scores.js';
 
 /** A case that could not be evaluated, and why. */
@@ -156,12 +157,6 @@ export function resultsJson(settings: Settings, outcomes: readonly CaseOutcome[]
   };
 }
 
-/** Width of a column of scores. */
-const COLUMN = 11;
-
-const atClicks = (dice: readonly number[], clicks: readonly number[]): string =>
-  clicks.map((n) => dice[n - 1].toFixed(4).padStart(COLUMN)).join('');
-
 /** Clicks that tables show: 1, 3, 5 and the last. */
 export const shownClicks = (clicks: number): number[] =>
   [...new Set([1, 3, 5, clicks])].filter((n) => n <= clicks).sort((a, b) => a - b);
@@ -170,43 +165,33 @@ export const shownClicks = (clicks: number): number[] =>
 export const floodOf = ({ lesions }: CaseResult): number | null =>
   meanOf(lesions.map(({ flood }) => flood?.dice));
 
-/** A line per case and their mean, for a terminal; the flood fill's means first where there are any. */
-export function caseTable(results: readonly CaseResult[], clicks: readonly number[], target: Target): string {
-  const perLesion = target === 'component';
-  const width = Math.max(6, ...results.map(({ id }) => id.length));
-  const floods = results.map(floodOf);
-  const flooded = floods.some((flood) => flood !== null);
-  const head = clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`.padStart(COLUMN)).join('');
-  const lines = [
-    `${'case'.padEnd(width)}  lesions${flooded ? 'flood fill'.padStart(COLUMN) : ''}${head}${perLesion ? `   all together:${head}` : ''}`,
-  ];
-  const line = (
-    id: string,
-    lesions: number,
-    flood: number | null,
-    dice: readonly number[],
-    union: readonly number[],
-  ) =>
-    `${id.padEnd(width)}  ${String(lesions).padStart(7)}${flooded ? (flood?.toFixed(4) ?? '–').padStart(COLUMN) : ''}` +
-    atClicks(dice, clicks) +
-    (perLesion ? `                ${atClicks(union, clicks)}` : '');
-  for (const [n, { id, lesions, meanDice, unionDice }] of results.entries())
-    lines.push(line(id, lesions.length, floods[n], meanDice, unionDice));
+/** A row per case and their mean; the flood fill's means first where there are any. */
+export function caseTable(results: readonly CaseResult[], clicks: readonly number[], target: Target): Table {
   const { lesions, meanDice, unionDice } = summaryOf(results);
-  lines.push(line('mean', lesions, meanOf(floods), meanDice, unionDice));
-  return `${lines.join('\n')}\n`;
+  const floods = results.map(floodOf);
+  const rows = [
+    ...results.map((one, n) => ({ ...one, lesions: one.lesions.length, flood: floods[n] })),
+    { id: 'mean', lesions, meanDice, unionDice, flood: meanOf(floods) },
+  ];
+  const scores = (first: string, dice: readonly number[]): Row =>
+    each(clicks, (n, i) => [fixed(`${i === 0 ? first : ''}${clicksText(n)}`, 4), dice[n - 1]]);
+  return tableOf(rows, (one) => [
+    ['case', one.id],
+    ['lesions', one.lesions],
+    [optional(fixed('flood fill', 4)), one.flood],
+    ...scores('', one.meanDice),
+    ...(target === 'component' ? scores('all together: ', one.unionDice) : []),
+  ]);
 }
 
-type Cells = readonly (readonly [name: string, value: string | number | null])[];
-
-const surfaceCells = (prefix: string, { nsd, hd95, hd, assd }: SurfaceScores): Cells => [
+const surfaceCells = (prefix: string, { nsd, hd95, hd, assd }: SurfaceScores): Row => [
   [`${prefix}_nsd`, nsd],
   [`${prefix}_hd95_mm`, hd95],
   [`${prefix}_hd_mm`, hd],
   [`${prefix}_assd_mm`, assd],
 ];
 
-const scoreCells = (prefix: string, scores: MaskScores): Cells => [
+const scoreCells = (prefix: string, scores: MaskScores): Row => [
   [`${prefix}_dice`, scores.dice],
   [`${prefix}_iou`, scores.iou],
   [`${prefix}_sensitivity`, scores.sensitivity],
@@ -218,13 +203,7 @@ const scoreCells = (prefix: string, scores: MaskScores): Cells => [
   ...surfaceCells(`${prefix}_voxel`, scores.voxel),
 ];
 
-const floodCells = ({ flood }: LesionResult): Cells => [
-  ['flood_dice', flood?.dice ?? null],
-  ['flood_iou', flood?.iou ?? null],
-  ['flood_ml', flood?.millilitres ?? null],
-];
-
-const detectionCells = (prefix: string, { brats, panoptica }: DetectionScores): Cells => [
+const detectionCells = (prefix: string, { brats, panoptica }: DetectionScores): Row => [
   [`${prefix}_brats_f1`, brats.f1],
   [`${prefix}_brats_lesion_dice`, brats.lesionDice],
   [`${prefix}_brats_tp`, brats.truePositives],
@@ -235,88 +214,61 @@ const detectionCells = (prefix: string, { brats, panoptica }: DetectionScores): 
   [`${prefix}_panoptica_pq`, panoptica.pq],
 ];
 
-/**
- * A cell by RFC 4180; empty for what is not defined. A text that a spreadsheet would take for a formula begins with an
- * apostrophe (OWASP's CSV injection), unless it is a plain number.
- */
-function cellText(cell: string | number | null): string {
-  if (cell === null) return '';
-  if (typeof cell === 'number') return String(cell);
-  const formula = /^[=+\-@\t\r\n＝＋－＠]/.test(cell) && !/^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(cell);
-  const inert = formula ? `'${cell}` : cell;
-  // In quotes too what separates cells elsewhere.
-  return /[",;\t\n\r]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
-}
-
-/** Lines end with line feeds. */
-function csv(rows: readonly Cells[]): string {
-  const [first] = rows;
-  if (!first) return '';
-  const lines = [first.map(([name]) => name), ...rows.map((row) => row.map(([, value]) => value))];
-  return `${lines.map((cells) => cells.map(cellText).join(',')).join('\n')}\n`;
-}
-
 /** What a list says of a case, where any case has it. */
-function aboutCells(cases: readonly CaseResult[], { about }: CaseResult): Cells {
-  if (cases.every((one) => one.about === undefined)) return [];
-  const fields = ['modality', 'organ', 'channel', 'subject'] as const;
-  return fields.map((field) => [field, about?.[field] ?? null]);
-}
+const aboutCells = ({ about }: CaseResult): Row =>
+  each(['modality', 'organ', 'channel', 'subject'] as const, (field) => [
+    optional(field),
+    about?.[field] ?? null,
+  ]);
+
+/** A cell for each click. */
+const clickCells = (name: string, values: readonly number[]): Row =>
+  each(values, (value, n) => [`${name}_click${n + 1}`, value]);
 
 /** A row per case. */
-export function casesCsv(cases: readonly CaseResult[]): string {
-  const flooded = cases.some((one) => floodOf(one) !== null);
-  return csv(
-    cases.map((one) => [
+export const casesCsv = (cases: readonly CaseResult[]): string =>
+  tableCsv(
+    tableOf(cases, (one) => [
       ['case', one.id],
-      ...aboutCells(cases, one),
+      ...aboutCells(one),
       ['lesions', one.lesions.length],
       ['left_out', one.leftOut ?? 0],
       ['diagonal_mm', one.diagonal ?? null],
-      ...(flooded ? [['mean_dice_flood', floodOf(one)] as const] : []),
-      ...one.meanDice.map((dice, n): Cells[number] => [`mean_dice_click${n + 1}`, dice]),
-      ...one.unionDice.map((dice, n): Cells[number] => [`union_dice_click${n + 1}`, dice]),
+      [optional('mean_dice_flood'), floodOf(one)],
+      ...clickCells('mean_dice', one.meanDice),
+      ...clickCells('union_dice', one.unionDice),
       ...scoreCells('first', one.first),
       ...detectionCells('first', one.first.detection),
       ...scoreCells('last', one.last),
       ...detectionCells('last', one.last.detection),
     ]),
   );
-}
 
 /** A row per lesion. */
-export function lesionsCsv(cases: readonly CaseResult[]): string {
-  const all = cases.flatMap(({ lesions }) => lesions);
-  const flooded = all.some(({ flood }) => flood !== undefined);
-  const estimated = all.some(({ iouEstimate }) => iouEstimate !== undefined);
-  return csv(
-    cases.flatMap((of) =>
-      of.lesions.map(
-        (one): Cells => [
-          ['case', of.id],
-          ...aboutCells(cases, of),
-          ['lesion', one.lesion],
-          ['truth_ml', one.millilitres],
-          ['covered', one.covered],
-          ...one.open.map((share, n): Cells[number] => [`open_sgpm${n}`, share]),
-          ['encodes', one.encodes ?? null],
-          ['warnings', one.warnings?.join(' ') ?? null],
-          ...(flooded ? floodCells(one) : []),
-          ...one.dice.map((dice, n): Cells[number] => [`dice_click${n + 1}`, dice]),
-          ...(estimated
-            ? one.dice.map((_, n): Cells[number] => [
-                `iou_estimate_click${n + 1}`,
-                one.iouEstimate?.[n] ?? null,
-              ])
-            : []),
-          ['dice_auc', one.diceAuc],
-          ['noc80', one.noc80],
-          ['noc85', one.noc85],
-          ['noc90', one.noc90],
-          ...scoreCells('first', one.first),
-          ...scoreCells('last', one.last),
-        ],
-      ),
+export const lesionsCsv = (cases: readonly CaseResult[]): string =>
+  tableCsv(
+    tableOf(
+      cases.flatMap((of) => of.lesions.map((one) => ({ of, one }))),
+      ({ of, one }) => [
+        ['case', of.id],
+        ...aboutCells(of),
+        ['lesion', one.lesion],
+        ['truth_ml', one.millilitres],
+        ['covered', one.covered],
+        ...each(one.open, (share, n) => [`open_sgpm${n}`, share]),
+        ['encodes', one.encodes ?? null],
+        ['warnings', one.warnings?.join(' ') ?? null],
+        [optional('flood_dice'), one.flood?.dice ?? null],
+        [optional('flood_iou'), one.flood?.iou ?? null],
+        [optional('flood_ml'), one.flood?.millilitres ?? null],
+        ...clickCells('dice', one.dice),
+        ...each(one.dice, (_, n) => [optional(`iou_estimate_click${n + 1}`), one.iouEstimate?.[n] ?? null]),
+        ['dice_auc', one.diceAuc],
+        ['noc80', one.noc80],
+        ['noc85', one.noc85],
+        ['noc90', one.noc90],
+        ...scoreCells('first', one.first),
+        ...scoreCells('last', one.last),
+      ],
     ),
   );
-}

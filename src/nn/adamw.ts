@@ -6,12 +6,14 @@ import type { ParameterStore } from '../engine/graph/parameters.js';
 import type { Capabilities, KernelCall } from '../engine/kernels/call.js';
 import { normBlocks, planAccumulate, planAdamW, planGradientNorm, planGradientSquares } from './update.js';
 
+/** AdamW's constants (Loshchilov and Hutter 2019, algorithm 2): β₁, β₂ and ε. */
 export interface AdamWOptions {
   readonly beta1: number;
   readonly beta2: number;
   readonly eps: number;
 }
 
+/** PyTorch's defaults. */
 export const adamWDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
 
 /** Parameters whose names match share a learning rate factor and a weight decay. */

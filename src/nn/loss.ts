@@ -28,6 +28,7 @@ interface LossSpec {
   readonly iou: number;
 }
 
+/** Factors of a loss's terms, and the focal term's balance ζ and exponent γ (SPEC B2). */
 export type LossOptions = Omit<LossSpec, 'samples' | 'voxels'>;
 
 const base = { zeta: 0.75, gamma: 2, smoothing: 1e-5, iou: 0 } as const;

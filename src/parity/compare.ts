@@ -5,6 +5,7 @@ import type { WeightSource } from '../weights/weight-source.js';
 
 export type Fixture = WeightSource;
 
+/** One tensor compared: ‖ours − theirs‖₂ / ‖theirs‖₂ against its tolerance. */
 export interface ParityRow {
   readonly stage: string;
   readonly relativeL2: number;
@@ -13,6 +14,7 @@ export interface ParityRow {
   readonly ok: boolean;
 }
 
+/** A fixture compared, tensor by tensor. */
 export interface ParityReport {
   readonly fixture: string;
   readonly kind: string;

@@ -27,6 +27,7 @@ import {
 import { configOf, inputImage, pointsOf, stageTolerance } from './fixture.js';
 import { lossParity, trainingParity } from './training.js';
 
+/** How the model computes while it is compared. */
 export interface ParityOptions {
   readonly regionMode?: RegionMode | undefined;
   readonly variants?: Readonly<Record<string, string>>;

@@ -1,6 +1,7 @@
 /** What reports in HTML are made of: line charts as inline SVG, tables, lists. They need nothing but a browser. */
 
 import { isJsonObject, type Json } from '../base/json.js';
+import { shownCells, type Table } from '../base/table.js';
 
 export type Point = readonly [x: number, y: number];
 
@@ -108,12 +109,9 @@ export function factList(facts: Facts): string {
   return rows.length === 0 ? '<p>None.</p>' : `<dl>\n${rows.join('\n')}\n</dl>`;
 }
 
-/**
- * A table; the first row's cells name the columns.
- * @param lastClass of the last row
- */
-export function table(rows: readonly (readonly string[])[], lastClass = ''): string {
-  const [names, ...body] = rows;
+/** A table. @param lastClass of the last row */
+export function tableHtml(table: Table, lastClass = ''): string {
+  const [names = [], ...body] = shownCells(table);
   const lines = body.map((cells, i) => {
     const marked = lastClass && i === body.length - 1 ? ` class="${lastClass}"` : '';
     return `<tr${marked}>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`;

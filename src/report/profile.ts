@@ -1,8 +1,7 @@
 /** A profile as one HTML document: the roofline, where the time goes, memory over the run. */
+import { tableOf } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import {
-  type DispatchRow,
-  FIGURES,
   figuresOf,
   type GroupRow,
   groupBy,
@@ -11,17 +10,14 @@ import {
   type Profile,
   stageOf,
 } from '../engine/profiler/profile.js';
-import { type Chart, chartHtml, escapeHtml, factList, numeral, section, table } from './chart.js';
+import { type Chart, chartHtml, escapeHtml, factList, numeral, section, tableHtml } from './chart.js';
 import { htmlDocument } from './document.js';
 
 const MiB = 2 ** 20;
 const percent = (share: number): string => `${numeral(Math.round(1000 * share) / 10)} %`;
 
-const cells = (group: GroupRow, total: number, { ceilings }: Profile): string[] =>
-  figuresOf(group, total, ceilings, percent);
-
-function groups(title: string, rows: readonly GroupRow[], total: number, profile: Profile): string {
-  return table([[title, ...FIGURES], ...rows.map((row) => [row.name, ...cells(row, total, profile)])]);
+function groups(title: string, rows: readonly GroupRow[], total: number, { ceilings }: Profile): string {
+  return tableHtml(tableOf(rows, (row) => [[title, row.name], ...figuresOf(row, total, ceilings, percent)]));
 }
 
 /** Kernels under the device's two ceilings; both axes logarithmic, the horizontal one in powers of two. */
@@ -70,14 +66,6 @@ function memoryChart({ dispatches }: Profile): string {
   });
 }
 
-const single = (row: DispatchRow): GroupRow => ({
-  name: row.stage || '(no module)',
-  calls: 1,
-  ms: row.ms,
-  flops: row.flops,
-  bytes: row.bytes,
-});
-
 /** The whole report. */
 export function profileHtml(profile: Profile): string {
   needProfile(profile);
@@ -109,15 +97,14 @@ export function profileHtml(profile: Profile): string {
     section('Stages', groups('stage', groupBy(dispatches, stageOf), total, profile)),
     section(
       'Costliest dispatches',
-      table([
-        ['stage', 'kernel (variant)', ...FIGURES.slice(1), 'executions per timed pass'],
-        ...costliest.map((row) => [
-          row.stage || '(no module)',
-          kernelOf(row),
-          ...cells(single(row), total, profile).slice(1),
-          row.resolved ? String(row.inRow) : `${row.inRow}, below the clock`,
+      tableHtml(
+        tableOf(costliest, (row) => [
+          ['stage', row.stage || '(no module)'],
+          ['kernel (variant)', kernelOf(row)],
+          ...figuresOf({ name: '', calls: 1, ...row }, total, ceilings, percent).slice(1),
+          ['executions per timed pass', row.resolved ? row.inRow : `${row.inRow}, below the clock`],
         ]),
-      ]),
+      ),
     ),
   ]);
 }

@@ -2,6 +2,9 @@
 import { need, needFields } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 
+/**
+ * Sizes of a SAM-Med3D model (SPEC A): cubes of `volume`³ voxels are cut into patches of `patch`³, `dim` channels each.
+ */
 export interface SamMed3DConfig {
   readonly name: string;
   /** Edge of the cubic input volume, in voxels. */
@@ -29,6 +32,7 @@ export interface SgpmConfig {
   readonly temperature: number;
 }
 
+/** A model: SAM-Med3D, and its gated modules where it has any. */
 export interface ModelConfig extends SamMed3DConfig {
   readonly sgpm?: SgpmConfig | undefined;
 }
@@ -36,6 +40,7 @@ export interface ModelConfig extends SamMed3DConfig {
 const everyThird = (depth: number) => Array.from({ length: depth }, (_, i) => i).filter((i) => i % 3 === 2);
 const everySixth = (depth: number) => Array.from({ length: 4 }, (_, i) => ((i + 1) * depth) / 4 - 1);
 
+/** SAM-Med3D by name: its published sizes, and the small ones that are this project's own. */
 export const samMed3DConfigs: Readonly<Record<string, SamMed3DConfig>> = {
   vit_b_ori: {
     name: 'vit_b_ori',

@@ -27,6 +27,7 @@ import { gateName } from './sgpm.js';
 
 export type { Prompt, PromptPoint } from './decoders.js';
 
+/** How a model is loaded and runs. */
 export interface ModelOptions {
   /** What the weights are; inferred from their shapes if not given. */
   readonly config?: ModelConfig | undefined;
@@ -79,11 +80,13 @@ export interface GateReport extends RegionReport {
   readonly logits: Float32Array;
 }
 
+/** What an encode tells; the embedding itself stays on the device. */
 export interface Encoded {
   readonly gates: readonly GateReport[];
   readonly token: number;
 }
 
+/** Masks of one decode. Shapes with g, patches along an edge, and S, voxels along an edge of the cube. */
 export interface Decoded {
   /** Logits of the four masks at four times the patch grid's resolution: (4, 4g, 4g, 4g). */
   readonly masks: Float32Array;
@@ -102,6 +105,7 @@ interface Pending<R> {
   readonly finish: (bytes: readonly ArrayBuffer[]) => R | Promise<R>;
 }
 
+/** The network on a device: an encode of a cube, and decodes of prompts on it. Calls are taken in turn. */
 export class Model {
   private readonly decoders: Decoders;
   /** Which encode the embedding on the device is of; 0 before the first and after one that failed. */
@@ -442,6 +446,7 @@ export class Model {
     return new Float32Array(this.lowResolution ** 3);
   }
 
+  /** Frees programs, and parameters where they are this model's own. Later calls are errors. */
   dispose(): void {
     this.decoders.dispose();
     this.encoder.dispose();

@@ -47,6 +47,7 @@ export interface CallOptions {
   readonly progress?: Progress | undefined;
 }
 
+/** How a session sees its volume. */
 export interface LesionSessionOptions {
   /** How volumes are prepared; as the weights' card says unless given. */
   readonly preset?: PresetName | Preset | (string & {}) | undefined;

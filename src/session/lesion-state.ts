@@ -21,6 +21,7 @@ export type Action =
   | { readonly type: 'box'; readonly box: VoxelBox }
   | { readonly type: 'mask'; readonly mask: CroppedMask };
 
+/** Milliseconds of each stage of a step; 0 for what the step could do without. */
 export interface Timings {
   readonly preprocess: number;
   readonly encode: number;

@@ -25,6 +25,7 @@ import type {
 /** GPU work between two chances for the page to draw, ms: most of a frame. */
 const BUDGET_MS = 12;
 
+/** Options of a segmenter in this thread. */
 export interface LocalSegmenterOptions extends SegmenterOptions {
   /** A device the host owns: used as it is, never destroyed. */
   readonly device?: GPUDevice | undefined;
@@ -34,6 +35,7 @@ export interface LocalSegmenterOptions extends SegmenterOptions {
   readonly variants?: ModelOptions['variants'];
 }
 
+/** A host’s way to a device: the browser’s, or Dawn’s in Node. */
 export type OpenDevice = (options: OpenDeviceOptions) => Promise<Gpu>;
 
 /** What pages, Node and commands do each in their own way. */
@@ -51,6 +53,7 @@ export const segmenterOpener = (openDevice: OpenDevice) => {
   return (options: LocalSegmenterOptions): Promise<LocalSegmenter> => LocalSegmenter.open(host, options);
 };
 
+/** A segmenter that computes in this thread. */
 export class LocalSegmenter implements Segmenter, Owner {
   private readonly volumes = new Set<LocalVolume>();
   private readonly working = new Queue();
@@ -125,10 +128,12 @@ export class LocalSegmenter implements Segmenter, Owner {
     return new LesionSession(this.model, volume, { preset, zoom, gates: this.gates });
   }
 
+  /** What a volume calls when it is disposed of. */
   forget(volume: LocalVolume): void {
     this.volumes.delete(volume);
   }
 
+  /** How many gates there are to set. */
   get modules(): number {
     return this.model.sites.length;
   }

@@ -81,6 +81,7 @@ export type VolumeInput =
       readonly affine?: ArrayLike<number> | undefined;
     };
 
+/** How a volume is read. */
 export interface OpenVolumeOptions extends Pick<CallOptions, 'progress' | 'signal'> {
   /** What errors and outputs call it; a File's or Volume's own name otherwise. */
   readonly name?: string | undefined;
@@ -88,6 +89,7 @@ export interface OpenVolumeOptions extends Pick<CallOptions, 'progress' | 'signa
   readonly channel?: number | undefined;
 }
 
+/** What an open volume is: sizes in voxels (i, j, k), edges of a voxel in mm, and its place in the world. */
 export interface VolumeInfo {
   readonly name: string;
   readonly dims: Vec3;
@@ -114,7 +116,10 @@ export type BoxPrompt = { readonly ijk: readonly [Vec3, Vec3] } | { readonly mm:
  */
 export interface Lesion {
   readonly name: string;
-  /** @throws SgpSamError `bad-prompt` for a click outside the volume; `aborted`; `device-lost` */
+  /**
+   * Segments with one more click; the first decides where the model looks, later ones refine.
+   * @throws SgpSamError `bad-prompt` for a click outside the volume; `aborted`; `device-lost`
+   */
   addPoint(point: PointPrompt, options?: CallOptions): Promise<Segmentation>;
   /** A box as a click at its centre and a cube that holds it. */
   addBox(box: BoxPrompt, options?: CallOptions): Promise<Segmentation>;
@@ -134,11 +139,16 @@ export interface Lesion {
   recompute(options?: CallOptions): Promise<LesionState>;
   /** What was done so far, as data; `apply` does it again, here or in another session. */
   actions(): Promise<readonly Action[]>;
+  /**
+   * Does an action of `actions` again, as a step of this lesion.
+   * @throws SgpSamError `bad-prompt` for one that does not fit this volume; `aborted`; `device-lost`
+   */
   apply(action: Action, options?: CallOptions): Promise<LesionState>;
 }
 
 /** A volume that is open, and its lesions by name. */
 export interface SegmenterVolume {
+  /** What was read: the volume's sizes and its place in the world. */
   readonly info: VolumeInfo;
   /** The lesion of this name; one that is not there yet is empty. */
   lesion(name: string): Lesion;
@@ -155,6 +165,7 @@ export interface SegmenterVolume {
   dispose(): Promise<void>;
 }
 
+/** GPU memory of a segmenter: weights, activations of the programs, and what volumes keep there. */
 export interface MemoryUse {
   /** GPU memory that is allocated now, and was at most. */
   readonly bytes: number;
@@ -165,13 +176,17 @@ export interface MemoryUse {
 
 /** A model on a device, and volumes to click in. */
 export interface Segmenter {
+  /** What runs and on what; after `recover`, what runs then. */
   readonly info: SegmenterInfo;
   /**
    * Resolves when the device that is in use goes away (or the worker fails: `worker-failed`, which nothing survives); after a
    * successful `recover` there is a new promise.
    */
   readonly lost: Promise<SgpSamError>;
-  /** @throws SgpSamError `bad-file`, `unsupported`, or `bad-argument` for a wrong or missing channel */
+  /**
+   * Reads a volume and keeps it, for lesions to be clicked in.
+   * @throws SgpSamError `bad-file`, `unsupported`, or `bad-argument` for a wrong or missing channel
+   */
   openVolume(volume: VolumeInput, options?: OpenVolumeOptions): Promise<SegmenterVolume>;
   /** Overrules gates from the next click on, one setting per SGPM. */
   setGates(gates: readonly GateSetting[]): Promise<void>;

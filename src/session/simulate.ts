@@ -19,6 +19,7 @@ import { LesionSession } from './lesion-session.js';
 import type { Click, Segmentation } from './lesion-state.js';
 import type { Zoom } from './zoom.js';
 
+/** How many clicks are simulated, and where they go. */
 export interface SimulationOptions {
   readonly clicks: number;
   readonly first: FirstClick;
@@ -32,6 +33,7 @@ export interface SimulationOptions {
   readonly onMask?: ((mask: Uint8Array, click: number) => void) | undefined;
 }
 
+/** What simulated clicks gave, one entry a click. */
 export interface Simulation {
   /** Dice on the volume's own grid, all of the volume, after each click. */
   readonly dice: readonly number[];

@@ -8,6 +8,7 @@ import type { WeightsScope } from '../weights/card.js';
 import { type Direction, longestSide } from './cubes.js';
 import type { Click } from './lesion-state.js';
 
+/** What a warning is about; programs tell warnings apart by it. */
 export type WarningCode =
   | 'empty-mask'
   | 'touches-face' // the mask is cut by its cube, and the volume goes on there
@@ -19,6 +20,7 @@ export type WarningCode =
   | 'low-iou'
   | 'out-of-scope'; // the lesion or the image is not what the weights are for
 
+/** A doubt about a result that is returned all the same. */
 export interface Warning {
   readonly code: WarningCode;
   /** A sentence or two for people. */

@@ -24,6 +24,7 @@ export interface ServedCall {
 /** A method of a worker's own, called with `WorkerSegmenter.extra`. */
 export type Extra = (segmenter: LocalSegmenter, args: readonly unknown[], call: ServedCall) => unknown;
 
+/** What a worker serves beside the segmenter. */
 export interface ServeOptions {
   /** Further methods, by name. */
   readonly extras?: Readonly<Record<string, Extra>>;

@@ -69,6 +69,10 @@ export interface Limits {
   readonly most: number;
 }
 
+/**
+ * Why a scale was taken: searching is off, a scale was given, the lesion has one already, its first cube holds it, or the
+ * best of those tried by estimated IoU or by fit.
+ */
 export type ZoomReason = 'off' | 'fixed' | 'kept' | 'fits' | 'best-estimate' | 'best-fit';
 
 /** What a result says of its scale. */

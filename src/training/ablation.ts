@@ -1,4 +1,5 @@
 /** The four arms side by side: tables of what their runs scored on cases that none of them saw (SPEC B3). */
+import { each, fixed, type Table, tableMarkdown, tableOf } from '../base/table.js';
 import { type Arm, arms } from './recipe.js';
 import { bySize, type LesionScore, meanDice, SIZE_CLASSES, sizeOf } from './validation.js';
 
@@ -25,10 +26,6 @@ export function spread(values: readonly number[]): number {
 const show = (values: readonly number[], digits = 3): string =>
   `${mean(values).toFixed(digits)} ± ${spread(values).toFixed(digits)}`;
 
-const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
-
 /** Clicks that tables show, of so many. */
 const shownClicks = (clicks: number): number[] => [1, 3, 5].filter((n) => n <= clicks);
 
@@ -39,49 +36,60 @@ function armsOf(runs: readonly ArmRun[]): [Arm, ArmRun[]][] {
     .filter(([, own]) => own.length > 0);
 }
 
+/** The modules of an arm's runs, by number. */
+const modulesOf = (own: readonly ArmRun[]): number[] => [...(own[0]?.scores[0]?.open.keys() ?? [])];
+
 /** Bins of a histogram of shares. */
-const TENTHS = 10;
+const TENTHS = Array.from({ length: 10 }, (_, n) => n);
 
 /** How many lesions had such a share of a gate's channels open, by arm, module and size. */
-function histograms(runs: readonly ArmRun[]): string {
-  const rows = armsOf(runs).flatMap(([arm, own]) => {
-    const modules = own[0].scores[0]?.open.length ?? 0;
-    return Array.from({ length: modules }, (_, j) =>
-      SIZE_CLASSES.flatMap(({ name }) => {
+function histograms(runs: readonly ArmRun[]): Table {
+  const groups = armsOf(runs).flatMap(([arm, own]) =>
+    modulesOf(own).flatMap((module) =>
+      SIZE_CLASSES.map(({ name }) => {
         const lesions = own.flatMap(({ scores }) => scores.filter((one) => sizeOf(one) === name));
-        if (lesions.length === 0) return [];
-        const counts = new Array<number>(TENTHS).fill(0);
-        for (const { open } of lesions) counts[Math.min(TENTHS - 1, Math.floor(open[j] * TENTHS))]++;
-        return [[arm, String(j), name, ...counts.map((n) => (n === 0 ? '' : String(n)))]];
+        return {
+          arm,
+          module,
+          name,
+          tenths: lesions.map(({ open }) => Math.min(9, Math.floor(open[module] * 10))),
+        };
       }),
-    ).flat();
-  });
-  const bins = Array.from({ length: TENTHS }, (_, n) => `${n * 10} %`);
-  return table(['arm', 'module', 'lesions', ...bins.map((bin) => `from ${bin}`)], rows);
+    ),
+  );
+  return tableOf(
+    groups.filter(({ tenths }) => tenths.length > 0),
+    ({ arm, module, name, tenths }) => [
+      ['arm', arm],
+      ['module', module],
+      ['lesions', name],
+      ...each(TENTHS, (bin) => [`from ${bin * 10} %`, tenths.filter((one) => one === bin).length || '']),
+    ],
+  );
 }
 
 /** What of each fusion, and of an encode, was not computed: mean ± standard deviation over seeds. */
-function savings(runs: readonly ArmRun[]): string {
-  const percent = (values: readonly number[]) =>
-    `${show(
-      values.map((v) => 100 * v),
-      1,
-    )} %`;
-  const giga = (flops: number) => (flops / 1e9).toFixed(3);
+function savings(runs: readonly ArmRun[]): Table {
   const rows = armsOf(runs).flatMap(([arm, own]) => {
-    const modules = own[0].scores[0]?.fusion.length ?? 0;
-    if (modules === 0) return [];
-    const saved = (of: (score: LesionScore) => number) => own.map(({ scores }) => mean(scores.map(of)));
-    const each = Array.from({ length: modules }, (_, j) => [
-      ...[arm, `fusion ${j}`, giga(own[0].scores[0].fusion[j].full)],
-      percent(saved(({ fusion }) => 1 - fusion[j].done / fusion[j].full)),
-    ]);
-    const skipped = (score: LesionScore) =>
-      score.fusion.reduce((sum, { full, done }) => sum + full - done, 0);
-    const encode = own[0].encodeFlops;
-    return [...each, [arm, 'whole encode', giga(encode), percent(saved((score) => skipped(score) / encode))]];
+    const [first] = own[0].scores;
+    if (!first || first.fusion.length === 0) return [];
+    const saved = (of: (score: LesionScore) => number) => own.map(({ scores }) => 100 * mean(scores.map(of)));
+    const skipped = ({ fusion }: LesionScore) => fusion.reduce((sum, { full, done }) => sum + full - done, 0);
+    const flops = own[0].encodeFlops;
+    return [
+      ...first.fusion.map(({ full }, j) => ({
+        ...{ arm, what: `fusion ${j}`, flops: full },
+        saved: saved(({ fusion }) => 1 - fusion[j].done / fusion[j].full),
+      })),
+      { arm, what: 'whole encode', flops, saved: saved((score) => skipped(score) / flops) },
+    ];
   });
-  return table(['arm', 'what', 'GFLOP with all open', 'saved'], rows);
+  return tableOf(rows, ({ arm, what, flops, saved }) => [
+    ['arm', arm],
+    ['what', what],
+    [fixed('GFLOP with all open', 3), flops / 1e9],
+    ['saved', `${show(saved, 1)} %`],
+  ]);
 }
 
 /**
@@ -98,32 +106,31 @@ export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string
     runs.some(({ scores }) => bySize(scores).some((s) => s.name === name)),
   );
   const inClass = ({ scores }: ArmRun, name: string) => bySize(scores).find((s) => s.name === name);
-  const dice = armsOf(runs).map(([arm, own]) => [
-    arm,
-    ...clicks.map((n) => show(own.map(({ scores }) => meanDice(scores)[n - 1]))),
-    ...sizes.map((name) => show(own.flatMap((run) => inClass(run, name)?.dice[0] ?? []))),
+  const dice = tableOf(armsOf(runs), ([arm, own]) => [
+    ['arm', arm],
+    ...each(clicks, (n) => [
+      `${n} click${n > 1 ? 's' : ''}`,
+      show(own.map(({ scores }) => meanDice(scores)[n - 1])),
+    ]),
+    ...each(sizes, (name) => [
+      `1 click, ${name}`,
+      show(own.flatMap((run) => inClass(run, name)?.dice[0] ?? [])),
+    ]),
   ]);
-  const diceTable = table(
-    [
-      'arm',
-      ...clicks.map((n) => `${n} click${n > 1 ? 's' : ''}`),
-      ...sizes.map((name) => `1 click, ${name}`),
-    ],
-    dice,
-  );
-  const gates = armsOf(runs).flatMap(([arm, own]) => {
-    const modules = own[0].scores[0]?.open.length ?? 0;
-    return Array.from({ length: modules }, (_, j) => [
-      arm,
-      String(j),
-      ...sizes.map((name) =>
+  const gates = tableOf(
+    armsOf(runs).flatMap(([arm, own]) => modulesOf(own).map((module) => ({ arm, own, module }))),
+    ({ arm, own, module }) => [
+      ['arm', arm],
+      ['module', module],
+      ...each(sizes, (name) => [
+        name,
         show(
-          own.flatMap((run) => inClass(run, name)?.open[j] ?? []),
+          own.flatMap((run) => inClass(run, name)?.open[module] ?? []),
           2,
         ),
-      ),
-    ]);
-  });
+      ]),
+    ],
+  );
   const counts = sizes.map((name) => `${inClass(runs[0], name)?.lesions ?? 0} ${name}`).join(', ');
   const samples = runs.map((run) => run.samples);
   const [least, most] = [Math.min(...samples), Math.max(...samples)];
@@ -131,15 +138,15 @@ export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string
   const parts = [
     `Dice on ${lesions} lesions (${counts}), mean ± standard deviation over ${seeds} seed${seeds > 1 ? 's' : ''}, ` +
       `after ${cubes} training cubes${note === undefined ? ':' : `. ${note}`}`,
-    diceTable,
+    tableMarkdown(dice),
   ];
-  if (gates.length > 0) {
-    parts.push('Share of open channels per gate, by lesion size:', table(['arm', 'module', ...sizes], gates));
+  if (gates.rows.length > 0) {
+    parts.push('Share of open channels per gate, by lesion size:', tableMarkdown(gates));
     parts.push(
       'Lesions of all seeds by the share of channels that were open, in tenths:',
-      histograms(runs),
+      tableMarkdown(histograms(runs)),
       'What skipping saves, in floating-point operations of the workgroups that had work:',
-      savings(runs),
+      tableMarkdown(savings(runs)),
     );
   }
   return `${parts.join('\n\n')}\n`;

@@ -11,6 +11,7 @@ import type { WeightSource } from '../weights/weight-source.js';
 import { initialSource } from './initial.js';
 import { type Arm, arms, configOfArm } from './recipe.js';
 
+/** What a training begins from. */
 export interface BaseWeights {
   readonly config: ModelConfig;
   /** Values in PyTorch's layout. */

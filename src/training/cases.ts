@@ -23,6 +23,7 @@ export interface TrainingCase {
 /** Cases by number. The same number always gives the same case. */
 export interface CaseSource {
   readonly ids: readonly string[];
+  /** The case of number `n`, from 0 to one less than there are `ids`. */
   load(n: number): Promise<TrainingCase>;
   /** The case of sample `sample` of a run with this seed; not given: every case once in each pass, in an order of that pass. */
   pick?(sample: number, seed: number): number;

@@ -40,6 +40,7 @@ export interface CheckpointRun {
   readonly base: string;
 }
 
+/** What a checkpoint says of itself, beside its tensors. */
 export interface Checkpoint extends CheckpointRun {
   readonly config: ModelConfig;
   /** AdamW's steps. */

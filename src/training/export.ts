@@ -12,6 +12,7 @@ import type { CheckpointRun } from './checkpoint.js';
 import type { TrainStep } from './step.js';
 
 export const exportKinds = ['full', 'adapter'] as const;
+/** One of `exportKinds`. */
 export type ExportKind = (typeof exportKinds)[number];
 
 /**

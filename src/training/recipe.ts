@@ -15,6 +15,7 @@ export const arms = {
   'sgp-zoom': { sgpm: true, loss: 'zoom' },
 } as const satisfies Record<string, { sgpm: boolean; loss: keyof typeof losses }>;
 
+/** One of `arms`. */
 export type Arm = keyof typeof arms;
 export type LossName = keyof typeof losses;
 
@@ -30,6 +31,7 @@ export interface GroupRecipe {
   readonly weightDecay: number;
 }
 
+/** Every setting that a trained model depends on, apart from its data. Resuming compares them field by field. */
 export interface Recipe {
   readonly arm: Arm;
   /** The arm's unless another is chosen. */
@@ -101,6 +103,10 @@ export function configOfArm(arm: Arm, config: ModelConfig): ModelConfig {
   );
 }
 
+/**
+ * The factors of a recipe's loss: the named one's, with the terms that the recipe sets.
+ * @throws SgpSamError `bad-argument` for a loss without that name
+ */
 export function lossOf(recipe: Recipe): LossOptions {
   needFields('recipe', recipe, 'loss');
   const { loss, lossTerms } = recipe;

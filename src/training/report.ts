@@ -1,6 +1,7 @@
 /** A training log as one HTML document for people: nothing in it comes from elsewhere, so it can be kept and sent. */
 
 import type { Json } from '../base/json.js';
+import { each, fixed, tableOf } from '../base/table.js';
 import {
   type Chart,
   chartHtml,
@@ -18,7 +19,7 @@ import {
   scatter,
   section,
   spaced,
-  table,
+  tableHtml,
   thin,
 } from '../report/chart.js';
 import { htmlDocument } from '../report/document.js';
@@ -210,23 +211,24 @@ function sizeTable(validation: ValidationEntry, modules: readonly string[]): str
   // Classes are means over their lesions, so the whole is their mean with lesions as weights.
   const whole = (of: (size: (typeof sizes)[number]) => number) =>
     sum(sizes, (size) => size.lesions * of(size)) / lesions;
-  const dice = Array.from({ length: clicks }, (_, c) => (c === 0 ? 'Dice' : `Dice, click ${c + 1}`));
-  const rows = sizes.map(({ name, lesions, dice, open }) => [
-    name,
-    numeral(lesions),
-    ...dice.map(diceText),
-    ...open.map(shareText),
+  const all = {
+    name: 'all',
+    lesions: lesions > 0 ? lesions : null,
+    dice: Array.from({ length: clicks }, (_, c) =>
+      c === 0 ? validation.dice : whole((size) => size.dice[c]),
+    ),
+    open: validation.open,
+  };
+  const table = tableOf([...sizes, all], (row) => [
+    ['Lesion size', row.name],
+    [{ name: 'Lesions', show: numeral }, row.lesions],
+    ...each(row.dice, (dice, c) => [fixed(c === 0 ? 'Dice' : `Dice, click ${c + 1}`, 3), dice]),
+    ...each(row.open.slice(0, validation.open.length), (share, j) => [
+      { name: `${modules[j]} open`, show: shareText },
+      share,
+    ]),
   ]);
-  const more = dice.slice(1).map((_, c) => diceText(whole((size) => size.dice[c + 1])));
-  const all = [
-    'all',
-    lesions > 0 ? numeral(lesions) : '–',
-    diceText(validation.dice),
-    ...more,
-    ...validation.open.map(shareText),
-  ];
-  const open = modules.slice(0, validation.open.length).map((name) => `${name} open`);
-  return table([['Lesion size', 'Lesions', ...dice, ...open], ...rows, all], 'all');
+  return tableHtml(table, 'all');
 }
 
 function sizeSection(log: Log): string {
@@ -268,17 +270,14 @@ function hardestSection({ steps }: Log): string {
   rows.sort((a, b) => b.loss - a.loss);
   return section(
     `Cases with the highest loss, last ${plural(recent.length, 'click')}`,
-    table([
-      ['Case', 'Clicks', 'Mean lesion (mL)', 'Mean loss'],
-      ...rows
-        .slice(0, HARDEST)
-        .map(({ name, clicks, millilitres, loss }) => [
-          name,
-          numeral(clicks),
-          numeral(millilitres),
-          numeral(loss),
-        ]),
-    ]),
+    tableHtml(
+      tableOf(rows.slice(0, HARDEST), ({ name, clicks, millilitres, loss }) => [
+        ['Case', name],
+        [{ name: 'Clicks', show: numeral }, clicks],
+        [{ name: 'Mean lesion (mL)', show: numeral }, millilitres],
+        [{ name: 'Mean loss', show: numeral }, loss],
+      ]),
+    ),
   );
 }
 

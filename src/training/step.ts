@@ -20,6 +20,7 @@ import { gridOf, type ModelConfig } from '../sam/config.js';
 import { modelParameters } from '../sam/parameters.js';
 import { trainingGraph } from './graph.js';
 
+/** What a step trains, by which loss, and how it computes. */
 export interface TrainStepOptions {
   readonly loss: LossOptions;
   /** What is trained, of the parameters that the loss depends on. */
@@ -331,6 +332,7 @@ export class TrainStep {
     return { flops: plan.flops, dispatches: plan.calls.length };
   }
 
+  /** Frees parameters, moments and programs. Later calls are errors. */
   dispose(): void {
     for (const program of this.programs.values()) program.dispose();
     this.programs.clear();

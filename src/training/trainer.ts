@@ -25,8 +25,10 @@ export interface TrainerProgress {
   readonly ended: 'all samples' | 'no improvement' | null;
 }
 
+/** Where a run begins. */
 export const trainerStart: TrainerProgress = { samples: 0, best: null, stale: 0, ended: null };
 
+/** What a run tells as it goes: an update, a validation, or a place where it can be left. */
 export type TrainerEvent =
   | {
       readonly kind: 'step';
@@ -52,6 +54,7 @@ export type TrainerEvent =
   /** Between cubes, with nothing waiting for an update: a checkpoint can be made. */
   | { readonly kind: 'boundary'; readonly progress: TrainerProgress };
 
+/** What a run trains on, and how it validates. */
 export interface TrainerOptions {
   readonly recipe: Recipe;
   readonly cube: CubeOptions;

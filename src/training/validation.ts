@@ -15,6 +15,7 @@ import {
   scaledCube,
 } from './sampler.js';
 
+/** Which lesions a validation looks at, and how it clicks. */
 export interface ValidationOptions {
   readonly cube: CubeOptions;
   /** Draws cubes' scales as training does; not given: the preset's voxels. */

@@ -6,6 +6,7 @@ import { need, needOptions } from '../base/arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
 import { type ByteSource, blobSource } from './byte-source.js';
 
+/** How weights are fetched. */
 export interface FetchWeightsOptions {
   /** Hexadecimal SHA-256 that the file must have. */
   readonly sha256?: string | undefined;

@@ -4,6 +4,7 @@
  */
 import { SgpSamError } from '../../base/errors.js';
 
+/** Whether an adapter computes on a GPU or on the processor. */
 export type AdapterKind = 'hardware' | 'software';
 
 /** Which adapter to open. The last two name a software adapter and take no other. */
@@ -12,6 +13,7 @@ export type AdapterChoice = 'auto' | 'hardware' | 'software' | 'lavapipe' | 'swi
 /** Where an adapter came from: handed in by the host, the browser, the system's drivers, or by name. */
 export type AdapterSource = 'adopted' | 'browser' | 'system' | 'lavapipe' | 'swiftshader';
 
+/** What is known of an adapter: what it says of itself, and where it came from. */
 export interface AdapterReport {
   kind: AdapterKind;
   source: AdapterSource;
@@ -45,6 +47,7 @@ export interface Tier {
   subgroupMatrices: readonly SubgroupMatrix[];
 }
 
+/** An open device with what the engine has to know of it. */
 export interface Gpu {
   readonly device: GPUDevice;
   readonly adapter: AdapterReport;
@@ -67,9 +70,12 @@ export interface Gpu {
   dispose(): void;
 }
 
+/** How much of a device is used: all that is not experimental, the base tier, or experiments too. */
 export const deviceFeatures = ['all', 'none', 'experimental'] as const;
+/** One of `deviceFeatures`. */
 export type DeviceFeatures = (typeof deviceFeatures)[number];
 
+/** Which device to open, and with what. */
 export interface OpenDeviceOptions {
   /** A device the host owns: used as it is, never destroyed. Of the others only `features` and `announce` then matter. */
   device?: GPUDevice;

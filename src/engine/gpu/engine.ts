@@ -22,6 +22,7 @@ export interface Submitted<R = unknown> {
 /** Mapped ranges begin at multiples of eight bytes. */
 const MAP_ALIGNMENT = 8;
 
+/** A device and what every program on it shares: compiled pipelines, the account of its memory, reading back and waiting. */
 export class Engine {
   readonly device: GPUDevice;
   readonly memory: DeviceMemory;
@@ -58,7 +59,10 @@ export class Engine {
     });
   }
 
-  /** @throws the `device-lost` error once the device is gone */
+  /**
+   * Nothing while the device can be used.
+   * @throws the `device-lost` error once it is gone
+   */
   checkAlive(): void {
     const loss = this.lostWith ?? this.gpu.loss;
     if (loss) throw loss;

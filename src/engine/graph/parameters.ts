@@ -125,14 +125,20 @@ export class ParameterStore {
     return entry;
   }
 
+  /** GPU memory of all parameters. */
   get bytes(): number {
     return this.owned.reduce((sum, one) => sum + ('size' in one ? one.size : 16 * one.width * one.height), 0);
   }
 
+  /** Whether there is a parameter of this name. */
   has(name: string): boolean {
     return this.entries.has(name);
   }
 
+  /**
+   * A parameter's name, shape and layout.
+   * @throws SgpSamError when there is none of this name
+   */
   spec(name: string): ParameterSpec {
     return this.entry(name).spec;
   }
@@ -220,6 +226,7 @@ export class ParameterStore {
     }
   }
 
+  /** Frees all buffers and textures. */
   dispose(): void {
     for (const one of this.owned) this.engine.memory.free(one);
     this.owned.length = 0;

@@ -50,6 +50,7 @@ export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
 
 const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
 
+/** A graph compiled for a device: its buffers, pipelines and bind groups, ready to run as often as one likes. */
 export class Program {
   private prepared: Prepared[] = [];
   private disposed = false;
@@ -297,6 +298,7 @@ export class Program {
     return [...this.graph.outputs.keys()];
   }
 
+  /** The shape of an output. */
   shape(name: string): readonly number[] {
     return this.outputTensor(name).shape;
   }
@@ -306,6 +308,7 @@ export class Program {
     return new Float32Array(await this.engine.read(this.output(name)));
   }
 
+  /** An output's bits after a run, as whole numbers: masks, and counters. */
   async readU32(name: string): Promise<Uint32Array> {
     return new Uint32Array(await this.engine.read(this.output(name)));
   }
@@ -430,6 +433,7 @@ export class Program {
     );
   }
 
+  /** Frees what the program holds itself; parameters and buffers of others stay. */
   dispose(): void {
     this.disposed = true;
     for (const buffer of this.owned) this.engine.memory.free(buffer);

@@ -34,6 +34,7 @@ export interface RegionReport {
   readonly dispatches: readonly { kernel: string; planned: number; worked: number; flops: number }[];
 }
 
+/** What decides on a gated region: its gate (`auto`), or the caller. */
 export type GateSetting = 'auto' | 'closed' | 'open';
 export const FORCE: Record<GateSetting, number> = { auto: 0, closed: 1, open: 2 };
 

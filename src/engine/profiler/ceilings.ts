@@ -6,6 +6,7 @@ import { Program } from '../graph/program.js';
 import { capabilitiesOf, type KernelCall } from '../kernels/call.js';
 import { type FmaSpec, planFma, planStream } from './ceiling-kernels.js';
 
+/** What a device was measured to do at most: the roofline that `profile` sets dispatches against. */
 export interface Ceilings {
   /** Fused multiply-adds in f32, all operands in registers, GFLOP/s (a multiply-add is two). */
   readonly fmaGflops: number;

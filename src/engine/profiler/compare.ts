@@ -2,8 +2,8 @@
 import { SgpSamError } from '../../base/errors.js';
 import { isJsonObject, readJson, withoutDigest } from '../../base/json.js';
 import { fields, fromZero, listOf, object, text as textShape } from '../../base/shape.js';
+import { fixed, tableOf, tableText } from '../../base/table.js';
 import { type DispatchRow, groupBy, kernelOf, needProfile, type Profile, stageOf } from './profile.js';
-import { columns } from './text.js';
 
 const MEND = 'Give what profile --json wrote.';
 
@@ -61,25 +61,23 @@ export function differences(a: Profile, b: Profile, name: (row: DispatchRow) => 
     .sort((x, y) => change(y) - change(x));
 }
 
-const ms = (value: number | undefined): string => (value === undefined ? '-' : value.toFixed(2));
-
-function row({ name, before, after }: Difference): string[] {
-  const ratio = before !== undefined && after !== undefined && after > 0 ? before / after : undefined;
-  return [
-    name,
-    ms(before),
-    ms(after),
-    ((after ?? 0) - (before ?? 0)).toFixed(2),
-    ratio === undefined ? '-' : `${ratio.toFixed(2)}×`,
-  ];
-}
+/** A table of what is before and after. */
+const changes = (title: string, all: readonly Difference[]): string =>
+  tableText(
+    tableOf(all, ({ name, before, after }) => [
+      [title, name],
+      [fixed('before', 2, 'ms'), before ?? '-'],
+      [fixed('after', 2, 'ms'), after ?? '-'],
+      [fixed('change', 2, 'ms'), (after ?? 0) - (before ?? 0)],
+      ['faster', before !== undefined && after ? `${(before / after).toFixed(2)}×` : '-'],
+    ]),
+  );
 
 /** Tables of the whole, the kernel families, their variants, and the stages. */
 export function compareText(a: Profile, b: Profile): string {
   needProfile(a);
   needProfile(b);
   const total = (profile: Profile) => profile.dispatches.reduce((sum, d) => sum + d.ms, 0);
-  const head = ['before, ms', 'after, ms', 'change, ms', 'faster'];
   const whole: Difference[] = [
     { name: 'from call to result', before: a.wallMs, after: b.wallMs },
     { name: 'dispatches, each alone', before: total(a), after: total(b) },
@@ -91,13 +89,16 @@ export function compareText(a: Profile, b: Profile): string {
     ...(a.adapter.description !== b.adapter.description
       ? [`note: these are of different adapters: ${a.adapter.description}, ${b.adapter.description}`]
       : []),
-    columns([['whole', ...head], ...whole.map(row)]),
+    changes('whole', whole),
     '',
-    columns([['kernel', ...head], ...differences(a, b, (d) => d.kernel).map(row)]),
+    changes(
+      'kernel',
+      differences(a, b, (d) => d.kernel),
+    ),
     '',
-    columns([['variant', ...head], ...differences(a, b, kernelOf).map(row)]),
+    changes('variant', differences(a, b, kernelOf)),
     '',
-    columns([['stage', ...head], ...differences(a, b, stageOf).map(row)]),
+    changes('stage', differences(a, b, stageOf)),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -1,5 +1,7 @@
 /** A profile: every dispatch of a program with what it took, against what the device can do at most. */
+
 import { need, needFields, needList, needOptions } from '../../base/arguments.js';
+import { fixed, type Row } from '../../base/table.js';
 import type { AdapterReport } from '../gpu/device.js';
 import type { Engine } from '../gpu/engine.js';
 import { median } from '../gpu/pass-timer.js';
@@ -43,6 +45,7 @@ export interface GroupRow {
   readonly bytes: number;
 }
 
+/** One measured program: what `profile --json` writes. Times in ms, sizes in bytes unless the field says otherwise. */
 export interface Profile {
   readonly format: 'sgp-sam profile 1';
   /** `encode`, `decode`, `train`. */
@@ -92,6 +95,7 @@ export function shadersOf(program: Program): ShaderText[] {
   return [...found.values()].map(({ name, variants, code }) => ({ name, variants: [...variants], code }));
 }
 
+/** What is profiled, for the record, and how: `runs` repetitions, of which medians are taken. */
 export interface ProfileSettings {
   readonly what: string;
   readonly model: string;
@@ -245,11 +249,8 @@ export function roofOf(row: Pick<GroupRow, 'ms' | 'flops' | 'bytes'>, ceilings: 
   return { gflops, gbs, ofFma, ofCopy, bound, ofRoof: Math.max(ofFma, ofCopy) };
 }
 
-/** What a table of groups has beside their names; see {@link figuresOf}. */
-export const FIGURES = ['calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of FMA', 'of copy', 'nearer ceiling'];
-
 /**
- * A group's cells under {@link FIGURES}.
+ * What tables say of a group beside its name: the share of the time and how near it comes to the ceilings.
  * @param totalMs what shares are of
  * @param percent how a share is written
  */
@@ -258,16 +259,17 @@ export function figuresOf(
   totalMs: number,
   ceilings: Ceilings,
   percent: (share: number) => string,
-): string[] {
-  const roof = roofOf(group, ceilings);
+): Row {
+  const { gflops, gbs, ofFma, ofCopy, bound } = roofOf(group, ceilings);
+  const share = (name: string) => ({ name, show: percent });
   return [
-    String(group.calls),
-    group.ms.toFixed(2),
-    percent(group.ms / totalMs),
-    roof.gflops.toFixed(1),
-    roof.gbs.toFixed(1),
-    percent(roof.ofFma),
-    percent(roof.ofCopy),
-    roof.bound,
+    ['calls', group.calls],
+    [fixed('ms', 2), group.ms],
+    [share('share'), group.ms / totalMs],
+    [fixed('GFLOP/s', 1), gflops],
+    [fixed('GB/s', 1), gbs],
+    [share('of FMA'), ofFma],
+    [share('of copy'), ofCopy],
+    ['nearer ceiling', bound],
   ];
 }

@@ -1,8 +1,8 @@
 /** A profile as text for a terminal. */
+import { type Row, tableOf, tableText } from '../../base/table.js';
 import { adapterLine } from '../gpu/device.js';
 import {
   type DispatchRow,
-  FIGURES,
   figuresOf,
   type GroupRow,
   groupBy,
@@ -15,27 +15,12 @@ import {
 const MiB = 2 ** 20;
 const percent = (share: number): string => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
-/** Columns padded to their widest cell: the first to the left, the others to the right. */
-export function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, c) => Math.max(...rows.map((row) => row[c]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, c) => (c === 0 ? cell.padEnd(widths[c] ?? 0) : cell.padStart(widths[c] ?? 0)))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}
-
-const cells = (group: GroupRow, total: number, { ceilings }: Profile): string[] =>
-  figuresOf(group, total, ceilings, percent);
-
 function groupTable(title: string, groups: readonly GroupRow[], profile: Profile, total: number): string {
-  return columns([
-    [title, ...FIGURES],
-    ...groups.map((group) => [group.name, ...cells(group, total, profile)]),
-  ]);
+  const row = (group: GroupRow): Row => [
+    [title, group.name],
+    ...figuresOf(group, total, profile.ceilings, percent),
+  ];
+  return tableText(tableOf(groups, row));
 }
 
 /** What stands beside a time that is not simply a median of runs. */
@@ -68,19 +53,14 @@ export function profileText(profile: Profile, top = 15): string {
     '',
     groupTable('stage', groupBy(dispatches, stageOf), profile, total),
     '',
-    columns([
-      [`costliest ${costliest.length}`, 'kernel', ...FIGURES.slice(1), ''],
-      ...costliest.map((row) => [
-        row.stage || '(no module)',
-        kernelOf(row),
-        ...cells(
-          { name: '', calls: 1, ms: row.ms, flops: row.flops, bytes: row.bytes },
-          total,
-          profile,
-        ).slice(1),
-        remark(row),
+    tableText(
+      tableOf(costliest, (row) => [
+        [`costliest ${costliest.length}`, row.stage || '(no module)'],
+        ['kernel', kernelOf(row)],
+        ...figuresOf({ name: '', calls: 1, ...row }, total, ceilings, percent).slice(1),
+        ['', remark(row)],
       ]),
-    ]),
+    ),
     '',
     `memory: ${(memory.programBytes / MiB).toFixed(1)} MiB of the program, at most ${(peak.liveBytes / MiB).toFixed(1)} MiB alive (in ${peak.stage || 'no module'}); ${(memory.deviceBytes / MiB).toFixed(1)} MiB on the device with weights, peak ${(memory.peakBytes / MiB).toFixed(1)} MiB`,
     ...(unresolved > 0 ? [`${unresolved} dispatches are too short for the clock even repeated`] : []),

@@ -39,6 +39,7 @@ export interface TunedTable {
   readonly entries: TunedEntries;
 }
 
+/** How `tuneProgram` measures. */
 export interface TuneOptions {
   /** Timed runs of each candidate that survives its first, default 3. */
   readonly runs?: number;

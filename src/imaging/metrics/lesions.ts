@@ -76,6 +76,7 @@ export function dilate(mask: Mask, dims: Vec3, steps: number): Uint8Array {
   return out;
 }
 
+/** What the BraTS 2023 challenges set differently. Gliomas' settings unless given. */
 export interface BratsOptions {
   /** Steps of dilation: 3 for gliomas, SSA and PED, 1 for meningiomas and metastases. */
   readonly dilation?: number;

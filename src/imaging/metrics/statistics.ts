@@ -8,8 +8,10 @@ import { randomSource } from '../../base/random.js';
  * ranks them with the others and leaves their ranks out then.
  */
 export const zeroRules = ['wilcox', 'pratt'] as const;
+/** One of `zeroRules`. */
 export type ZeroRule = (typeof zeroRules)[number];
 
+/** Wilcoxon's signed-rank test of paired values: its sums, and how likely they are where nothing differs. */
 export interface SignedRank {
   /** Pairs whose difference is not zero. */
   readonly pairs: number;
@@ -97,12 +99,14 @@ export function signedRank(differences: readonly number[], zeros: ZeroRule = 'wi
   return { ...base, p: Math.min(1, 2 * normalTail((least - total / 2) / deviation)), method: 'normal' };
 }
 
+/** A mean with the ends of its confidence interval, in the unit of the values. */
 export interface Interval {
   readonly mean: number;
   readonly low: number;
   readonly high: number;
 }
 
+/** How an interval is drawn; the same seed draws the same one. */
 export interface BootstrapOptions {
   readonly seed: number;
   readonly resamples?: number;

@@ -17,7 +17,9 @@ import { boundsOf, type Mask, requireSize } from '../masks.js';
 import type { Vec3 } from '../types.js';
 import { surfelAreas } from './surfels.js';
 
+/** What a surface is made of: DeepMind's surface elements between voxels (mm²), or MONAI's border voxels. */
 export const surfaceVariants = ['surfel', 'voxel'] as const;
+/** One of `surfaceVariants`. */
 export type SurfaceVariant = (typeof surfaceVariants)[number];
 
 /** A surface's elements: how far each is from the other surface in mm, ascending, and how much it counts. */
@@ -28,6 +30,7 @@ export interface Surface {
   readonly weights: Float64Array;
 }
 
+/** Distances between two surfaces in both directions, mm: what every surface metric is computed from. */
 export interface SurfaceDistances {
   readonly variant: SurfaceVariant;
   readonly prediction: Surface;
