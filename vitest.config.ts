@@ -26,6 +26,8 @@ const suite = (name: Suite, groupOrder: number) => ({
     include: files.filter(({ suite }) => suite === name).map(({ file }) => file),
     sequence: { groupOrder },
     maxWorkers: name === 'pure' ? availableParallelism() : 1,
+    // Tests that say so start their processes beside one another.
+    maxConcurrency: availableParallelism(),
   },
 });
 
