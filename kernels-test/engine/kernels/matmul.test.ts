@@ -22,6 +22,7 @@ import { type Bench, runGraph, testCapabilities } from '../../support/run.js';
 
 /** Float32 sums against float64. */
 const TOLERANCE = 2e-6;
+const LONG = { tags: ['long'] };
 const caps = await testCapabilities();
 const variants = matmulVariants(caps);
 
@@ -64,8 +65,8 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     tensor64(w.shape, Float64Array.from(f16ToF32(f32ToF16(Float32Array.from(w.data)))));
 
   it.each(shapes)(
-    'f16 weights: linear %i × %i → %i is exact in the rounded weights',
-    { tags: ['long'] },
+    'f16 weights: linear %i × %i → %i is exact in the rounded ones',
+    LONG,
     async (rows, k, n) => {
       const x = randomTensor([rows, k], 1);
       const w = randomTensor([n, k], 2);
@@ -87,40 +88,32 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     return [await run('f32'), await run('texture')] as const;
   }
 
-  it.each(shapes)(
-    'weights in a texture: linear %i × %i → %i has the same bits',
-    { tags: ['long'] },
-    async (rows, k, n) => {
-      const [x, w, bias] = [randomTensor([rows, k], 1), randomTensor([n, k], 2), randomTensor([n], 3)];
-      const [buffer, texture] = await both((b) => {
-        const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
-        b.graph.output('y', y);
-      });
-      expect(texture).toEqual(buffer);
-    },
-  );
+  it.each(shapes)('weights in a texture: linear %i × %i → %i has the same bits', LONG, async (rows, k, n) => {
+    const [x, w, bias] = [randomTensor([rows, k], 1), randomTensor([n, k], 2), randomTensor([n], 3)];
+    const [buffer, texture] = await both((b) => {
+      const y = b.graph.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
+      b.graph.output('y', y);
+    });
+    expect(texture).toEqual(buffer);
+  });
 
   // 27 · 40 · 12 / 4 texels are rows and a part of one; 5 channels make the epilogue scalar, 1 channel the gathering.
   it.each([
     [12, 40, 5],
     [1, 8, 4],
     [6, 4, 3],
-  ])(
-    'weights in textures: convolutions %i → %i and a transposed one to %i',
-    { tags: ['long'] },
-    async (from, to, up) => {
-      const x = randomTensor([1, 4, 5, 6, from], 1);
-      const w = randomTensor([to, from, 3, 3, 3], 2);
-      const turned = randomTensor([to, up, 2, 2, 2], 3);
-      const [buffer, texture] = await both((b) => {
-        const attrs = { kernel: 3, padding: 2, dilation: 2 };
-        const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, attrs);
-        b.graph.output('y', y);
-        b.graph.output('z', b.graph.convTranspose(y, b.param('up', turned, 'conv_transpose')));
-      });
-      expect(texture).toEqual(buffer);
-    },
-  );
+  ])('weights in textures: convolutions %i → %i, a transposed one to %i', LONG, async (from, to, up) => {
+    const x = randomTensor([1, 4, 5, 6, from], 1);
+    const w = randomTensor([to, from, 3, 3, 3], 2);
+    const turned = randomTensor([to, up, 2, 2, 2], 3);
+    const [buffer, texture] = await both((b) => {
+      const attrs = { kernel: 3, padding: 2, dilation: 2 };
+      const y = b.graph.conv3d(b.input('x', x), b.param('w', w, 'conv'), undefined, attrs);
+      b.graph.output('y', y);
+      b.graph.output('z', b.graph.convTranspose(y, b.param('up', turned, 'conv_transpose')));
+    });
+    expect(texture).toEqual(buffer);
+  });
 
   // Ragged tiles on both sides, rows fewer than a tile's, K beyond one chunk.
   it.each([
@@ -151,7 +144,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     expect(relativeL2(outputs.both!, linear(x, wt).data)).toBeLessThan(TOLERANCE);
   });
 
-  it('f16 weights: convolutions and transposed ones', { tags: ['long'] }, async () => {
+  it('f16 weights: convolutions and transposed ones', LONG, async () => {
     const x = randomTensor([1, 4, 5, 6, 12], 1);
     const w = randomTensor([8, 12, 3, 3, 3], 2);
     const up = randomTensor([8, 5, 2, 2, 2], 3);
@@ -360,7 +353,7 @@ it('with subgroups of 4, big linear layers alone are worth a wide tile', () => {
   expect(usual(512, 27 * 384, 384, { conv })).toBe('subgroup-16x1');
 });
 
-describe('every tile of every variant', { tags: ['long'] }, () => {
+describe('every tile of every variant', LONG, () => {
   // Fewer rows than a tile, ragged on both sides, and sums longer than a chunk.
   const shapes = [
     [5, 64, 40],
