@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { SUITES, type Suite, suiteOf, testFiles } from './kernels-test/support/suites.js';
 import { wgslModule } from './tools/wgsl.mjs';
 
 /** Shaders as the bundles have them. */
@@ -8,14 +11,38 @@ const wgsl = {
   load: (id: string) => (id.endsWith('.wgsl') ? wgslModule(id, readFileSync(id, 'utf8')) : null),
 };
 
+const files = testFiles().map((file) => ({ file, suite: suiteOf(file) }));
+
+/** One after the other. A device and the processes of a command use every core already, so only `pure` runs files in parallel. */
+const suite = (name: Suite, groupOrder: number) => ({
+  extends: true as const,
+  ...(name === 'pure'
+    ? { resolve: { alias: { webgpu: resolve('kernels-test/support/no-webgpu.ts') } } }
+    : {}),
+  test: {
+    name,
+    include: files.filter(({ suite }) => suite === name).map(({ file }) => file),
+    sequence: { groupOrder },
+    maxWorkers: name === 'pure' ? availableParallelism() : 1,
+    // Tests that say so start their processes beside one another.
+    maxConcurrency: availableParallelism(),
+  },
+});
+
 export default defineConfig({
   plugins: [wgsl],
   // As tools/build.mjs does.
   define: { __VERSION__: JSON.stringify(JSON.parse(readFileSync('package.json', 'utf8')).version) },
   test: {
-    include: ['kernels-test/**/*.test.ts', 'src/**/*.test.ts'],
-    // One GPU test file at a time: a software adapter uses every core already.
-    fileParallelism: false,
+    projects: SUITES.map((name, order) => suite(name, order + 1)),
+    tags: [
+      {
+        name: 'long',
+        description: 'minutes on SwiftShader: not in npm test there, but in npm run test:long',
+      },
+    ],
+    // Times first: what Vitest ends with stays the end.
+    reporters: ['./tools/suite-times.ts', 'default'],
     pool: 'forks',
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -1,4 +1,8 @@
-/** `sgp-sam ablate` as a process: four arms in one table, what is there already kept, and what it refuses. */
+/**
+ * `sgp-sam ablate` as a process: four arms in one table, what is there already kept, and what it refuses.
+ *
+ * @module-tag long
+ */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

@@ -183,8 +183,9 @@ describe('volumes', () => {
     ['a channel left empty', 'two.nii', two, [/--channel ''/], [...point, '--channel', '']],
   ];
 
-  test.each(cases)('%s', async (name, file, bytes, says, args = point) => {
-    const volume = put(scratch, file, bytes());
+  test.concurrent.each(cases)('%s', async (name, file, bytes, says, args = point) => {
+    // Several at a time, of the same names.
+    const volume = put(join(scratch, `volume${folders++}`), file, bytes());
     const { stderr } = await refused((folder) => [volume, ...formula, ...into(folder), ...args]);
     for (const text of says) expect(stderr).toMatch(text);
     if (!/channel (that|left)/.test(name)) expect(stderr).toContain(file);
@@ -327,7 +328,7 @@ describe('weights', () => {
     ['formula with too much', () => 'formula:tiny:1:2', [/formula:CONFIG\[:seed\]/]],
   ];
 
-  test.each(cases)('%s', async (_, weights, says) => {
+  test.concurrent.each(cases)('%s', async (_, weights, says) => {
     const path = weights();
     const { stderr } = await refused((folder) => [head, '--weights', path, ...into(folder), ...point]);
     for (const text of says) expect(stderr).toMatch(text);

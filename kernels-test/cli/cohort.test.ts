@@ -1,4 +1,8 @@
-/** Evaluations in parts: killed, resumed, sharded, merged, always to the same bytes; and what is refused. */
+/**
+ * Evaluations in parts: killed, resumed, sharded, merged, always to the same bytes; and what is refused.
+ *
+ * @module-tag long
+ */
 import { spawn } from 'node:child_process';
 import {
   copyFileSync,
@@ -152,8 +156,9 @@ describe('a run’s folder', () => {
 describe('shards', () => {
   const shards = [1, 2, 3].map((index) => join(scratch, `shard ${index}`));
   beforeAll(async () => {
-    for (const [n, folder] of shards.entries())
-      await ok(evaluate(['--run', folder, '--shard', `${n + 1}/${shards.length}`]));
+    await Promise.all(
+      shards.map((folder, n) => ok(evaluate(['--run', folder, '--shard', `${n + 1}/${shards.length}`]))),
+    );
   }, SLOW);
   const merge = (folders: readonly string[], output: string) =>
     runCliFast(['merge', ...folders, '-o', join(scratch, output)]);
@@ -347,8 +352,7 @@ describe.each<[string, string[]]>([
           { timeoutMs: SLOW },
         ),
       );
-    await run(`${name} 1`);
-    await run(`${name} 2`);
+    await Promise.all([run(`${name} 1`), run(`${name} 2`)]);
     expect(sameFiles(filesIn(join(scratch, `${name} 1`)), filesIn(join(scratch, `${name} 2`)))).toBe(true);
   });
 });

@@ -242,7 +242,7 @@ test('the help names every command', async () => {
   expect(stdout).toMatch(/^\d+\.\d+\.\d+\S*\n$/);
 });
 
-test.each(Object.entries(HELP))(
+test.concurrent.each(Object.entries(HELP))(
   '%s --help names every option, in columns that fit a terminal',
   async (name, options) => {
     const { code, stdout, stderr } = await runCli([name, '--help']);

@@ -1,4 +1,8 @@
-/** How commands end before their end: signals, readers that have gone, folders that another process uses. */
+/**
+ * How commands end before their end: signals, readers that have gone, folders that another process uses.
+ *
+ * @module-tag long
+ */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,8 @@
-/** `sgp-sam eval` on a list of lesions: groups, the flood fill, estimates, small lesions, clicks into background. */
+/**
+ * `sgp-sam eval` on a list of lesions: groups, the flood fill, estimates, small lesions, clicks into background.
+ *
+ * @module-tag long
+ */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';

@@ -1,4 +1,8 @@
-/** `sgp-sam eval`: the scores it gives are those of the clicks it names, and nothing but the question decides them. */
+/**
+ * `sgp-sam eval`: the scores it gives are those of the clicks it names, and nothing but the question decides them.
+ *
+ * @module-tag long
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';

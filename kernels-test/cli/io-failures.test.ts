@@ -2,6 +2,8 @@
  * Every command that writes, with one call after the other made to fail: opening, writing, syncing, closing, renaming, linking,
  * making folders. It must say so and name the place, and leave no half-written file, nothing temporary, no lock, and every
  * file that was there as it was.
+ *
+ * @module-tag long
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
@@ -27,11 +29,11 @@ const point = ['-p', pointText([24, 24, 24])];
 beforeAll(async () => {
   await phantomFolder(data, 2, ['--seed', '9']);
   put(input, 'w.safetensors', writeSafetensors(modelTensors().slice(0, 8)));
-  for (const shard of ['1', '2']) {
+  await both(['1', '2'], async (shard) => {
     const run = ['--run', join(input, `shard-${shard}`), '--shard', `${shard}/2`];
     const result = await runCliFast(['eval', data, ...evalArgs, ...run], { timeoutMs: SLOW });
     expect(result, result.stderr).toMatchObject({ code: 0 });
-  }
+  });
   const merged = await runCliFast([
     'merge',
     join(input, 'shard-1'),
@@ -93,6 +95,10 @@ async function failing(command: Command, at: number | string, code: string): Pro
   const [, call, path] = /^injected: \w+ (\w+) (.+)$/m.exec(result.stderr) ?? [];
   return { result, injected: call === undefined ? undefined : { call, path: path! }, out };
 }
+
+/** Two at a time: the most of what these processes do takes one core. */
+const both = <T, R>(pair: readonly T[], run: (one: T) => Promise<R>): Promise<R[]> =>
+  Promise.all(pair.map(run));
 
 /** A temporary file's final name; of a lock, its folder. */
 const finalPath = (path: string): string =>
@@ -205,15 +211,17 @@ describe('every call that writes, one after the other, of', () => {
   test.each(commands)('%s', { timeout: SLOW }, async (_, command) => {
     const whole = await wholeOf(command);
     const calls: string[] = [];
-    for (let at = 1; ; at++) {
-      const failure = await failing(command, at, CODES[at % CODES.length]!);
-      if (!failure.injected) {
-        expect(failure.result, failure.result.stderr).toMatchObject({ code: 0 });
-        expect(stable(failure.out)).toEqual(whole);
-        break;
+    for (let at = 1, over = false; !over; at += 2) {
+      for (const failure of await both([at, at + 1], (n) => failing(command, n, CODES[n % CODES.length]!))) {
+        over = !failure.injected;
+        if (!failure.injected) {
+          expect(failure.result, failure.result.stderr).toMatchObject({ code: 0 });
+          expect(stable(failure.out)).toEqual(whole);
+          break;
+        }
+        calls.push(failure.injected.call);
+        await expectClean(failure, whole, command);
       }
-      calls.push(failure.injected.call);
-      await expectClean(failure, whole, command);
     }
     for (const call of ['open', 'write', 'sync', 'close', 'rename'])
       expect(calls, String(calls)).toContain(call);
@@ -298,10 +306,15 @@ describe('at the files of', () => {
   ];
   test.each(commands)('%s', { timeout: 2 * SLOW }, async (_, command, places) => {
     const whole = await wholeOf(command);
-    for (const [n, place] of places.entries()) {
-      const failure = await failing(command, place, CODES[n % CODES.length]!);
-      expect(failure.injected, `${place}\n${failure.result.stderr}`).toBeDefined();
-      await expectClean(failure, whole, command);
+    for (let n = 0; n < places.length; n += 2) {
+      const pair = places.slice(n, n + 2);
+      const failures = await both(pair, (place) =>
+        failing(command, place, CODES[places.indexOf(place) % CODES.length]!),
+      );
+      for (const [k, failure] of failures.entries()) {
+        expect(failure.injected, `${pair[k]}\n${failure.result.stderr}`).toBeDefined();
+        await expectClean(failure, whole, command);
+      }
     }
     expect(inputFiles()).toEqual(inputs);
   });

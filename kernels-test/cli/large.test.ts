@@ -1,4 +1,8 @@
-/** A CT volume as large as they come, within 4 GiB of memory. */
+/**
+ * A CT volume as large as they come, within 4 GiB of memory.
+ *
+ * @module-tag long
+ */
 import { once } from 'node:events';
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -58,18 +62,19 @@ test('512 × 512 × 1000 voxels of Task03_Liver take less than 4 GiB', { timeout
       return (i - 256) ** 2 + (j - 256) ** 2 < 200 ** 2 ? 40 + ((i * 7 + j * 13 + turn * 5) & 31) : -1000;
     }),
   );
-  await writeLarge(join(scratch, 'imagesTr/liver_1.nii.gz'), 4, (k) => {
+  const image = writeLarge(join(scratch, 'imagesTr/liver_1.nii.gz'), 4, (k) => {
     const slice = bodies[k & 1]!.slice();
     paint(slice, k, 150);
     return new Uint8Array(slice.buffer);
   });
   const liver = new Uint8Array(WIDTH * WIDTH);
   for (let j = 150; j < 350; j++) liver.fill(1, 150 + WIDTH * j, 350 + WIDTH * j);
-  await writeLarge(join(scratch, 'labelsTr/liver_1.nii.gz'), 2, (k) => {
+  const label = writeLarge(join(scratch, 'labelsTr/liver_1.nii.gz'), 2, (k) => {
     const slice = k > 100 && k < 900 ? liver.slice() : new Uint8Array(WIDTH * WIDTH);
     paint(slice, k, 2);
     return slice;
   });
+  await Promise.all([image, label]);
   const files = { image: './imagesTr/liver_1.nii.gz', label: './labelsTr/liver_1.nii.gz' };
   const labels = { 0: 'background', 1: 'liver', 2: 'cancer' };
   put(scratch, 'dataset.json', JSON.stringify({ name: 'Liver', labels, training: [files] }));

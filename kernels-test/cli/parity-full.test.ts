@@ -1,6 +1,8 @@
 /**
  * Parity at full size, on WebGPU's default limits and within 1 GiB, and of a whole training fixture: minutes on a
  * software adapter.
+ *
+ * @module-tag long
  */
 import { describe, expect, test } from 'vitest';
 import { runCli } from '../support/cli.js';

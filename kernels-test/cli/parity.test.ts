@@ -90,14 +90,16 @@ beforeAll(() => {
 });
 
 describe('fixtures made by the float64 references', () => {
-  test('SAM-Med3D with another seed and other points, on default limits', async () => {
+  test('SAM-Med3D with another seed and other points, on default limits', { tags: ['long'] }, async () => {
     const run = await json(write('sam', sam), ['--limits', 'default']);
     checkPassed(run, sam.tensors.length - 2);
     expect(run.report).toMatchObject({ kind: 'sam_med3d', notes: [] });
     expect(run.report.rows.every(({ tolerance }) => tolerance === 2e-5)).toBe(true);
   });
 
-  test('f16 weights pass at a tolerance of their own, which the table shows', async () => {
+  test('f16 weights pass at a tolerance of their own, which the table shows', {
+    tags: ['long'],
+  }, async () => {
     const file = write('half', samFixture(configByName('tiny'), 5, smallClicks));
     const half = await json(file, ['--weight-storage', 'f16']);
     expect(half.code).toBe(0);
@@ -118,7 +120,9 @@ describe('fixtures made by the float64 references', () => {
     expect(stdout).toContain(`FAILED: 1 of ${sam.tensors.length - 2} stages out of tolerance`);
   });
 
-  test('SGP-SAM of another configuration, other sites, dilations and closed gates, gates read back', async () => {
+  test('SGP-SAM of another configuration, other sites, dilations and closed gates, gates read back', {
+    tags: ['long'],
+  }, async () => {
     const config = {
       ...custom,
       sgpm: defaultSgpm(custom, { sites: [0, 2], width: 6, hidden: 20, dilations: [1, 3] }),
@@ -169,7 +173,7 @@ async function inferenceOnly(file: string): Promise<string> {
   }
 }
 
-describe('the fixtures of the PyTorch original', () => {
+describe('the fixtures of the PyTorch original', { tags: ['long'] }, () => {
   test.each([
     ['sam_med3d_tiny', 31],
     ['sgp_sam_tiny', 21],

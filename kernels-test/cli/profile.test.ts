@@ -1,4 +1,8 @@
-/** `profile` and `tune` as processes: what they write, what they refuse, and that what was tuned is then used. */
+/**
+ * `profile` and `tune` as processes: what they write, what they refuse, and that what was tuned is then used.
+ *
+ * @module-tag long
+ */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

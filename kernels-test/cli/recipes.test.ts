@@ -1,4 +1,8 @@
-/** The recipes for running an evaluation on many machines, run where that is possible here. */
+/**
+ * The recipes for running an evaluation on many machines, run where that is possible here.
+ *
+ * @module-tag long
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

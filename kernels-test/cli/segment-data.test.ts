@@ -1,4 +1,8 @@
-/** `sgp-sam segment` on real volumes, which lie beside the project; skipped where they do not. */
+/**
+ * `sgp-sam segment` on real volumes, which lie beside the project; skipped where they do not.
+ *
+ * @module-tag long
+ */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

@@ -271,7 +271,7 @@ test('the mask is the one that the float64 reference computes from the same file
   });
 });
 
-test('the same command gives the same bytes', async () => {
+test.concurrent('the same command gives the same bytes', { tags: ['long'] }, async () => {
   const again = await segment('again', point);
   for (const file of ['mask.nii.gz', 'p.nii.gz', 'm.png']) {
     expect(same(readFileSync(join(plain.folder, file)), readFileSync(join(again.folder, file))), file).toBe(
@@ -283,7 +283,9 @@ test('the same command gives the same bytes', async () => {
   expect(second).toEqual(first);
 });
 
-test('a click in millimetres on channel 1 of a 4-D file, written as .nii: the same mask', async () => {
+test.concurrent('a click in millimetres on channel 1 of a 4-D file, written as .nii: the same mask', {
+  tags: ['long'],
+}, async () => {
   const other = new Float32Array(phantom.volume.data.length).fill(7);
   const both = put(scratch, 'two.nii', fourDimensional([{ ...phantom.volume, data: other }, phantom.volume]));
   const mm = voxelToWorld(phantom.volume, click);
@@ -301,7 +303,9 @@ test('a click in millimetres on channel 1 of a 4-D file, written as .nii: the sa
   });
 });
 
-test('several points with labels: each decodes on top of the ones before it', async () => {
+test.concurrent('several points with labels: each decodes on top of the ones before it', {
+  tags: ['long'],
+}, async () => {
   const shifted = (by: number) => pointText([click[0] + by, click[1], click[2] - by]);
   const out = await segment('points', [...point, '-p', `${shifted(6)}:0`, '-p', `${shifted(-3)}:1`]);
   const { clicks, milliseconds, voxels } = out.report;
@@ -314,8 +318,9 @@ test('several points with labels: each decodes on top of the ones before it', as
   expect(out.report.gates).toEqual(plain.report.gates);
 });
 
-test.each(['off', 'auto', '2.5'])(
+test.concurrent.each(['off', 'auto', '2.5'])(
   '--zoom %s: the mask that the library gives for the same click',
+  { tags: ['long'] },
   async (zoom) => {
     const out = await segment(`zoom-${zoom}`, [...point, '--zoom', zoom]);
     const segmenter = await segmenterOpener(openDevice)({
@@ -337,7 +342,7 @@ test.each(['off', 'auto', '2.5'])(
   },
 );
 
-describe('gates', () => {
+describe('gates', { tags: ['long'] }, () => {
   const tensors = modelTensors('sgp-tiny');
   const write = (name: string, sites: readonly number[]) => {
     const changes = Object.assign({}, ...sites.map((site) => closedGate(site))) as ReturnType<
@@ -386,7 +391,7 @@ describe('gates', () => {
   });
 });
 
-describe('orientation', () => {
+describe('orientation', { tags: ['long'] }, () => {
   test('a file that stores the axes in another order and direction gives the same mask in the world', async () => {
     // 75 × 75 × 72 mm, whole numbers of 1.5 mm and of the header's single precision: the resampled grid is then
     // the same from either end, so that flips too must give the same region of interest, up to the rounding of

@@ -1,4 +1,8 @@
-/** Evaluations, results and profiles that were damaged or edited: named by file and field, never merged or compared. */
+/**
+ * Evaluations, results and profiles that were damaged or edited: named by file and field, never merged or compared.
+ *
+ * @module-tag long
+ */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -24,11 +28,12 @@ const read = (path: string): Loose => JSON.parse(readFileSync(path, 'utf8'));
 
 beforeAll(async () => {
   await phantomFolder(data, 2);
-  for (const [n, folder] of shards.entries()) {
+  const evaluate = async (folder: string, n: number) => {
     const args = ['--weights', 'formula:sgp-tiny', '--clicks', '2', '--run', folder, '--shard', `${n + 1}/2`];
     const result = await runCliFast(['eval', data, ...args], { timeoutMs: SLOW });
     expect(result, result.stderr).toMatchObject({ code: 0 });
-  }
+  };
+  await Promise.all(shards.map(evaluate));
   const result = await runCli(['merge', ...shards, '-o', merged]);
   expect(result, result.stderr).toMatchObject({ code: 0 });
 }, SLOW);

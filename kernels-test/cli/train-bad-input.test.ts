@@ -54,7 +54,7 @@ const few = ['--samples', '2', '--checkpoint-seconds', '0'];
 const quick = [...model, ...phantoms, ...few];
 
 describe('settings', () => {
-  test.each<[string, string[], RegExp[]]>([
+  test.concurrent.each<[string, string[], RegExp[]]>([
     ['nothing to train on', model, [/nothing to train on/, /folder, or --phantoms/]],
     ['both a folder and phantoms', [scratch, ...quick], [/both \S+ and --phantoms/, /folder, or --phantoms/]],
     ['nothing to begin from', phantoms, [/nothing to begin from/, /--weights FILE/, /--init 1/]],
@@ -256,37 +256,35 @@ describe('data', () => {
     await refused(on(folder), [/case case_c: imagesTr\/case_c\.nii\.gz.*cut short/, /--skip-bad-cases/]);
   });
 
-  test(
-    'such a file is named and left out with --skip-bad-cases',
-    async () => {
-      const folder = dataset([{}, { image: cut }]);
-      const run = join(scratch, 'skipped');
-      const { stderr } = await trained(run, on(folder, '--skip-bad-cases', '--val-fraction', '0'));
-      expect(stderr).toMatch(/^skipped case case_b: imagesTr\/case_b\.nii\.gz.*cut short/m);
-      const lines = logOf(run);
-      expect(lines[0]).toMatchObject({ data: { training: ['case_a'], skipped: ['case_b'], label: [1] } });
-      expect(lines.filter(({ kind }) => kind === 'step').map((line) => line.case)).toEqual([
-        'case_a',
-        'case_a',
-      ]);
-    },
-    SLOW,
-  );
+  test('such a file is named and left out with --skip-bad-cases', {
+    timeout: SLOW,
+    tags: ['long'],
+  }, async () => {
+    const folder = dataset([{}, { image: cut }]);
+    const run = join(scratch, 'skipped');
+    const { stderr } = await trained(run, on(folder, '--skip-bad-cases', '--val-fraction', '0'));
+    expect(stderr).toMatch(/^skipped case case_b: imagesTr\/case_b\.nii\.gz.*cut short/m);
+    const lines = logOf(run);
+    expect(lines[0]).toMatchObject({ data: { training: ['case_a'], skipped: ['case_b'], label: [1] } });
+    expect(lines.filter(({ kind }) => kind === 'step').map((line) => line.case)).toEqual([
+      'case_a',
+      'case_a',
+    ]);
+  });
 
-  test(
-    'cases without a lesion are named and left out with --skip-cases-without-lesion, bad ones are not',
-    async () => {
-      const empty = writeVolume(labels(0), 'label.nii.gz');
-      const args = ['--skip-cases-without-lesion', '--val-fraction', '0'];
-      const run = join(scratch, 'healthy');
-      const { stderr } = await trained(run, on(dataset([{}, { label: empty }]), ...args));
-      expect(stderr).toMatch(/^skipped case case_b: labelsTr\/case_b\.nii\.gz is empty/m);
-      expect(logOf(run)[0]).toMatchObject({ data: { training: ['case_a'], skipped: ['case_b'] } });
-      const broken = dataset([{}, { label: empty }, { image: cut }]);
-      await refused(on(broken, ...args), [/case case_c: .*cut short/, /--skip-bad-cases/]);
-    },
-    SLOW,
-  );
+  test('cases without a lesion are named and left out with --skip-cases-without-lesion, bad ones are not', {
+    timeout: SLOW,
+    tags: ['long'],
+  }, async () => {
+    const empty = writeVolume(labels(0), 'label.nii.gz');
+    const args = ['--skip-cases-without-lesion', '--val-fraction', '0'];
+    const run = join(scratch, 'healthy');
+    const { stderr } = await trained(run, on(dataset([{}, { label: empty }]), ...args));
+    expect(stderr).toMatch(/^skipped case case_b: labelsTr\/case_b\.nii\.gz is empty/m);
+    expect(logOf(run)[0]).toMatchObject({ data: { training: ['case_a'], skipped: ['case_b'] } });
+    const broken = dataset([{}, { label: empty }, { image: cut }]);
+    await refused(on(broken, ...args), [/case case_c: .*cut short/, /--skip-bad-cases/]);
+  });
 
   test('nothing but bad ones', async () => {
     const folder = dataset([{ image: cut }, { image: cut }]);
@@ -310,37 +308,36 @@ describe('data', () => {
     await refused(on(folder), [/dataset\.json is not JSON/]);
   });
 
-  test(
-    'a data set of phantoms: validation cases are as it lists them, and the same run on other cases is another run',
-    async () => {
-      const folder = await phantomFolder(join(scratch, 'phantoms'), 2, ['--val', '1']);
-      const run = join(scratch, 'listed');
-      await trained(run, on(folder, '--validate-every', '2'));
-      const [first, ...rest] = logOf(run) as {
-        data?: { training: string[]; validation: string[] };
-        kind: string;
-      }[];
-      expect(first!.data!.training).toHaveLength(2);
-      expect(first!.data!.validation).toHaveLength(1);
-      expect(rest.map(({ kind }) => kind).slice(-2)).toEqual(['validation', 'end']);
-      const description = JSON.parse(readFileSync(join(folder, 'dataset.json'), 'utf8')) as {
-        training: unknown[];
-      };
-      writeFileSync(
-        join(folder, 'dataset.json'),
-        JSON.stringify({ ...description, training: description.training.slice(0, 1) }),
-      );
-      const before = filesIn(run);
-      expectError(await train(run, on(folder, '--validate-every', '2', '--resume')), [
-        /another recipe: data\.training \[.*\], this run has \[/,
-      ]);
-      expect(sameFiles(filesIn(run), before)).toBe(true);
-    },
-    SLOW,
-  );
+  test('a data set of phantoms: validation cases are as it lists them, and the same run on other cases is another run', {
+    timeout: SLOW,
+    tags: ['long'],
+  }, async () => {
+    const folder = await phantomFolder(join(scratch, 'phantoms'), 2, ['--val', '1']);
+    const run = join(scratch, 'listed');
+    await trained(run, on(folder, '--validate-every', '2'));
+    const [first, ...rest] = logOf(run) as {
+      data?: { training: string[]; validation: string[] };
+      kind: string;
+    }[];
+    expect(first!.data!.training).toHaveLength(2);
+    expect(first!.data!.validation).toHaveLength(1);
+    expect(rest.map(({ kind }) => kind).slice(-2)).toEqual(['validation', 'end']);
+    const description = JSON.parse(readFileSync(join(folder, 'dataset.json'), 'utf8')) as {
+      training: unknown[];
+    };
+    writeFileSync(
+      join(folder, 'dataset.json'),
+      JSON.stringify({ ...description, training: description.training.slice(0, 1) }),
+    );
+    const before = filesIn(run);
+    expectError(await train(run, on(folder, '--validate-every', '2', '--resume')), [
+      /another recipe: data\.training \[.*\], this run has \[/,
+    ]);
+    expect(sameFiles(filesIn(run), before)).toBe(true);
+  });
 });
 
-describe('weights and checkpoints', () => {
+describe('weights and checkpoints', { tags: ['long'] }, () => {
   const run = join(scratch, 'run');
   const checkpoint = join(run, 'checkpoint.safetensors');
   const args = [...quick, '--samples', '3', '--clicks', '1'];

@@ -1,4 +1,8 @@
-/** `sgp-sam train`: what a run writes, that it goes on from any moment to the same bits, and that its weights are used. */
+/**
+ * `sgp-sam train`: what a run writes, that it goes on from any moment to the same bits, and that its weights are used.
+ *
+ * @module-tag long
+ */
 import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -354,9 +358,11 @@ describe('weights that were fine-tuned', () => {
   const volume = put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
 
   beforeAll(async () => {
-    const { stdout } = await trained(full, short);
+    const [{ stdout }] = await Promise.all([
+      trained(full, short),
+      trained(join(scratch, 'adapter'), [...short, '--export', 'adapter']),
+    ]);
     expect(stdout).toMatch(/^3 cubes, 1 updates in \d+ s \(all samples\)\n/);
-    await trained(join(scratch, 'adapter'), [...short, '--export', 'adapter']);
   }, SLOW);
 
   /** Segments with probabilities; what is wrong with the weights is in `stderr`. */
@@ -388,8 +394,10 @@ describe('weights that were fine-tuned', () => {
   test(
     'the same seed gives the same bytes, another one others',
     async () => {
-      await trained(join(scratch, 'again'), short);
-      await trained(join(scratch, 'other'), [...short, '--seed', '2']);
+      await Promise.all([
+        trained(join(scratch, 'again'), short),
+        trained(join(scratch, 'other'), [...short, '--seed', '2']),
+      ]);
       const bytes = (run: string, file = 'weights.safetensors') => readFileSync(join(scratch, run, file));
       expect(bytes('again').equals(bytes('full'))).toBe(true);
       expect(bytes('again', 'checkpoint.safetensors').equals(bytes('full', 'checkpoint.safetensors'))).toBe(
@@ -435,10 +443,12 @@ describe('weights that were fine-tuned', () => {
   test(
     'over the base weights it gives the mask that the full weights give',
     async () => {
-      const straight = await segment('straight', ['--weights', fullWeights]);
-      const laid = await segment('laid', ['--weights', base, '--adapter-weights', adapter]);
-      const short = await segment('short', ['--weights', base, '--adapter', adapter]);
-      const before = await segment('before', ['--weights', base]);
+      const [straight, laid, short, before] = await Promise.all([
+        segment('straight', ['--weights', fullWeights]),
+        segment('laid', ['--weights', base, '--adapter-weights', adapter]),
+        segment('short', ['--weights', base, '--adapter', adapter]),
+        segment('before', ['--weights', base]),
+      ]);
       for (const { code, stderr } of [straight, laid, short, before]) expect(code, stderr).toBe(0);
       for (const other of [laid, short])
         expect(other.files.map((file, n) => file.equals(straight.files[n]!))).toEqual([true, true]);

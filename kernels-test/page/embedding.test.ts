@@ -1,4 +1,8 @@
-/** The embeddable API: the same story in Node's thread and in a page's worker, and what the page's main thread feels of it. */
+/**
+ * The embeddable API: the same story in Node's thread and in a page's worker, and what the page's main thread feels of it.
+ *
+ * @module-tag long
+ */
 import { readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -133,7 +133,7 @@ export async function segment(scan: File, nv: NiivueLike, device?: GPUDevice): P
   }
 });
 
-test('runs in Node', async ({ skip }) => {
+test('runs in Node', { tags: ['long'] }, async ({ skip }) => {
   if (unreachable) skip();
   const head = makePhantom({ seed: 3, dims: [48, 56, 40], spacing: [3, 3, 3] });
   put(folder, 'head.nii.gz', writeVolume(head.volume, 'head.nii.gz'));
@@ -159,7 +159,7 @@ process.exit();
   expect(result.millilitres).toBeCloseTo((result.voxels * 27) / 1000, 6);
 });
 
-test('README’s example, bundled, runs in a page as it stands', async ({ skip }) => {
+test('README’s example, bundled, runs in a page as it stands', { tags: ['long'] }, async ({ skip }) => {
   if (unreachable || !browser) skip();
   mkdirSync(file('site'));
   put(

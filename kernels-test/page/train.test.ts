@@ -1,4 +1,8 @@
-/** Training in a real page, through the built bundle: the same losses as in Node. */
+/**
+ * Training in a real page, through the built bundle: the same losses as in Node.
+ *
+ * @module-tag long
+ */
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { configByName } from '../../src/sam/config.js';

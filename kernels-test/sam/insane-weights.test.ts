@@ -2,6 +2,8 @@
  * NaN, infinity and absurd values in any parameter: never a mask. As weights are read they are an error that names tensor and
  * element; and where they get past that (written to the device, as a training run that goes wrong would), an encode or decode
  * fails naming the stage, unless the mask is the very same without them (the parameter had no say in it).
+ *
+ * @module-tag long
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SgpSamError } from '../../src/base/errors.js';

@@ -37,7 +37,7 @@ async function masksOf(model: Model) {
   return { masks, iou, gates: gates.map(({ logits }) => logits) };
 }
 
-describe.each(['tiny', 'sgp-tiny', 'sgp-small'])('%s', (name) => {
+describe.each(['tiny', 'sgp-tiny', 'sgp-small'])('%s', { tags: ['long'] }, (name) => {
   it('gives the bits of f32 storage of rounded weights, and not those of the weights as they were', async () => {
     const engine = await testEngine();
     const known = specs(name);
@@ -86,7 +86,9 @@ it('the gates are never rounded: what is decided does not hang on storage', () =
   expect(gate.filter(isHalf)).toEqual([]);
 });
 
-it('untuned, textures hold weights on CPU adapters with wide subgroups alone', async () => {
+it('untuned, textures hold weights on CPU adapters with wide subgroups alone', {
+  tags: ['long'],
+}, async () => {
   const capabilities = await testCapabilities();
   const rule = (software: boolean, subgroupSize: number) =>
     usualWeights({ ...capabilities, software, subgroupSize });
@@ -114,7 +116,7 @@ it('a matrix whose columns are no multiple of 4 stays in a buffer, and so does a
   expect(storedAs({ ...spec, shape: [4096, 8193] }, 'texture')).toBe('f32');
 });
 
-it('a weight that f16 cannot hold is refused by its name', async () => {
+it('a weight that f16 cannot hold is refused by its name', { tags: ['long'] }, async () => {
   const { source, config } = formulaWeights('formula:tiny');
   const model = await Model.load(await testEngine(), source, { config, weightStorage: 'f16' });
   const name = 'image_encoder.blocks.1.mlp.lin1.weight';

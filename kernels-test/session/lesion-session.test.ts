@@ -1,4 +1,8 @@
-/** What a host may do with models and sessions: several at once, clicks without waiting, failures in between. */
+/**
+ * What a host may do with models and sessions: several at once, clicks without waiting, failures in between.
+ *
+ * @module-tag long
+ */
 import { describe, expect, it } from 'vitest';
 import { makePhantom } from '../../src/phantoms/phantom.js';
 import { formulaWeights, Model } from '../../src/sam/model.js';

@@ -1,4 +1,8 @@
-/** The weights that ship: what README and their card promise of them, with the build that a user gets. */
+/**
+ * The weights that ship: what README and their card promise of them, with the build that a user gets.
+ *
+ * @module-tag long
+ */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

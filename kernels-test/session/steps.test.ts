@@ -1,4 +1,8 @@
-/** A lesion's steps: undone, done again, taken from a mask or a box, stopped, and followed beyond the cube. */
+/**
+ * A lesion's steps: undone, done again, taken from a mask or a box, stopped, and followed beyond the cube.
+ *
+ * @module-tag long
+ */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { changedBox, cropMask, gridOfCrop } from '../../src/imaging/crop.js';

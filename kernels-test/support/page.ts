@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, resolve, sep } from 'node:path';
-import type { Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { chromium } from 'playwright-core';
 import { findBrowser } from './browser.js';
 
@@ -37,34 +37,50 @@ const FLAGS = [
   '--disable-dev-shm-usage',
 ];
 
-/**
- * Runs `body` with a page of a fresh headless Chromium whose WebGPU is SwiftShader. `url` is the root of a server on
- * localhost, and so a secure context, that shows the folders of `serve`; its `/` is an empty page unless served.
- */
-export async function withPage<T>(
-  body: (page: Page, url: string) => Promise<T>,
-  options: PageOptions = {},
-): Promise<T> {
+export interface OpenPage {
+  readonly page: Page;
+  /** The root of a server on localhost, and so a secure context, that shows the folders of `serve`; `/` is empty unless served. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Opens a page of a fresh headless Chromium whose WebGPU is SwiftShader. */
+export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
   const found = findBrowser();
   if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
   const server = await serveFolders(options.serve ?? {});
+  let browser: Browser | undefined;
+  const close = async () => {
+    await browser?.close();
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  };
   try {
-    const browser = await chromium.launch({
+    browser = await chromium.launch({
       executablePath: found.executable,
       args: [...FLAGS, ...(options.args ?? [])],
       env: { ...process.env, ...found.env } as Record<string, string>,
     });
-    try {
-      const page = await browser.newPage();
-      const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
-      await page.goto(url);
-      return await body(page, url);
-    } finally {
-      await browser.close();
-    }
+    const page = await browser.newPage();
+    const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
+    await page.goto(url);
+    return { page, url, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Runs `body` with such a page, which is gone afterwards. */
+export async function withPage<T>(
+  body: (page: Page, url: string) => Promise<T>,
+  options: PageOptions = {},
+): Promise<T> {
+  const { page, url, close } = await openPage(options);
+  try {
+    return await body(page, url);
   } finally {
-    server.closeAllConnections();
-    await new Promise((done) => server.close(done));
+    await close();
   }
 }
 

@@ -1,4 +1,8 @@
-/** Checkpoints: a run that stops and goes on is the run that never stopped, and nothing else is taken for it. */
+/**
+ * Checkpoints: a run that stops and goes on is the run that never stopped, and nothing else is taken for it.
+ *
+ * @module-tag long
+ */
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,8 @@
-/** Trained weights as files: what is read back segments as the model that was trained did. */
+/**
+ * Trained weights as files: what is read back segments as the model that was trained did.
+ *
+ * @module-tag long
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/base/crc32.js';
 import { losses } from '../../src/nn/loss.js';

@@ -1,4 +1,8 @@
-/** First values: distributed as PyTorch's modules begin, and modules that change nothing until they have learnt. */
+/**
+ * First values: distributed as PyTorch's modules begin, and modules that change nothing until they have learnt.
+ *
+ * @module-tag long
+ */
 import { describe, expect, it } from 'vitest';
 import { configByName, type ModelConfig } from '../../src/sam/config.js';
 import { Model } from '../../src/sam/model.js';

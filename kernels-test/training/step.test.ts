@@ -1,4 +1,8 @@
-/** Whole training steps: gradients of the model against the float64 reference's, what is trained, and that it learns. */
+/**
+ * Whole training steps: gradients of the model against the float64 reference's, what is trained, and that it learns.
+ *
+ * @module-tag long
+ */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/base/crc32.js';
 import type { Graph } from '../../src/engine/graph/graph.js';

@@ -1,3 +1,4 @@
+// @module-tag long
 import { describe, expect, it } from 'vitest';
 import { planGraph } from '../../../src/engine/graph/plan.js';
 import { losses } from '../../../src/nn/loss.js';

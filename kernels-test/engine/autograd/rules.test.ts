@@ -38,7 +38,7 @@ describe.each(covered)('the gradient of %s', (op) => {
 });
 
 /** The planner takes the fastest variant that a device and a shape have; these hold everywhere, and are every GPU's. */
-describe('the gradient through the variants with shared memory', () => {
+describe('the gradient through the variants with shared memory', { tags: ['long'] }, () => {
   const force = {
     attention: 'shared',
     attention_backward: 'shared',
@@ -51,7 +51,7 @@ describe('the gradient through the variants with shared memory', () => {
   });
 });
 
-describe('the gradient through attention in blocks', async () => {
+describe('the gradient through attention in blocks', { tags: ['long'] }, async () => {
   const caps = await testCapabilities();
   const specs: (WindowCase & { name: string })[] = [
     { name: 'a head in three parts', grid: [2, 2, 3], window: 3, heads: 1, headDim: 36 },
@@ -106,7 +106,7 @@ describe('the table of cases', () => {
   });
 });
 
-describe('the encoder attention through the published form', () => {
+describe('the encoder attention through the published form', { tags: ['long'] }, () => {
   const specs: (WindowCase & { name: string })[] = [
     { name: 'global', grid: [3, 3, 3], window: 0, heads: 2, headDim: 4 },
     { name: 'padded windows, batch 2', batch: 2, grid: [3, 2, 4], window: 3, heads: 2, headDim: 4 },

@@ -52,8 +52,14 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
       : (['shared', 'subgroup-1', 'subgroup-2', 'subgroup-4', 'block'] as const)
     ).map((variant) => ({ ...one, variant })),
   );
+  const quick = [
+    'windows that divide the grid',
+    'a different padding on each axis',
+    'head dim not a multiple of 4',
+  ];
   for (const { name, batch, grid, window, heads, headDim, variant } of runs) {
-    it(`${name}: ${variant}`, async ({ skip }) => {
+    const tags = quick.includes(name) ? [] : ['long'];
+    it(`${name}: ${variant}`, { tags }, async ({ skip }) => {
       const spec = { batch, heads, headDim, grid: grid as [number, number, number], window };
       const candidates = windowAttentionCandidates(await testCapabilities(), spec);
       if (!candidates.some((one) => one === variant || one.startsWith(`${variant}-`))) {

@@ -23,6 +23,7 @@ import { type Bench, runGraph, testCapabilities } from '../../support/run.js';
 
 /** Float32 sums against float64. */
 const TOLERANCE = 2e-6;
+const LONG = { tags: ['long'] };
 const caps = await testCapabilities();
 const variants = matmulVariants(caps);
 
@@ -64,18 +65,22 @@ describe.each(variants)('matmul, variant %s', (variant) => {
   const rounded = (w: Tensor64): Tensor64 =>
     tensor64(w.shape, Float64Array.from(f16ToF32(f32ToF16(Float32Array.from(w.data)))));
 
-  it.each(shapes)('f16 weights: linear %i × %i → %i is exact in the rounded weights', async (rows, k, n) => {
-    const x = randomTensor([rows, k], 1);
-    const w = randomTensor([n, k], 2);
-    const { outputs, program } = await runGraph(
-      (b) => b.graph.output('y', ops.linear(b.input('x', x), b.param('w', w, 'linear'))),
-      { capabilities: { ...force(variant), weights: 'f16' } },
-    );
-    expect(program.plan.calls[0]!.cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
-    expect(relativeL2(outputs.y!, linear(x, rounded(w)).data)).toBeLessThan(TOLERANCE);
-    // And the rounding is there: this is not the f32 store under another name.
-    expect(relativeL2(outputs.y!, linear(x, w).data)).toBeGreaterThan(5e-5);
-  });
+  it.each(shapes)(
+    'f16 weights: linear %i × %i → %i is exact in the rounded ones',
+    LONG,
+    async (rows, k, n) => {
+      const x = randomTensor([rows, k], 1);
+      const w = randomTensor([n, k], 2);
+      const { outputs, program } = await runGraph(
+        (b) => b.graph.output('y', ops.linear(b.input('x', x), b.param('w', w, 'linear'))),
+        { capabilities: { ...force(variant), weights: 'f16' } },
+      );
+      expect(program.plan.calls[0]!.cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
+      expect(relativeL2(outputs.y!, linear(x, rounded(w)).data)).toBeLessThan(TOLERANCE);
+      // And the rounding is there: this is not the f32 store under another name.
+      expect(relativeL2(outputs.y!, linear(x, w).data)).toBeGreaterThan(5e-5);
+    },
+  );
 
   /** The same graph with its weights in buffers and in textures. */
   async function both(build: (b: Bench) => void) {
@@ -84,7 +89,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     return [await run('f32'), await run('texture')] as const;
   }
 
-  it.each(shapes)('weights in a texture: linear %i × %i → %i has the same bits', async (rows, k, n) => {
+  it.each(shapes)('weights in a texture: linear %i × %i → %i has the same bits', LONG, async (rows, k, n) => {
     const [x, w, bias] = [randomTensor([rows, k], 1), randomTensor([n, k], 2), randomTensor([n], 3)];
     const [buffer, texture] = await both((b) => {
       const y = ops.linear(b.input('x', x), b.param('w', w, 'linear'), b.param('bias', bias));
@@ -98,7 +103,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     [12, 40, 5],
     [1, 8, 4],
     [6, 4, 3],
-  ])('weights in textures: convolutions %i → %i and a transposed one to %i', async (from, to, up) => {
+  ])('weights in textures: convolutions %i → %i, a transposed one to %i', LONG, async (from, to, up) => {
     const x = randomTensor([1, 4, 5, 6, from], 1);
     const w = randomTensor([to, from, 3, 3, 3], 2);
     const turned = randomTensor([to, up, 2, 2, 2], 3);
@@ -136,7 +141,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     expect(relativeL2(outputs.both!, linear(x, wt).data)).toBeLessThan(TOLERANCE);
   });
 
-  it('f16 weights: convolutions and transposed ones', async () => {
+  it('f16 weights: convolutions and transposed ones', LONG, async () => {
     const x = randomTensor([1, 4, 5, 6, 12], 1);
     const w = randomTensor([8, 12, 3, 3, 3], 2);
     const up = randomTensor([8, 5, 2, 2, 2], 3);
@@ -343,7 +348,7 @@ it('with subgroups of 4, big linear layers alone are worth a wide tile', () => {
   expect(usual(512, 27 * 384, 384, { conv })).toBe('subgroup-16x1');
 });
 
-describe('every tile of every variant', () => {
+describe('every tile of every variant', LONG, () => {
   // Fewer rows than a tile, ragged on both sides, and sums longer than a chunk.
   const shapes = [
     [5, 64, 40],

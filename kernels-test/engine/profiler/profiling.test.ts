@@ -72,7 +72,9 @@ describe('timing passes', () => {
     expect((await time(64, false)).inRow).toBe(1);
   });
 
-  it('falls back to the host’s clock where timestamps stand still, and says so', async () => {
+  it('falls back to the host’s clock where timestamps stand still, and says so', {
+    tags: ['long'],
+  }, async () => {
     const engine = await testEngine();
     const { device } = engine;
     const create = device.createCommandEncoder.bind(device);
@@ -235,7 +237,7 @@ describe('ceilings', () => {
   });
 });
 
-describe('tuning', () => {
+describe('tuning', { tags: ['long'] }, () => {
   it('measures every candidate of every shape, keeps the fastest, and changes no result', async () => {
     const engine = await testEngine();
     const { source, config } = formulaWeights('formula:sgp-tiny');
