@@ -1,6 +1,7 @@
 /** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */
 export * from './attention.js';
 export * from './conv.js';
+export * from './conv-general.js';
 export * from './elementwise.js';
 export * from './layer-norm.js';
 export * from './linear.js';
