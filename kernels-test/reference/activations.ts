@@ -49,6 +49,11 @@ export function relu(x: number): number {
   return Math.max(x, 0);
 }
 
+/** x where it is positive, else slope · x. */
+export function leakyRelu(x: number, slope: number): number {
+  return x > 0 ? x : slope * x;
+}
+
 /** 1/(1 + e^(−x)), without overflow on either side. */
 export function sigmoid(x: number): number {
   if (x >= 0) return 1 / (1 + Math.exp(-x));

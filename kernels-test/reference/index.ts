@@ -6,6 +6,7 @@ export * from './decoder.js';
 export * from './fixtures.js';
 export * from './linear.js';
 export * from './prompt.js';
+export * from './rearrange.js';
 export * from './resize.js';
 export * from './sam-med3d.js';
 export * from './sgpm.js';

@@ -51,14 +51,21 @@ export function map(x: Tensor64, f: (value: number) => number): Tensor64 {
   return y;
 }
 
-/** Elementwise sum; `b` may be smaller when it repeats along the leading axes (its size divides a's). */
-export function add(a: Tensor64, b: Tensor64): Tensor64 {
+/** `f` of two tensors' elements; `b` may be smaller when it repeats along the leading axes (its size divides a's). */
+function combine(a: Tensor64, b: Tensor64, f: (a: number, b: number) => number): Tensor64 {
   const period = b.data.length;
-  check(period > 0 && a.data.length % period === 0, `add: [${a.shape.join(', ')}] + [${b.shape.join(', ')}]`);
+  check(period > 0 && a.data.length % period === 0, `[${a.shape.join(', ')}] with [${b.shape.join(', ')}]`);
   const y = tensor64(a.shape);
-  for (let i = 0; i < y.data.length; i++) y.data[i] = a.data[i] + b.data[i % period];
+  for (let i = 0; i < y.data.length; i++) y.data[i] = f(a.data[i], b.data[i % period]);
   return y;
 }
+
+/** Elementwise a + b, b repeating. */
+export const add = (a: Tensor64, b: Tensor64): Tensor64 => combine(a, b, (u, v) => u + v);
+/** Elementwise a − b, b repeating. */
+export const sub = (a: Tensor64, b: Tensor64): Tensor64 => combine(a, b, (u, v) => u - v);
+/** Elementwise a · b, b repeating. */
+export const mul = (a: Tensor64, b: Tensor64): Tensor64 => combine(a, b, (u, v) => u * v);
 
 /** Product of two matrices' rows: Σ a[ai + k]·b[bi + k] for k in 0..n. */
 export function dot(

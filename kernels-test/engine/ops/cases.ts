@@ -3,7 +3,7 @@
  * What uses it: results and gradients (autograd/rules.test.ts), and what every kind of device is asked to compile (compile.test.ts).
  */
 
-import { sizeOf } from '../../../src/engine/graph/ir.js';
+import { sizeOf, type Tensor } from '../../../src/engine/graph/ir.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import {
@@ -11,18 +11,27 @@ import {
   concatLast,
   conv3d,
   convTranspose3d,
+  expandTo,
   gelu,
   hypernetworkProduct,
   layerNorm,
+  leakyRelu,
   linear,
   map,
+  mul,
   multiHeadAttention,
   openMask,
+  padAxes,
+  permuteAxes,
   pointEncoding,
   randomTensor,
+  reduceAxes,
   relu,
   reshape,
+  sigmoid,
+  softmax,
   spatialMean,
+  sub,
   type Tensor64,
   tensor64,
   trilinearResize,
@@ -143,6 +152,17 @@ function layerNormCase(name: string, shape: readonly number[], eps: number, offs
   };
 }
 
+function softmaxCase(name: string, shape: readonly number[], scale = 1, variant?: string): Case {
+  return {
+    op: 'softmax',
+    name: variant ? `${name}, ${variant}` : name,
+    operands: { x: input(shape, 1, scale) },
+    build: (_, t) => ops.softmax(t.x),
+    reference: (v) => softmax(v.x),
+    ...(variant ? { force: { softmax: variant, softmax_backward: variant } } : {}),
+  };
+}
+
 export interface WindowCase {
   readonly batch?: number;
   readonly grid: readonly [number, number, number];
@@ -209,13 +229,99 @@ function activationCase(activation: 'gelu' | 'relu', scale: number, shape = [3, 
   };
 }
 
-function addCase(name: string, shape: readonly number[], other: readonly number[], layout?: 'plain'): Case {
+/** An operand that repeats over x. */
+function repeatedCase(
+  op: 'add' | 'mul' | 'sub',
+  name: string,
+  shape: readonly number[],
+  other: readonly number[],
+  layout?: 'plain',
+): Case {
   return {
-    op: 'add',
+    op,
     name,
     operands: { x: input(shape, 1), other: layout ? weight(other, 2) : input(other, 2) },
-    build: (_, t) => ops.add(t.x, t.other),
-    reference: (v) => add(v.x, v.other),
+    build: (_, t) => ({ add: ops.add, mul: ops.mul, sub: ops.sub })[op](t.x, t.other),
+    reference: (v) => ({ add, mul, sub })[op](v.x, v.other),
+  };
+}
+function pointwiseCase(
+  op: string,
+  name: string,
+  x: Tensor64,
+  build: (x: Tensor) => Tensor,
+  f: (x: number) => number,
+): Case {
+  return {
+    op,
+    name,
+    operands: { x: { value: x } },
+    build: (_, t) => build(t.x),
+    reference: (v) => map(v.x, f),
+  };
+}
+
+/** Reduces over axes. For `max` the values keep apart by more than a difference's step. */
+function reductionCase(
+  op: 'sum' | 'mean' | 'max',
+  name: string,
+  shape: readonly number[],
+  over: ops.Reduction,
+  variant?: string,
+): Case {
+  const size = sizeOf(shape);
+  const { axes = shape.map((_, i) => i), keep = false } = over;
+  const all = axes.map((axis) => (axis < 0 ? axis + shape.length : axis));
+  const apart = map(
+    tensor64(
+      shape,
+      Array.from({ length: size }, (_, i) => (i * 7919) % size),
+    ),
+    (v) => Math.fround(1e-3 * v),
+  );
+  return {
+    op: op === 'mean' ? 'sum' : op,
+    name: `${op} ${name}${variant ? `, ${variant}` : ''}`,
+    operands: { x: op === 'max' ? { value: apart } : input(shape, 1) },
+    build: (_, t) => ({ sum: ops.sum, mean: ops.mean, max: ops.max })[op](t.x, over),
+    reference: (v) => {
+      const y = reduceAxes(v.x, all, op === 'max' ? Math.max : (a, b) => a + b);
+      const count = size / y.data.length;
+      const left = y.shape.filter((_, i) => !all.includes(i));
+      const scaled = map(y, (value) => (op === 'mean' ? value / count : value));
+      return reshape(scaled, keep ? y.shape : left.length > 0 ? left : [1]);
+    },
+    ...(variant ? { force: { sum: variant, largest: variant, count_equal: variant } } : {}),
+  };
+}
+function expandCase(name: string, from: readonly number[], shape: readonly number[]): Case {
+  return {
+    op: 'expand',
+    name,
+    operands: { x: input(from, 1) },
+    build: (_, t) => ops.expand(t.x, shape),
+    reference: (v) => expandTo(v.x, shape),
+  };
+}
+
+/** `op` is what does it: a batch of matrices is transposed. */
+function permuteCase(op: 'permute' | 'transpose', shape: readonly number[], order: readonly number[]): Case {
+  return {
+    op,
+    name: `axes (${order.join(', ')}) of ${shape.join(' × ')}`,
+    operands: { x: input(shape, 1) },
+    build: (_, t) => ops.permute(t.x, order),
+    reference: (v) => permuteAxes(v.x, order),
+  };
+}
+function padCase(name: string, shape: readonly number[], by: ops.Padding, value = 0): Case {
+  const [before, after] = [0, 1].map((side) => by.map((each) => each[side]));
+  return {
+    op: 'pad',
+    name,
+    operands: { x: input(shape, 1) },
+    build: (_, t) => ops.pad(t.x, by, value),
+    reference: (v) => padAxes(v.x, before, after, value),
   };
 }
 
@@ -565,6 +671,16 @@ export const cases: readonly Case[] = [
   layerNormCase('far from zero mean', [4, 24], 1e-6, 3),
   layerNormCase('eps that counts', [4, 8], 0.5),
 
+  ...['row-per-invocation', 'row-per-workgroup'].flatMap((variant) => [
+    softmaxCase('short rows, batch 2', [2, 5, 7], 3, variant),
+    softmaxCase('more rows than a workgroup has invocations', [70, 4], 3, variant),
+    softmaxCase('rows longer than a workgroup, not of whole vec4', [3, 150], 3, variant),
+    softmaxCase('rows longer than a workgroup, of whole vec4', [2, 3, 300], 3, variant),
+    softmaxCase('large scores', [4, 12], 40, variant),
+    softmaxCase('one element', [3, 1], 1, variant),
+  ]),
+  softmaxCase('a row longer than 64 as the planner has it', [2, 65]),
+
   windowCase('global', { grid: [4, 4, 4], window: 0, heads: 2, headDim: 4 }),
   windowCase('global, head dim 20', { grid: [3, 3, 3], window: 0, heads: 1, headDim: 20 }),
   windowCase('windows that divide the grid', { grid: [4, 4, 4], window: 2, heads: 2, headDim: 6 }),
@@ -597,11 +713,147 @@ export const cases: readonly Case[] = [
   activationCase('relu', 2, [3, 5, 8]),
   activationCase('gelu', 2, [3, 5, 8]),
 
-  addCase('of one shape', [2, 3, 4], [2, 3, 4]),
-  addCase('broadcast over the batch', [3, 5, 6], [5, 6]),
-  addCase('broadcast over a volume', [2, 2, 3, 2, 7], [7], 'plain'),
-  addCase('broadcast with leading ones', [2, 3, 2, 2, 5], [1, 3, 2, 2, 5], 'plain'),
-  addCase('a scalar', [3, 4], [1], 'plain'),
+  ...(['add', 'mul', 'sub'] as const).flatMap((op) => [
+    repeatedCase(op, 'of one shape', [2, 3, 4], [2, 3, 4]),
+    repeatedCase(op, 'broadcast over the batch', [3, 5, 6], [5, 6]),
+    repeatedCase(op, 'broadcast over a volume', [2, 2, 3, 2, 7], [7], 'plain'),
+    repeatedCase(op, 'broadcast with leading ones', [2, 3, 2, 2, 5], [1, 3, 2, 2, 5], 'plain'),
+    repeatedCase(op, 'a scalar', [3, 4], [1], 'plain'),
+    repeatedCase(op, 'four at a time, more than a workgroup', [5, 17, 8], [17, 8]),
+    repeatedCase(op, 'one element', [1], [1]),
+  ]),
+  pointwiseCase(
+    'scale',
+    'by −2.5',
+    randomTensor([3, 7], 1),
+    (x) => ops.scale(x, -2.5),
+    (x) => -2.5 * x,
+  ),
+  pointwiseCase(
+    'scale',
+    'by ½, four at a time',
+    randomTensor([90, 4], 1),
+    (x) => ops.scale(x, 0.5),
+    (x) => 0.5 * x,
+  ),
+  ...[[3, 5, 7], [70, 8], [1]].flatMap((shape) => [
+    ...[1, 30].map((range) =>
+      pointwiseCase(
+        'sigmoid',
+        `on ±${range}, ${shape.join(' × ')}`,
+        randomTensor(shape, 1, range),
+        ops.sigmoid,
+        sigmoid,
+      ),
+    ),
+    ...[0.01, 0.3].map((slope) =>
+      pointwiseCase(
+        'leaky_relu',
+        `slope ${slope}, ${shape.join(' × ')}`,
+        awayFromZero(randomTensor(shape, 1, 2)),
+        (x) => ops.leakyRelu(x, slope),
+        (x) => leakyRelu(x, slope),
+      ),
+    ),
+  ]),
+
+  ...(['sum', 'max'] as const).flatMap((op) => [
+    ...['invocation-per-result', 'workgroup-per-16', 'workgroup-per-1'].flatMap((variant) => [
+      reductionCase(op, 'over the last axis', [3, 5, 7], { axes: [-1] }, variant),
+      reductionCase(op, 'over a long last axis, four at a time', [70, 1, 260], { axes: [2] }, variant),
+      reductionCase(op, 'over the middle, batch 2', [2, 3, 150, 7], { axes: [1, 2] }, variant),
+      reductionCase(op, 'over the middle, four at a time', [2, 70, 12], { axes: [1], keep: true }, variant),
+    ]),
+    reductionCase(op, 'over the first', [90, 3], { axes: [0] }),
+    reductionCase(op, 'over everything', [3, 4, 5], {}),
+    reductionCase(op, 'over everything, in two steps', [2, 48, 50, 3], { keep: true }),
+    reductionCase(op, 'over axes apart', [3, 4, 5, 6], { axes: [0, 2, -1] }),
+    reductionCase(op, 'over axes apart, kept', [2, 3, 2, 8], { axes: [2, 0], keep: true }),
+    reductionCase(op, 'of one element', [1, 1], { axes: [1] }),
+  ]),
+  {
+    op: 'max',
+    name: 'two equal ones: central differences share the gradient, as the rule does',
+    operands: { x: { value: tensor64([2, 3, 1], [1, 3, 3, 2, 0, 2]) } },
+    build: (_, t) => ops.max(t.x, { axes: [1] }),
+    reference: (v) => reshape(reduceAxes(v.x, [1], Math.max), [2, 1]),
+  },
+  reductionCase('mean', 'over a volume', [2, 3, 4, 2, 5], { axes: [1, 2, 3] }),
+  reductionCase('mean', 'over everything, in two steps', [2, 48, 50], {}),
+  reductionCase('mean', 'over axes apart', [3, 4, 5], { axes: [0, 2] }),
+  expandCase('along the middle', [2, 1, 3], [2, 5, 3]),
+  expandCase('along all, four at a time', [1, 1, 1, 4], [3, 5, 7, 4]),
+  expandCase('along axes apart', [1, 3, 1, 2], [4, 3, 5, 2]),
+  expandCase('along the last', [3, 1], [3, 9]),
+
+  permuteCase('permute', [3, 4, 5], [1, 0, 2]),
+  permuteCase('permute', [3, 4, 5], [2, 1, 0]),
+  permuteCase('permute', [2, 3, 5, 8], [2, 0, 1, 3]),
+  permuteCase('permute', [2, 3, 4, 5, 6, 7], [5, 1, 3, 0, 4, 2]),
+  permuteCase('permute', [2, 5, 1, 3, 4], [3, 1, 0, 4, 2]),
+  permuteCase('permute', [1, 1, 1], [2, 1, 0]),
+  permuteCase('transpose', [2, 3, 4, 5], [2, 3, 0, 1]),
+  permuteCase('transpose', [2, 7, 3, 5, 4], [0, 2, 3, 4, 1]),
+
+  padCase(
+    'a volume, batch 2',
+    [2, 3, 2, 4, 5],
+    [
+      [0, 0],
+      [1, 1],
+      [0, 2],
+      [3, 0],
+      [0, 0],
+    ],
+  ),
+  padCase(
+    'a volume, four channels at a time, by −1.5',
+    [2, 3, 2, 4, 8],
+    [
+      [0, 0],
+      [1, 1],
+      [2, 0],
+      [0, 1],
+      [0, 0],
+    ],
+    -1.5,
+  ),
+  padCase(
+    'the last axis by whole vec4',
+    [3, 8],
+    [
+      [0, 0],
+      [4, 8],
+    ],
+    2,
+  ),
+  padCase(
+    'the last axis',
+    [3, 8],
+    [
+      [0, 0],
+      [1, 0],
+    ],
+  ),
+  padCase(
+    'every axis',
+    [2, 3, 4],
+    [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ],
+    1,
+  ),
+  padCase('one element', [1], [[2, 3]]),
+  padCase(
+    'by nothing',
+    [2, 3],
+    [
+      [0, 0],
+      [0, 0],
+    ],
+  ),
 
   concatCase('along the first axis', [1, 6], 0, [1, 4]),
   concatCase('along the middle', [2, 3, 5], 1, [5, 2, 1]),

@@ -1,7 +1,7 @@
 /** Element by element: activations and sums. */
 import activationBackward from '../../../shaders/activation_backward.wgsl';
 import elementwise from '../../../shaders/elementwise.wgsl';
-import { describe, type Lowering, sizeOf, type Tensor } from '../graph/ir.js';
+import { describe, type Fail, type Lowering, type Shape, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
 import { type Activation, activationDefines } from '../kernels/activation.js';
 import { ceilDiv, type KernelCall, spread, THREADS, variantOf, widthOf } from '../kernels/call.js';
@@ -71,17 +71,20 @@ const activationBackwardOp = defineOp<{ x: Tensor; dy: Tensor }, { activation: A
   gradient: null,
 });
 
+/** The shape of x and an operand that repeats over it. */
+export function repeating(x: Tensor, other: Tensor, fail: Fail): Shape {
+  const first = other.shape.findIndex((n) => n !== 1);
+  const suffix = first < 0 ? [] : other.shape.slice(first);
+  const tail = x.shape.slice(x.shape.length - suffix.length);
+  if (suffix.length > x.shape.length || suffix.join() !== tail.join())
+    fail(`${describe(other)} does not repeat over ${describe(x)}`);
+  return x.shape;
+}
+
 const addOp = defineOp<{ x: Tensor; other: Tensor }, { activation: Activation }>({
   name: 'add',
   regional: true,
-  shape({ x, other }, _, fail) {
-    const first = other.shape.findIndex((n) => n !== 1);
-    const suffix = first < 0 ? [] : other.shape.slice(first);
-    const tail = x.shape.slice(x.shape.length - suffix.length);
-    if (suffix.length > x.shape.length || suffix.join() !== tail.join())
-      fail(`${describe(other)} does not repeat over ${describe(x)}`);
-    return x.shape;
-  },
+  shape: ({ x, other }, _, fail) => repeating(x, other, fail),
   lower: ({ inputs: { x, other }, attrs: { activation }, output: y }, on) =>
     lowerElementwise(on, activation, { x, other, y }),
   gradient({ inputs: { x, other } }, dy, wants) {
