@@ -60,71 +60,14 @@ var<workgroup> running_max: array<f32, QT>;
 var<workgroup> running_sum: array<f32, QT>;
 var<workgroup> rescale: array<f32, QT>;
 
-// Components 4·i … 4·i+3 of the head's vector that starts at element `base`; zero past head_dim.
-fn load_q(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = q_in[base + 4u * i + j]; }
-  return v;
-  //#else
-  return q_in[base / 4u + i];
-  //#end
-}
-fn load_k(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = k_in[base + 4u * i + j]; }
-  return v;
-  //#else
-  return k_in[base / 4u + i];
-  //#end
-}
-fn load_v(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = v_in[base + 4u * i + j]; }
-  return v;
-  //#else
-  return v_in[base / 4u + i];
-  //#end
-}
+//#include attention_load.wgsl NAME=q FROM=q_in
+//#include attention_load.wgsl NAME=k FROM=k_in
+//#include attention_load.wgsl NAME=v FROM=v_in
 //#if WINDOW
-fn load_bias(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = qkv_bias[base + 4u * i + j]; }
-  return v;
-  //#else
-  return qkv_bias[base / 4u + i];
-  //#end
-}
-fn load_table_d(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = table_d[base + 4u * i + j]; }
-  return v;
-  //#else
-  return table_d[base / 4u + i];
-  //#end
-}
-fn load_table_h(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = table_h[base + 4u * i + j]; }
-  return v;
-  //#else
-  return table_h[base / 4u + i];
-  //#end
-}
-fn load_table_w(base: u32, i: u32) -> vec4f {
-  //#if SCALAR
-  var v = vec4f(0.0);
-  for (var j = 0u; j < 4u && 4u * i + j < HD; j++) { v[j] = table_w[base + 4u * i + j]; }
-  return v;
-  //#else
-  return table_w[base / 4u + i];
-  //#end
-}
+//#include attention_load.wgsl NAME=bias FROM=qkv_bias
+//#include attention_load.wgsl NAME=table_d FROM=table_d
+//#include attention_load.wgsl NAME=table_h FROM=table_h
+//#include attention_load.wgsl NAME=table_w FROM=table_w
 //#end
 
 //#include finite.wgsl

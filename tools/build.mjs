@@ -1,5 +1,5 @@
 /**
- * Builds dist: browser.js, client.js, worker.js and niivue.js (each one minified file), node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -138,6 +138,8 @@ const bundles = [
   { entry: 'src/client.ts', out: 'client.js', with: pageLike },
   { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
+  { entry: 'src/engine.ts', out: 'engine.js', with: pageLike, shaders: true },
+  { entry: 'src/engine.node.ts', out: 'engine.node.js', with: nodeLike },
   { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
   {
     entry: 'src/cli/main.ts',
@@ -200,6 +202,8 @@ async function makeTypes(folder) {
     'src/client.ts',
     'src/session/worker.ts',
     'src/adapters/niivue.ts',
+    'src/engine.ts',
+    'src/engine.node.ts',
   ];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
@@ -228,7 +232,7 @@ async function makeTypes(folder) {
     if (/from '[^']*\.wgsl'|import\("[^"]*\.wgsl"\)/.test(text))
       throw new Error(`types/${name} mentions a shader file`);
     // The public types speak of GPUDevice and the like, which TypeScript's own library does not yet have in full.
-    if (/^(index(\.node)?|client)\.d\.ts$/.test(name)) {
+    if (/^(index(\.node)?|engine(\.node)?|client)\.d\.ts$/.test(name)) {
       await writeFile(join(types, name), `/// <reference types="@webgpu/types" />\n${text}`);
     }
   }

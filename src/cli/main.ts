@@ -7,6 +7,7 @@ import { addConvert } from './convert.js';
 import { doctor } from './doctor.js';
 import { addEval } from './eval.js';
 import { endOnSignals, outliveReaders } from './interrupt.js';
+import { addKernel } from './kernel.js';
 import { addMerge } from './merge.js';
 import { addParity } from './parity.js';
 import { addPhantom } from './phantom.js';
@@ -34,6 +35,7 @@ function build(): Command {
   addAblate(program);
   addProfile(program);
   addTune(program);
+  addKernel(program);
   const examine = program
     .command('doctor')
     .description(

@@ -17,6 +17,7 @@ const NAMES: Record<string, string> = {
   validate: 'validating',
   eval: 'segmenting',
   profile: 'profiling',
+  kernel: 'timing both kernels',
   'tune encode': 'tuning encode',
   'tune decode': 'tuning decode',
   'tune train': 'tuning train',

@@ -1,10 +1,8 @@
 /** The graph of one training step: forward, loss, and the gradients of what is trained. */
-import { gradients } from '../engine/autograd/gradients.js';
+import { gradientOutputs } from '../engine/autograd/gradients.js';
 import { recompute } from '../engine/autograd/recompute.js';
 import type { Graph } from '../engine/graph/graph.js';
-import { operands, type Tensor } from '../engine/graph/ir.js';
 import { resize } from '../engine/ops/resize.js';
-import { copy } from '../engine/ops/shape.js';
 import { addLoss, type LossOptions } from '../nn/loss.js';
 import { ModelBuilder } from '../sam/builder.js';
 import { gridOf, type ModelConfig } from '../sam/config.js';
@@ -69,29 +67,9 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
 
   const forward = g.nodes.length;
   const wanted = [...g.parameters.values()].filter(({ name }) => options.trainable(name) && !isBuffer(name));
-  const found = gradients(g, seeds, wanted);
-  const taken = new Set<number>();
-  const trained: string[] = [];
-  for (const [parameter, value] of found) {
-    // A gradient that is another's too, or a view, is copied: each is written to a place of its own.
-    const shared = taken.has(value.id) || value.kind !== 'value' || isView(value);
-    taken.add(value.id);
-    const own = shared ? copy(value) : value;
-    g.output(`grad.${parameter.name}`, own);
-    trained.push(parameter.name);
-  }
+  const trained = gradientOutputs(g, seeds, wanted);
   if (options.recompute) {
     recompute(g, forward, ({ stage }) => /^(image_encoder\.blocks|sgpm)\.\d+/.exec(stage)?.[0]);
   }
   return { graph: g, trained };
-}
-
-/** Whether a tensor is a view of one that is used elsewhere as well. */
-function isView(tensor: Tensor): boolean {
-  const { nodes } = tensor.graph;
-  const node = nodes.find((n) => n.output === tensor);
-  const of = node?.op.memory?.(node);
-  if (!of) return false;
-  const users = nodes.filter((n) => operands(n).includes(of));
-  return users.length > 1 || isView(of) || !nodes.some((n) => n.output === of);
 }

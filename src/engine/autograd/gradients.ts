@@ -3,7 +3,7 @@ import { SgpSamError } from '../../base/errors.js';
 import type { Graph } from '../graph/graph.js';
 import { type Node, operands, sizeOf, type Tensor } from '../graph/ir.js';
 import { add } from '../ops/elementwise.js';
-import { reshape } from '../ops/shape.js';
+import { copy, reshape } from '../ops/shape.js';
 
 /** The tensors that some of `wanted` flow into, `wanted` themselves included. */
 function dependents(nodes: readonly Node[], wanted: readonly Tensor[]): Set<number> {
@@ -71,4 +71,37 @@ export function gradients(
     if (gradient) result.set(tensor, gradient);
   }
   return result;
+}
+
+/** Whether a tensor is a view of one that is used elsewhere as well. */
+function isView(tensor: Tensor): boolean {
+  const { nodes } = tensor.graph;
+  const node = nodes.find((n) => n.output === tensor);
+  const of = node?.op.memory?.(node);
+  if (!of) return false;
+  const users = nodes.filter((n) => operands(n).includes(of));
+  return users.length > 1 || isView(of) || !nodes.some((n) => n.output === of);
+}
+
+/**
+ * Appends the gradients of `parameters` and makes each an output `grad.NAME` in memory of its own, where an optimiser can have it
+ * written to (`CompileOptions.placements`).
+ * @param seeds see {@link gradients}
+ * @returns the names of the parameters that the seeds depend on, in the order given
+ */
+export function gradientOutputs(
+  graph: Graph,
+  seeds: ReadonlyMap<Tensor, Tensor>,
+  parameters: readonly Tensor[],
+): string[] {
+  const taken = new Set<number>();
+  const names: string[] = [];
+  for (const [parameter, value] of gradients(graph, seeds, parameters)) {
+    // A gradient that is another's too, or a view, is copied: each is written to a place of its own.
+    const shared = taken.has(value.id) || value.kind !== 'value' || isView(value);
+    taken.add(value.id);
+    graph.output(`grad.${parameter.name}`, shared ? copy(value) : value);
+    names.push(parameter.name);
+  }
+  return names;
 }

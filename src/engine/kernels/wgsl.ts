@@ -173,6 +173,34 @@ export function specialise(source: ShaderSource, defines: Defines = {}): Shader 
   return { name: source.name, code, bindings, params };
 }
 
+/**
+ * A text of one's own as a source, with the files that it includes found among those that `known` ones do.
+ * @throws SgpSamError `bad-graph` naming an include that there is not
+ */
+export function withIncludesOf(name: string, text: string, known: readonly ShaderSource[]): ShaderSource {
+  const files = new Map<string, ShaderSource>();
+  const collect = ({ includes }: ShaderSource) => {
+    for (const [file, source] of Object.entries(includes)) {
+      files.set(file, source);
+      collect(source);
+    }
+  };
+  known.forEach(collect);
+  const wanted = Array.from(text.matchAll(/^\s*\/\/#include\s+(\S+)/gm), ([, file]) => file as string);
+  for (const file of wanted)
+    if (!files.has(file))
+      throw new SgpSamError(
+        'bad-graph',
+        `shader ${name}: no file ${file} to include`,
+        `There are: ${[...files.keys()].join(', ')}.`,
+      );
+  return {
+    name,
+    text,
+    includes: Object.fromEntries(wanted.map((file) => [file, files.get(file) as ShaderSource])),
+  };
+}
+
 const cache = new WeakMap<ShaderSource, Map<string, Shader>>();
 
 /** `source` specialised for these defines; the same object for the same defines. */

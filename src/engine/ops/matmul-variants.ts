@@ -1,6 +1,19 @@
 /** The variants of the matmul family: which a device has, which serve a shape, which is usual, and how each is tiled. */
+import matmulMatrix from '../../../shaders/matmul_matrix.wgsl';
+import matmulRegister from '../../../shaders/matmul_register.wgsl';
+import matmulSubgroup from '../../../shaders/matmul_subgroup.wgsl';
+import matmulTiled from '../../../shaders/matmul_tiled.wgsl';
+import { SgpSamError } from '../../base/errors.js';
 import { broadcastOf, type Capabilities } from '../kernels/call.js';
+import { type Defines, type ShaderSource, withIncludesOf } from '../kernels/wgsl.js';
 import type { MatmulSpec } from './matmul.js';
+
+const sources: Readonly<Record<MatmulFamily, ShaderSource>> = {
+  subgroup: matmulSubgroup,
+  register: matmulRegister,
+  tiled: matmulTiled,
+  matrix: matmulMatrix,
+};
 
 /**
  * Families; exact names add the tile: `subgroup-32x1` (rows, vec4 columns a lane), `register-8` (rows an invocation),
@@ -10,15 +23,52 @@ export type MatmulFamily = 'subgroup' | 'register' | 'tiled' | 'matrix';
 export type MatmulVariant =
   | `subgroup-${number}x${number}`
   | `register-${number}`
+  | (string & {})
   | `${'tiled' | 'matrix'}-${number}x${number}`;
 
 /** A workgroup's part of C, and what its shader is specialised with. */
 export interface MatmulTile {
-  readonly family: MatmulFamily;
   readonly rows: number;
   readonly columns: number;
-  readonly defines: Readonly<Record<string, number | boolean | string>>;
+  readonly defines: Defines;
 }
+
+/**
+ * A kernel of one's own for the family. Its text begins with `//#include matmul_common.wgsl`, which declares bindings and `Params`,
+ * and gives `a_base`, `a_load`, `b_load` and `finish`: with these it serves convolutions and epilogues too.
+ */
+export interface MatmulVariantDefinition {
+  /** How it is forced and reported; none of ours, and without '-'. */
+  readonly name: string;
+  /** The text, or a file's module. */
+  readonly source: string | ShaderSource;
+  /** What a workgroup makes of C for this shape on this device; undefined where it does not serve it. */
+  tile(spec: MatmulSpec, caps: Capabilities): MatmulTile | undefined;
+}
+
+const registered = new Map<string, MatmulVariantDefinition & { readonly source: ShaderSource }>();
+
+/**
+ * Adds a kernel of one's own to what serves the matmul family (`matmul`, `conv3d`, `conv_transpose`): the tuner measures it beside
+ * ours, and `force: { matmul: name }` takes it wherever it serves. No rule chooses it untuned.
+ * @returns takes it away again
+ * @throws SgpSamError `bad-argument` for a name that is taken or has a '-'; `bad-graph` for an unknown include
+ */
+export function registerMatmulVariant(definition: MatmulVariantDefinition): () => void {
+  const { name, source } = definition;
+  if (!/^\w+$/.test(name) || name in sources || registered.has(name))
+    throw new SgpSamError(
+      'bad-argument',
+      `'${name}' is no name for a variant of matmul`,
+      'Letters, digits and _; not one there is.',
+    );
+  const text = typeof source === 'string' ? withIncludesOf(name, source, Object.values(sources)) : source;
+  registered.set(name, { ...definition, source: text, tile: (spec, caps) => definition.tile(spec, caps) });
+  return () => void registered.delete(name);
+}
+
+/** Whether a variant is one that was registered. */
+export const isRegistered = (variant: string): boolean => registered.has(variant);
 
 /** Length of the partial sums that keep rounding short, multiples of 4; longer where ending one is dearer. */
 const CHUNK = 64;
@@ -127,6 +177,7 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
     }
   }
   if (spec.transposedA || spec.transposedB) return candidates;
+  for (const { name, tile } of registered.values()) if (tile(spec, caps)) candidates.push(name);
   candidates.push('register-4', 'register-8');
   const wasteful = (tile: string) =>
     tile !== '64x64' && (sides(tile)[0] / 2 >= rows || sides(tile)[1] / 2 >= n);
@@ -158,12 +209,20 @@ export function usualMatmul(spec: MatmulSpec, caps: Capabilities): MatmulVariant
 }
 
 /** How a variant is laid out on this device. */
-export function matmulTile(variant: MatmulVariant, spec: MatmulSpec, caps: Capabilities): MatmulTile {
+export function matmulTile(
+  variant: MatmulVariant,
+  spec: MatmulSpec,
+  caps: Capabilities,
+): MatmulTile & { readonly source: ShaderSource } {
+  const own = registered.get(variant);
+  const ownTile = own?.tile(spec, caps);
+  if (own && ownTile) return { ...ownTile, source: own.source };
   const [family, tile] = variant.split('-') as [MatmulFamily, string];
+  const source = sources[family];
   const size = caps.subgroupSize;
   if (family === 'register') {
     const [rows, x, y] = [Number(tile), 8, 8];
-    return { family, rows: y * rows, columns: 4 * x, defines: { WGX: x, WGY: y, TM: rows, CHUNK } };
+    return { source, rows: y * rows, columns: 4 * x, defines: { WGX: x, WGY: y, TM: rows, CHUNK } };
   }
   const [rows, columns] = sides(tile);
   if (family === 'subgroup') {
@@ -178,7 +237,7 @@ export function matmulTile(variant: MatmulVariant, spec: MatmulSpec, caps: Capab
       LONG: spec.k > SUBGROUP_CHUNK,
       PARTIAL: rows * columns * size,
     };
-    return { family, rows, columns: size * 4 * columns, defines };
+    return { source, rows, columns: size * 4 * columns, defines };
   }
   if (family === 'tiled') {
     const defines = {
@@ -189,7 +248,7 @@ export function matmulTile(variant: MatmulVariant, spec: MatmulSpec, caps: Capab
       TILE_A: (2 * TILED_SLICE * rows) / 4,
       TILE_B: (2 * TILED_SLICE * columns) / 4,
     };
-    return { family, rows, columns, defines };
+    return { source, rows, columns, defines };
   }
   const shape = caps.subgroupMatrix as readonly [number, number, number];
   const [m, n, k] = shape;
@@ -218,5 +277,5 @@ export function matmulTile(variant: MatmulVariant, spec: MatmulSpec, caps: Capab
     LOADS_B: (slice * columns) / 4 / threads,
     QUADS: Math.ceil((m * n) / 4 / size),
   };
-  return { family, rows, columns, defines };
+  return { source, rows, columns, defines };
 }

@@ -2,10 +2,6 @@
  * The matmul family (matmul_*.wgsl), planned for a shape and device: linear layers, 3D convolutions by implicit gathering, patch
  * embedding, transposed convolution by scattering, all with fused epilogues. And what these products have in common as operations.
  */
-import matmulMatrix from '../../../shaders/matmul_matrix.wgsl';
-import matmulRegister from '../../../shaders/matmul_register.wgsl';
-import matmulSubgroup from '../../../shaders/matmul_subgroup.wgsl';
-import matmulTiled from '../../../shaders/matmul_tiled.wgsl';
 import { SgpSamError } from '../../base/errors.js';
 import {
   isOp,
@@ -32,15 +28,14 @@ import {
   type WeightStorage,
 } from '../kernels/call.js';
 import { shader } from '../kernels/wgsl.js';
-import { matmulCandidates, matmulTile, matmulVariants, usualMatmul } from './matmul-variants.js';
+import {
+  isRegistered,
+  matmulCandidates,
+  matmulTile,
+  matmulVariants,
+  usualMatmul,
+} from './matmul-variants.js';
 import { transposeOp } from './shape.js';
-
-const shaders = {
-  subgroup: matmulSubgroup,
-  register: matmulRegister,
-  tiled: matmulTiled,
-  matrix: matmulMatrix,
-};
 
 /** A gathered from a channels-last volume. Lengths in voxels; `inner` is what is contiguous at one tap. */
 export interface ConvGeometry {
@@ -131,6 +126,9 @@ function keyOf({
 function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabilities {
   const forced = caps.force?.[kernel];
   if (forced === undefined) return caps;
+  // One of the user's own serves what it says.
+  if (isRegistered(forced))
+    return matmulCandidates(spec, caps).includes(forced) ? caps : { ...caps, force: {} };
   const family = familyOf(forced);
   if (spec.gradients && family === 'matrix' && matmulVariants(caps).includes('matrix'))
     return { ...caps, force: {} };
@@ -215,7 +213,7 @@ export function planMatmul<T>(
   return {
     kernel,
     variant,
-    shader: shader(shaders[tile.family], defines),
+    shader: shader(tile.source, defines),
     buffers: used,
     params: {
       rows,

@@ -1,0 +1,7 @@
+/** `sgp-sam/engine` in Node: as in a browser, with adapters found through Dawn. */
+export { type ErrorCode, type Progress, SgpSamError } from './base/errors.js';
+/** Opens a device: the one handed in, or one that is found. */
+export { openDevice } from './engine/gpu/node/open.js';
+export * from './engine/index.js';
+export { AdamW, type AdamWOptions, type ParameterGroup, type UpdateReport } from './nn/adamw.js';
+export { GradientStep, type GradientStepOptions, type StepReport } from './nn/gradient-step.js';
