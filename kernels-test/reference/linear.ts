@@ -40,3 +40,56 @@ export function layerNorm(x: Tensor64, weight: Tensor64, bias: Tensor64, eps: nu
   }
   return y;
 }
+
+/**
+ * Group norm of (B, …, C), as PyTorch's `GroupNorm` has it for channels first: mean and biased variance over all voxels and the
+ * C / groups channels of a group. With as many groups as channels it is instance norm.
+ */
+export function groupNorm(
+  x: Tensor64,
+  weight: Tensor64,
+  bias: Tensor64,
+  groups: number,
+  eps: number,
+): Tensor64 {
+  const [batch] = x.shape;
+  const c = x.shape[x.shape.length - 1];
+  check(c % groups === 0 && weight.data.length === c && bias.data.length === c, `groupNorm of ${c}`);
+  const y = tensor64(x.shape);
+  const groupOf = (i: number) =>
+    Math.floor(i / (x.data.length / batch)) * groups + Math.floor(((i % c) * groups) / c);
+  const size = x.data.length / (batch * groups);
+  const mean = new Float64Array(batch * groups);
+  const variance = new Float64Array(batch * groups);
+  x.data.forEach((v, i) => {
+    mean[groupOf(i)] += v / size;
+  });
+  x.data.forEach((v, i) => {
+    variance[groupOf(i)] += (v - mean[groupOf(i)]) ** 2 / size;
+  });
+  x.data.forEach((v, i) => {
+    const normalised = (v - mean[groupOf(i)]) / Math.sqrt(variance[groupOf(i)] + eps);
+    y.data[i] = normalised * weight.data[i % c] + bias.data[i % c];
+  });
+  return y;
+}
+
+/** a · b for every matrix of a batch, a (…, M, K) or transposed (…, K, M), b (…, K, N) or transposed (…, N, K). */
+export function bmm(a: Tensor64, b: Tensor64, transposeA = false, transposeB = false): Tensor64 {
+  const [rows, columns] = a.shape.slice(-2);
+  const [m, k] = transposeA ? [columns, rows] : [rows, columns];
+  const n = b.shape[b.shape.length - (transposeB ? 2 : 1)];
+  const y = tensor64([...a.shape.slice(0, -2), m, n]);
+  const batch = y.data.length / (m * n);
+  check(a.data.length === batch * m * k && b.data.length === batch * k * n, `bmm of ${a.shape}, ${b.shape}`);
+  for (let e = 0; e < y.data.length; e++) {
+    const matrix = Math.floor(e / (m * n));
+    const [i, j] = [Math.floor(e / n) % m, e % n];
+    for (let l = 0; l < k; l++) {
+      const left = a.data[matrix * m * k + (transposeA ? l * m + i : i * k + l)];
+      const right = b.data[matrix * k * n + (transposeB ? j * k + l : l * n + j)];
+      y.data[e] += left * right;
+    }
+  }
+  return y;
+}

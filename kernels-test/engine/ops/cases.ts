@@ -8,11 +8,13 @@ import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import {
   add,
+  bmm,
   concatLast,
   conv3d,
   convTranspose3d,
   expandTo,
   gelu,
+  groupNorm,
   hypernetworkProduct,
   layerNorm,
   leakyRelu,
@@ -60,6 +62,27 @@ function linearCase(name: string, lead: number[], k: number, n: number, bias = t
     operands,
     build: (_, t) => ops.linear(t.x, t.w, t.bias),
     reference: (v) => linear(v.x, v.w, v.bias),
+  };
+}
+
+/** (…, M, K) · (…, K, N). */
+function bmmCase(
+  lead: readonly number[],
+  [m, k, n]: readonly [number, number, number],
+  variant: string,
+  { transposeA = false, transposeB = false } = {},
+): Case {
+  const turned = `${transposeA ? ' Aᵀ' : ''}${transposeB ? ' Bᵀ' : ''}`;
+  return {
+    op: 'bmm',
+    name: `${variant}: ${lead.join(' × ')} of ${m} × ${k} × ${n}${turned}`,
+    operands: {
+      a: input([...lead, ...(transposeA ? [k, m] : [m, k])], 1),
+      b: input([...lead, ...(transposeB ? [n, k] : [k, n])], 2),
+    },
+    build: (_, t) => ops.bmm(t.a, t.b, { transposeA, transposeB }),
+    reference: (v) => bmm(v.a, v.b, transposeA, transposeB),
+    force: { bmm: variant },
   };
 }
 
@@ -149,6 +172,33 @@ function layerNormCase(name: string, shape: readonly number[], eps: number, offs
     },
     build: (_, t) => ops.layerNorm(t.x, t.w, t.bias, eps),
     reference: (v) => layerNorm(v.x, v.w, v.bias, eps),
+  };
+}
+
+/** As many groups as channels unless told: instance norm. */
+function groupNormCase(
+  name: string,
+  shape: readonly number[],
+  {
+    groups,
+    eps = 1e-5,
+    offset = 0,
+    variant,
+  }: { groups?: number; eps?: number; offset?: number; variant?: string } = {},
+): Case {
+  const c = shape[shape.length - 1];
+  return {
+    op: 'group_norm',
+    name: variant ? `${name}, ${variant}` : name,
+    operands: {
+      x: { value: map(randomTensor(shape, 1), (v) => Math.fround(v + offset)) },
+      w: { value: map(randomTensor([c], 2, 0.5), (v) => Math.fround(1 + v)), layout: 'plain' },
+      bias: weight([c], 3),
+    },
+    build: (_, t) =>
+      groups ? ops.groupNorm(t.x, t.w, t.bias, groups, eps) : ops.instanceNorm(t.x, t.w, t.bias, eps),
+    reference: (v) => groupNorm(v.x, v.w, v.bias, groups ?? c, eps),
+    ...(variant ? { force: { group_statistics: variant, group_means: variant } } : {}),
   };
 }
 
@@ -553,6 +603,16 @@ export const cases: readonly Case[] = [
   linearCase('tiles on every side, no bias', [70], 68, 36, false),
   linearCase('volume operand', [2, 2, 3, 2], 12, 16),
 
+  ...['register', 'tiled'].flatMap((variant) => [
+    ...[true, false].flatMap((transposeA) =>
+      [true, false].map((transposeB) => bmmCase([3], [7, 19, 10], variant, { transposeA, transposeB })),
+    ),
+    bmmCase([2, 2], [8, 16, 12], variant, { transposeB: true }),
+    bmmCase([2], [37, 33, 70], variant, { transposeA: true }),
+    bmmCase([1], [1, 1, 1], variant),
+    bmmCase([70], [4, 2, 4], variant),
+  ]),
+
   convCase('1³, no bias', { shape: [2, 3, 2, 4, 6], out: 5, kernel: 1, bias: false }),
   convCase('3³, padded', { shape: [1, 4, 3, 5, 8], out: 4, kernel: 3, padding: 1 }),
   convCase('3³, padded, odd channels, batch 2', { shape: [2, 3, 4, 3, 5], out: 7, kernel: 3, padding: 1 }),
@@ -680,6 +740,20 @@ export const cases: readonly Case[] = [
     softmaxCase('one element', [3, 1], 1, variant),
   ]),
   softmaxCase('a row longer than 64 as the planner has it', [2, 65]),
+
+  ...['row-per-invocation', 'row-per-workgroup'].flatMap((variant) => [
+    groupNormCase('instances, batch 2', [2, 3, 4, 5, 6], { variant }),
+    groupNormCase('instances, four channels at a time, several pieces', [2, 5, 6, 7, 8], { variant }),
+    groupNormCase('groups of 3', [2, 3, 4, 5, 6], { groups: 2, variant }),
+    groupNormCase('groups of 4, several pieces', [3, 4, 4, 5, 12], { groups: 3, variant }),
+    groupNormCase('one group', [2, 5, 5, 5, 20], { groups: 1, variant }),
+  ]),
+  groupNormCase('many channels', [1, 2, 3, 2, 150], { groups: 75 }),
+  groupNormCase('far from zero mean', [1, 5, 4, 7, 4], { offset: 3 }),
+  groupNormCase('eps that counts', [2, 2, 2, 3, 4], { eps: 0.5 }),
+  groupNormCase('without space', [3, 12], { groups: 3 }),
+  groupNormCase('one voxel', [2, 1, 1, 1, 3]),
+  groupNormCase('one element', [1, 1, 1, 1, 1]),
 
   windowCase('global', { grid: [4, 4, 4], window: 0, heads: 2, headDim: 4 }),
   windowCase('global, head dim 20', { grid: [3, 3, 3], window: 0, heads: 1, headDim: 20 }),

@@ -1,6 +1,7 @@
 /** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */
 export * from './arithmetic.js';
 export * from './attention.js';
+export * from './batch-matmul.js';
 export * from './conv.js';
 export * from './conv-general.js';
 export * from './elementwise.js';
@@ -12,3 +13,4 @@ export * from './reductions.js';
 export * from './resize.js';
 export * from './shape.js';
 export * from './softmax.js';
+export * from './spatial-norm.js';
