@@ -3,7 +3,7 @@
  *     npm run build && node examples/mlp.mjs [adapter] [steps]
  * Every number is computed by sgp-sam's engine; nothing here is of SAM.
  */
-import { Engine, Graph, GradientStep, openDevice, ops } from 'sgp-sam/engine';
+import { Engine, GradientStep, Graph, openDevice, ops } from 'sgp-sam/engine';
 
 const [adapter = 'auto', steps = '300'] = process.argv.slice(2);
 const BATCH = 256;

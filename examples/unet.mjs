@@ -58,7 +58,10 @@ export function unet(x, stages, classes) {
     const { channels, kernel } = stages[s];
     const { stride } = stages[s + 1];
     const w = param(`decoder.${s}.up.weight`, [channelsOf(y), channels, ...stride], 'conv_transpose');
-    const up = ops.transposedConv(y, w, param(`decoder.${s}.up.bias`, [channels]), { kernel: stride, stride });
+    const up = ops.transposedConv(y, w, param(`decoder.${s}.up.bias`, [channels]), {
+      kernel: stride,
+      stride,
+    });
     y = active(`decoder.${s}.conv`, ops.concat([up, skips[s]], -1), channels, { kernel });
   }
   return conv('head', y, classes, { kernel: [1, 1, 1] });
@@ -88,7 +91,10 @@ export function initial({ name, shape }, random) {
 function blob([D, H, W], random) {
   const image = new Float32Array(D * H * W);
   const target = new Float32Array(D * H * W);
-  const axes = [D, H, W].map((n) => ({ at: n * (0.35 + 0.3 * random()), radius: n * (0.2 + 0.1 * random()) }));
+  const axes = [D, H, W].map((n) => ({
+    at: n * (0.35 + 0.3 * random()),
+    radius: n * (0.2 + 0.1 * random()),
+  }));
   for (let i = 0; i < image.length; i++) {
     const voxel = [Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W];
     const squares = axes.map(({ at, radius }, axis) => ((voxel[axis] + 0.5 - at) / radius) ** 2);
@@ -106,7 +112,7 @@ export async function train(engine, { stages = plan, grid = [8, 32, 32], steps =
   const error = ops.sub(ops.sigmoid(logits), g.input('target', [1, ...grid, 1]));
   const step = await GradientStep.compile(engine, ops.mean(ops.mul(error, error)), {
     read: (name) => initial(g.parameters.get(name).parameter, random),
-    groups: [{ match: () => true, lr: 1e-2, weightDecay: 0 }],
+    groups: [{ match: () => true, lr: 3e-2, weightDecay: 0 }],
   });
   const losses = [];
   for (let i = 0; i < steps; i++) {
