@@ -111,8 +111,8 @@ function widths(groups: number, inputs: number, outputs: number) {
   return { depthwise, x4, n4, variant };
 }
 
-/** Voxels along w that an invocation makes: its weights are loaded once for all of them. */
-const ROWS = 4;
+/** Voxels along w that an invocation makes at most, of which all have the weights that it loads once; CPU adapters want few loads. */
+const mostRows = ({ software }: Capabilities): number => (software ? 8 : 4);
 
 /** The gather of conv_direct.wgsl; the steps between w's elements are from tap to tap, group to group and input to input. */
 function lowerDirect(
@@ -128,7 +128,7 @@ function lowerDirect(
   const { depthwise, x4, n4, variant } = widths(groups, inputs, outputs);
   const storage = storageOf(w, caps);
   const [batch, d, h, width] = y.shape;
-  const rows = Math.min(ROWS, width);
+  const rows = ceilDiv(width, ceilDiv(width, mostRows(caps)));
   const count = (batch * d * h * ceilDiv(width, rows) * last(y)) / (n4 ? 4 : 1);
   const workgroups = spread(ceilDiv(count, THREADS), caps);
   const voxels = sizeOf((transposed ? x : y).shape) / last(transposed ? x : y);
