@@ -31,6 +31,8 @@ const suite = (name: Suite, groupOrder: number) => ({
 
 export default defineConfig({
   plugins: [wgsl],
+  // The examples' import, as these tests have the engine.
+  resolve: { alias: { 'sgp-sam/engine': new URL('src/engine.node.ts', import.meta.url).pathname } },
   // As tools/build.mjs does.
   define: { __VERSION__: JSON.stringify(JSON.parse(readFileSync('package.json', 'utf8')).version) },
   test: {

@@ -14,14 +14,23 @@ export interface ConvOptions {
   readonly stride?: Triple;
   readonly padding?: Triple;
   readonly dilation?: Triple;
+  /** Channels in this many groups that know nothing of one another. */
+  readonly groups?: number;
   readonly bias?: Tensor64;
 }
 
-/** x (B, D, H, W, I), weight (O, I, kd, kh, kw), bias (O) → (B, D', H', W', O), zero padded. */
+/** x (B, D, H, W, I), weight (O, I / groups, kd, kh, kw), bias (O) → (B, D', H', W', O), zero padded. */
 export function conv3d(x: Tensor64, weight: Tensor64, options: ConvOptions = {}): Tensor64 {
-  const [batch, depth, height, width, inputs] = x.shape;
-  const [outputs, weightInputs, kd, kh, kw] = weight.shape;
-  check(x.shape.length === 5 && weight.shape.length === 5 && weightInputs === inputs, 'conv3d shapes');
+  const [batch, depth, height, width, channels] = x.shape;
+  const [outputs, inputs, kd, kh, kw] = weight.shape;
+  const groups = options.groups ?? 1;
+  check(
+    x.shape.length === 5 &&
+      weight.shape.length === 5 &&
+      inputs * groups === channels &&
+      outputs % groups === 0,
+    'conv3d shapes',
+  );
   const [sd, sh, sw] = triple(options.stride, 1);
   const [pd, ph, pw] = triple(options.padding, 0);
   const [ld, lh, lw] = triple(options.dilation, 1);
@@ -57,10 +66,11 @@ export function conv3d(x: Tensor64, weight: Tensor64, options: ConvOptions = {})
               for (let tw = 0; tw < kw; tw++) {
                 const iw = w * sw - pw + tw * lw;
                 if (iw < 0 || iw >= width) continue;
-                const at = (((b * depth + id) * height + ih) * width + iw) * inputs;
+                const at = (((b * depth + id) * height + ih) * width + iw) * channels;
                 const tap = ((td * kh + th) * kw + tw) * outputs;
                 for (let o = 0; o < outputs; o++) {
-                  y.data[out + o] += dot(x.data, at, byTap, (tap + o) * inputs, inputs);
+                  const from = at + Math.floor((o * groups) / outputs) * inputs;
+                  y.data[out + o] += dot(x.data, from, byTap, (tap + o) * inputs, inputs);
                 }
               }
             }
@@ -74,28 +84,62 @@ export function conv3d(x: Tensor64, weight: Tensor64, options: ConvOptions = {})
 }
 
 /**
- * Transposed convolution whose stride equals its kernel (SPEC A3 uses 2), so outputs never overlap:
- * x (B, D, H, W, I), weight (I, O, k, k, k), bias (O) → (B, kD, kH, kW, O).
+ * torch.nn.ConvTranspose3d, scattered: x (B, D, H, W, I), weight (I, O / groups, kd, kh, kw), bias (O) → (B, D', H', W', O) with
+ * D' = (D − 1)·stride − 2·padding + dilation·(kd − 1) + outputPadding + 1. The stride is the kernel unless given (SPEC A3: both 2).
  */
-export function convTranspose3d(x: Tensor64, weight: Tensor64, bias?: Tensor64): Tensor64 {
-  const [batch, depth, height, width, inputs] = x.shape;
-  const [weightInputs, outputs, k, kh, kw] = weight.shape;
-  check(x.shape.length === 5 && weightInputs === inputs && kh === k && kw === k, 'convTranspose3d shapes');
-  const y = tensor64([batch, depth * k, height * k, width * k, outputs]);
-  let out = 0;
+export function convTranspose3d(
+  x: Tensor64,
+  weight: Tensor64,
+  bias?: Tensor64,
+  options: Omit<ConvOptions, 'bias'> & { readonly outputPadding?: Triple } = {},
+): Tensor64 {
+  const [batch, depth, height, width, channels] = x.shape;
+  const [weightInputs, outputs, kd, kh, kw] = weight.shape;
+  const groups = options.groups ?? 1;
+  check(
+    x.shape.length === 5 && weight.shape.length === 5 && weightInputs === channels && channels % groups === 0,
+    'convTranspose3d shapes',
+  );
+  const [sd, sh, sw] = triple(options.stride ?? [kd, kh, kw], 1);
+  const [pd, ph, pw] = triple(options.padding, 0);
+  const [ld, lh, lw] = triple(options.dilation, 1);
+  const [ed, eh, ew] = triple(options.outputPadding, 0);
+  const od = (depth - 1) * sd - 2 * pd + ld * (kd - 1) + ed + 1;
+  const oh = (height - 1) * sh - 2 * ph + lh * (kh - 1) + eh + 1;
+  const ow = (width - 1) * sw - 2 * pw + lw * (kw - 1) + ew + 1;
+  const inputs = channels / groups;
+  const all = outputs * groups;
+
+  // (tap, O, I), as above.
+  const taps = kd * kh * kw;
+  const byTap = new Float64Array(weight.data.length);
+  for (let i = 0; i < channels; i++) {
+    const group = Math.floor(i / inputs);
+    for (let o = 0; o < outputs; o++) {
+      for (let t = 0; t < taps; t++) {
+        byTap[(t * all + group * outputs + o) * inputs + (i % inputs)] =
+          weight.data[(i * outputs + o) * taps + t];
+      }
+    }
+  }
+
+  const y = tensor64([batch, od, oh, ow, all]);
+  if (bias !== undefined) for (let i = 0; i < y.data.length; i++) y.data[i] = bias.data[i % all];
+  let from = 0;
   for (let b = 0; b < batch; b++) {
-    for (let d = 0; d < depth * k; d++) {
-      for (let h = 0; h < height * k; h++) {
-        for (let w = 0; w < width * k; w++) {
-          const voxel =
-            ((b * depth + Math.floor(d / k)) * height + Math.floor(h / k)) * width + Math.floor(w / k);
-          const tap = ((d % k) * k + (h % k)) * k + (w % k);
-          for (let o = 0; o < outputs; o++) {
-            let sum = bias === undefined ? 0 : bias.data[o];
-            for (let i = 0; i < inputs; i++) {
-              sum += x.data[voxel * inputs + i] * weight.data[(i * outputs + o) * k * k * k + tap];
+    for (let d = 0; d < depth; d++) {
+      for (let h = 0; h < height; h++) {
+        for (let w = 0; w < width; w++, from += channels) {
+          for (let t = 0; t < taps; t++) {
+            const yd = d * sd - pd + Math.floor(t / (kh * kw)) * ld;
+            const yh = h * sh - ph + (Math.floor(t / kw) % kh) * lh;
+            const yw = w * sw - pw + (t % kw) * lw;
+            if (yd < 0 || yd >= od || yh < 0 || yh >= oh || yw < 0 || yw >= ow) continue;
+            const at = (((b * od + yd) * oh + yh) * ow + yw) * all;
+            for (let o = 0; o < all; o++) {
+              const first = from + Math.floor(o / outputs) * inputs;
+              y.data[at + o] += dot(x.data, first, byTap, (t * all + o) * inputs, inputs);
             }
-            y.data[out++] = sum;
           }
         }
       }

@@ -171,6 +171,26 @@ test('convTranspose3d is the adjoint of the convolution of the same weight', () 
   expect(inner(forward.data, y.data)).toBeCloseTo(inner(x.data, back.data), 12);
 });
 
+test('convTranspose3d of any geometry is the adjoint of that convolution', () => {
+  const inner = (a: Float64Array, b: Float64Array) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+  const geometry = { stride: [2, 1, 3], padding: [1, 0, 2], dilation: [1, 2, 1], groups: 2 } as const;
+  const y = randomTensor([2, 6, 7, 8, 6], 1);
+  const w = randomTensor([4, 3, 3, 2, 4], 2);
+  const back = conv3d(y, w, geometry);
+  const x = randomTensor(back.shape, 3);
+  const forward = convTranspose3d(x, w, undefined, { ...geometry, outputPadding: [1, 0, 2] });
+  expect(forward.shape).toEqual(y.shape);
+  expect(inner(forward.data, y.data)).toBeCloseTo(inner(x.data, back.data), 11);
+});
+
+test('a convolution in groups is one whose weight is zero between them', () => {
+  const x = randomTensor([1, 3, 4, 3, 4], 1);
+  const w = randomTensor([6, 2, 2, 3, 1], 2);
+  const whole = tensor64([6, 4, 2, 3, 1]);
+  for (let o = 0; o < 6; o++) whole.data.set(w.data.subarray(12 * o, 12 * o + 12), 24 * o + (o < 3 ? 0 : 12));
+  expect(relativeL2(conv3d(x, w, { groups: 2 }), conv3d(x, whole))).toBeLessThan(1e-14);
+});
+
 test('patchEmbed is a strided convolution', () => {
   const volume = randomTensor([2, 4, 8, 12], 4);
   const w = randomTensor([3, 1, 4, 4, 4], 5);

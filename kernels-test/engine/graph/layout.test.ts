@@ -16,8 +16,8 @@ const spec: fc.Arbitrary<ParameterSpec> = fc.oneof(
     .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), kernel)
     .map(([o, i, k]) => ({ name: 'p', shape: [o, i, k, k, k], layout: 'conv' as const })),
   fc
-    .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }))
-    .map(([i, o]) => ({ name: 'p', shape: [i, o, 2, 2, 2], layout: 'conv_transpose' as const })),
+    .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), kernel, kernel)
+    .map(([i, o, d, w]) => ({ name: 'p', shape: [i, o, d, 2, w], layout: 'conv_transpose' as const })),
 );
 
 /** Where element `e` in PyTorch's order belongs on the device, from the definition in words. */
@@ -36,9 +36,10 @@ function place({ shape, layout }: ParameterSpec, e: number): number {
       return (tap * i + ii) * o + oo;
     }
     case 'conv_transpose': {
-      const [, o] = shape; // (I, O, 8) → (I, 8, O)
-      const [ii, oo, tap] = [Math.floor(e / 8 / o), Math.floor(e / 8) % o, e % 8];
-      return (ii * 8 + tap) * o + oo;
+      const [, o] = shape; // (I, O, taps) → (I, taps, O)
+      const taps = shape[2] * shape[3] * shape[4];
+      const [ii, oo, tap] = [Math.floor(e / taps / o), Math.floor(e / taps) % o, e % taps];
+      return (ii * taps + tap) * o + oo;
     }
   }
 }

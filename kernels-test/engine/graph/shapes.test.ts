@@ -89,6 +89,53 @@ const cases: Case[] = [
     says: ['b (24)', '3 elements'],
   },
   {
+    op: 'conv_direct',
+    what: 'taps of another kernel',
+    build: (_, t) => ops.conv(t('x', 1, 4, 4, 4, 2), t('w', 9, 2, 5), undefined, { kernel: [1, 3, 2] }),
+    says: ['x (1, 4, 4, 4, 2)', 'w (9, 2, 5)', 'kernel 1, 3, 2'],
+  },
+  {
+    op: 'conv_direct',
+    what: 'groups that do not part the results',
+    build: (_, t) => ops.conv(t('x', 1, 4, 4, 4, 4), t('w', 1, 2, 5), undefined, { kernel: 1, groups: 2 }),
+    says: ['w (1, 2, 5)', '2 groups'],
+  },
+  {
+    op: 'conv_direct',
+    what: 'a stride of 0',
+    build: (_, t) =>
+      ops.conv(t('x', 1, 4, 4, 4, 2), t('w', 1, 2, 5), undefined, { kernel: 1, stride: [1, 0, 1] }),
+    says: ['stride 1, 0, 1', 'from 1 on'],
+  },
+  {
+    op: 'conv_direct',
+    what: 'the kernel is larger than the volume',
+    build: (_, t) => ops.conv(t('x', 1, 2, 4, 4, 2), t('w', 12, 2, 5), undefined, { kernel: [3, 2, 2] }),
+    says: ['x (1, 2, 4, 4, 2)'],
+  },
+  {
+    op: 'conv_transposed_direct',
+    what: 'output padding',
+    build: (_, t) =>
+      ops.transposedConv(t('x', 1, 2, 2, 2, 6), t('w', 6, 27, 3), undefined, {
+        kernel: 3,
+        stride: 2,
+        outputPadding: 2,
+      }),
+    says: ['output padding 2, 2, 2', 'stride 2, 2, 2'],
+  },
+  {
+    op: 'conv_transposed_direct',
+    what: 'bias',
+    build: (_, t) =>
+      ops.transposedConv(t('x', 1, 2, 2, 2, 6), t('w', 6, 27, 3), t('b', 3), {
+        kernel: 3,
+        stride: 2,
+        groups: 2,
+      }),
+    says: ['b (3)', '6 elements'],
+  },
+  {
     op: 'layer_norm',
     what: 'weight',
     build: (_, t) => ops.layerNorm(t('x', 4, 6), t('w', 5), t('b', 6), 1e-6),

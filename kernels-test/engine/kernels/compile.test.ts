@@ -54,6 +54,10 @@ function products(): Graph {
         ops.conv3d(x, param('conv', n, k, 3, 3, 3), param('plain', n), { kernel: 3, padding: 1 });
       out(conv(volume()));
       out(ops.gelu(ops.convTranspose(volume(), param('conv_transpose', k, n, 2, 2, 2), param('plain', n))));
+      const half = param('conv', n, k / 2, 1, 3, 3);
+      out(ops.conv(volume(), half, param('plain', n), { kernel: [1, 3, 3], groups: 2 }));
+      const up = param('conv_transpose', k, n, 3, 3, 3);
+      out(ops.transposedConv(volume(), up, param('plain', n), { kernel: 3, stride: 2 }));
       const x = input(2, 2, 2, 2, k);
       const mlp = { w1: input(k, 5), b1: input(5), w2: input(5, k), b2: input(k) };
       const { region } = sam.gate(ops.meanTokens(x), mlp, `gate ${n} ${k}`);

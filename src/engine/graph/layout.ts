@@ -9,8 +9,8 @@ import type { Shape, Tensor } from './ir.js';
 /**
  * - plain           as in PyTorch
  * - linear          (N, K) → (K, N)
- * - conv            (O, I, k, k, k) → (k³, I, O)
- * - conv_transpose  (I, O, 2, 2, 2) → (I, 8, O)
+ * - conv            (O, I, kd, kh, kw) → (taps, I, O); in groups, I is of one
+ * - conv_transpose  (I, O, kd, kh, kw) → (I, taps, O); in groups, O is of one
  */
 export type ParameterLayout = 'plain' | 'linear' | 'conv' | 'conv_transpose';
 
@@ -30,7 +30,7 @@ export function storedAs({ layout, exact, shape }: ParameterSpec, storage: Weigh
   if (layout === 'plain' || exact) return 'f32';
   if (storage !== 'texture') return storage;
   // A texel is four columns, and WebGPU's textures are 8192 high unless more was asked for.
-  const columns = layout === 'conv_transpose' ? 8 * shape[1] : shape[0];
+  const columns = layout === 'conv_transpose' ? shape[1] * shape[2] * shape[3] * shape[4] : shape[0];
   const texels = shape.reduce((a, b) => a * b, 1) / 4;
   return columns % 4 === 0 && texels <= 8192 * TEXTURE_WIDTH ? 'texture' : 'f32';
 }
@@ -48,7 +48,7 @@ function axes(
     case 'conv':
       return { lengths: [shape[0], shape[1], shape[2] * shape[3] * shape[4]], order: [2, 1, 0] };
     case 'conv_transpose':
-      return { lengths: [shape[0], shape[1], 8], order: [0, 2, 1] };
+      return { lengths: [shape[0], shape[1], shape[2] * shape[3] * shape[4]], order: [0, 2, 1] };
   }
 }
 

@@ -18,12 +18,15 @@ import { columnSum } from './reduce.js';
 import { reshape, transpose } from './shape.js';
 
 /** The same along every axis. */
-interface Geometry {
+export interface Geometry {
   readonly kernel: number;
   readonly stride: number;
   readonly padding: number;
   readonly dilation: number;
 }
+
+/** What computes the gradient for the input, of this grid, where neither product below serves. */
+export type Adjoint = (dy: Tensor, w: Tensor, geometry: Geometry, grid: Size3) => Tensor;
 
 /** (D', H', W') of a convolution of a volume. */
 function outputGrid(input: Size3, { kernel, stride, padding, dilation }: Geometry): Size3 {
@@ -31,7 +34,7 @@ function outputGrid(input: Size3, { kernel, stride, padding, dilation }: Geometr
   return input.map((size) => Math.floor((size + 2 * padding - reach) / stride) + 1) as unknown as Size3;
 }
 
-const conv3dOp = defineOp<ProductInputs, ProductAttrs & Geometry>({
+const conv3dOp = defineOp<ProductInputs, ProductAttrs & Geometry & { adjoint?: Adjoint | undefined }>({
   name: 'conv3d',
   regional: true,
   shape({ x, w, bias }, attrs, fail) {
@@ -74,7 +77,7 @@ const conv3dOp = defineOp<ProductInputs, ProductAttrs & Geometry>({
     );
   },
   gradient({ inputs: { x, w, bias }, attrs, stage }, dy, wants) {
-    const { kernel, stride, padding, dilation } = attrs;
+    const { kernel, stride, padding, dilation, adjoint } = attrs;
     const [taps, channels, n] = w.shape;
     const dx = () => {
       const outside = dilation * (kernel - 1) - padding;
@@ -87,9 +90,11 @@ const conv3dOp = defineOp<ProductInputs, ProductAttrs & Geometry>({
         // Patches that do not overlap: (8, C, O) → (O, 8, C).
         return convTranspose(dy, transpose(w, taps * channels, n, [n, taps, channels]));
       }
+      if (adjoint) return adjoint(dy, w, attrs, gridOf(x));
       throw new SgpSamError(
         'bad-graph',
         `${stage}: conv3d with kernel ${kernel}, stride ${stride}, padding ${padding} has no gradient for its input (${x.shape.join(', ')})`,
+        'Build it with conv of ops/conv-general.ts.',
       );
     };
     const dw = () => reshape(transposedProduct(unfold(x, attrs), asRows(dy)), w.shape);
@@ -181,7 +186,7 @@ const unfoldOp = defineOp<{ x: Tensor }, Geometry>({
   gradient: null,
 });
 
-const unfold = (x: Tensor, { kernel, stride, padding, dilation }: Geometry): Tensor =>
+export const unfold = (x: Tensor, { kernel, stride, padding, dilation }: Geometry): Tensor =>
   apply(unfoldOp, { x }, { kernel, stride, padding, dilation });
 
 export interface ConvAttrs {
@@ -191,10 +196,19 @@ export interface ConvAttrs {
   readonly dilation?: number;
 }
 
-/** x (B, D, H, W, C), w (kernel³, C, O) → (B, D', H', W', O). */
-export function conv3d(x: Tensor, w: Tensor, bias: Tensor | undefined, attrs: ConvAttrs): Tensor {
-  const { kernel, stride = 1, padding = 0, dilation = 1 } = attrs;
-  return apply(conv3dOp, { x, w, bias }, { kernel, stride, padding, dilation, activation: 'none' });
+/**
+ * x (B, D, H, W, C), w (kernel³, C, O) → (B, D', H', W', O).
+ * @param adjoint for gradients that products do not give, those of strides other than patches of 2; `conv` (conv-general.ts) has one
+ */
+export function conv3d(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | undefined,
+  { kernel, stride = 1, padding = 0, dilation = 1 }: ConvAttrs,
+  adjoint?: Adjoint,
+): Tensor {
+  const attrs = { kernel, stride, padding, dilation, adjoint, activation: 'none' as const };
+  return apply(conv3dOp, { x, w, bias }, attrs);
 }
 
 /** k2 s2: x (B, D, H, W, C), w (C, 8, O) → (B, 2D, 2H, 2W, O). */

@@ -3,6 +3,7 @@ export * from './arithmetic.js';
 export * from './attention.js';
 export * from './batch-matmul.js';
 export * from './conv.js';
+export * from './conv-general.js';
 export * from './elementwise.js';
 export * from './layer-norm.js';
 export * from './linear.js';
