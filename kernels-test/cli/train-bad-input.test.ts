@@ -94,7 +94,7 @@ describe('settings', () => {
       [...quick, '--loss-term', 'dice=0', '--loss-term', 'focal=0'],
       [/the loss is 0 whatever is predicted/],
     ],
-    ['an unknown export', [...quick, '--export', 'half'], [/--export 'half' is none of full, adapter/]],
+    ['an unknown export', [...quick, '--export', 'half'], [/--export 'half' is none of full, delta/]],
     ['an unknown preset', [...quick, '--preset', 'ct'], [/"ct"/, /sam-med3d-ct/]],
     [
       'an unknown place of clicks',
@@ -128,10 +128,11 @@ describe('settings', () => {
       [/--group 'decoder\.\*': no parameter of '\S+' has such a name/],
     ],
     [
-      'an adapter over random values',
-      [...quick, '--export', 'adapter'],
-      [/--export adapter with --init/, /Export full weights/],
+      'a delta over random values',
+      [...quick, '--export', 'delta'],
+      [/--export delta with --init/, /Export full weights/],
     ],
+    ['the same by its former name', [...quick, '--export', 'adapter'], [/--export delta with --init/]],
     [
       'patience without validations',
       [...quick, '--patience', '2', '--validate-every', '0'],

@@ -1,4 +1,4 @@
-/** Which weights a command runs: files, adapters over them, formulas, and those that ship with the package. */
+/** Which weights a command runs: files, deltas over them, formulas, and those that ship with the package. */
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,15 +8,22 @@ import { formulaWeights } from '../sam/model.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { overlayWeights } from '../weights/overlay.js';
 import type { WeightSource } from '../weights/weight-source.js';
+import { asIs, formerly, option } from './options.js';
 
 /** The weights that ship, in the package's folder `weights`. */
 export const SHIPPED = 'sgp-small.safetensors';
 
+/** `--delta-weights` of every command that runs chosen weights. */
+export const deltaOption = formerly(
+  'adapterWeights',
+  option('<file>', 'what train --export delta wrote, laid over the weights', asIs),
+);
+
 export interface WeightChoice {
   /** A file, or formula:CONFIG[:seed]; the shipped weights if not given. */
   readonly weights?: string | undefined;
-  /** What `train --export adapter` wrote, to lay over the weights. */
-  readonly adapterWeights?: string | undefined;
+  /** What `train --export delta` wrote, to lay over the weights. */
+  readonly deltaWeights?: string | undefined;
 }
 
 /** Weights that are open, and what is known of them. */
@@ -40,27 +47,27 @@ export function shippedWeights(): string | undefined {
 }
 
 /** The files that a choice of weights reads. */
-export const weightFiles = ({ weights, adapterWeights }: WeightChoice): string[] =>
-  [weights ?? shippedWeights(), adapterWeights].filter(
+export const weightFiles = ({ weights, deltaWeights }: WeightChoice): string[] =>
+  [weights ?? shippedWeights(), deltaWeights].filter(
     (file) => file !== undefined && !file.startsWith('formula:'),
   ) as string[];
 
 /** The name by which messages and reports call the weights. */
-export function weightsName({ weights, adapterWeights }: WeightChoice): string {
+export function weightsName({ weights, deltaWeights }: WeightChoice): string {
   const base = weights ?? `the shipped ${SHIPPED}`;
-  return adapterWeights === undefined ? base : `${basename(adapterWeights)} over ${base}`;
+  return deltaWeights === undefined ? base : `${basename(deltaWeights)} over ${base}`;
 }
 
 /**
  * Opens the chosen weights.
- * @throws SgpSamError `bad-argument` for an impossible formula, or an adapter over one; `bad-weights`, `bad-file`
+ * @throws SgpSamError `bad-argument` for an impossible formula, or a delta over one; `bad-weights`, `bad-file`
  */
-export async function openChosenWeights({ weights, adapterWeights }: WeightChoice): Promise<ChosenWeights> {
+export async function openChosenWeights({ weights, deltaWeights }: WeightChoice): Promise<ChosenWeights> {
   if (weights?.startsWith('formula:')) {
-    if (adapterWeights === undefined) return { ...formulaWeights(weights), trained: false };
+    if (deltaWeights === undefined) return { ...formulaWeights(weights), trained: false };
     throw new SgpSamError(
       'bad-argument',
-      `${adapterWeights} cannot be laid over ${weights}`,
+      `${deltaWeights} cannot be laid over ${weights}`,
       'Give the weights that it was trained over.',
     );
   }
@@ -73,14 +80,14 @@ export async function openChosenWeights({ weights, adapterWeights }: WeightChoic
     );
   }
   const base = await openWeightFile(file);
-  if (adapterWeights === undefined) return { source: base, trained: true };
-  let adapter: WeightSource | undefined;
+  if (deltaWeights === undefined) return { source: base, trained: true };
+  let delta: WeightSource | undefined;
   try {
-    adapter = await openWeightFile(adapterWeights);
-    const source = overlayWeights(base, adapter);
+    delta = await openWeightFile(deltaWeights);
+    const source = overlayWeights(base, delta);
     return { source, trained: true };
   } catch (error) {
-    await adapter?.close();
+    await delta?.close();
     await base.close();
     throw error;
   }

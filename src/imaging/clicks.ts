@@ -46,11 +46,6 @@ export function worldToVoxel(grid: VoxelGrid, mm: Vec3): [number, number, number
   return applyAffine(invertAffine(grid.affine), mm);
 }
 
-/** Continuous voxel indices of a grid to world mm (RAS+). */
-export function voxelToWorld(grid: VoxelGrid, voxel: Vec3): [number, number, number] {
-  return applyAffine(grid.affine, voxel);
-}
-
 /**
  * Passes a click given in voxels on when it lies in the volume, its outermost half voxels included.
  * @throws SgpSamError `bad-prompt` naming the sizes

@@ -63,7 +63,7 @@ export const voxelCount = ({ values }: CroppedMask): number => values.reduce((su
 export const emptyCrop = (dims: Vec3): CroppedMask => ({ dims, box: undefined, values: new Uint8Array(0) });
 
 /** Where the values of a box that `keep` picks lie; undefined where there is none. */
-export function tightBox(box: VoxelBox, keep: (inBox: number) => boolean): VoxelBox | undefined {
+function tightBox(box: VoxelBox, keep: (inBox: number) => boolean): VoxelBox | undefined {
   const [ni, nj, nk] = boxSizes(box);
   const min: [number, number, number] = [ni, nj, nk];
   const max: [number, number, number] = [-1, -1, -1];

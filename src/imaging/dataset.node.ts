@@ -144,7 +144,7 @@ export type LabelChoice = number | readonly number[] | '>0';
 export interface ReadCaseOptions {
   /** Which channel of an image that has several, from 0. */
   readonly channel?: number | undefined;
-  /** As `labelValue` and `labelValues` have it. */
+  /** As `labelValues` has it. */
   readonly label: LabelChoice;
   /** Return an empty mask instead of an error when the case has no voxel of the label. */
   readonly allowEmpty?: boolean;

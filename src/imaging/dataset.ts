@@ -202,23 +202,6 @@ export function labelValues(
 }
 
 /**
- * The one value of a label, by name or number.
- * @throws SgpSamError `bad-argument` as {@link labelValues}, and for a region of several values
- */
-export function labelValue(
-  dataset: Pick<DatasetDescription, 'labels' | 'name'>,
-  nameOrNumber: string | number,
-): number {
-  const values = labelValues(dataset, nameOrNumber);
-  if (values.length === 1) return values[0]!;
-  throw new SgpSamError(
-    'bad-argument',
-    `Label ${JSON.stringify(nameOrNumber)} is a region of several values: ${values.join(', ')}.`,
-    'Give one of its values.',
-  );
-}
-
-/**
  * A channel's number by name or number.
  * @throws SgpSamError `bad-argument` for a name that is none of the data set's, listing these
  */

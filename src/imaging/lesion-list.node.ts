@@ -11,7 +11,7 @@ import { caseName, type DatasetCase } from './dataset.js';
 import type { LabelChoice } from './dataset.node.js';
 
 /** A lesion with its image; healthy anatomy, as image, labels or both; an image alone; a lesion's mask alone. */
-export const listKinds = ['lesion', 'anatomy', 'template', 'shape'] as const;
+const listKinds = ['lesion', 'anatomy', 'template', 'shape'] as const;
 export type ListKind = (typeof listKinds)[number];
 /** `test` may be measured on and nothing else. */
 export const listUses = ['train', 'test'] as const;

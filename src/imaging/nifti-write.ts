@@ -168,7 +168,7 @@ function compressed(volume: Volume, fileName: string | undefined): boolean {
 }
 
 /** Numbers as the stored bytes of a data type; integers are rounded and clamped to their range. */
-export function encodeVoxels(
+function encodeVoxels(
   values: Float32Array | Float64Array,
   datatype: DatatypeName,
   littleEndian: boolean,

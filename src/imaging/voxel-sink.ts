@@ -155,7 +155,7 @@ function scale(stored: Stored, out: Float32Array, slope: number, inter: number):
 }
 
 /** Reverses the bytes of each element of `size` bytes. */
-export function swapBytes(bytes: Uint8Array, length: number, size: number): void {
+function swapBytes(bytes: Uint8Array, length: number, size: number): void {
   for (let at = 0; at + size <= length; at += size) {
     for (let a = at, b = at + size - 1; a < b; a++, b--) {
       const t = bytes[a]!;

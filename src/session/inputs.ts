@@ -48,8 +48,9 @@ export const deviceOpener =
 export function checkOptions(options: SegmenterOptions): void {
   needFields('openSegmenter: options', options, 'weights');
   checkDevice(options);
-  const { weights, adapterWeights, sha256, weightStorage, gateMode, gates, budgetMs, preset, zoom } = options;
-  for (const [name, input] of Object.entries({ weights, adapterWeights })) {
+  const { weights, adapterWeights, deltaWeights, sha256, weightStorage, gateMode, gates } = options;
+  const { budgetMs, preset, zoom } = options;
+  for (const [name, input] of Object.entries({ weights, adapterWeights, deltaWeights })) {
     if (input === undefined || typeof input === 'string' || input instanceof URL || input instanceof Blob)
       continue;
     if (input instanceof ArrayBuffer || input instanceof ReadableStream) continue;
@@ -95,7 +96,7 @@ export function checkAction(action: Action): void {
 }
 
 /** @throws SgpSamError `bad-prompt` for a box without two corners, the lower one first */
-export function checkBox(box: VoxelBox): void {
+function checkBox(box: VoxelBox): void {
   need('box', box, 'an object', 'bad-prompt');
   need('box.min', box.min, 'three finite numbers', 'bad-prompt');
   need('box.max', box.max, 'three finite numbers', 'bad-prompt');
@@ -132,11 +133,12 @@ async function bytesOf(input: WeightsInput, options: SegmenterOptions): Promise<
   return source;
 }
 
-/** The weights that options name, an adapter's laid over the base's. */
+/** The weights that options name, a delta's laid over the base's. */
 export async function openChosen(options: SegmenterOptions): Promise<OpenedWeights> {
   const base = await openInput(options.weights, options);
-  if (options.adapterWeights === undefined) return base;
-  const over = await openInput(options.adapterWeights, { ...options, sha256: undefined });
+  const delta = options.deltaWeights ?? options.adapterWeights;
+  if (delta === undefined) return base;
+  const over = await openInput(delta, { ...options, sha256: undefined });
   return { ...base, source: overlayWeights(base.source, over.source) };
 }
 

@@ -26,7 +26,9 @@ export type WeightsInput = string | URL | Blob | ArrayBuffer | Uint8Array | Read
 export interface SegmenterOptions {
   /** A safetensors or PyTorch (`.pth`) checkpoint. */
   readonly weights: WeightsInput;
-  /** What `sgp-sam train --export adapter` wrote, laid over the weights. */
+  /** What `sgp-sam train --export delta` wrote, laid over the weights. */
+  readonly deltaWeights?: WeightsInput | undefined;
+  /** @deprecated The former name of `deltaWeights`. */
   readonly adapterWeights?: WeightsInput | undefined;
   /** Hexadecimal SHA-256 that the weights must have, wherever they come from. */
   readonly sha256?: string | undefined;

@@ -281,7 +281,15 @@ export class WorkerSegmenter implements Segmenter {
   static async open(options: WorkerSegmenterOptions): Promise<WorkerSegmenter> {
     needFields('openWorkerSegmenter: options', options, 'weights');
     needOptions('openWorkerSegmenter', options);
-    const { worker: given, signal, progress, weights, adapterWeights, ...rest } = options;
+    const {
+      worker: given,
+      signal,
+      progress,
+      weights,
+      adapterWeights,
+      deltaWeights = adapterWeights,
+      ...rest
+    } = options;
     const own = !(given instanceof Worker);
     const worker = own
       ? new Worker(given ?? new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' })
@@ -295,7 +303,7 @@ export class WorkerSegmenter implements Segmenter {
         {
           ...rest,
           weights: await sendable(weights, options),
-          adapterWeights: await sendable(adapterWeights, {}),
+          deltaWeights: await sendable(deltaWeights, {}),
         },
       ];
       const info = await calls.call<SegmenterInfo>({}, 'open', args, { signal, progress });

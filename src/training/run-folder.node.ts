@@ -62,7 +62,7 @@ export class RunFolder {
     this.checkpoint = join(folder, 'checkpoint.safetensors');
     this.log = join(folder, 'log.jsonl');
     this.report = join(folder, 'report.html');
-    this.weights = join(folder, kind === 'full' ? 'weights.safetensors' : 'adapter.safetensors');
+    this.weights = join(folder, kind === 'full' ? 'weights.safetensors' : 'delta.safetensors');
   }
 
   /** Names of all that is written into it. */
