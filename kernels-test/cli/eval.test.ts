@@ -261,6 +261,6 @@ describe('refused', () => {
   test('no data set', async () => {
     const { code, stderr } = await evaluate([], join(scratch, 'nowhere'));
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^error: There is no folder \S+nowhere/m);
+    expect(stderr).toMatch(/^error: there is no folder \S+nowhere/m);
   });
 });

@@ -299,7 +299,7 @@ describe('data', () => {
   });
 
   test('no data set', async () => {
-    await refused(on(join(scratch, 'none')), [/There is no folder \S+none/]);
+    await refused(on(join(scratch, 'none')), [/there is no folder \S+none/]);
     await refused(on(emptyFolder(scratch, 'empty')), [/\S+empty holds no cases/, /imagesTr/]);
     const folder = dataset([{}, {}]);
     rmSync(join(folder, 'labelsTr', 'case_b.nii.gz'));
@@ -415,7 +415,7 @@ describe('weights and checkpoints', () => {
           env: { SGP_SAM_FAIL: JSON.stringify(full) },
         }),
         [
-          /Cannot write .+checkpoint\.safetensors: the disk is full\.\n {2}Make room or/,
+          /cannot write .+checkpoint\.safetensors: the disk is full\n {2}Make room or/,
           /choose another folder; a checkpoint that was there before is unharmed/,
         ],
       );
@@ -471,7 +471,7 @@ describe('the output', () => {
     const folder = emptyFolder(scratch, 'mine');
     put(folder, 'notes.txt', 'mine');
     mkdirSync(join(folder, 'log.jsonl'));
-    expectError(await train(folder, quick), [/Cannot write \S+log\.jsonl: it is a folder/]);
+    expectError(await train(folder, quick), [/cannot write \S+log\.jsonl: it is a folder/]);
     expect(contents(folder)).toEqual(['log.jsonl', 'notes.txt']);
   });
 });

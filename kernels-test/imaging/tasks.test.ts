@@ -109,5 +109,5 @@ test('an unknown task is refused', () =>
   expectError(
     () => taskByName('Task99'),
     'bad-argument',
-    /no task "Task99".\n {2}Choose one of: Task03_Liver/,
+    /no task "Task99"\n {2}Choose one of: Task03_Liver/,
   ));

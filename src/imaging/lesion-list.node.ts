@@ -76,7 +76,7 @@ export function parseLesionList(text: string | Uint8Array, path: string): ListEn
   if (!Array.isArray(json))
     throw new SgpSamError(
       'bad-file',
-      `${path} is no list of entries.`,
+      `${path} is no list of entries`,
       'Write [{"image": …, "label": …}, …].',
     );
   const read = json.map((entry: unknown, index) => parseEntry(entry, index, path));
@@ -95,7 +95,7 @@ export function parseLesionList(text: string | Uint8Array, path: string): ListEn
     if (other !== undefined)
       throw new SgpSamError(
         'bad-file',
-        `${path}: entries ${other} and ${index} are the same: ${id}.`,
+        `${path}: entries ${other} and ${index} are the same: ${id}`,
         'Take one of them out.',
       );
     seen.set(id, index);
@@ -193,7 +193,7 @@ export async function readLesionList<T extends ListEntry = ListEntry>(
   ];
   throw new SgpSamError(
     'bad-file',
-    `${path} has no entry of what is asked for.`,
+    `${path} has no entry of what is asked for`,
     `It has (kind, use, modality, organ): ${kinds.join('; ') || 'nothing'}.`,
   );
 }

@@ -142,7 +142,7 @@ export class RunFolder {
       return readFileSync(this.log, 'utf8');
     } catch (cause) {
       const mend = 'Take the log away: a run goes on without it.';
-      throw new SgpSamError('bad-file', `Cannot read ${this.log}: ${systemReason(cause)}.`, mend, { cause });
+      throw new SgpSamError('bad-file', `cannot read ${this.log}: ${systemReason(cause)}`, mend, { cause });
     }
   }
 
