@@ -83,7 +83,7 @@ describe('a delta over its base', () => {
     const whole = overlayWeights(await baseOf(), await deltaOf());
     closed.length = 0;
     await whole.close();
-    expect(closed.toSorted()).toEqual(['delta.safetensors', 'base.safetensors']);
+    expect(closed.toSorted()).toEqual(['base.safetensors', 'delta.safetensors']);
   });
 
   it('without a frozen tensor needs nothing of the base', async () => {
