@@ -233,7 +233,8 @@ describe('refused', () => {
     ['an unknown channel', ['--channel', 'T9'], [/has no channel "T9"/, /Its channels are: 0 \(/]],
     ['an unknown preset', ['--preset', 'ct'], [/"ct"/, /sam-med3d-ct/]],
     ['weights that are not there', ['--weights', 'none.pth'], [/none\.pth: no such file/]],
-    ['an adapter that is none', ['--adapter-weights', weights], [/weights\.safetensors: is not an adapter/]],
+    ['a delta that is none', ['--delta-weights', weights], [/weights\.safetensors: is not a delta/]],
+    ['one by its former option', ['--adapter-weights', weights], [/weights\.safetensors: is not a delta/]],
   ])('%s', async (name, args, says) => {
     const out = emptyFolder(scratch, `refused ${name}`);
     const { code, stdout, stderr } = await evaluate([...args, '-o', join(out, 'r.json')]);
@@ -264,6 +265,6 @@ describe('refused', () => {
   test('no data set', async () => {
     const { code, stderr } = await evaluate([], join(scratch, 'nowhere'));
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^error: There is no folder \S+nowhere/m);
+    expect(stderr).toMatch(/^error: there is no folder \S+nowhere/m);
   });
 });

@@ -60,7 +60,7 @@ describe('sgp-sam profile', () => {
     [
       'a file that is not there',
       ['profile', '--compare', 'no.json', 'no.json'],
-      /Cannot read no\.json: ENOENT/,
+      /cannot read no\.json: ENOENT/,
     ],
     ['an output in no folder', ['profile', '--json', '/no/such/p.json'], /--json .*no folder/],
     ['gates that are neither', ['profile', '--gates', 'ajar'], /--gates 'ajar' is none of/],

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openDevice } from '../../src/engine/gpu/node/open.js';
-import { voxelToWorld } from '../../src/imaging/clicks.js';
+import { applyAffine } from '../../src/imaging/affine.js';
 import { readNiftiFile } from '../../src/imaging/nifti.node.js';
 import { pasteBack } from '../../src/imaging/paste-back.js';
 import { preprocess } from '../../src/imaging/preprocess.js';
@@ -57,7 +57,7 @@ interface Report {
     values: number[];
     executedDispatches: number;
     skippedDispatches: number;
-    dispatches: { kernel: string; planned: number; worked: number }[];
+    dispatches: { kernel: string; planned: number; executed: number }[];
   }[];
   milliseconds: {
     readVolume: number;
@@ -288,7 +288,7 @@ test.concurrent('a click in millimetres on channel 1 of a 4-D file, written as .
 }, async () => {
   const other = new Float32Array(phantom.volume.data.length).fill(7);
   const both = put(scratch, 'two.nii', fourDimensional([{ ...phantom.volume, data: other }, phantom.volume]));
-  const mm = voxelToWorld(phantom.volume, click);
+  const mm = applyAffine(phantom.volume.affine, click);
   const out = await segment('mm', ['--mm', '-p', pointText(mm), '--channel', '1'], {
     volume: both,
     mask: 'mask.nii',
@@ -368,7 +368,7 @@ describe('gates', { tags: ['long'] }, () => {
       const [first, second] = run.report.gates;
       expect(first).toMatchObject({ openChannels: 0, executedDispatches: 0 });
       expect(first!.skippedDispatches).toBe(plain.report.gates[0]!.executedDispatches);
-      expect(first!.dispatches.every(({ planned, worked }) => planned > 0 && worked === 0)).toBe(true);
+      expect(first!.dispatches.every(({ planned, executed }) => planned > 0 && executed === 0)).toBe(true);
       expect(second).toMatchObject({ skippedDispatches: 0 });
       expect(second!.openChannels).toBeGreaterThan(0);
       runs.push(run);

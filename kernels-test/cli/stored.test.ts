@@ -74,7 +74,7 @@ describe('a case’s file', () => {
       rmSync(path);
       mkdirSync(path);
     });
-    expect(error).toMatch(/Cannot read .*: EISDIR/);
+    expect(error).toMatch(/cannot read .*: EISDIR/);
   });
 
   test('with an edited Dice', async () => {

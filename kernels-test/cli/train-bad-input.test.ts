@@ -94,7 +94,7 @@ describe('settings', () => {
       [...quick, '--loss-term', 'dice=0', '--loss-term', 'focal=0'],
       [/the loss is 0 whatever is predicted/],
     ],
-    ['an unknown export', [...quick, '--export', 'half'], [/--export 'half' is none of full, adapter/]],
+    ['an unknown export', [...quick, '--export', 'half'], [/--export 'half' is none of full, delta/]],
     ['an unknown preset', [...quick, '--preset', 'ct'], [/"ct"/, /sam-med3d-ct/]],
     [
       'an unknown place of clicks',
@@ -128,10 +128,11 @@ describe('settings', () => {
       [/--group 'decoder\.\*': no parameter of '\S+' has such a name/],
     ],
     [
-      'an adapter over random values',
-      [...quick, '--export', 'adapter'],
-      [/--export adapter with --init/, /Export full weights/],
+      'a delta over random values',
+      [...quick, '--export', 'delta'],
+      [/--export delta with --init/, /Export full weights/],
     ],
+    ['the same by its former name', [...quick, '--export', 'adapter'], [/--export delta with --init/]],
     [
       'patience without validations',
       [...quick, '--patience', '2', '--validate-every', '0'],
@@ -296,7 +297,7 @@ describe('data', () => {
   });
 
   test('no data set', async () => {
-    await refused(on(join(scratch, 'none')), [/There is no folder \S+none/]);
+    await refused(on(join(scratch, 'none')), [/there is no folder \S+none/]);
     await refused(on(emptyFolder(scratch, 'empty')), [/\S+empty holds no cases/, /imagesTr/]);
     const folder = dataset([{}, {}]);
     rmSync(join(folder, 'labelsTr', 'case_b.nii.gz'));
@@ -411,7 +412,7 @@ describe('weights and checkpoints', { tags: ['long'] }, () => {
           env: { SGP_SAM_FAIL: JSON.stringify(full) },
         }),
         [
-          /Cannot write .+checkpoint\.safetensors: the disk is full\.\n {2}Make room or/,
+          /cannot write .+checkpoint\.safetensors: the disk is full\n {2}Make room or/,
           /choose another folder; a checkpoint that was there before is unharmed/,
         ],
       );
@@ -467,7 +468,7 @@ describe('the output', () => {
     const folder = emptyFolder(scratch, 'mine');
     put(folder, 'notes.txt', 'mine');
     mkdirSync(join(folder, 'log.jsonl'));
-    expectError(await train(folder, quick), [/Cannot write \S+log\.jsonl: it is a folder/]);
+    expectError(await train(folder, quick), [/cannot write \S+log\.jsonl: it is a folder/]);
     expect(contents(folder)).toEqual(['log.jsonl', 'notes.txt']);
   });
 });

@@ -354,7 +354,7 @@ describe('weights that were fine-tuned', () => {
   const base = join(whole, 'weights.safetensors');
   const full = join(scratch, 'full');
   const fullWeights = join(full, 'weights.safetensors');
-  const adapter = join(scratch, 'adapter', 'adapter.safetensors');
+  const delta = join(scratch, 'delta', 'delta.safetensors');
   const volume = put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
 
   beforeAll(async () => {
@@ -421,20 +421,16 @@ describe('weights that were fine-tuned', () => {
     expect(logOf(folder).map(({ kind }) => kind)).toEqual(['run', 'end']);
   });
 
-  test('an adapter holds what was trained and nothing else, with the same values as the full weights', async () => {
-    expect(contents(join(scratch, 'adapter'))).toEqual(['adapter.safetensors', ...FILES.slice(0, 4)]);
-    const [own, all, before] = [
-      await tensorsOf(adapter),
-      await tensorsOf(fullWeights),
-      await tensorsOf(base),
-    ];
+  test('a delta holds what was trained and nothing else, with the same values as the full weights', async () => {
+    expect(contents(join(scratch, 'delta'))).toEqual(['delta.safetensors', ...FILES.slice(0, 4)]);
+    const [own, all, before] = [await tensorsOf(delta), await tensorsOf(fullWeights), await tensorsOf(base)];
     const trainable = matcher(TRAIN_DEFAULT);
     const changed = [...all].filter(([name, values]) => values.some((v, n) => v !== before.get(name)![n]));
     expect([...own.keys()].every(trainable)).toBe(true);
     expect(changed.length).toBeGreaterThan(20);
     expect(changed.map(([name]) => name).filter((name) => !own.has(name))).toEqual([]);
     for (const [name, values] of own) expect(values, name).toEqual(all.get(name));
-    const source = await openWeightFile(adapter);
+    const source = await openWeightFile(delta);
     const frozen = Object.keys(JSON.parse(source.metadata.frozen!) as Record<string, number>);
     await source.close();
     expect([...frozen, ...own.keys()].sort()).toEqual([...names].sort());
@@ -459,14 +455,9 @@ describe('weights that were fine-tuned', () => {
 
   test('over other base weights it is refused, naming the tensor', async () => {
     const other = put(scratch, 'other.safetensors', writeSafetensors(modelTensors('sgp-tiny')));
-    const { code, stderr, files } = await segment('refused', [
-      '--weights',
-      other,
-      '--adapter-weights',
-      adapter,
-    ]);
+    const { code, stderr, files } = await segment('refused', ['--weights', other, '--delta-weights', delta]);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/adapter\.safetensors: was trained over other weights than \S+other\.safetensors/);
+    expect(stderr).toMatch(/delta\.safetensors: was trained over other weights than \S+other\.safetensors/);
     const [, name] = /tensor '([^']+)' differs/.exec(stderr) ?? [];
     expect(names).toContain(name);
     expect(stderr).toContain('Give the weights it was trained over: weights.safetensors');
@@ -477,11 +468,11 @@ describe('weights that were fine-tuned', () => {
   test.each([
     [
       'over no weights that there is a formula for',
-      ['--weights', 'formula:sgp-tiny', '--adapter-weights', adapter],
+      ['--weights', 'formula:sgp-tiny', '--delta-weights', delta],
       /cannot be laid over formula:sgp-tiny/,
     ],
-    ['whole weights as an adapter', ['--weights', base, '--adapter-weights', base], /is not an adapter/],
-    ['an adapter as whole weights', ['--weights', adapter], /adapter\.safetensors/],
+    ['whole weights as a delta', ['--weights', base, '--delta-weights', base], /is not a delta/],
+    ['a delta as whole weights', ['--weights', delta], /delta\.safetensors/],
   ])('refused: %s', async (_, args, says) => {
     const { code, stderr, files } = await segment('no', args);
     expect(code, stderr).toBe(1);

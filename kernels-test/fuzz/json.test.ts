@@ -182,9 +182,9 @@ const FORMATS: readonly (readonly [string, unknown, (text: string) => unknown])[
     (text) => inferConfig(source.tensors, { 'sgpm.sites': text, 'sgpm.dilations': text }, 'w'),
   ],
   [
-    'frozen tensors of an adapter',
+    'frozen tensors of a delta',
     { 'image_encoder.pos_embed': 5, other: 1 },
-    (text) => overlayWeights(source, { ...source, metadata: { format: 'sgp-sam adapter', frozen: text } }),
+    (text) => overlayWeights(source, { ...source, metadata: { format: 'sgp-sam delta', frozen: text } }),
   ],
   ...(['config', 'recipe', 'progress', 'frozen'] as const).map(
     (field) =>

@@ -6,7 +6,6 @@ import { components } from '../../src/imaging/components.js';
 import {
   channelNumber,
   isLabelName,
-  labelValue,
   labelValues,
   pairByNames,
   parseDatasetJson,
@@ -183,24 +182,23 @@ describe('dataset.json', () => {
       { name: 'enhancing tumour', values: [3] },
       { name: 'whole', values: [1, 3] },
     ];
-    expect(labelValue({ ...set, labels }, 'Enhancing_Tumour')).toBe(3);
-    expect(labelValue({ ...set, labels }, '3')).toBe(3);
-    expect(labelValue({ ...set, labels }, 1)).toBe(1);
+    expect(labelValues({ ...set, labels }, 'Enhancing_Tumour')).toEqual([3]);
+    expect(labelValues({ ...set, labels }, '3')).toEqual([3]);
+    expect(labelValues({ ...set, labels }, 1)).toEqual([1]);
     expect(labelValues({ ...set, labels }, 'whole')).toEqual([1, 3]);
     expect(labelValues({ ...set, labels }, 'whole, 1')).toEqual([1, 3]);
     expect(() => labelValues({ ...set, labels }, '1,9')).toThrow(/no label "9"/);
-    await expectError(() => labelValue({ ...set, labels }, 'whole'), 'bad-argument', /1, 3/);
     await expectError(
-      () => labelValue({ ...set, labels }, 'core'),
+      () => labelValues({ ...set, labels }, 'core'),
       'bad-argument',
       /"core"/,
       /3 \(enhancing/,
     );
-    await expectError(() => labelValue({ ...set, labels }, 2), 'bad-argument', /no label 2/);
+    await expectError(() => labelValues({ ...set, labels }, 2), 'bad-argument', /no label 2/);
     // Without names every value above the background may be meant.
-    expect(labelValue(set, 7)).toBe(7);
-    await expectError(() => labelValue(set, 0), 'bad-argument', /no label 0/);
-    await expectError(() => labelValue(set, 'lesion'), 'bad-argument', /does not name its labels/);
+    expect(labelValues(set, 7)).toEqual([7]);
+    await expectError(() => labelValues(set, 0), 'bad-argument', /no label 0/);
+    await expectError(() => labelValues(set, 'lesion'), 'bad-argument', /does not name its labels/);
     expect(channelNumber(set, 'T1gd')).toBe(1);
     expect(channelNumber(set, '0')).toBe(0);
     await expectError(() => channelNumber(set, 2), 'bad-argument', /0 \(FLAIR\), 1 \(t1gd\)/);
@@ -303,7 +301,7 @@ describe('a folder', () => {
       ['c', ['imagesTr/c.nii.gz']],
     ]);
     expect(await readDecathlon(path.join(folder, 'dataset.json'))).toEqual(set);
-    const read = await readCase(set.training[1]!, { channel: 1, label: labelValue(set, 'lesion') });
+    const read = await readCase(set.training[1]!, { channel: 1, label: labelValues(set, 'lesion') });
     expect(read.image.data[5]).toBe(10);
     expect([...read.mask.keys()].filter((n) => read.mask[n])).toEqual([3, 4]);
     expect(read.values).toEqual([1, 2]);
@@ -332,7 +330,7 @@ describe('a folder', () => {
     );
     const described = await readDecathlon(folder);
     expect(described.training).toEqual(set.training);
-    expect(labelValue(described, 'tumor')).toBe(2);
+    expect(labelValues(described, 'tumor')).toEqual([2]);
   });
 
   test('with images and labels side by side', async () => {
@@ -484,8 +482,8 @@ describe.skipIf(!brain)('real gliomas', () => {
     const set = await readDecathlon(path.dirname(brain!));
     expect(set.training.map(({ id }) => id)).toEqual(['BRATS_001', 'BRATS_003', 'BRATS_004', 'BRATS_006']);
     expect(set.labels.map(({ name }) => name)).toEqual(['edema', 'non-enhancing tumor', 'enhancing tumour']);
-    const value = labelValue(set, 'enhancing tumour');
-    expect([value, channelNumber(set, 'T1Gd')]).toEqual([3, 1]);
+    const value = labelValues(set, 'enhancing tumour');
+    expect([value, channelNumber(set, 'T1Gd')]).toEqual([[3], 1]);
     const { image: volume, mask, values } = await readCase(set.training[0]!, { channel: 1, label: value });
     expect(volume.dims).toEqual([240, 240, 155]);
     expect(volume.header.channel).toBe(1);

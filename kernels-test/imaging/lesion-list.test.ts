@@ -84,7 +84,7 @@ describe('refused, by entry and field', () => {
       /has no entry of what is asked for/,
       /lesion test MR brain/,
     );
-    await expectError(readLesionList(join(folder, 'none.json')), 'bad-file', /Cannot read \S+none\.json/);
+    await expectError(readLesionList(join(folder, 'none.json')), 'bad-file', /cannot read \S+none\.json/);
   });
 });
 

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { applyAffine, invertAffine, multiplyAffine } from '../../src/imaging/affine.js';
-import { axisCodes, ioOrientation, nearestRas } from '../../src/imaging/orientation.js';
+import { ioOrientation, nearestRas } from '../../src/imaging/orientation.js';
+import { axisCodes } from './support.js';
 
 /** 3×3 parts (rows), and what nibabel 5.4.2's io_orientation says of them: world axis and sign per stored axis. */
 const fromNibabel: [number[], [number, number][]][] = [

@@ -6,10 +6,9 @@ import { worldToVoxel } from '../../src/imaging/clicks.js';
 import { readNifti } from '../../src/imaging/nifti.js';
 import { readNiftiFile } from '../../src/imaging/nifti.node.js';
 import { writeMask } from '../../src/imaging/nifti-write.js';
-import { axisCodes } from '../../src/imaging/orientation.js';
 import { preprocess, preprocessTrace } from '../../src/imaging/preprocess.js';
 import type { Image, Vec3 } from '../../src/imaging/types.js';
-import { readTensors, sharedFile } from './support.js';
+import { axisCodes, readTensors, sharedFile } from './support.js';
 
 /** The value of an image at a place in the world, trilinear. */
 function valueAt(image: Image, toVoxel: Float64Array, mm: Vec3): number {

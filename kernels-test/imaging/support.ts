@@ -6,6 +6,12 @@ import { distanceBox } from '../../src/imaging/distance.js';
 import type { Mask } from '../../src/imaging/masks.js';
 import type { DatatypeName, Image, Vec3 } from '../../src/imaging/types.js';
 
+/** The letters of the directions the stored axes point to, such as `LPS`. */
+export const axisCodes = (affine: ArrayLike<number>): string =>
+  ioOrientation(affine)
+    .map((d) => (d ? (d.sign > 0 ? 'RAS' : 'LPI')[d.world] : '?'))
+    .join('');
+
 /** Files that come beside the project, not in it; tests on them are skipped where they are absent. */
 const shared = path.resolve(process.cwd(), '..', 'shared');
 

@@ -1,7 +1,7 @@
 /** The Decathlon's tasks: their original dataset.json, macOS's files beside, and label volumes numbered otherwise. */
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { channelNumber, labelValue } from '../../src/imaging/dataset.js';
+import { channelNumber, labelValues } from '../../src/imaging/dataset.js';
 import { readCase, readDecathlon } from '../../src/imaging/dataset.node.js';
 import { checkTaskLabels, checkTaskValues, taskByName } from '../../src/imaging/tasks.js';
 import { fourDimensional, put, scratchFolder, volumeOf, writeVolume } from '../cli/support.js';
@@ -57,7 +57,7 @@ describe('Task03_Liver', () => {
     checkTaskLabels(task, dataset);
     const { mask, values } = await readCase(dataset.training[0]!, { label: task.label });
     expect(mask.reduce((a, b) => a + b, 0)).toBe(7);
-    expect(labelValue(dataset, String(task.label))).toBe(2);
+    expect(labelValues(dataset, String(task.label))).toEqual([2]);
     checkTaskValues(task, values, 'x');
     expect(task.preset).toBe('sam-med3d-ct');
   });
@@ -109,5 +109,5 @@ test('an unknown task is refused', () =>
   expectError(
     () => taskByName('Task99'),
     'bad-argument',
-    /no task "Task99".\n {2}Choose one of: Task03_Liver/,
+    /no task "Task99"\n {2}Choose one of: Task03_Liver/,
   ));

@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDevice } from '../../src/engine/gpu/node/open.js';
-import { voxelToWorld } from '../../src/imaging/clicks.js';
+import { applyAffine } from '../../src/imaging/affine.js';
 import { readNifti } from '../../src/imaging/nifti.js';
 import type { Vec3 } from '../../src/imaging/types.js';
 import type { Action } from '../../src/session/lesion-state.js';
@@ -30,7 +30,7 @@ if (!browser)
 
 const at = click;
 const near: Vec3 = [click[0] + 3, click[1], click[2]];
-const mm = voxelToWorld(phantom.volume, click);
+const mm = applyAffine(phantom.volume.affine, click);
 const file = writeVolume(phantom.volume, 'head.nii.gz') as Uint8Array<ArrayBuffer>;
 const open = segmenterOpener((options) => openDevice({ ...options, announce: () => {} }));
 

@@ -5,7 +5,7 @@ import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { mixSeed } from '../../src/base/draws.js';
 import { addPhantom } from '../../src/cli/phantom.js';
-import { labelValue } from '../../src/imaging/dataset.js';
+import { labelValues } from '../../src/imaging/dataset.js';
 import { readCase, readDecathlon } from '../../src/imaging/dataset.node.js';
 import { type PhantomDatasetOptions, writePhantomDataset } from '../../src/phantoms/phantom.node.js';
 import { makeTrainingPhantom } from '../../src/phantoms/training-phantom.js';
@@ -53,7 +53,7 @@ describe('a data set of phantoms', () => {
     const set = await readDecathlon(folder);
     expect([set.training.length, set.validation.length]).toEqual([3, 1]);
     for (const one of [...set.training, ...set.validation]) {
-      const { image, mask, values } = await readCase(one, { label: labelValue(set, 'lesion') });
+      const { image, mask, values } = await readCase(one, { label: labelValues(set, 'lesion') });
       expect(image.dims).toEqual([24, 24, 24]);
       expect(image.affine[0]).toBe(3);
       expect(values[0]).toBe(1);

@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { readNifti } from '../../src/imaging/nifti.js';
 import { writeMask, writeVolume } from '../../src/imaging/nifti-write.js';
-import { axisCodes } from '../../src/imaging/orientation.js';
 import { preprocess } from '../../src/imaging/preprocess.js';
 import { makePhantom } from '../../src/phantoms/phantom.js';
-import { expectError } from '../imaging/support.js';
+import { axisCodes, expectError } from '../imaging/support.js';
 
 describe('the phantom', () => {
   const options = { seed: 7, dims: [64, 72, 48], spacing: [2, 2, 3], lesions: 3 } as const;

@@ -187,7 +187,7 @@ describe('openSegmenter', () => {
   const weights = 'formula:tiny:0';
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
     weights: [null, 5, {}, [], true, () => {}],
-    adapterWeights: [null, 5, {}],
+    deltaWeights: [null, 5, {}],
     sha256: [5, {}],
     adapter: ['zzz', 5, {}],
     weightStorage: ['f64', 1],

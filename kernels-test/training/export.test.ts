@@ -132,9 +132,9 @@ describe('full weights', () => {
     expect(metadata).not.toHaveProperty('frozen');
   });
 
-  it('are no adapter', async () => {
+  it('are no delta', async () => {
     const full = await exported('full');
-    await expectError(() => overlayWeights(base, full), 'bad-weights', 'full.safetensors', 'not an adapter');
+    await expectError(() => overlayWeights(base, full), 'bad-weights', 'full.safetensors', 'not a delta');
   });
 
   it('can be trained on', async () => {
@@ -156,16 +156,16 @@ describe('full weights', () => {
   });
 });
 
-describe('an adapter', () => {
+describe('a delta', () => {
   it('holds what was trained, and no more', async () => {
-    const source = await exported('adapter');
+    const source = await exported('delta');
     expect([...source.tensors.keys()].sort()).toEqual(step.trained.toSorted());
     for (const name of step.trained)
       expect(bitsOf(await source.readF32(name)), name).toEqual(bitsOf(await step.parameter(name)));
   });
 
   it('has the checksums of everything else', async () => {
-    const { metadata } = await exported('adapter');
+    const { metadata } = await exported('delta');
     const frozen = JSON.parse(metadata.frozen) as Record<string, number>;
     const names = modelParameters(config).map(({ name }) => name);
     expect(Object.keys(frozen).sort()).toEqual(names.filter((name) => !step.trained.includes(name)).sort());
@@ -174,12 +174,12 @@ describe('an adapter', () => {
   });
 
   it('over its base gives the same masks', async () => {
-    expect(await load(overlayWeights(base, await exported('adapter')))).toEqual(trained);
+    expect(await load(overlayWeights(base, await exported('delta')))).toEqual(trained);
   });
 
   it('over a model without modules too: it brings them', async () => {
     const { sgpm: _, ...plain } = config;
-    const whole = overlayWeights(initialSource(plain, 5), await exported('adapter'));
+    const whole = overlayWeights(initialSource(plain, 5), await exported('delta'));
     expect(await load(whole)).toEqual(trained);
   });
 
@@ -193,19 +193,19 @@ describe('an adapter', () => {
     });
     await frozen.run({ image, targets, points: [click] }, 1);
     const want = await segment(await Model.over(await testEngine(), origin.config, frozen.parameters));
-    const adapter = await exported('adapter', frozen, origin);
+    const delta = await exported('delta', frozen, origin);
     frozen.dispose();
-    expect([...adapter.tensors.keys()].some((name) => name.startsWith('sgpm.'))).toBe(true);
-    expect(await load(overlayWeights(initialSource(plain, 5), adapter))).toEqual(want);
+    expect([...delta.tensors.keys()].some((name) => name.startsWith('sgpm.'))).toBe(true);
+    expect(await load(overlayWeights(initialSource(plain, 5), delta))).toEqual(want);
   });
 
   it('over another base fails as it is loaded', async () => {
-    const whole = overlayWeights(initialSource(config, 6), await exported('adapter'));
-    await expectError(() => load(whole), 'bad-weights', 'adapter.safetensors', 'differs', run.base);
+    const whole = overlayWeights(initialSource(config, 6), await exported('delta'));
+    await expectError(() => load(whole), 'bad-weights', 'delta.safetensors', 'differs', run.base);
   });
 
   it('alone is no model', async () => {
-    const adapter = await exported('adapter');
-    await expectError(() => load(adapter), 'bad-weights', 'adapter.safetensors');
+    const delta = await exported('delta');
+    await expectError(() => load(delta), 'bad-weights', 'delta.safetensors');
   });
 });

@@ -1,9 +1,9 @@
-/** An adapter over the weights it was trained on, and over others. */
+/** A delta over the weights it was trained on, and over others. */
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/base/crc32.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { cardOf } from '../../src/weights/card.js';
-import { ADAPTER_FORMAT, overlayWeights } from '../../src/weights/overlay.js';
+import { DELTA_FORMAT, overlayWeights } from '../../src/weights/overlay.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights, type WeightSource } from '../../src/weights/weight-source.js';
 import { expectError } from './support/errors.js';
@@ -33,13 +33,13 @@ async function fileOf(name: string, values: Values, metadata: Record<string, str
 const checksum = (values: readonly number[]) => crc32(new Uint8Array(Float32Array.from(values).buffer));
 
 const trunk = { 'encoder.a': [1, 2, 3], 'encoder.b': [-0.5, 1e-30] };
-/** What the adapter's training knew: the trunk, frozen; of the head another start. */
+/** What the delta's training knew: the trunk, frozen; of the head another start. */
 const frozen = JSON.stringify(
   Object.fromEntries(Object.entries(trunk).map(([name, values]) => [name, checksum(values)])),
 );
-const metadata = { format: ADAPTER_FORMAT, frozen, base: 'trunk of Tuesday', scores: '{"dice":0.5}' };
-const adapterOf = (more: Record<string, string> = {}) =>
-  fileOf('adapter.safetensors', { head: [7, 8], 'sgpm.0': [9] }, { ...metadata, ...more });
+const metadata = { format: DELTA_FORMAT, frozen, base: 'trunk of Tuesday', scores: '{"dice":0.5}' };
+const deltaOf = (more: Record<string, string> = {}) =>
+  fileOf('delta.safetensors', { head: [7, 8], 'sgpm.0': [9] }, { ...metadata, ...more });
 const baseOf = (values: Values = { ...trunk, head: [0, 0], unused: [4] }, more = {}) =>
   fileOf('base.safetensors', values, { kind: 'base', scores: 'none', ...more });
 
@@ -49,9 +49,9 @@ const all = async (source: WeightSource) => {
   return out;
 };
 
-describe('an adapter over its base', () => {
+describe('a delta over its base', () => {
   it('has its own tensors, and of the base those it was trained with', async () => {
-    const whole = overlayWeights(await baseOf(), await adapterOf());
+    const whole = overlayWeights(await baseOf(), await deltaOf());
     const near = Object.fromEntries(
       Object.entries(trunk).map(([name, values]) => [name, values.map(Math.fround)]),
     );
@@ -60,41 +60,46 @@ describe('an adapter over its base', () => {
     const raw = await whole.readRaw('head');
     expect([...new Float32Array(raw.buffer, raw.byteOffset, 2)]).toEqual([7, 8]);
     expect((await whole.readRaw('encoder.a')).byteLength).toBe(12);
-    expect(whole.name).toMatch(/adapter\.safetensors.*base\.safetensors/);
+    expect(whole.name).toMatch(/delta\.safetensors.*base\.safetensors/);
   });
 
-  it('has the metadata of both, its own first, but for what says that it is an adapter', async () => {
-    const whole = overlayWeights(await baseOf(), await adapterOf());
+  it('is read as earlier versions wrote it', async () => {
+    const whole = overlayWeights(await baseOf(), await deltaOf({ format: 'sgp-sam adapter' }));
+    expect(whole.metadata.format).toBe('sgp-sam weights');
+  });
+
+  it('has the metadata of both, its own first, but for what says that it is a delta', async () => {
+    const whole = overlayWeights(await baseOf(), await deltaOf());
     const { format: _, frozen: __, ...own } = metadata;
     expect(whole.metadata).toEqual({ format: 'sgp-sam weights', kind: 'base', ...own });
   });
 
   it('over somebody else’s base: what it says of their use counts', async () => {
-    const whole = overlayWeights(await baseOf(), await adapterOf({ zoom: 'auto', preset: 'sgp-sam' }));
+    const whole = overlayWeights(await baseOf(), await deltaOf({ zoom: 'auto', preset: 'sgp-sam' }));
     expect(cardOf(whole)).toMatchObject({ zoom: 'auto', preset: 'sgp-sam' });
   });
 
   it('closes both', async () => {
-    const whole = overlayWeights(await baseOf(), await adapterOf());
+    const whole = overlayWeights(await baseOf(), await deltaOf());
     closed.length = 0;
     await whole.close();
-    expect(closed.toSorted()).toEqual(['adapter.safetensors', 'base.safetensors']);
+    expect(closed.toSorted()).toEqual(['base.safetensors', 'delta.safetensors']);
   });
 
   it('without a frozen tensor needs nothing of the base', async () => {
-    const whole = overlayWeights(await baseOf(), await adapterOf({ frozen: '{}' }));
+    const whole = overlayWeights(await baseOf(), await deltaOf({ frozen: '{}' }));
     expect([...whole.tensors.keys()].sort()).toEqual(['head', 'sgpm.0']);
   });
 });
 
-describe('an adapter over other weights', () => {
+describe('a delta over other weights', () => {
   it.each<[string, number[]]>([
     ['one value', [-0.5, 1.0001e-30]],
     ['a sign', [0.5, 1e-30]],
     ['the order', [1e-30, -0.5]],
     ['the length', [-0.5, 1e-30, 0]],
   ])('that differ in %s is found out when that tensor is read', async (_, values) => {
-    const whole = overlayWeights(await baseOf({ ...trunk, 'encoder.b': values }), await adapterOf());
+    const whole = overlayWeights(await baseOf({ ...trunk, 'encoder.b': values }), await deltaOf());
     // The rest is as it was.
     expect([...(await whole.readF32('encoder.a'))]).toEqual([1, 2, 3]);
     expect([...(await whole.readF32('head'))]).toEqual([7, 8]);
@@ -102,7 +107,7 @@ describe('an adapter over other weights', () => {
       () => whole.readF32('encoder.b'),
       'bad-weights',
       "'encoder.b'",
-      'adapter.safetensors',
+      'delta.safetensors',
       'base.safetensors',
       'trunk of Tuesday',
     );
@@ -110,9 +115,9 @@ describe('an adapter over other weights', () => {
 
   it('that lack a tensor is refused at once', async () => {
     const base = await baseOf({ 'encoder.a': trunk['encoder.a'] });
-    const adapter = await adapterOf();
+    const delta = await deltaOf();
     await expectError(
-      () => overlayWeights(base, adapter),
+      () => overlayWeights(base, delta),
       'bad-weights',
       "'encoder.b'",
       'missing',
@@ -120,20 +125,20 @@ describe('an adapter over other weights', () => {
     );
   });
 
-  it('other values of what the adapter brings do not matter', async () => {
-    const whole = overlayWeights(await baseOf({ ...trunk, head: [5, 5, 5] }), await adapterOf());
+  it('other values of what the delta brings do not matter', async () => {
+    const whole = overlayWeights(await baseOf({ ...trunk, head: [5, 5, 5] }), await deltaOf());
     expect((await all(whole)).head).toEqual([7, 8]);
   });
 });
 
-describe('what is no adapter', () => {
+describe('what is no delta', () => {
   it.each<[string, Record<string, string>]>([
     ['whole weights', { format: 'sgp-sam weights' }],
     ['another format with checksums', { format: 'something', frozen }],
-    ['an adapter without checksums', { format: ADAPTER_FORMAT }],
-    ['checksums that are no JSON', { format: ADAPTER_FORMAT, frozen: '{"a":' }],
-    ['checksums that are no object', { format: ADAPTER_FORMAT, frozen: '12' }],
-    ['no checksums', { format: ADAPTER_FORMAT, frozen: 'null' }],
+    ['a delta without checksums', { format: DELTA_FORMAT }],
+    ['checksums that are no JSON', { format: DELTA_FORMAT, frozen: '{"a":' }],
+    ['checksums that are no object', { format: DELTA_FORMAT, frozen: '12' }],
+    ['no checksums', { format: DELTA_FORMAT, frozen: 'null' }],
     ['no metadata', {}],
   ])('%s', async (_, metadata) => {
     const other = await fileOf('whole.safetensors', { head: [1] }, metadata);
@@ -142,17 +147,13 @@ describe('what is no adapter', () => {
       () => overlayWeights(base, other),
       'bad-weights',
       'whole.safetensors',
-      'not an adapter',
+      'not a delta',
       '--weights',
     );
   });
 
-  it('the base and the adapter the wrong way round', async () => {
-    const [base, adapter] = [await baseOf(), await adapterOf()];
-    await expectError(
-      () => overlayWeights(adapter, base),
-      'bad-weights',
-      'base.safetensors: is not an adapter',
-    );
+  it('the base and the delta the wrong way round', async () => {
+    const [base, delta] = [await baseOf(), await deltaOf()];
+    await expectError(() => overlayWeights(delta, base), 'bad-weights', 'base.safetensors: is not a delta');
   });
 });

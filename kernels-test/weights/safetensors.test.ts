@@ -4,7 +4,7 @@ import { type ByteSource, memorySource } from '../../src/weights/byte-source.js'
 import { DTYPE_SIZE, type WeightDType } from '../../src/weights/dtype.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { openSafetensors } from '../../src/weights/safetensors.js';
-import { safetensorsChunks, safetensorsSize, writeSafetensors } from '../../src/weights/safetensors-write.js';
+import { safetensorsChunks, writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { expectError } from './support/errors.js';
 import { sharedFixture } from './support/fixtures.js';
 
@@ -139,7 +139,6 @@ test('the streamed file is the same, of the size foretold, with aligned tensors'
       for await (const chunk of safetensorsChunks(tensors, read, metadata)) chunks.push(...chunk);
       const file = writeSafetensors(tensors, metadata);
       expect(Uint8Array.from(chunks)).toEqual(file);
-      expect(safetensorsSize(tensors, metadata)).toBe(file.length);
       for (const tensor of (await open(file)).tensors.values()) {
         expect((tensor as unknown as { start: number }).start % DTYPE_SIZE[tensor.dtype]).toBe(0);
       }

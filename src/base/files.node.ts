@@ -218,5 +218,5 @@ export function systemReason(cause: unknown): string {
 function writeError(path: string, cause: unknown): SgpSamError {
   if (cause instanceof SgpSamError) return cause;
   const mend = ['ENOSPC', 'EDQUOT'].includes(codeOf(cause) ?? '') ? 'Make room.' : undefined;
-  return new SgpSamError('bad-file', `Cannot write ${path}: ${systemReason(cause)}.`, mend, { cause });
+  return new SgpSamError('bad-file', `cannot write ${path}: ${systemReason(cause)}`, mend, { cause });
 }

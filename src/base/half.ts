@@ -33,19 +33,6 @@ export function f32ToF16(values: Float32Array): Uint16Array<ArrayBuffer> {
   return out;
 }
 
-/** f32 to bf16 bit patterns, rounding to nearest even. A NaN becomes quiet and keeps its sign. */
-export function f32ToBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const out = new Uint16Array(bits.length);
-  for (let i = 0; i < bits.length; i++) {
-    const x = bits[i]!;
-    const nan = (x & 0x7fffffff) > 0x7f800000;
-    // Adding 0x7fff plus the last kept bit carries into the kept half exactly when nearest-even rounds up.
-    out[i] = nan ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
-  }
-  return out;
-}
-
 /** Index of the first value that is NaN or beyond `most` in magnitude, or -1. By bits: about a nanosecond a value. */
 export function findBeyond(values: Float32Array, most: number): number {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);

@@ -27,7 +27,7 @@ export function readTextBytes(path: string, mend?: string): Uint8Array {
   } catch (cause) {
     if (cause instanceof SgpSamError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, mend, { cause });
+    throw new SgpSamError('bad-file', `cannot read ${path}: ${why}`, mend, { cause });
   }
 }
 
@@ -58,11 +58,8 @@ export function readText(path: string): string {
   try {
     return decodeText(bytes);
   } catch (cause) {
-    throw new SgpSamError(
-      'bad-file',
-      `${path} is neither UTF-8 nor UTF-16 text.`,
-      'Save it again as UTF-8.',
-      { cause },
-    );
+    throw new SgpSamError('bad-file', `${path} is neither UTF-8 nor UTF-16 text`, 'Save it again as UTF-8.', {
+      cause,
+    });
   }
 }

@@ -128,7 +128,7 @@ function readHolder(file: string): Holder | undefined {
     text = readFileSync(file, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new SgpSamError('bad-file', `Cannot read ${file}: ${systemReason(cause)}.`, undefined, { cause });
+    throw new SgpSamError('bad-file', `cannot read ${file}: ${systemReason(cause)}`, undefined, { cause });
   }
   let value: unknown;
   try {

@@ -83,7 +83,7 @@ async function loadModel(
 
 /** The chosen weights' name without its folder, and SHA-256. */
 async function weightIdentity(choice: WeightChoice): Promise<Pick<Settings, 'weights' | 'weightsSha256'>> {
-  const files = [choice.weights ?? shippedWeights() ?? SHIPPED, choice.adapterWeights];
+  const files = [choice.weights ?? shippedWeights() ?? SHIPPED, choice.deltaWeights];
   const given = files.filter((file) => file !== undefined);
   const parts = given.map((name) => (isFormula(name) ? { text: name } : { file: name }));
   return {

@@ -29,7 +29,7 @@ import {
 } from './options.js';
 import { checkOutputs, outputsOf, requireApart, requireApartIn, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { SHIPPED, weightFiles, weightsName } from './weights.js';
+import { deltaOption, SHIPPED, weightFiles, weightsName } from './weights.js';
 
 const clickCount: Read<number> = (option, text) => {
   const clicks = whole(option, text);
@@ -82,7 +82,7 @@ const evalTable = {
   zoom: zoomOption,
   preset: presetOption,
   weights: option('<file>', `a .pth or .safetensors checkpoint; default: the shipped ${SHIPPED}`, asIs),
-  adapterWeights: option('<file>', 'what train --export adapter wrote, laid over the weights', asIs),
+  deltaWeights: deltaOption,
   run: option(
     '<folder>',
     'keep every case here, with tables (CSV) and a report (HTML); goes on if stopped',

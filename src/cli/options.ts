@@ -12,6 +12,8 @@ export interface Option<T> {
   readonly argument: string;
   readonly help: string;
   readonly required?: boolean;
+  /** What it was called before: taken still, and not shown. */
+  readonly formerly?: string;
   /** What is read where nothing was given. */
   readonly fallback?: string;
   readonly read: Read<unknown>;
@@ -58,6 +60,9 @@ export const several = (argument: string, help: string): Option<readonly string[
   help,
   read: asIs,
 });
+
+/** One that had another name. */
+export const formerly = <T>(name: string, of: Option<T>): Option<T> => ({ ...of, formerly: name });
 
 /** False unless given. */
 export const flag = (help: string, letter = ''): Option<boolean> => ({
@@ -119,7 +124,8 @@ export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (c) 
 
 /** Declares a table's options, in its order. */
 export function declare(command: Command, table: Table): Command {
-  for (const [name, { kind, argument, help, required = false, fallback }] of Object.entries(table)) {
+  for (const [name, one] of Object.entries(table)) {
+    const { kind, argument, help, required = false, fallback, formerly: former } = one;
     const [, letter = '', value] = /^(-\w, ?)?(.*)$/.exec(argument) ?? [];
     const long = kind === 'off' ? flagOf(name).replace('--', '--no-') : flagOf(name);
     const declared = new Declared(`${letter}${long} ${value}`.trimEnd(), help).makeOptionMandatory(required);
@@ -128,6 +134,7 @@ export function declare(command: Command, table: Table): Command {
     } else if (kind === 'flag') declared.default(false);
     else if (fallback !== undefined) declared.default(fallback);
     command.addOption(declared);
+    if (former) command.addOption(new Declared(`${flagOf(former)} ${value}`).hideHelp());
   }
   return command;
 }
@@ -137,8 +144,8 @@ export function declare(command: Command, table: Table): Command {
  * @throws SgpSamError `bad-argument` naming the option
  */
 export function valuesOf<T extends Table>(table: T, parsed: Readonly<Record<string, unknown>>): Values<T> {
-  const values = Object.entries(table).map(([name, { read }]) => {
-    const given = parsed[name];
+  const values = Object.entries(table).map(([name, { read, formerly = '' }]) => {
+    const given = parsed[name] ?? parsed[formerly];
     const value = (text: string): unknown => read(flagOf(name), text);
     return [name, typeof given === 'string' ? value(given) : Array.isArray(given) ? given.map(value) : given];
   });

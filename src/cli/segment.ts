@@ -51,7 +51,7 @@ const segmentTable = {
     `a .pth or .safetensors checkpoint, or formula:CONFIG[:seed] (untrained); default: the shipped ${SHIPPED}`,
     asIs,
   ),
-  adapterWeights: option('<file>', 'what train --export adapter wrote, laid over the weights', asIs),
+  deltaWeights: deltaOption,
   output: required('-o, <mask.nii.gz>', 'where the mask goes', asIs),
   prob: option('<p.nii.gz>', 'also write probabilities (float32)', asIs),
   report: option(
@@ -195,10 +195,10 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** `--adapter` names a GPU adapter; a weights file given there can only mean the other kind. */
+/** `--adapter` names a GPU adapter; a weights file given there can only mean what was called an adapter of weights. */
 function sortAdapters(options: SegmentOptions): SegmentOptions {
   if (!options.adapter.endsWith('.safetensors')) return options;
-  return { ...options, adapterWeights: options.adapterWeights ?? options.adapter, adapter: defaultAdapter() };
+  return { ...options, deltaWeights: options.deltaWeights ?? options.adapter, adapter: defaultAdapter() };
 }
 
 /** A segmenter by the command's options, and how long loading the model took once the device was there. */

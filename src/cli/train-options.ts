@@ -167,8 +167,9 @@ export const trainTable = {
   ),
   export: option(
     '<what>',
-    'full weights, or an adapter of what was trained alone',
-    oneOf(exportKinds),
+    'full weights, or a delta of what was trained alone',
+    // Earlier versions called it an adapter.
+    (option, text) => oneOf(exportKinds)(option, text === 'adapter' ? 'delta' : text),
     'full',
   ),
   scope: option(
@@ -298,10 +299,10 @@ export function checkTrainOptions(folder: string | undefined, options: TrainOpti
     );
   }
   if (init !== undefined) configByName(options.config);
-  if (options.export === 'adapter' && init !== undefined) {
+  if (options.export === 'delta' && init !== undefined) {
     throw new SgpSamError(
       'bad-argument',
-      '--export adapter with --init: no file holds the values an adapter would be laid over',
+      '--export delta with --init: no file holds the values a delta would be laid over',
       'Export full weights.',
     );
   }

@@ -1,4 +1,4 @@
-/** Which weights a command runs: files, adapters over them, formulas, and those that ship with the package. */
+/** Which weights a command runs: files, deltas over them, formulas, and those that ship with the package. */
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,11 +12,17 @@ import { tellOfWeights } from './common.js';
 /** The weights that ship, in the package's folder `weights`. */
 export const SHIPPED = 'sgp-small.safetensors';
 
+/** `--delta-weights` of every command that runs chosen weights. */
+export const deltaOption = formerly(
+  'adapterWeights',
+  option('<file>', 'what train --export delta wrote, laid over the weights', asIs),
+);
+
 export interface WeightChoice {
   /** A file, or formula:CONFIG[:seed]; the shipped weights if not given. */
   readonly weights?: string | undefined;
-  /** What `train --export adapter` wrote, to lay over the weights. */
-  readonly adapterWeights?: string | undefined;
+  /** What `train --export delta` wrote, to lay over the weights. */
+  readonly deltaWeights?: string | undefined;
 }
 
 /** Where the shipped weights are; undefined in a copy that lacks them. */
@@ -38,9 +44,9 @@ export const weightFiles = ({ weights, adapterWeights }: WeightChoice): string[]
   ) as string[];
 
 /** The name by which messages and reports call the weights. */
-export function weightsName({ weights, adapterWeights }: WeightChoice): string {
+export function weightsName({ weights, deltaWeights }: WeightChoice): string {
   const base = weights ?? `the shipped ${SHIPPED}`;
-  return adapterWeights === undefined ? base : `${basename(adapterWeights)} over ${base}`;
+  return deltaWeights === undefined ? base : `${basename(deltaWeights)} over ${base}`;
 }
 
 /**

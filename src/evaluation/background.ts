@@ -69,7 +69,7 @@ export interface BackgroundShare {
  * the volume, air included.
  * @returns as many as asked for; fewer if a volume has no room for them
  */
-export function backgroundVoxels(
+function backgroundVoxels(
   image: Image,
   mask: Uint8Array,
   { count, before }: BackgroundShare,

@@ -37,7 +37,7 @@ import {
 } from './results.js';
 
 /** Worst cases that are pictured. */
-export const PICTURED = 6;
+const PICTURED = 6;
 
 /** The cases that a report pictures: by the Dice of their worst lesion after the last click, the worst first. */
 export function worstCases(cases: readonly CaseResult[]): CaseResult[] {

@@ -29,7 +29,7 @@ export interface Settings extends JsonObject {
   readonly tolerance: number;
   readonly zoom: Zoom;
   readonly preset: JsonObject;
-  /** Name and content (SHA-256, of adapters over weights too). */
+  /** Name and content (SHA-256, of deltas over weights too). */
   readonly weights: string;
   readonly weightsSha256: string;
   readonly config: Json;

@@ -58,7 +58,7 @@ export async function contentHash(parts: readonly ({ text: string } | { file: st
         for await (const piece of createReadStream(part.file, { highWaterMark: 1 << 20 })) own.update(piece);
       } catch (cause) {
         const why = cause instanceof Error ? cause.message : String(cause);
-        throw new SgpSamError('bad-file', `Cannot read ${part.file}: ${why}.`, undefined, { cause });
+        throw new SgpSamError('bad-file', `cannot read ${part.file}: ${why}`, undefined, { cause });
       }
     }
     all.update(own.digest());

@@ -19,7 +19,7 @@ export function parsePoint(text: string): Point {
   const fail = (why: string) =>
     new SgpSamError(
       'bad-prompt',
-      `"${text}" is not a point: ${why}.`,
+      `"${text}" is not a point: ${why}`,
       'Write i,j,k or i,j,k:label, like 100,120,80:1.',
     );
   const [coordinates = '', label = '1', ...rest] = text.split(':').map((part) => part.trim());
@@ -46,11 +46,6 @@ export function worldToVoxel(grid: VoxelGrid, mm: Vec3): [number, number, number
   return applyAffine(invertAffine(grid.affine), mm);
 }
 
-/** Continuous voxel indices of a grid to world mm (RAS+). */
-export function voxelToWorld(grid: VoxelGrid, voxel: Vec3): [number, number, number] {
-  return applyAffine(grid.affine, voxel);
-}
-
 /**
  * Passes a click given in voxels on when it lies in the volume, its outermost half voxels included.
  * @throws SgpSamError `bad-prompt` naming the sizes
@@ -61,8 +56,8 @@ export function requireInside(grid: VoxelGrid & Partial<Pick<Image, 'name'>>, cl
     if (c >= -0.5 && c <= grid.dims[axis]! - 0.5) continue;
     throw new SgpSamError(
       'bad-prompt',
-      `The click at voxel ${formatClick(click)} lies outside ${grid.name ?? 'the volume'}, ` +
-        `whose dims are ${grid.dims.join(' × ')}.`,
+      `the click at voxel ${formatClick(click)} lies outside ${grid.name ?? 'the volume'}, ` +
+        `whose dims are ${grid.dims.join(' × ')}`,
       'Voxels count from 0; a click in millimetres must be given as such.',
     );
   }

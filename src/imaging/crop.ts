@@ -139,7 +139,7 @@ export function checkedCrop(mask: CroppedMask, dims: Vec3): CroppedMask {
   const { dims: own, box, values } = mask;
   need('mask.dims', own, 'three whole numbers from 1');
   const fail = (what: string) =>
-    new SgpSamError('bad-argument', `A mask ${what}.`, 'Give what `crop` of a result of this volume is.');
+    new SgpSamError('bad-argument', `a mask ${what}`, 'Give what `crop` of a result of this volume is.');
   if (own.join() !== dims.join())
     throw fail(`on a grid of ${own.join(' × ')} does not fit ${dims.join(' × ')}`);
   if (!box) return emptyCrop(dims);

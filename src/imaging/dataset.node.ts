@@ -38,7 +38,7 @@ const LAYOUTS = [
  */
 export async function readDecathlon(folder: string): Promise<Dataset> {
   const status = await stat(folder).catch(() => undefined);
-  if (!status) throw new SgpSamError('bad-file', `There is no folder ${folder}.`);
+  if (!status) throw new SgpSamError('bad-file', `there is no folder ${folder}`);
   const root = status.isDirectory() ? folder : dirname(folder);
   const file = status.isDirectory() ? join(folder, 'dataset.json') : folder;
   const described = existsSync(file) ? parseDatasetJson(readTextBytes(file), file) : undefined;
@@ -55,7 +55,7 @@ export async function readDecathlon(folder: string): Promise<Dataset> {
     if (missing.length > 0) {
       throw new SgpSamError(
         'bad-file',
-        `${file} lists ${missing.length} file(s) that do not exist: ${some(missing)}.`,
+        `${file} lists ${missing.length} file(s) that do not exist: ${some(missing)}`,
         'Copy the missing files into the folder, or take their cases off the list.',
       );
     }
@@ -91,7 +91,7 @@ async function byNames(root: string): Promise<ReturnType<typeof pairByNames>> {
   if (named.cases.length > 0) return named;
   throw new SgpSamError(
     'bad-file',
-    `${root} holds no cases: neither a dataset.json that lists some nor images with labels.`,
+    `${root} holds no cases: neither a dataset.json that lists some nor images with labels`,
     'Put images into imagesTr and label volumes of the same names into labelsTr (.nii or .nii.gz).',
   );
 }
@@ -144,7 +144,7 @@ export type LabelChoice = number | readonly number[] | '>0';
 export interface ReadCaseOptions {
   /** Which channel of an image that has several, from 0. */
   readonly channel?: number | undefined;
-  /** As `labelValue` and `labelValues` have it. */
+  /** As `labelValues` has it. */
   readonly label: LabelChoice;
   /** Return an empty mask instead of an error when the case has no voxel of the label. */
   readonly allowEmpty?: boolean;
@@ -267,7 +267,7 @@ function requireSameGrid(image: Volume, label: Volume): void {
   const mend = 'Resample the label volume onto the image with nearest-neighbour interpolation.';
   if (image.dims.some((n, a) => n !== label.dims[a])) {
     const sizes = `dim is ${image.dims.join(' × ')} in the one and ${label.dims.join(' × ')} in the other`;
-    throw new SgpSamError('bad-file', `${both}: ${sizes}.`, mend);
+    throw new SgpSamError('bad-file', `${both}: ${sizes}`, mend);
   }
   const [far, corner] = farthestCorner(image, label);
   if (far <= APART * Math.min(...voxelSizes(image.affine))) return;
@@ -278,7 +278,7 @@ function requireSameGrid(image: Volume, label: Volume): void {
   throw new SgpSamError(
     'bad-file',
     `${both}: by their affines (${image.header.affineFrom} and ${label.header.affineFrom}) voxel (${corner.join(', ')}) is at ` +
-      `${place(image)} mm in the one and at ${place(label)} in the other, ${far.toFixed(2)} mm apart.`,
+      `${place(image)} mm in the one and at ${place(label)} in the other, ${far.toFixed(2)} mm apart`,
     `${mend} If the voxels do match and a header is wrong, copy the image's (\`fslcpgeom\`).`,
   );
 }
@@ -300,7 +300,7 @@ function notWhole(label: Volume, at: number): SgpSamError {
   const voxel = [at % ni, Math.floor(at / ni) % nj, Math.floor(at / (ni * nj))].join(', ');
   return new SgpSamError(
     'bad-file',
-    `${label.name} holds ${label.data[at]} at voxel (${voxel}): label volumes hold whole numbers.`,
+    `${label.name} holds ${label.data[at]} at voxel (${voxel}): label volumes hold whole numbers`,
     'Resample labels with nearest-neighbour interpolation, and threshold probabilities first.',
   );
 }

@@ -55,7 +55,7 @@ export function caseName(path: string): string {
  */
 export function parseDatasetJson(text: string | Uint8Array, source = 'dataset.json'): DatasetDescription {
   const json = readJson(text, source);
-  if (!isJsonObject(json)) throw new SgpSamError('bad-file', `${source} does not hold an object.`);
+  if (!isJsonObject(json)) throw new SgpSamError('bad-file', `${source} does not hold an object`);
   const cases = (field: string) => readCases(json[field], `${source}: ${field}`);
   const listed = cases('training');
   return {
@@ -73,7 +73,7 @@ function readChannels(value: unknown, source: string): string[] {
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.map(String);
   if (!isJsonObject(value))
-    throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name.`);
+    throw new SgpSamError('bad-file', `${source}: modality is neither names nor a name`);
   const out: string[] = [];
   const isNumber = (side: unknown) => /^\d{1,4}$/.test(String(side));
   const entries = Object.entries(value);
@@ -84,11 +84,11 @@ function readChannels(value: unknown, source: string): string[] {
     if (!isNumber(key)) {
       throw new SgpSamError(
         'bad-file',
-        `${source}: modality: neither side of "${left}": ${JSON.stringify(right)} is a channel's number.`,
+        `${source}: modality: neither side of "${left}": ${JSON.stringify(right)} is a channel's number`,
       );
     }
     if (out[Number(key)] !== undefined)
-      throw new SgpSamError('bad-file', `${source}: modality: channel ${Number(key)} has two names.`);
+      throw new SgpSamError('bad-file', `${source}: modality: channel ${Number(key)} has two names`);
     out[Number(key)] = name;
   }
   return Array.from(out, (name) => name ?? '');
@@ -107,7 +107,7 @@ function readLabels(value: unknown, source: string): DatasetLabel[] {
   if (!isJsonObject(value)) {
     throw new SgpSamError(
       'bad-file',
-      `${source}: labels is not an object.`,
+      `${source}: labels is not an object`,
       'Write {"0": "background", "1": …}.',
     );
   }
@@ -124,7 +124,7 @@ function readLabels(value: unknown, source: string): DatasetLabel[] {
     }
     throw new SgpSamError(
       'bad-file',
-      `${source}: labels: neither side of ${JSON.stringify(key)}: ${JSON.stringify(entry)} is a label's value.`,
+      `${source}: labels: neither side of ${JSON.stringify(key)}: ${JSON.stringify(entry)} is a label's value`,
     );
   });
   return labels
@@ -141,21 +141,21 @@ function readCases(value: unknown, field: string): DatasetCase[] {
       ? Object.entries(value)
       : [];
   if (!Array.isArray(value) && !isJsonObject(value)) {
-    throw new SgpSamError('bad-file', `${field} is not a list of cases.`);
+    throw new SgpSamError('bad-file', `${field} is not a list of cases`);
   }
   return entries.map(([name, entry], n) => {
     const fields: Readonly<Record<string, unknown>> = isJsonObject(entry) ? entry : { image: entry };
     const given = fields.images ?? fields.image;
     const images = (Array.isArray(given) ? given : [given]).map((path) => {
       if (typeof path === 'string' && path.trim() !== '') return tidy(path);
-      throw new SgpSamError('bad-file', `${field}[${name ?? n}]: image is not a path.`);
+      throw new SgpSamError('bad-file', `${field}[${name ?? n}]: image is not a path`);
     });
     const first = images[0];
     if (first === undefined)
-      throw new SgpSamError('bad-file', `${field}[${name ?? n}]: image is an empty list.`);
+      throw new SgpSamError('bad-file', `${field}[${name ?? n}]: image is an empty list`);
     const { label = first.replace(/(^|\/)images(?=\w*\/)/, '$1labels') } = fields;
     if (typeof label !== 'string' || label.trim() === '' || tidy(label) === first) {
-      throw new SgpSamError('bad-file', `${field}[${name ?? n}]: ${first} has no label.`);
+      throw new SgpSamError('bad-file', `${field}[${name ?? n}]: ${first} has no label`);
     }
     return { id: name ?? caseName(label), image: first, images, label: tidy(label) };
   });
@@ -196,25 +196,8 @@ export function labelValues(
   const list = labels.map(({ name, values }) => `${values.join('+')} (${name})`).join(', ');
   throw new SgpSamError(
     'bad-argument',
-    `${dataset.name || 'The data set'} has no label ${JSON.stringify(nameOrNumber)}.`,
+    `${dataset.name || 'The data set'} has no label ${JSON.stringify(nameOrNumber)}`,
     list ? `Its labels are: ${list}.` : 'It does not name its labels: give a value above 0.',
-  );
-}
-
-/**
- * The one value of a label, by name or number.
- * @throws SgpSamError `bad-argument` as {@link labelValues}, and for a region of several values
- */
-export function labelValue(
-  dataset: Pick<DatasetDescription, 'labels' | 'name'>,
-  nameOrNumber: string | number,
-): number {
-  const values = labelValues(dataset, nameOrNumber);
-  if (values.length === 1) return values[0]!;
-  throw new SgpSamError(
-    'bad-argument',
-    `Label ${JSON.stringify(nameOrNumber)} is a region of several values: ${values.join(', ')}.`,
-    'Give one of its values.',
   );
 }
 
@@ -233,7 +216,7 @@ export function channelNumber(
   if (n !== undefined && n >= 0 && (channels.length === 0 || n < channels.length)) return n;
   throw new SgpSamError(
     'bad-argument',
-    `${name || 'The data set'} has no channel ${JSON.stringify(nameOrNumber)}.`,
+    `${name || 'The data set'} has no channel ${JSON.stringify(nameOrNumber)}`,
     channels.length > 0
       ? `Its channels are: ${channels.map((c, i) => `${i} (${c})`).join(', ')}.`
       : undefined,
@@ -298,7 +281,7 @@ export function pairByNames(
   if (without.length > 0) {
     throw new SgpSamError(
       'bad-file',
-      `${source}: ${without.length} image(s) have no label file: ${some(without)}.`,
+      `${source}: ${without.length} image(s) have no label file: ${some(without)}`,
       'Give each the name of its image, or begin both alike: case_flair.nii.gz and case_lesions.nii.gz.',
     );
   }
@@ -309,7 +292,7 @@ export function pairByNames(
   if (odd > 0) {
     throw new SgpSamError(
       'bad-file',
-      `${source}: ${full[odd]!.base} has the images ${kinds[odd]!.join(', ')}, and ${full[0]!.base} ${first!.join(', ')}.`,
+      `${source}: ${full[odd]!.base} has the images ${kinds[odd]!.join(', ')}, and ${full[0]!.base} ${first!.join(', ')}`,
       'Keep the same images for every case, or list the cases in a dataset.json.',
     );
   }

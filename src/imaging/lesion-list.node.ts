@@ -11,7 +11,7 @@ import { caseName, type DatasetCase } from './dataset.js';
 import type { LabelChoice } from './dataset.node.js';
 
 /** A lesion with its image; healthy anatomy, as image, labels or both; an image alone; a lesion's mask alone. */
-export const listKinds = ['lesion', 'anatomy', 'template', 'shape'] as const;
+const listKinds = ['lesion', 'anatomy', 'template', 'shape'] as const;
 export type ListKind = (typeof listKinds)[number];
 /** `test` may be measured on and nothing else. */
 export const listUses = ['train', 'test'] as const;
@@ -76,7 +76,7 @@ export function parseLesionList(text: string | Uint8Array, path: string): ListEn
   if (!Array.isArray(json))
     throw new SgpSamError(
       'bad-file',
-      `${path} is no list of entries.`,
+      `${path} is no list of entries`,
       'Write [{"image": …, "label": …}, …].',
     );
   const read = json.map((entry: unknown, index) => parseEntry(entry, index, path));
@@ -95,7 +95,7 @@ export function parseLesionList(text: string | Uint8Array, path: string): ListEn
     if (other !== undefined)
       throw new SgpSamError(
         'bad-file',
-        `${path}: entries ${other} and ${index} are the same: ${id}.`,
+        `${path}: entries ${other} and ${index} are the same: ${id}`,
         'Take one of them out.',
       );
     seen.set(id, index);
@@ -193,7 +193,7 @@ export async function readLesionList<T extends ListEntry = ListEntry>(
   ];
   throw new SgpSamError(
     'bad-file',
-    `${path} has no entry of what is asked for.`,
+    `${path} has no entry of what is asked for`,
     `It has (kind, use, modality, organ): ${kinds.join('; ') || 'nothing'}.`,
   );
 }

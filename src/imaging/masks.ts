@@ -19,7 +19,7 @@ export function requireSize(mask: ArrayLike<number>, dims: Vec3): void {
   if (mask.length === dims[0] * dims[1] * dims[2]) return;
   throw new SgpSamError(
     'bad-argument',
-    `A mask of ${mask.length} voxels does not fit ${dims.join(' × ')}.`,
+    `a mask of ${mask.length} voxels does not fit ${dims.join(' × ')}`,
     'Give the sizes of the volume that the mask lies on.',
   );
 }

@@ -61,7 +61,7 @@ export function montage(image: Image, options: MontageOptions): Canvas {
     if (mask.length !== image.data.length) {
       throw new SgpSamError(
         'bad-argument',
-        `A mask of ${mask.length} voxels does not fit ${image.name}, which has ${image.data.length}.`,
+        `a mask of ${mask.length} voxels does not fit ${image.name}, which has ${image.data.length}`,
       );
     }
   }

@@ -37,7 +37,7 @@ export function headerAffine(
     }[from];
     throw new SgpSamError(
       'bad-file',
-      `${name}: the voxel-to-world affine from ${where}, in ${unit === 1 ? 'mm' : unit === 1000 ? 'metres' : 'micrometres'} by xyzt_units (${fields.get('xyztUnits')}), ${fault}.`,
+      `${name}: the voxel-to-world affine from ${where}, in ${unit === 1 ? 'mm' : unit === 1000 ? 'metres' : 'micrometres'} by xyzt_units (${fields.get('xyztUnits')}), ${fault}`,
       'Repair the header, for example by converting the original scan again or with `nifti_tool -mod_hdr -mod_field xyzt_units 2`.',
     );
   }
@@ -57,7 +57,7 @@ function qformAffine(fields: HeaderFields, name: string): Float64Array {
   if (!(squares <= 1.01)) {
     throw new SgpSamError(
       'bad-file',
-      `${name}: quatern_b/c/d = ${b}, ${c}, ${d} is not part of a unit quaternion.`,
+      `${name}: quatern_b/c/d = ${b}, ${c}, ${d} is not part of a unit quaternion`,
       'Repair the qform, or give the header an sform.',
     );
   }

@@ -47,7 +47,7 @@ export function readHeader(
   if (!(voxels <= MAX_VOXELS)) {
     throw new SgpSamError(
       'unsupported',
-      `${name}: dim = ${dims.join(' × ')} are ${voxels} voxels; the most that is read is ${MAX_VOXELS}.`,
+      `${name}: dim = ${dims.join(' × ')} are ${voxels} voxels; the most that is read is ${MAX_VOXELS}`,
       'If the size is real, crop the image around the lesion; if not, the header is damaged.',
     );
   }
@@ -118,7 +118,7 @@ function openHeader(bytes: Uint8Array, name: string): HeaderFields {
       if (bytes.length < headerLength[version]) {
         throw new SgpSamError(
           'bad-file',
-          `${name}: the file ends after ${bytes.length} bytes, within its ${headerLength[version]}-byte header.`,
+          `${name}: the file ends after ${bytes.length} bytes, within its ${headerLength[version]}-byte header`,
           'The file was cut short: copy or download it again.',
         );
       }
@@ -128,7 +128,7 @@ function openHeader(bytes: Uint8Array, name: string): HeaderFields {
       if (magic === `ni${version}`) {
         throw new SgpSamError(
           'unsupported',
-          `${name}: magic is "${magic}": this is the header of a .hdr/.img pair.`,
+          `${name}: magic is "${magic}": this is the header of a .hdr/.img pair`,
           'Convert the pair to a single .nii or .nii.gz file, for example with `nifti_tool -copy_image`.',
         );
       }
@@ -178,22 +178,22 @@ function readDims(fields: HeaderFields, name: string): { dims: [number, number, 
   const rank = fields.get('dim', 0);
   const repair = 'The header is damaged or not a 3-D image: convert the original scan again.';
   if (rank < 1 || rank > 7) {
-    throw new SgpSamError('bad-file', `${name}: dim[0] is ${rank}, and must be 1 to 7.`, repair);
+    throw new SgpSamError('bad-file', `${name}: dim[0] is ${rank}, and must be 1 to 7`, repair);
   }
   if (rank < 3) {
-    throw new SgpSamError('unsupported', `${name}: dim[0] is ${rank}: the image is not a volume.`, repair);
+    throw new SgpSamError('unsupported', `${name}: dim[0] is ${rank}: the image is not a volume`, repair);
   }
   const sizes: number[] = [];
   for (let n = 1; n <= rank; n++) {
     // Some writers leave what lies beyond the third axis at 0, meaning one image.
     const size = fields.get('dim', n) || Number(n > 3);
     if (!(size >= 1 && size <= Number.MAX_SAFE_INTEGER)) {
-      throw new SgpSamError('bad-file', `${name}: dim[${n}] is ${size}, and must be at least 1.`, repair);
+      throw new SgpSamError('bad-file', `${name}: dim[${n}] is ${size}, and must be at least 1`, repair);
     }
     if (n > 4 && size > 1) {
       throw new SgpSamError(
         'unsupported',
-        `${name}: dim[${n}] is ${size}: images of more than four dimensions are not read.`,
+        `${name}: dim[${n}] is ${size}: images of more than four dimensions are not read`,
         'Extract the 3-D image you mean into a file of its own.',
       );
     }
@@ -206,12 +206,12 @@ function chooseChannel(asked: number | undefined, channels: number, name: string
   const range = `${name} holds ${channels} image${channels === 1 ? '' : 's'} (dim[4])`;
   if (asked === undefined) {
     if (channels === 1) return 0;
-    throw new SgpSamError('bad-argument', `${range}.`, `Choose a channel from 0 to ${channels - 1}.`);
+    throw new SgpSamError('bad-argument', range, `Choose a channel from 0 to ${channels - 1}.`);
   }
   if (!Number.isInteger(asked) || asked < 0 || asked >= channels) {
     const mend =
       channels === 1 ? 'Leave the channel out, or give 0.' : `Choose one from 0 to ${channels - 1}.`;
-    throw new SgpSamError('bad-argument', `${range}, and channel ${asked} is none of them.`, mend);
+    throw new SgpSamError('bad-argument', `${range}, and channel ${asked} is none of them`, mend);
   }
   return asked;
 }
@@ -238,7 +238,7 @@ function readOffset(fields: HeaderFields, name: string): number {
   if (Number.isSafeInteger(offset) && offset >= least) return offset;
   throw new SgpSamError(
     'bad-file',
-    `${name}: vox_offset is ${offset}, and must be a whole number of at least ${least}.`,
+    `${name}: vox_offset is ${offset}, and must be a whole number of at least ${least}`,
     'The header is damaged: convert the original scan again.',
   );
 }
@@ -250,7 +250,7 @@ function readScaling(fields: HeaderFields, name: string): { slope: number; inter
   if (Number.isFinite(inter)) return { slope, inter };
   throw new SgpSamError(
     'bad-file',
-    `${name}: scl_inter is ${inter} while scl_slope is ${slope}.`,
+    `${name}: scl_inter is ${inter} while scl_slope is ${slope}`,
     'Set scl_inter to 0, or scl_slope to 0 for no scaling.',
   );
 }

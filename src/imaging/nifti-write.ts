@@ -78,10 +78,10 @@ export function newHeader(grid: {
 }): NiftiHeader {
   const { dims, affine, description = '' } = grid;
   if (!dims.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {
-    throw new SgpSamError('bad-argument', `Sizes of ${dims.join(' × ')} do not fit a NIfTI-1 header.`);
+    throw new SgpSamError('bad-argument', `sizes of ${dims.join(' × ')} do not fit a NIfTI-1 header`);
   }
   const fault = affineFault(Float64Array.from(affine), dims);
-  if (fault) throw new SgpSamError('bad-argument', `The voxel-to-world affine ${fault}.`);
+  if (fault) throw new SgpSamError('bad-argument', `the voxel-to-world affine ${fault}`);
   const fields = new HeaderFields(new Uint8Array(headerLength[1]), 1, true);
   fields.set('sizeofHdr', 348);
   fields.setText('magic', 'n+1');
@@ -131,7 +131,7 @@ function adaptHeader(volume: Volume, length: number, datatype: DatatypeName): He
   if (length !== dims[0] * dims[1] * dims[2]) {
     throw new SgpSamError(
       'bad-argument',
-      `${length} values do not fit the ${dims.join(' × ')} voxels of ${volume.name}.`,
+      `${length} values do not fit the ${dims.join(' × ')} voxels of ${volume.name}`,
     );
   }
   const fields = new HeaderFields(header.bytes.slice(), header.version, header.littleEndian);
@@ -162,13 +162,13 @@ function compressed(volume: Volume, fileName: string | undefined): boolean {
   if (/\.nii$/i.test(fileName)) return false;
   throw new SgpSamError(
     'bad-argument',
-    `The output's name "${fileName}" does not say its format.`,
+    `the output's name "${fileName}" does not say its format`,
     'End it in .nii or .nii.gz.',
   );
 }
 
 /** Numbers as the stored bytes of a data type; integers are rounded and clamped to their range. */
-export function encodeVoxels(
+function encodeVoxels(
   values: Float32Array | Float64Array,
   datatype: DatatypeName,
   littleEndian: boolean,

@@ -33,7 +33,7 @@ async function inspect(path: string): Promise<{ gzip: boolean; size: number }> {
     try {
       const status = await file.stat();
       if (status.isDirectory()) {
-        throw new SgpSamError('bad-file', `${path} is a folder.`, 'Give a .nii or .nii.gz file.');
+        throw new SgpSamError('bad-file', `${path} is a folder`, 'Give a .nii or .nii.gz file.');
       }
       const { buffer, bytesRead } = await file.read(new Uint8Array(2), 0, 2, 0);
       return { gzip: isGzip(buffer.subarray(0, bytesRead)), size: status.size };
@@ -77,5 +77,5 @@ function readError(path: string, cause: unknown): SgpSamError {
       EACCES: 'permission denied',
       EISDIR: 'it is a folder',
     }[code ?? ''] ?? (cause instanceof Error ? cause.message : String(cause));
-  return new SgpSamError('bad-file', `Cannot read ${path}: ${why}.`, undefined, { cause });
+  return new SgpSamError('bad-file', `cannot read ${path}: ${why}`, undefined, { cause });
 }

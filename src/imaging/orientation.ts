@@ -116,10 +116,3 @@ export function nearestRas(affine: ArrayLike<number>): AxisOrder {
   });
   return { from, flip };
 }
-
-/** The letters of the directions the stored axes point to, such as `LPS`. */
-export function axisCodes(affine: ArrayLike<number>): string {
-  return ioOrientation(affine)
-    .map((d) => (d ? (d.sign > 0 ? 'RAS' : 'LPI')[d.world] : '?'))
-    .join('');
-}

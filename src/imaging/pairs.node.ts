@@ -6,7 +6,7 @@ import { caseName, type DatasetCase } from './dataset.js';
 import type { Dataset } from './dataset.node.js';
 
 /** A data set of these cases, which says nothing of labels and channels. */
-export function datasetOfCases(name: string, cases: readonly DatasetCase[]): Dataset {
+function datasetOfCases(name: string, cases: readonly DatasetCase[]): Dataset {
   return { name, folder: '', channels: [], labels: [], training: cases, validation: [], lonely: [] };
 }
 

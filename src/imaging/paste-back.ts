@@ -70,7 +70,7 @@ function requireLogits(frame: RoiFrame, logits: Float32Array): void {
   if (logits.length === frame.size ** 3) return;
   throw new SgpSamError(
     'bad-argument',
-    `${logits.length} logits do not fill a cube of ${frame.size}³ voxels.`,
+    `${logits.length} logits do not fill a cube of ${frame.size}³ voxels`,
   );
 }
 
@@ -124,7 +124,7 @@ export function sampleLogits(
         if (Number.isNaN(logit)) {
           throw new SgpSamError(
             'non-finite',
-            `The logits at source voxel (${a}, ${b}, ${c}) are not a number.`,
+            `the logits at source voxel (${a}, ${b}, ${c}) are not a number`,
           );
         }
         values[to++] = logit;

@@ -9,7 +9,7 @@ import { SgpSamError } from '../base/errors.js';
  */
 export function encodePng(rgb: Uint8Array, width: number, height: number): Uint8Array {
   if (!(width >= 1 && height >= 1) || rgb.length !== width * height * 3) {
-    throw new SgpSamError('bad-argument', `${rgb.length} bytes are no RGB image of ${width} × ${height}.`);
+    throw new SgpSamError('bad-argument', `${rgb.length} bytes are no RGB image of ${width} × ${height}`);
   }
   const row = width * 3;
   const filtered = new Uint8Array(height * (row + 1));

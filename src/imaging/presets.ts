@@ -45,7 +45,7 @@ export function resolvePreset(preset: PresetName | Preset | (string & {}) = 'sam
   if (typeof preset === 'string') {
     if (Object.hasOwn(presets, preset)) return presets[preset as PresetName];
     const names = Object.keys(presets).join(', ');
-    throw new SgpSamError('bad-argument', `There is no preset "${preset}".`, `Choose one of: ${names}.`);
+    throw new SgpSamError('bad-argument', `there is no preset "${preset}"`, `Choose one of: ${names}.`);
   }
   needFields('preset', preset, 'name', 'spacing', 'orientation');
   const { name, spacing, clamp, orientation, ct } = preset;
@@ -58,6 +58,6 @@ export function resolvePreset(preset: PresetName | Preset | (string & {}) = 'sam
         : orientation !== 'ras' && orientation !== 'storage'
           ? `orientation is "${String(orientation)}", and must be "ras" or "storage"`
           : undefined;
-  if (problem) throw new SgpSamError('bad-argument', `Preset "${name}": ${problem}.`);
+  if (problem) throw new SgpSamError('bad-argument', `preset "${name}": ${problem}`);
   return preset;
 }

@@ -64,7 +64,7 @@ export function roiFrame(
   const preset = resolvePreset(options.preset);
   const size = options.size ?? 128;
   if (!(Number.isInteger(size) && size >= 2 && size <= 512)) {
-    throw new SgpSamError('bad-argument', `A region of interest of ${size}³ voxels cannot be made.`);
+    throw new SgpSamError('bad-argument', `a region of interest of ${size}³ voxels cannot be made`);
   }
   requireInside(grid, click);
   const zooms = voxelSizes(grid.affine);
@@ -140,8 +140,8 @@ export function clickInRoi(frame: RoiFrame, click: Vec3): RoiClick {
   const half = (frame.size * frame.preset.spacing) / 2;
   throw new SgpSamError(
     'bad-prompt',
-    `The click at voxel ${formatClick(click)} lies outside the region of interest, which reaches ` +
-      `${half} mm from the first click along each axis.`,
+    `the click at voxel ${formatClick(click)} lies outside the region of interest, which reaches ` +
+      `${half} mm from the first click along each axis`,
     'Segment it on its own, with this click as the first.',
   );
 }

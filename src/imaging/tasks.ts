@@ -47,7 +47,7 @@ export const tasks: Readonly<Record<string, Task>> = {
 export function taskByName(name: string): Task {
   if (Object.hasOwn(tasks, name)) return tasks[name]!;
   const names = Object.keys(tasks).join(', ');
-  throw new SgpSamError('bad-argument', `There is no task "${name}".`, `Choose one of: ${names}.`);
+  throw new SgpSamError('bad-argument', `there is no task "${name}"`, `Choose one of: ${names}.`);
 }
 
 /**
@@ -64,7 +64,7 @@ export function checkTaskLabels(
   const is = own ? JSON.stringify(own.name) : 'not there';
   throw new SgpSamError(
     'bad-argument',
-    `--task ${task.name} means label ${task.label}, and in dataset.json of ${name || 'this data set'} labels["${task.label}"] is ${is}.`,
+    `--task ${task.name} means label ${task.label}, and in dataset.json of ${name || 'this data set'} labels["${task.label}"] is ${is}`,
     'Leave --task out, and give --label, --channel and --preset.',
   );
 }
@@ -79,7 +79,7 @@ export function checkTaskValues(task: Task, values: readonly number[], file: str
   if (odd.length === 0) return;
   throw new SgpSamError(
     'bad-file',
-    `${file.split(/[\\/]/).slice(-2).join('/')} holds ${odd.join(', ')}, which ${task.name} does not have: its labels are ${task.values.join(', ')}.`,
+    `${file.split(/[\\/]/).slice(-2).join('/')} holds ${odd.join(', ')}, which ${task.name} does not have: its labels are ${task.values.join(', ')}`,
     'Give the label volumes as the Decathlon has them, or leave --task out.',
   );
 }

@@ -97,7 +97,7 @@ export class VoxelSink {
       const many = this.badVoxels === 1 ? '1 voxel is' : `${this.badVoxels} voxels are`;
       throw new SgpSamError(
         'non-finite',
-        `${this.name}: ${many} NaN, infinite or beyond float32, the first at (${voxel}).`,
+        `${this.name}: ${many} NaN, infinite or beyond float32, the first at (${voxel})`,
         'Replace them, for example by 0 with `fslmaths in -nan out`.',
       );
     }
@@ -136,7 +136,7 @@ export class VoxelSink {
     } catch (cause) {
       throw new SgpSamError(
         'unsupported',
-        `${this.name}: no memory for its ${this.count} voxels.`,
+        `${this.name}: no memory for its ${this.count} voxels`,
         'Crop the image around the lesion, or close other programs.',
         { cause },
       );
@@ -155,7 +155,7 @@ function scale(stored: Stored, out: Float32Array, slope: number, inter: number):
 }
 
 /** Reverses the bytes of each element of `size` bytes. */
-export function swapBytes(bytes: Uint8Array, length: number, size: number): void {
+function swapBytes(bytes: Uint8Array, length: number, size: number): void {
   for (let at = 0; at + size <= length; at += size) {
     for (let a = at, b = at + size - 1; a < b; a++, b--) {
       const t = bytes[a]!;

@@ -105,7 +105,7 @@ export async function writePhantomDataset(
     ['validation cases', validation, 0],
   ] as const) {
     if (Number.isInteger(n) && n >= least && n <= 100_000) continue;
-    throw new SgpSamError('bad-argument', `There cannot be ${n} ${what}.`, `Use ${least} to 100000.`);
+    throw new SgpSamError('bad-argument', `there cannot be ${n} ${what}`, `Use ${least} to 100000.`);
   }
   checkTrainingPhantom({ ...shapeOf(settings), seed: settings.seed });
   await requireOurs(folder, settings.force);
@@ -125,7 +125,7 @@ async function fill(folder: string, settings: Settings): Promise<PhantomDatasetR
     for (const name of ['imagesTr', 'labelsTr']) await mkdir(join(folder, name), { recursive: true });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-file', `Cannot make folders in ${folder}: ${why}.`, undefined, { cause });
+    throw new SgpSamError('bad-file', `cannot make folders in ${folder}: ${why}`, undefined, { cause });
   }
   const plan = [
     ...Array.from({ length: cases }, (_, n) => caseOf('train', n, seed)),
@@ -219,7 +219,7 @@ async function requireOurs(folder: string, force: boolean): Promise<void> {
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SgpSamError('bad-argument', `Cannot write into ${folder}: ${why}.`, 'Give a new folder.', {
+    throw new SgpSamError('bad-argument', `cannot write into ${folder}: ${why}`, 'Give a new folder.', {
       cause,
     });
   }
@@ -238,7 +238,7 @@ async function requireOurs(folder: string, force: boolean): Promise<void> {
   if (foreign.length === 0) return;
   throw new SgpSamError(
     'bad-argument',
-    `${folder} is not empty: it holds ${foreign.slice(0, 3).join(', ')}${foreign.length > 3 ? ', …' : ''}.`,
+    `${folder} is not empty: it holds ${foreign.slice(0, 3).join(', ')}${foreign.length > 3 ? ', …' : ''}`,
     'Give a new folder, or --force to write into this one.',
   );
 }

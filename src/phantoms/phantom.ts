@@ -50,19 +50,19 @@ export function makePhantom(options: PhantomOptions = {}): Phantom {
   if (!dims.every((n) => Number.isInteger(n) && n >= 16 && n <= 512)) {
     throw new SgpSamError(
       'bad-argument',
-      `A phantom of ${dims.join(' × ')} voxels cannot be made.`,
+      `a phantom of ${dims.join(' × ')} voxels cannot be made`,
       'Use 16 to 512.',
     );
   }
   if (!spacing.every((s) => s >= 0.1 && s <= 20)) {
     throw new SgpSamError(
       'bad-argument',
-      `A phantom's voxels cannot be ${spacing.join(' × ')} mm.`,
+      `a phantom's voxels cannot be ${spacing.join(' × ')} mm`,
       'Use 0.1 to 20.',
     );
   }
   if (!(Number.isInteger(lesions) && lesions >= 0 && lesions <= 8)) {
-    throw new SgpSamError('bad-argument', `A phantom cannot have ${lesions} lesions.`, 'Use 0 to 8.');
+    throw new SgpSamError('bad-argument', `a phantom cannot have ${lesions} lesions`, 'Use 0 to 8.');
   }
   const random = randomSource(seed);
   const head = makeHead(seed, dims, spacing);

@@ -118,7 +118,7 @@ export class Scene {
 
   /** Adds a tissue; returns its index. */
   tissue(role: Role, made: Tissue = makeTissue(role, this.modality, this.draws)): number {
-    if (this.tissues.length >= MOST) throw new SgpSamError('bad-argument', `More than ${MOST} tissues.`);
+    if (this.tissues.length >= MOST) throw new SgpSamError('bad-argument', `more than ${MOST} tissues`);
     this.tissues.push(made);
     return this.tissues.length - 1;
   }

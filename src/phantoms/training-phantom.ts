@@ -139,30 +139,30 @@ export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
   need('makeTrainingPhantom: spacing', spacing, 'three finite numbers');
   if (lesions !== undefined) needFields('makeTrainingPhantom: lesions', lesions, 'min', 'max');
   if (diameters !== undefined) needFields('makeTrainingPhantom: diameters', diameters, '0', '1');
-  if (!Number.isInteger(seed)) throw fail(`A phantom's seed cannot be ${seed}.`, 'Use a whole number.');
+  if (!Number.isInteger(seed)) throw fail(`a phantom's seed cannot be ${seed}`, 'Use a whole number.');
   if (!size.every((n) => Number.isInteger(n) && n >= 16 && n <= MOST_VOXELS)) {
-    throw fail(`A phantom of ${size.join(' × ')} voxels cannot be made.`, `Use 16 to ${MOST_VOXELS}.`);
+    throw fail(`a phantom of ${size.join(' × ')} voxels cannot be made`, `Use 16 to ${MOST_VOXELS}.`);
   }
   if (!spacing.every((s) => s >= 0.2 && s <= 10)) {
-    throw fail(`A phantom's voxels cannot be ${spacing.join(' × ')} mm.`, 'Use 0.2 to 10.');
+    throw fail(`a phantom's voxels cannot be ${spacing.join(' × ')} mm`, 'Use 0.2 to 10.');
   }
   if (lesions) {
     const { min, max } = lesions;
     if (!(Number.isInteger(min) && Number.isInteger(max) && min >= 0 && min <= max && max <= 64)) {
-      throw fail(`A phantom cannot have ${min} to ${max} lesions.`, 'Use whole numbers from 0 to 64.');
+      throw fail(`a phantom cannot have ${min} to ${max} lesions`, 'Use whole numbers from 0 to 64.');
     }
   }
   if (diameters && !(diameters[0] > 0 && diameters[0] <= diameters[1] && diameters[1] <= 200)) {
-    throw fail(`Lesions cannot be ${diameters.join(' to ')} mm across.`, 'Use up to 200, the smaller first.');
+    throw fail(`lesions cannot be ${diameters.join(' to ')} mm across`, 'Use up to 200, the smaller first.');
   }
   if (!['mr', 'ct', 'random', undefined].includes(modality)) {
-    throw fail(`There is no modality '${modality}'.`, "Use 'mr', 'ct' or 'random'.");
+    throw fail(`there is no modality '${modality}'`, "Use 'mr', 'ct' or 'random'.");
   }
   if (contrast !== undefined && !contrasts.includes(contrast)) {
-    throw fail(`There is no contrast '${contrast}'.`, `Use ${contrasts.join(', ')}.`);
+    throw fail(`there is no contrast '${contrast}'`, `Use ${contrasts.join(', ')}.`);
   }
   if (!['head', 'body', 'random', undefined].includes(anatomy)) {
-    throw fail(`There is no anatomy '${anatomy}'.`, "Use 'head', 'body' or 'random'.");
+    throw fail(`there is no anatomy '${anatomy}'`, "Use 'head', 'body' or 'random'.");
   }
 }
 

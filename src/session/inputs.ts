@@ -43,8 +43,9 @@ export const deviceOpener =
 export function checkOptions(options: SegmenterOptions): void {
   needFields('openSegmenter: options', options, 'weights');
   checkDevice(options);
-  const { weights, adapterWeights, sha256, weightStorage, gateMode, gates, budgetMs, preset, zoom } = options;
-  for (const [name, input] of Object.entries({ weights, adapterWeights })) {
+  const { weights, adapterWeights, deltaWeights, sha256, weightStorage, gateMode, gates } = options;
+  const { budgetMs, preset, zoom } = options;
+  for (const [name, input] of Object.entries({ weights, adapterWeights, deltaWeights })) {
     if (input === undefined || typeof input === 'string' || input instanceof URL || input instanceof Blob)
       continue;
     if (input instanceof ArrayBuffer || input instanceof ReadableStream) continue;
@@ -90,7 +91,7 @@ export function checkAction(action: Action): void {
 }
 
 /** @throws SgpSamError `bad-prompt` for a box without two corners, the lower one first */
-export function checkBox(box: VoxelBox): void {
+function checkBox(box: VoxelBox): void {
   need('box', box, 'an object', 'bad-prompt');
   need('box.min', box.min, 'three finite numbers', 'bad-prompt');
   need('box.max', box.max, 'three finite numbers', 'bad-prompt');

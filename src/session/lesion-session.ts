@@ -21,6 +21,7 @@ import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Image } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
 import { boxOfPoints, cutFaces, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
+import type { EncodedCube, Spent } from './encoded-cube.js';
 import { History } from './history.js';
 import { checkAction } from './inputs.js';
 import {
@@ -33,7 +34,6 @@ import {
   stateOf,
   withMask,
 } from './lesion-state.js';
-import type { Region, Spent } from './region.js';
 import { type Pass, Search, type Start } from './search.js';
 import { type Levels, levelsOf, type Warning, warningsOf } from './warnings.js';
 import { checkZoom, firstSpacing, holding, limitsOf, type Zoom } from './zoom.js';
@@ -61,7 +61,7 @@ interface Step {
   readonly action: Action;
   readonly state: LesionState | Segmentation;
   /** Where the model ran last, and its first mask's low-resolution logits: the next mask prompt. */
-  readonly region: Region | undefined;
+  readonly cube: EncodedCube | undefined;
   readonly lowRes: Float32Array | undefined;
 }
 
@@ -96,7 +96,7 @@ export class LesionSession {
   }
 
   /**
-   * Adds a click and segments anew. A model that another session has used since encodes this one's region again.
+   * Adds a click and segments anew. A model that another session has used since encodes this one's cube again.
    * @throws SgpSamError `bad-prompt` for a click outside the volume or, without zoom, outside the first one's cube;
    *   `aborted`; `device-lost`
    */
@@ -170,8 +170,8 @@ export class LesionSession {
         throw new SgpSamError('bad-prompt', 'there is no step to repeat', 'Click first.');
       const settings = model.gates;
       try {
-        const twin = await this.twin(gates, actions, options);
-        return twin.stateNow();
+        const other = await this.replay(gates, actions, options);
+        return other.stateNow();
       } finally {
         for (const [site, setting] of settings.entries()) model.setGate(site, setting);
       }
@@ -188,7 +188,7 @@ export class LesionSession {
       const { crop } = this.stateNow();
       const { count, all } = this.history;
       const actions = all.map(({ action }) => action);
-      const { history } = await this.twin(this.gates, actions, options);
+      const { history } = await this.replay(this.gates, actions, options);
       while (history.count > count) history.undo();
       this.history = history;
       return this.moved(() => {}, crop);
@@ -196,14 +196,14 @@ export class LesionSession {
   }
 
   /** A session of its own that has done these steps. */
-  private async twin(
+  private async replay(
     gates: readonly GateSetting[] | undefined,
     actions: readonly Action[],
     options: CallOptions,
   ): Promise<LesionSession> {
-    const twin = new LesionSession(this.model, this.volume, { ...this.options, gates });
-    for (const action of actions) await twin.apply(action, options);
-    return twin;
+    const other = new LesionSession(this.model, this.volume, { ...this.options, gates });
+    for (const action of actions) await other.apply(action, options);
+    return other;
   }
 
   /** Overrules gates from the next step on. */
@@ -231,14 +231,14 @@ export class LesionSession {
   private record<M extends { readonly crop: CroppedMask; readonly clicks: readonly Click[] }>(
     action: Action,
     made: M,
-    region?: Region,
+    cube?: EncodedCube,
     lowRes?: Float32Array,
   ): M & LesionState {
     const { crop, clicks } = made;
     const state = withMask({ ...made, ...stateOf(this.volume, crop, clicks, this.stateNow().crop) });
     // Probabilities are large, and were asked for once.
     const kept = 'probabilities' in state ? withMask({ ...state, probabilities: undefined }) : state;
-    this.history.push({ action, state: kept, region, lowRes });
+    this.history.push({ action, state: kept, cube, lowRes });
     return state;
   }
 
@@ -297,13 +297,13 @@ export class LesionSession {
         encodes,
         timings,
       },
-      pass.region,
+      pass.cube,
       model.firstMask(pass.decoded),
     );
   }
 
   /** What is doubtful about a mask. */
-  private doubts({ region, decoded }: Pass, crop: CroppedMask, clicks: readonly Click[]): Warning[] {
+  private doubts({ cube, decoded }: Pass, crop: CroppedMask, clicks: readonly Click[]): Warning[] {
     const { volume: image, model } = this;
     const { logits, iou } = decoded;
     this.levels ??= levelsOf(image);
@@ -336,13 +336,13 @@ export class LesionSession {
     const before = this.history.current;
     const click = clicks[clicks.length - 1];
     const limits = limitsOf(volume.dims, voxelSizes(volume.affine), size);
-    const earlier = before?.region;
+    const earlier = before?.cube;
     if (earlier && zoom === 'off') clickInRoi(earlier.roi, click.at); // a click outside is refused
     const asked = [click.at, ...(box && zoom !== 'off' ? [box.min, box.max] : [])];
     if (earlier && before.lowRes && asked.every((at) => earlier.holds(at))) {
       // The scale is kept, unless the mask outgrows it.
       const own = { least: earlier.spacing, most: Math.max(earlier.spacing, limits.most) };
-      return { region: earlier, mask: before.lowRes, clicks, kept: true, limits: own };
+      return { cube: earlier, mask: before.lowRes, clicks, kept: true, limits: own };
     }
     const fixed = zoom === 'off' ? preset.spacing : zoom;
     const prompts = unionBox(boxOfPoints(clicks.map(({ at }) => at)), box) as VoxelBox;
@@ -354,12 +354,12 @@ export class LesionSession {
     const least = Math.min(limits.most, Math.max(limits.least, holding(edge, size), earlier?.spacing ?? 0));
     const own = { least, most: limits.most };
     const spacing = fixed === 'auto' ? firstSpacing(preset.spacing, edge, size, own) : fixed;
-    const region = search.regionAt({
+    const cube = search.cubeAt({
       centre: alone ? click.at : middle(around),
       preset: { ...preset, spacing },
     });
-    for (const { at } of clicks) clickInRoi(region.roi, at);
-    const mask = found.box ? maskPrompt(region.roi, found, model.lowResolution) : model.emptyMask();
-    return { region, mask, clicks, kept: false, limits: own };
+    for (const { at } of clicks) clickInRoi(cube.roi, at);
+    const mask = found.box ? maskPrompt(cube.roi, found, model.lowResolution) : model.emptyMask();
+    return { cube, mask, clicks, kept: false, limits: own };
   }
 }

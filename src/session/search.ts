@@ -18,9 +18,9 @@ import {
   type Tile,
   thickestWithin,
 } from './cubes.js';
+import { EncodedCube, type Spent } from './encoded-cube.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Click } from './lesion-state.js';
-import { Region, type Spent } from './region.js';
 import {
   choose,
   type Finding,
@@ -34,7 +34,7 @@ import {
 
 /** The model's answer in a cube. */
 export interface Pass {
-  readonly region: Region;
+  readonly cube: EncodedCube;
   readonly encoded: Encoded;
   readonly decoded: Decoded;
 }
@@ -50,7 +50,7 @@ export interface Found {
 
 /** Where a step begins. */
 export interface Start {
-  readonly region: Region;
+  readonly cube: EncodedCube;
   /** The mask prompt there. */
   readonly mask: Float32Array;
   readonly clicks: readonly Click[];
@@ -78,29 +78,33 @@ export class Search {
   ) {}
 
   /** @throws as `preprocess` */
-  regionAt(place: Placement): Region {
-    return new Region(this.image, place, this.model.config.volume, this.spent);
+  cubeAt(place: Placement): EncodedCube {
+    return new EncodedCube(this.image, place, this.model.config.volume, this.spent);
   }
 
   /** The same, or undefined where the cube has nothing to normalise by: air, or a single value. */
-  private regionIf(place: Placement): Region | undefined {
+  private cubeIf(place: Placement): EncodedCube | undefined {
     try {
-      return this.regionAt(place);
+      return this.cubeAt(place);
     } catch (error) {
       if (error instanceof SgpSamError && error.code === 'bad-prompt') return undefined;
       throw error;
     }
   }
 
-  private async run(region: Region, points: readonly Click[], mask: Float32Array): Promise<Pass> {
+  private async run(cube: EncodedCube, points: readonly Click[], mask: Float32Array): Promise<Pass> {
     const { model, spent, gates } = this;
     const { signal, progress } = this.options;
     const prompt = { points: points.map((one) => region.point(one)), mask };
     return { region, ...(await region.run(model, prompt, { gates, signal, progress }, spent)) };
   }
 
-  private async candidate(region: Region, clicks: readonly Click[], mask: Float32Array): Promise<Candidate> {
-    const pass = await this.run(region, clicks, mask);
+  private async candidate(
+    cube: EncodedCube,
+    clicks: readonly Click[],
+    mask: Float32Array,
+  ): Promise<Candidate> {
+    const pass = await this.run(cube, clicks, mask);
     const { logits, iou } = pass.decoded;
     const inside = clicks.filter(({ label }) => label === 1).map(({ at }) => at);
     const begin = performance.now();
@@ -111,10 +115,10 @@ export class Search {
       pass,
       crop,
       finding: {
-        spacing: region.spacing,
+        spacing: cube.spacing,
         extent: part.extent,
         holdsClick: part.holdsClicks,
-        cut: cutFaces(region.roi, part.mask).length > 0,
+        cut: cutFaces(cube.roi, part.mask).length > 0,
         iou: this.model.card.estimatesIou ? iou[0] : undefined,
       },
     };
@@ -124,7 +128,7 @@ export class Search {
   async find(setting: Zoom, start: Start): Promise<Found> {
     const { model, image, preset } = this;
     const { clicks, kept } = start;
-    const all = [await this.candidate(start.region, clicks, start.mask)];
+    const all = [await this.candidate(start.cube, clicks, start.mask)];
     while (setting === 'auto') {
       const last = all[all.length - 1];
       const spacing = nextSpacing(
@@ -132,15 +136,15 @@ export class Search {
         start.limits,
         kept,
       );
-      const region = spacing && this.regionIf(this.next(last, spacing, clicks));
-      if (!region || !clicks.every(({ at }) => region.holds(at))) break;
+      const cube = spacing && this.cubeIf(this.next(last, spacing, clicks));
+      if (!cube || !clicks.every(({ at }) => cube.holds(at))) break;
       // A mask that lies elsewhere would lead the next one astray.
       const prompt = POLICY.carry && last.finding.holdsClick;
       all.push(
         await this.candidate(
-          region,
+          cube,
           clicks,
-          prompt ? maskPrompt(region.roi, last.crop, model.lowResolution) : model.emptyMask(),
+          prompt ? maskPrompt(cube.roi, last.crop, model.lowResolution) : model.emptyMask(),
         ),
       );
     }
@@ -149,7 +153,7 @@ export class Search {
     const { pass, crop } = all[taken];
     const { above, spacing } = POLICY.refine;
     const places =
-      setting === 'auto' && pass.region.spacing > above * preset.spacing
+      setting === 'auto' && pass.cube.spacing > above * preset.spacing
         ? placeTiles(image, crop, model.config.volume, { ...preset, spacing: spacing * preset.spacing })
         : [];
     const tiles = await this.refine(places, crop, clicks);
@@ -159,7 +163,7 @@ export class Search {
       tiles,
       zoom: {
         setting,
-        spacing: pass.region.spacing,
+        spacing: pass.cube.spacing,
         tried,
         refined: tiles.length,
         why: reasonOf(setting, tried, taken, kept),
@@ -168,9 +172,9 @@ export class Search {
   }
 
   private next({ pass, crop }: Candidate, spacing: number, clicks: readonly Click[]): Placement {
-    const { centre } = pass.region.place;
+    const { centre } = pass.cube.place;
     const known = unionBox(crop.box, boxOfPoints(clicks.map(({ at }) => at))) as VoxelBox;
-    const moves = POLICY.recentre && spacing > pass.region.spacing;
+    const moves = POLICY.recentre && spacing > pass.cube.spacing;
     return { centre: moves ? middle(known) : centre, preset: { ...this.preset, spacing } };
   }
 
@@ -182,19 +186,19 @@ export class Search {
   ): Promise<Tile[]> {
     const tiles: Tile[] = [];
     for (const place of places) {
-      const region = this.regionIf(place);
+      const cube = this.cubeIf(place);
       // The coarse mask stands there.
-      if (!region) continue;
-      const within = coveredBox(region.roi);
-      const own = clicks.filter(({ at }) => region.holds(at));
+      if (!cube) continue;
+      const within = coveredBox(cube.roi);
+      const own = clicks.filter(({ at }) => cube.holds(at));
       const thick = within && thickestWithin(crop, within, this.image);
       // Nothing of the lesion here.
       if (!thick && !own.some(({ label }) => label === 1)) continue;
       // The model was trained to be shown the lesion by a click.
       const points =
         own.some(({ label }) => label === 1) || !thick ? own : [{ at: thick, label: 1 as const }, ...own];
-      const pass = await this.run(region, points, maskPrompt(region.roi, crop, this.model.lowResolution));
-      tiles.push({ frame: region.roi, logits: pass.decoded.logits });
+      const pass = await this.run(cube, points, maskPrompt(cube.roi, crop, this.model.lowResolution));
+      tiles.push({ frame: cube.roi, logits: pass.decoded.logits });
     }
     return tiles;
   }
@@ -205,7 +209,7 @@ function withStability(all: readonly Candidate[]): Finding[] {
   const sorted = [...all].sort((a, b) => a.finding.spacing - b.finding.spacing);
   const between = sorted.slice(1).map((coarse, n) => {
     const fine = sorted[n];
-    return agreement(fine.crop, coarse.crop, coveredBox(fine.pass.region.roi));
+    return agreement(fine.crop, coarse.crop, coveredBox(fine.pass.cube.roi));
   });
   return all.map((one) => {
     const at = sorted.indexOf(one);

@@ -28,7 +28,7 @@ export interface Warning {
 }
 
 /** Where doubt begins. */
-export const DOUBT = {
+const DOUBT = {
   /** Share of the cube's voxels that are mask. */
   fill: 0.5,
   /** Estimated IoU. */

@@ -151,7 +151,7 @@ function reader(folder: string): Read {
 const missing = (path: string, cause: unknown) =>
   new SgpSamError(
     'bad-argument',
-    `There is no ${path}, of which training patches are made.`,
+    `there is no ${path}, of which training patches are made`,
     'Give the folder that holds synthseg_labels, totalseg, clinical_templates, mricron_templates and soop_lesion_masks (docs/training.md).',
     { cause },
   );

@@ -192,6 +192,10 @@ export async function verifyCheckpoint(source: WeightSource): Promise<boolean> {
   return true;
 }
 
+/** A recipe of earlier versions, which called a delta an adapter. */
+const renamed = (recipe: JsonObject): JsonObject =>
+  recipe.export === 'adapter' ? { ...recipe, export: 'delta' } : recipe;
+
 /**
  * What a checkpoint says of itself, from its header alone.
  * @throws SgpSamError `bad-file` for a file that is no checkpoint, `unsupported` for one of another version
@@ -223,7 +227,7 @@ export function readCheckpoint(source: Pick<WeightSource, 'name' | 'metadata' | 
   return {
     // Taken as it is: restoring compares it field by field with a configuration that is known to be one.
     config: object('config') as unknown as ModelConfig,
-    recipe: object('recipe'),
+    recipe: renamed(object('recipe')),
     base: metadata.base ?? '',
     updates,
     progress: object('progress'),

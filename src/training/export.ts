@@ -1,23 +1,23 @@
-/** Trained weights as safetensors: the whole model, or an adapter of what was trained alone. */
+/** Trained weights as safetensors: the whole model, or a delta of what was trained alone. */
 
 import { needFields, needOneOf } from '../base/arguments.js';
 import { type JsonObject, jsonText } from '../base/json.js';
 import { siteMetadata } from '../sam/infer.js';
 import { modelParameters } from '../sam/parameters.js';
-import { ADAPTER_FORMAT } from '../weights/overlay.js';
+import { DELTA_FORMAT } from '../weights/overlay.js';
 import { safetensorsChunks } from '../weights/safetensors-write.js';
 import type { TensorInfo } from '../weights/weight-source.js';
 import type { Origin } from './base.js';
 import type { CheckpointRun } from './checkpoint.js';
 import type { TrainStep } from './step.js';
 
-export const exportKinds = ['full', 'adapter'] as const;
+export const exportKinds = ['full', 'delta'] as const;
 /** One of `exportKinds`. */
 export type ExportKind = (typeof exportKinds)[number];
 
 /**
  * The chunks of a weights file.
- * @param kind `full`: every parameter. `adapter`: the trained ones and those the base lacked, and checksums of the
+ * @param kind `full`: every parameter. `delta`: the trained ones and those the base lacked, and checksums of the
  *   frozen ones, over which `overlayWeights` lays them
  * @param scores how good they are, for the metadata
  * @param origin what this training began from: first values that still are go into the metadata
@@ -41,7 +41,7 @@ export function weightChunks(
     .filter(({ name }) => kind === 'full' || own.has(name))
     .map(({ name, shape }): TensorInfo => ({ name, dtype: 'F32', shape }));
   const metadata = {
-    format: kind === 'full' ? 'sgp-sam weights' : ADAPTER_FORMAT,
+    format: kind === 'full' ? 'sgp-sam weights' : DELTA_FORMAT,
     config: jsonText(config, 'config'),
     ...siteMetadata(config),
     // What inference is to do as training did, unless a user says otherwise.
@@ -55,7 +55,7 @@ export function weightChunks(
       untrained.filter((name) => !trained.has(name)),
       'untrained',
     ),
-    ...(kind === 'adapter'
+    ...(kind === 'delta'
       ? {
           frozen: jsonText(Object.fromEntries([...step.frozen].filter(([name]) => !own.has(name))), 'frozen'),
         }

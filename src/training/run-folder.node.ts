@@ -62,7 +62,7 @@ export class RunFolder {
     this.checkpoint = join(folder, 'checkpoint.safetensors');
     this.log = join(folder, 'log.jsonl');
     this.report = join(folder, 'report.html');
-    this.weights = join(folder, kind === 'full' ? 'weights.safetensors' : 'adapter.safetensors');
+    this.weights = join(folder, kind === 'full' ? 'weights.safetensors' : 'delta.safetensors');
   }
 
   /** Names of all that is written into it. */
@@ -142,7 +142,7 @@ export class RunFolder {
       return readFileSync(this.log, 'utf8');
     } catch (cause) {
       const mend = 'Take the log away: a run goes on without it.';
-      throw new SgpSamError('bad-file', `Cannot read ${this.log}: ${systemReason(cause)}.`, mend, { cause });
+      throw new SgpSamError('bad-file', `cannot read ${this.log}: ${systemReason(cause)}`, mend, { cause });
     }
   }
 

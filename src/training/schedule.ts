@@ -39,7 +39,7 @@ function fail(what: string): never {
 }
 
 /** @throws SgpSamError `bad-argument` naming the field that is out of its range */
-export function checkSchedule(schedule: Schedule): void {
+function checkSchedule(schedule: Schedule): void {
   needFields('schedule', schedule, 'kind');
   const { kind, warmup = 0 } = schedule;
   if (!Number.isSafeInteger(warmup) || warmup < 0) fail(`warmup is ${warmup}, not a number of updates`);
@@ -79,11 +79,11 @@ export function scheduleFactor(schedule: Schedule, step: number, total: number):
   if (!Number.isSafeInteger(step) || step < 0) fail(`${step} is not the number of an update`);
   if (warmup >= total && warmup > 0)
     fail(`a warmup of ${warmup} updates is not over before all ${total} are`);
-  return Math.min(1, warmup > 0 ? (step + 1) / warmup : 1) * settled(schedule, step, total);
+  return Math.min(1, warmup > 0 ? (step + 1) / warmup : 1) * decay(schedule, step, total);
 }
 
 /** The factor apart from the warmup. */
-function settled(schedule: Schedule, step: number, total: number): number {
+function decay(schedule: Schedule, step: number, total: number): number {
   switch (schedule.kind) {
     case 'constant':
       return 1;

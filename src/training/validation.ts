@@ -45,9 +45,9 @@ export interface LesionScore {
 
 function fusionOf({ dispatches }: RegionReport): { full: number; done: number } {
   let [full, done] = [0, 0];
-  for (const { flops, planned, worked } of dispatches) {
+  for (const { flops, planned, executed } of dispatches) {
     full += flops;
-    done += (flops * worked) / planned;
+    done += (flops * executed) / planned;
   }
   return { full, done };
 }

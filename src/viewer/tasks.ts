@@ -8,7 +8,7 @@ const NAMES: Record<string, string> = {
   weights: 'Loading weights',
   volume: 'Reading the scan',
   compile: 'Compiling for this GPU',
-  encode: 'Reading the region',
+  encode: 'Reading the cube',
   profile: 'Profiling',
 };
 /** Shorter work is not worth a bar. */
@@ -68,7 +68,7 @@ export class Tasks {
   }
 
   private report({ stage, done, total }: Parameters<Progress>[0]): void {
-    // A region that is encoded after another begins anew.
+    // A cube that is encoded after another begins anew.
     if (stage !== this.stage || done < this.done) {
       this.stage = stage;
       this.began = performance.now();

@@ -18,7 +18,7 @@ export interface FetchWeightsOptions {
 }
 
 /** The name of the Cache storage that weights are kept in; deleting it makes the next visit fetch them again. */
-export const WEIGHTS_CACHE = 'sgp-sam-weights';
+const WEIGHTS_CACHE = 'sgp-sam-weights';
 const HASH_HEADER = 'x-sgp-sam-sha256';
 
 /**

@@ -49,14 +49,6 @@ export async function* safetensorsChunks(
   }
 }
 
-/** Size in bytes of the file that the writers make of these tensors. */
-export function safetensorsSize(
-  tensors: Iterable<TensorInfo>,
-  metadata: Readonly<Record<string, string>> = {},
-): number {
-  return planSafetensors([...tensors], metadata).size;
-}
-
 function planSafetensors<T extends TensorInfo>(
   tensors: readonly T[],
   metadata: Readonly<Record<string, string>>,

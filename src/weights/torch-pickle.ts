@@ -10,7 +10,7 @@ import {
 } from './pickle-values.js';
 
 /** A run of bytes in the checkpoint, shared by any number of tensors. */
-export class TorchStorage extends PyOpaque {
+class TorchStorage extends PyOpaque {
   override readonly kind = 'storage';
   constructor(
     /** Name of its record in the archive's `data/` folder. */

@@ -501,7 +501,7 @@ describe('what a gate saves', () => {
       const { y, report, encoded } = await run({ mode }, 'closed');
       expect(firstDifference(y, f32(c.x)), mode).toBe(-1);
       expect(
-        report.dispatches.map((d) => d.worked),
+        report.dispatches.map((d) => d.executed),
         mode,
       ).toEqual([0, 0, 0, 0, 0, 0]);
       expect([report.openSamples, report.executed, report.skipped], mode).toEqual([0, 0, 6]);
@@ -525,16 +525,16 @@ describe('what a gate saves', () => {
         for (const gate of ['auto', 'open'] as const) {
           const { report } = await run({ mode }, gate);
           expect(report.dispatches.length).toBe(calls.length);
-          report.dispatches.forEach(({ kernel, planned, worked }, i) => {
+          report.dispatches.forEach(({ kernel, planned, executed }, i) => {
             const [x, y, z] = calls[i].workgroups;
             expect([kernel, planned]).toEqual([calls[i].kernel, x * y * z]);
             if (kernel !== 'sgpm_project') {
-              expect(worked, `${mode}: ${kernel}`).toBe(x * y * report.openSamples);
+              expect(executed, `${mode}: ${kernel}`).toBe(x * y * report.openSamples);
               return;
             }
             const columns = report.openChannels.reduce((sum, open) => sum + Math.ceil(open / 8), 0);
-            expect(worked, `${mode}: ${kernel}`).toBe(columns * rowTiles);
-            if (gate === 'open') expect(worked).toBe(planned);
+            expect(executed, `${mode}: ${kernel}`).toBe(columns * rowTiles);
+            if (gate === 'open') expect(executed).toBe(planned);
           });
         }
       }

@@ -187,7 +187,7 @@ export function checkDefaultLimits(limits: GPUSupportedLimits, name: string): vo
 }
 
 /** The descriptor to open `adapter` with: what `options` asks for, as far as the adapter has it. */
-export function deviceDescriptor(adapter: GPUAdapter, options: OpenDeviceOptions): GPUDeviceDescriptor {
+function deviceDescriptor(adapter: GPUAdapter, options: OpenDeviceOptions): GPUDeviceDescriptor {
   const requiredLimits: Record<string, number> = {};
   if (options.limits !== 'default') for (const limit of RAISED) requiredLimits[limit] = adapter.limits[limit];
   const wanted = options.features === 'none' ? [] : [...OPTIONAL_FEATURES, SUBGROUP_MATRIX];

@@ -31,7 +31,7 @@ export interface RegionReport {
   readonly executed: number;
   readonly skipped: number;
   /** Per dispatch: workgroups with everything open, those that really worked, and floating-point operations with everything open. */
-  readonly dispatches: readonly { kernel: string; planned: number; worked: number; flops: number }[];
+  readonly dispatches: readonly { kernel: string; planned: number; executed: number; flops: number }[];
 }
 
 /** What decides on a gated region: its gate (`auto`), or the caller. */
@@ -54,21 +54,21 @@ export const workgroupCount = (w: readonly number[]): number => w[0] * w[1] * w[
 /**
  * The report of one region.
  * @param control its control block (see region.wgsl), as read back
- * @param worked workgroups that worked, per dispatch
+ * @param workgroups those that had work, per dispatch
  */
 export function reportRegion(
   region: Region,
   calls: readonly Call[],
   control: Uint32Array,
-  worked: readonly number[],
+  workgroups: readonly number[],
 ): RegionReport {
   const dispatches = calls.map((call, i) => ({
     kernel: call.kernel,
     planned: workgroupCount(call.workgroups),
-    worked: worked[i],
+    executed: workgroups[i],
     flops: call.cost.flops,
   }));
-  const executed = dispatches.filter((d) => d.worked > 0).length;
+  const executed = dispatches.filter((d) => d.executed > 0).length;
   return {
     name: region.name,
     openSamples: control[0],

@@ -108,7 +108,7 @@ export interface ProfileSettings {
 }
 
 /** How much of each dispatch's planned work the gates let happen: 1 outside regions. */
-async function worked(program: Program): Promise<number[]> {
+async function executedShares(program: Program): Promise<number[]> {
   const share = program.dispatches.map(() => 1);
   const reports = await program.regionReports();
   for (const report of reports) {
@@ -116,7 +116,7 @@ async function worked(program: Program): Promise<number[]> {
     program.dispatches.forEach(({ region }, i) => {
       if (region?.name !== report.name) return;
       const one = report.dispatches[at++];
-      if (one && one.planned > 0) share[i] = one.worked / one.planned;
+      if (one && one.planned > 0) share[i] = one.executed / one.planned;
     });
   }
   return share;
@@ -147,7 +147,7 @@ export async function profileProgram(
     walls.push(performance.now() - begin);
     hosts.push(hostMs);
   }
-  const share = await worked(program);
+  const share = await executedShares(program);
   const times = await program.profile({ runs, mode, signal, ...(progress ? { progress } : {}) });
   const codes = shadersOf(program).map(({ code }) => code);
   const dispatches = program.dispatches.map((call, index): DispatchRow => {

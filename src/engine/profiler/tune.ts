@@ -53,8 +53,8 @@ export interface TuneOptions {
 
 /** A candidate this much slower than the best in its first runs is not measured again. */
 const GIVEN_UP = 1.7;
-/** At this share of its roof a shape is settled: what is left to gain is not worth the measuring. */
-const SETTLED = 0.8;
+/** At this share of its roof a shape is saturated: what is left to gain is not worth the measuring. */
+const SATURATED = 0.8;
 /** The planner's own choice is kept unless another is faster by more than noise. */
 const WORTHWHILE = 0.95;
 
@@ -66,7 +66,7 @@ interface Shape {
   readonly usual: string;
   /** The fastest so far, ms per call. */
   readonly times: Map<string, number>;
-  settled: boolean;
+  saturated: boolean;
 }
 
 /** Dispatch times by key, the sum over the dispatches that share one. */
@@ -111,7 +111,7 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
         candidates: order,
         usual: variant,
         times: new Map(),
-        settled: false,
+        saturated: false,
       });
     }
   } finally {
@@ -159,7 +159,7 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
           sum.flops / 1e6 / sum.ms / ceilings.fmaGflops,
           sum.bytes / 1e6 / sum.ms / ceilings.copyGBs,
         );
-        if (roof >= SETTLED) shape.settled = true;
+        if (roof >= SATURATED) shape.saturated = true;
       }
     } finally {
       program.dispose();
@@ -174,7 +174,7 @@ export async function tuneProgram(compile: CompileWith, options: TuneOptions): P
       const best = bestOf(shape);
       if (
         candidate !== undefined &&
-        !shape.settled &&
+        !shape.saturated &&
         !refused.has(candidate) &&
         (!again ||
           // Always measured again: all others are compared with it, and its first run came when nothing was warm.

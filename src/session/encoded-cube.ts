@@ -9,7 +9,7 @@ import type { Click, RoiPlace, Timings } from './lesion-state.js';
 /** What a step has cost so far. */
 export type Spent = { -readonly [K in keyof Timings]: number } & { encodes: number };
 
-export class Region {
+export class EncodedCube {
   readonly roi: RoiPlace;
   /** The cube's values until they are encoded; made again should they be needed again. */
   private values: Float32Array | undefined;
