@@ -441,8 +441,8 @@ describe('weights that were fine-tuned', () => {
     async () => {
       const [straight, laid, short, before] = await Promise.all([
         segment('straight', ['--weights', fullWeights]),
-        segment('laid', ['--weights', base, '--adapter-weights', adapter]),
-        segment('short', ['--weights', base, '--adapter', adapter]),
+        segment('laid', ['--weights', base, '--adapter-weights', delta]),
+        segment('short', ['--weights', base, '--adapter', delta]),
         segment('before', ['--weights', base]),
       ]);
       for (const { code, stderr } of [straight, laid, short, before]) expect(code, stderr).toBe(0);

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { SgpSamError } from '../../src/base/errors.js';
 import { distanceBox } from '../../src/imaging/distance.js';
 import type { Mask } from '../../src/imaging/masks.js';
+import { ioOrientation } from '../../src/imaging/orientation.js';
 import type { DatatypeName, Image, Vec3 } from '../../src/imaging/types.js';
 
 /** The letters of the directions the stored axes point to, such as `LPS`. */

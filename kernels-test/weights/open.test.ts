@@ -8,17 +8,17 @@ import { formulaWeights } from '../../src/sam/model.js';
 import { memorySource } from '../../src/weights/byte-source.js';
 import { formulaSource } from '../../src/weights/formula.js';
 import { isFormula, isTrained, openAnyWeights, type WeightOpeners } from '../../src/weights/open.js';
-import { ADAPTER_FORMAT } from '../../src/weights/overlay.js';
+import { DELTA_FORMAT } from '../../src/weights/overlay.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights } from '../../src/weights/weight-source.js';
 import { expectError } from './support/errors.js';
 
 const tensor = (name: string) => ({ name, dtype: 'F32' as const, shape: [2], data: Float32Array.of(1, 2) });
 const whole = new Uint8Array(writeSafetensors([tensor('a')], {}));
-const adapter = writeSafetensors([tensor('b')], { format: ADAPTER_FORMAT, frozen: '{}' });
+const delta = writeSafetensors([tensor('b')], { format: DELTA_FORMAT, frozen: '{}' });
 
 const closed: string[] = [];
-const files: Readonly<Record<string, Uint8Array>> = { whole, adapter };
+const files: Readonly<Record<string, Uint8Array>> = { whole, delta };
 /** Files are these, by name. */
 const openers: WeightOpeners = {
   formula: (text) => formulaSource(new Map([[text, [3]]]), 0),
@@ -57,10 +57,10 @@ test('texts are formulas or names; bytes, Blobs, Files and streams are files’ 
   }
 });
 
-test('a checksum is for the weights, whatever holds them, and not for the adapter', async () => {
+test('a checksum is for the weights, whatever holds them, and not for the delta', async () => {
   const sha256 = createHash('sha256').update(whole).digest('hex');
   for (const weights of [whole, new Blob([whole]), new Blob([whole]).stream()]) {
-    const source = await openAnyWeights({ weights, adapterWeights: new Blob([adapter]), sha256 }, openers);
+    const source = await openAnyWeights({ weights, deltaWeights: new Blob([delta]), sha256 }, openers);
     expect([...source.tensors.keys()]).toEqual(['b']);
   }
   const wrong = sha256.replace(/^./, (digit) => (digit === '0' ? '1' : '0'));
@@ -71,18 +71,18 @@ describe('what was opened is closed', () => {
   it.each([
     ['no-such', 'bad-file', ['whole']],
     ['whole', 'bad-weights', ['whole', 'whole']],
-  ] as const)('when the adapter is %s', async (adapterWeights, code, both) => {
+  ] as const)('when the delta is %s', async (deltaWeights, code, both) => {
     closed.length = 0;
-    await expectError(() => openAnyWeights({ weights: 'whole', adapterWeights }, openers), code);
+    await expectError(() => openAnyWeights({ weights: 'whole', deltaWeights }, openers), code);
     expect(closed).toEqual(both);
   });
 
   it('with the one that both make', async () => {
     closed.length = 0;
-    const source = await openAnyWeights({ weights: 'whole', adapterWeights: 'adapter' }, openers);
+    const source = await openAnyWeights({ weights: 'whole', deltaWeights: 'delta' }, openers);
     expect(closed).toEqual([]);
     await source.close();
-    expect(closed).toEqual(['whole', 'adapter']);
+    expect(closed).toEqual(['whole', 'delta']);
   });
 });
 

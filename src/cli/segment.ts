@@ -25,7 +25,7 @@ import {
 import { asIs, declare, flag, many, option, type Read, required, type Values, valuesOf } from './options.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { openChosenWeights, SHIPPED, weightFiles, weightsName, weightsOf } from './weights.js';
+import { deltaOption, openChosenWeights, SHIPPED, weightFiles, weightsName, weightsOf } from './weights.js';
 
 const channelNumber: Read<number> = (option, text) => {
   if (/^\d+$/.test(text)) return Number(text);

@@ -8,6 +8,7 @@ import { openWeightFile } from '../weights/file.node.js';
 import { isFormula, openAnyWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/weight-source.js';
 import { tellOfWeights } from './common.js';
+import { asIs, formerly, option } from './options.js';
 
 /** The weights that ship, in the package's folder `weights`. */
 export const SHIPPED = 'sgp-small.safetensors';
@@ -38,8 +39,8 @@ export function shippedWeights(): string | undefined {
 }
 
 /** The files that a choice of weights reads. */
-export const weightFiles = ({ weights, adapterWeights }: WeightChoice): string[] =>
-  [weights ?? shippedWeights(), adapterWeights].filter(
+export const weightFiles = ({ weights, deltaWeights }: WeightChoice): string[] =>
+  [weights ?? shippedWeights(), deltaWeights].filter(
     (file) => file !== undefined && !isFormula(file),
   ) as string[];
 
@@ -51,9 +52,9 @@ export function weightsName({ weights, deltaWeights }: WeightChoice): string {
 
 /**
  * The chosen weights, as `openAnyWeights` takes them.
- * @throws SgpSamError `bad-argument` for an adapter over a formula; `bad-file` where the shipped weights are missing
+ * @throws SgpSamError `bad-argument` for a delta over a formula; `bad-file` where the shipped weights are missing
  */
-export function weightsOf({ weights = shippedWeights(), adapterWeights }: WeightChoice): string {
+export function weightsOf({ weights = shippedWeights(), deltaWeights }: WeightChoice): string {
   if (weights === undefined) {
     throw new SgpSamError(
       'bad-file',
@@ -61,10 +62,10 @@ export function weightsOf({ weights = shippedWeights(), adapterWeights }: Weight
       'Install the package anew, or give --weights.',
     );
   }
-  if (adapterWeights === undefined || !isFormula(weights)) return weights;
+  if (deltaWeights === undefined || !isFormula(weights)) return weights;
   throw new SgpSamError(
     'bad-argument',
-    `${adapterWeights} cannot be laid over ${weights}`,
+    `${deltaWeights} cannot be laid over ${weights}`,
     'Give the weights that it was trained over.',
   );
 }
@@ -75,7 +76,7 @@ export function weightsOf({ weights = shippedWeights(), adapterWeights }: Weight
  */
 export async function openChosenWeights(choice: WeightChoice): Promise<WeightSource> {
   const source = await openAnyWeights(
-    { weights: weightsOf(choice), adapterWeights: choice.adapterWeights },
+    { weights: weightsOf(choice), deltaWeights: choice.deltaWeights },
     { formula: (text) => formulaWeights(text).source, named: (file) => openWeightFile(String(file)) },
   );
   tellOfWeights(source);

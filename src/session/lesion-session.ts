@@ -268,7 +268,7 @@ export class LesionSession {
     const { pass, crop: coarse, tiles, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
-    const { roi } = pass.region;
+    const { roi } = pass.cube;
     const field = () => {
       const own = sampleLogits(roi, pass.decoded.logits, options.probabilities ? 'covered' : 'positive');
       return tiles.length > 0 ? mergeTiles(own, tiles) : own;
@@ -315,8 +315,8 @@ export class LesionSession {
       clicks,
       crop,
       millilitres: millilitresOf(image, voxelCount(crop)),
-      outliers: region.roi.outliers,
-      cut: cutFaces(region.roi, logits),
+      outliers: cube.roi.outliers,
+      cut: cutFaces(cube.roi, logits),
       fill: inside / logits.length,
       iou: model.card.estimatesIou ? iou[0] : undefined,
       scope: model.card.scope,

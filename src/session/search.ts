@@ -95,8 +95,8 @@ export class Search {
   private async run(cube: EncodedCube, points: readonly Click[], mask: Float32Array): Promise<Pass> {
     const { model, spent, gates } = this;
     const { signal, progress } = this.options;
-    const prompt = { points: points.map((one) => region.point(one)), mask };
-    return { region, ...(await region.run(model, prompt, { gates, signal, progress }, spent)) };
+    const prompt = { points: points.map((one) => cube.point(one)), mask };
+    return { cube, ...(await cube.run(model, prompt, { gates, signal, progress }, spent)) };
   }
 
   private async candidate(
@@ -108,9 +108,9 @@ export class Search {
     const { logits, iou } = pass.decoded;
     const inside = clicks.filter(({ label }) => label === 1).map(({ at }) => at);
     const begin = performance.now();
-    const crop = cropField(this.image.dims, sampleLogits(region.roi, logits, 'positive'));
+    const crop = cropField(this.image.dims, sampleLogits(cube.roi, logits, 'positive'));
     this.spent.pasteBack += performance.now() - begin;
-    const part = clickedPart(region.roi, logits, inside);
+    const part = clickedPart(cube.roi, logits, inside);
     return {
       pass,
       crop,

@@ -142,7 +142,15 @@ class Calls {
 export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Promise<WorkerSegmenter> {
   needFields('openWorkerSegmenter: options', options, 'weights');
   needOptions('openWorkerSegmenter', options);
-  const { worker: given, signal, progress, weights, adapterWeights, ...rest } = options;
+  const {
+    worker: given,
+    signal,
+    progress,
+    weights,
+    adapterWeights,
+    deltaWeights = adapterWeights,
+    ...rest
+  } = options;
   const own = !(given instanceof Worker);
   const worker = own
     ? new Worker(given ?? new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' })
@@ -155,7 +163,7 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
     const sent = {
       ...rest,
       weights: await sendable(weights, options),
-      adapterWeights: await sendable(adapterWeights, {}),
+      deltaWeights: await sendable(deltaWeights, {}),
       signal,
       progress,
     };

@@ -12,7 +12,9 @@ export type WeightsInput = string | URL | Blob | ArrayBuffer | Uint8Array | Read
 
 export interface OpenAnyOptions extends FetchWeightsOptions {
   readonly weights: WeightsInput;
-  /** What `sgp-sam train --export adapter` wrote, laid over the weights. */
+  /** What `sgp-sam train --export delta` wrote, laid over the weights. */
+  readonly deltaWeights?: WeightsInput | undefined;
+  /** @deprecated The former name of `deltaWeights`. */
   readonly adapterWeights?: WeightsInput | undefined;
 }
 
@@ -52,22 +54,22 @@ async function openOne(
 }
 
 /**
- * Opens weights, an adapter's laid over them if there is one. What was opened is closed again should the rest fail.
- * @throws SgpSamError `bad-argument` for an impossible formula; `bad-weights` for an adapter over other weights than its own;
+ * Opens weights, a delta's laid over them if there is one. What was opened is closed again should the rest fail.
+ * @throws SgpSamError `bad-argument` for an impossible formula; `bad-weights` for a delta over other weights than its own;
  *   `bad-file`, `unsupported`, `aborted`
  */
 export async function openAnyWeights(
-  { weights, adapterWeights, ...options }: OpenAnyOptions,
+  { weights, adapterWeights, deltaWeights = adapterWeights, ...options }: OpenAnyOptions,
   openers: WeightOpeners,
 ): Promise<WeightSource> {
   const base = await openOne(weights, options, openers);
-  if (adapterWeights === undefined) return base;
-  let adapter: WeightSource | undefined;
+  if (deltaWeights === undefined) return base;
+  let delta: WeightSource | undefined;
   try {
-    adapter = await openOne(adapterWeights, { ...options, sha256: undefined }, openers);
-    return overlayWeights(base, adapter);
+    delta = await openOne(deltaWeights, { ...options, sha256: undefined }, openers);
+    return overlayWeights(base, delta);
   } catch (error) {
-    await adapter?.close();
+    await delta?.close();
     await base.close();
     throw error;
   }
