@@ -1,26 +1,37 @@
 import { expect, test } from 'vitest';
 import {
+  add,
+  bmm,
   conv3d,
   convTranspose3d,
   erf,
   erfc,
+  expandTo,
   formulaUniform,
   formulaWeight,
   gelu,
   geluDerivative,
+  groupNorm,
   layerNorm,
+  leakyRelu,
   linear,
   logSumExp,
   logsumexp,
   maxAbs,
+  mul,
+  padAxes,
   patchEmbed,
+  permuteAxes,
   randomTensor,
+  reduceAxes,
   relativeL2,
   reshape,
   sigmoid,
   sizeOf,
   softmax,
   softplus,
+  sub,
+  type Tensor64,
   tensor64,
   toChannelsFirst,
   toChannelsLast,
@@ -234,4 +245,56 @@ test('formula weights are SPEC C’s', () => {
   ]);
   expect(first('a.bias', [3], 3)).toEqual([-0.02050372026860714, 0.026810355484485626, 0.03527403250336647]);
   expect(first('n.weight', [3], 3, 5)).toEqual([1.0187056064605713, 0.9918150901794434, 0.9438967704772949]);
+});
+
+test('bmm is linear with one weight, however its operands lie', () => {
+  const [a, w] = [randomTensor([5, 3], 1), randomTensor([4, 3], 2)];
+  const want = linear(a, w);
+  const turned = (x: Tensor64) => permuteAxes(x, [1, 0]);
+  expect(maxAbs(bmm(a, turned(w)), want)).toBeLessThan(1e-15);
+  expect(maxAbs(bmm(a, w, false, true), want)).toBeLessThan(1e-15);
+  expect(maxAbs(bmm(turned(a), w, true, true), want)).toBeLessThan(1e-15);
+  // Matrices of a batch do not mix.
+  const two = bmm(tensor64([2, 1, 1], [2, 3]), tensor64([2, 1, 1], [5, 7]));
+  expect([...two.data]).toEqual([10, 21]);
+});
+
+test('group norm is LayerNorm of a voxel, and of a whole volume once channels come first', () => {
+  const x = randomTensor([2, 2, 3, 2, 6], 1);
+  const [w, bias] = [randomTensor([6], 2), randomTensor([6], 3)];
+  const voxels = reshape(x, [24, 6]);
+  expect(maxAbs(groupNorm(voxels, w, bias, 1, 1e-5), layerNorm(voxels, w, bias, 1e-5))).toBeLessThan(1e-14);
+  const ones = tensor64([6], new Array(6).fill(1));
+  for (const groups of [1, 2, 6]) {
+    const size = (6 / groups) * 12;
+    const rows = reshape(toChannelsFirst(x), [2 * groups, size]);
+    const plain = layerNorm(rows, tensor64([size], new Array(size).fill(1)), tensor64([size]), 1e-5);
+    const want = toChannelsLast(reshape(plain, [2, 6, 2, 3, 2]));
+    expect(maxAbs(groupNorm(x, ones, tensor64([6]), groups, 1e-5), want)).toBeLessThan(1e-13);
+    const scaled = add(mul(want, w), bias);
+    expect(maxAbs(groupNorm(x, w, bias, groups, 1e-5), scaled)).toBeLessThan(1e-13);
+  }
+});
+
+test('permuting, padding, reducing and repeating by hand', () => {
+  const x = tensor64([2, 3], [1, 2, 3, 4, 5, 6]);
+  expect([...permuteAxes(x, [1, 0]).data]).toEqual([1, 4, 2, 5, 3, 6]);
+  const volume = randomTensor([2, 3, 4, 5, 6], 1);
+  expect(permuteAxes(volume, [0, 4, 1, 2, 3])).toEqual(toChannelsFirst(volume));
+  expect([...padAxes(x, [1, 0], [0, 2], 9).data]).toEqual([
+    ...[9, 9, 9, 9, 9],
+    ...[1, 2, 3, 9, 9],
+    ...[4, 5, 6, 9, 9],
+  ]);
+  const sum = (axes: number[]) => [...reduceAxes(x, axes, (a, b) => a + b).data];
+  expect([sum([0]), sum([1]), sum([0, 1])]).toEqual([[5, 7, 9], [6, 15], [21]]);
+  expect([...reduceAxes(x, [1], Math.max).data]).toEqual([3, 6]);
+  expect([...expandTo(tensor64([2, 1], [7, 8]), [2, 3]).data]).toEqual([7, 7, 7, 8, 8, 8]);
+});
+
+test('leaky ReLU, differences and products by hand', () => {
+  expect([2, 0, -2].map((v) => leakyRelu(v, 0.25))).toEqual([2, 0, -0.5]);
+  const [a, b] = [tensor64([2, 2], [1, 2, 3, 4]), tensor64([2], [10, 100])];
+  expect([...sub(a, b).data]).toEqual([-9, -98, -7, -96]);
+  expect([...mul(a, b).data]).toEqual([10, 200, 30, 400]);
 });

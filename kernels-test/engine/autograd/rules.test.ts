@@ -25,7 +25,7 @@ import {
   windowAttention,
 } from '../../reference/index.js';
 import { Bench, testCapabilities } from '../../support/run.js';
-import { cases, fixed, type WindowCase, windowCase, windowOperands } from '../ops/cases.js';
+import { type Case, cases, fixed, type WindowCase, windowCase, windowOperands } from '../ops/cases.js';
 import { checkProblem, differentiate, input, place, seedOf, TOLERANCE, weight } from './support.js';
 import { attendedOf } from './window-attention.js';
 
@@ -34,6 +34,21 @@ const covered = [...new Set(cases.map((c) => c.op))];
 describe.each(covered)('the gradient of %s', (op) => {
   it.each(cases.filter((c) => c.op === op))('$name', async (problem) => {
     await checkProblem(problem);
+  });
+});
+
+/** What more workgroups there are goes along a second axis; only volumes have so many. */
+describe('the gradient where three workgroups are the most along an axis', () => {
+  const sameVariant = (a: Case, b: Case) => JSON.stringify(a.force) === JSON.stringify(b.force);
+  const elements = ({ operands }: Case) =>
+    Object.values(operands).reduce((sum, { value }) => sum + value.data.length, 0);
+  const largest = covered.flatMap((op) => {
+    const own = cases.filter((c) => c.op === op).sort((a, b) => elements(b) - elements(a));
+    // Each variant that cases ask for.
+    return own.filter((c, i) => own.findIndex((d) => sameVariant(c, d)) === i);
+  });
+  it.each(largest)('$op: $name', async (problem) => {
+    await checkProblem({ ...problem, each: 0, maxWorkgroups: 3 });
   });
 });
 

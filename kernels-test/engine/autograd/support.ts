@@ -30,6 +30,8 @@ export interface Problem {
   readonly step?: number;
   /** Kernel family → variant, instead of the planner's choice. */
   readonly force?: Readonly<Record<string, string>>;
+  /** The most workgroups that a dispatch has along an axis; the device's own unless given. */
+  readonly maxWorkgroups?: number;
 }
 
 export const input = (shape: readonly number[], seed: number, scale = 1): Operand => ({
@@ -72,7 +74,7 @@ export const seedOf = (shape: readonly number[]): Tensor64 => randomTensor(shape
 
 /** Runs result and gradients of a problem as one program. */
 export async function differentiate(problem: Problem): Promise<Differentiated> {
-  const { operands, build } = problem;
+  const { operands, build, force, maxWorkgroups } = problem;
   let bench: Bench | undefined;
   const { outputs } = await runGraph(
     (b) => {
@@ -93,7 +95,7 @@ export async function differentiate(problem: Problem): Promise<Differentiated> {
         b.graph.output(`grad.${name}`, gradient as Tensor);
       }
     },
-    problem.force ? { capabilities: { force: problem.force } } : {},
+    { capabilities: { ...(force ? { force } : {}), ...(maxWorkgroups ? { maxWorkgroups } : {}) } },
   );
   const gradient: Record<string, Float32Array> = {};
   for (const name of Object.keys(operands)) {
