@@ -130,7 +130,9 @@ export async function train(engine, { stages = plan, grid = [8, 32, 32], steps =
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [adapter = 'auto', steps = '60'] = process.argv.slice(2);
   const engine = new Engine(await openDevice({ adapter }));
-  const report = (i, loss) => console.log(`step ${i}: loss ${loss.toFixed(4)}`);
-  await train(engine, { steps: Number(steps), report: (i, loss) => i % 10 === 0 && report(i, loss) });
+  const report = (i, loss) => {
+    if (i % 10 === 0) console.log(`step ${i}: loss ${loss.toFixed(4)}`);
+  };
+  await train(engine, { steps: Number(steps), report });
   process.exit(0);
 }

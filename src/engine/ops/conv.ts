@@ -94,7 +94,7 @@ const conv3dOp = defineOp<ProductInputs, ProductAttrs & Geometry & { adjoint?: A
       throw new SgpSamError(
         'bad-graph',
         `${stage}: conv3d with kernel ${kernel}, stride ${stride}, padding ${padding} has no gradient for its input (${x.shape.join(', ')})`,
-        'Build it with conv of ops/conv-general.ts.',
+        'Build it with conv (ops/conv-general.ts).',
       );
     };
     const dw = () => reshape(transposedProduct(unfold(x, attrs), asRows(dy)), w.shape);
