@@ -1,11 +1,11 @@
 /**
  * Clicks of one lesion in two builds of this project, one process each, one after the other:
- *   node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause] [first]
- * Mesa's cache of shaders is each one's own, and holds what the other build needs for a first click: an encoder takes minutes to compile,
- * and is not what this is about. What decoders need after that is compiled as on a machine that has never seen it.
+ *   node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause] [first] [cold]
  * OTHER_DIST is the dist folder of another commit (a worktree's, with node_modules within reach), `pause` what passes between two
- * clicks, ms, as a person looks at the mask, `first` what passes before the first one, as a person looks for the lesion. Prints a row per click: what it took in all, its decode, and waits for the GPU
- * (maps, and ends of submits) in the one build and the other.
+ * clicks, ms, as a person looks at the mask, `first` what passes before the first one, as a person looks for the lesion. With
+ * `cold` Mesa's cache of shaders is each one's own, and holds no more than the other build needs for a first click: further
+ * decoders are compiled as on a machine that has never seen them. Prints a row per click: what it took in all, its decode, and
+ * the buffers that were mapped, in the one build and the other.
  */
 import { fork } from 'node:child_process';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
@@ -20,8 +20,10 @@ const [
   clicks = '20',
   pause = '2000',
   first = '20000',
+  cold,
 ] = process.argv.slice(2);
-if (!other) throw new Error('node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause] [first]');
+if (!other)
+  throw new Error('node bench/clicks.mjs OTHER_DIST [weights] [adapter] [clicks] [pause] [first] [cold]');
 
 if (process.send) {
   const { openSegmenter } = await import(pathToFileURL(`${other}/node.js`).href);
@@ -58,7 +60,7 @@ if (process.send) {
 const caches = await mkdtemp(join(tmpdir(), 'clicks-'));
 /** What a process of its own tells of some clicks with a build. */
 async function run(dist, cache, count) {
-  const env = { ...process.env, MESA_SHADER_CACHE_DIR: join(caches, cache) };
+  const env = { ...process.env, ...(cold ? { MESA_SHADER_CACHE_DIR: join(caches, cache) } : {}) };
   const child = fork(fileURLToPath(import.meta.url), [dist, weights, adapter, count, pause, first], { env });
   const rows = [];
   child.on('message', (row) => rows.push(row));
@@ -68,9 +70,9 @@ async function run(dist, cache, count) {
 }
 const runs = [];
 try {
-  await run(resolve(other), 'opened', '1');
+  if (cold) await run(resolve(other), 'opened', '1');
   for (const [n, dist] of [resolve(other), fileURLToPath(new URL('../dist', import.meta.url))].entries()) {
-    await cp(join(caches, 'opened'), join(caches, `${n}`), { recursive: true });
+    if (cold) await cp(join(caches, 'opened'), join(caches, `${n}`), { recursive: true });
     runs.push(await run(dist, `${n}`, clicks));
   }
 } finally {

@@ -116,9 +116,14 @@ describe('decoders', () => {
     await program.rehearse(async () => true);
     expect(submits).not.toHaveBeenCalled();
     expect(engine.pipelines.size).toBe(compiled);
-    decoders.dispose();
+    const further = (count: number) =>
+      decoders.ahead({ points: clicks(count), mask: previous }, async () => true, inTurn);
+    // The next range is far away.
+    await further(4);
+    expect(engine.pipelines.size).toBe(compiled);
     // Nothing is begun for a model that is gone.
-    await decoders.ahead({ points: clicks(11), mask: previous }, async () => true, inTurn);
+    decoders.dispose();
+    await further(5);
     expect(engine.pipelines.size).toBe(compiled);
   });
 });

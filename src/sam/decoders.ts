@@ -114,8 +114,8 @@ export class Decoders {
   }
 
   /**
-   * Makes the decoder for more points than a prompt has, kernel after kernel, each once nothing else is asked of the
-   * model: a click that comes meanwhile shares the machine with one of them at most.
+   * Makes the decoder for more points once half of what the prompt's own serves are used, kernel after kernel, each when nothing
+   * else is asked of the model: a click that comes meanwhile waits for one of them at most.
    * @param quiet resolves (true) when nothing is asked of the model
    * @param inTurn does what must not come between the steps of a click
    */
@@ -124,7 +124,9 @@ export class Decoders {
     quiet: () => Promise<true>,
     inTurn: (work: () => Promise<Program>) => Promise<Program>,
   ): Promise<void> {
-    const rows = decoderRows(decoderRows(rowsOf(prompt).length) + 1);
+    const own = decoderRows(rowsOf(prompt).length);
+    if (2 * prompt.points.length < own - 1) return;
+    const rows = decoderRows(own + 1);
     const mask = prompt.mask !== null;
     const key = keyOf(rows, mask, []);
     if (this.planned.has(key) || this.programs.has(key)) return;
