@@ -7,11 +7,13 @@ import { type Call, methodsOf, volumeHandle } from './handles.js';
 import type { CallOptions } from './lesion-session.js';
 import { type LesionState, withMask } from './lesion-state.js';
 import {
+  type OpenVolumeOptions,
   type Segmenter,
   type SegmenterInfo,
   type SegmenterOptions,
   segmenterMethods,
   type VolumeInfo,
+  type VolumeInput,
 } from './segmenter.js';
 import { errorOf, type Reply, type Request, type Target } from './worker-protocol.js';
 
@@ -187,22 +189,25 @@ function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): Worker
   };
   let disposing: Promise<void> | undefined;
   const own = methodsOf<Segmenter>(segmenterMethods, calls.of({}));
-  return {
+  const segmenter = {
     ...own,
+    /** For the console, and for tests. */
+    calls,
     get info() {
       return current;
     },
     get lost() {
       return lost;
     },
-    async openVolume(input, options) {
+    async openVolume(input: VolumeInput, options?: OpenVolumeOptions) {
       needOptions('openVolume', options);
       // A File loses its name on the way in some browsers.
       const name =
         options?.name ?? (input instanceof Blob && 'name' in input ? String(input.name) : undefined);
       return own.openVolume(input, { ...options, name });
     },
-    extra: (name, args = [], work = {}) => calls.call({}, 'extra', [name, ...args], work),
+    extra: <R>(name: string, args: readonly unknown[] = [], work: Work = {}) =>
+      calls.call<R>({}, 'extra', [name, ...args], work),
     dispose() {
       disposing ??= own.dispose().finally(() => {
         calls.end();
@@ -211,6 +216,7 @@ function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): Worker
       return disposing;
     },
   };
+  return segmenter;
 }
 
 /** Weights as they can be sent: addresses made absolute against the page, streams read. */
