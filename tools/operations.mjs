@@ -11,9 +11,12 @@ const folder = fileURLToPath(new URL('../src/engine/ops', import.meta.url));
 /** The text it should have. */
 export async function operationsIndex() {
   const exported = [];
-  for (const name of (await readdir(folder)).sort()) {
+  // As the linter sorts them: by what stands before the extension.
+  const names = (await readdir(folder)).map((name) => name.replace(/\.ts$/, ''));
+  for (const bare of names.sort()) {
+    const name = `${bare}.ts`;
     const defines = name !== 'index.ts' && /\bdefineOp\b/.test(await readFile(join(folder, name), 'utf8'));
-    if (defines) exported.push(`export * from './${name.replace(/\.ts$/, '.js')}';\n`);
+    if (defines) exported.push(`export * from './${bare}.js';\n`);
   }
   const head =
     '/** Every operation of the engine. Written by tools/operations.mjs from what is in this folder. */\n';
