@@ -11,6 +11,8 @@ export interface CliOptions {
   /** What the process reads from its standard input, which is empty otherwise. */
   readonly input?: string;
   readonly timeoutMs?: number;
+  /** Another script than the command line's. */
+  readonly script?: string;
   /** Arguments for Node itself, before the script. */
   readonly node?: readonly string[];
   /** Sends an interrupt (Ctrl-C) once; asked whenever the process writes to stderr, told what it wrote so far. */
@@ -39,10 +41,10 @@ export const CLI = resolve('dist/cli.js');
 /** Runs `sgp-sam` with these arguments, on the tests' adapter unless they say otherwise. */
 export function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   if (!existsSync(CLI)) throw new Error(`there is no ${CLI}: run "npm run build" first`);
-  const { env, input = '', timeoutMs = 60_000, node = [], uid } = options;
+  const { env, input = '', timeoutMs = 60_000, script = CLI, node = [], uid } = options;
   const began = performance.now();
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [...node, CLI, ...args], {
+    const child = spawn(process.execPath, [...node, script, ...args], {
       // What somebody tuned on this machine is not what is tested.
       env: { ...process.env, SGP_SAM_ADAPTER: testAdapter(), SGP_SAM_TUNED: 'off', ...env },
       ...(uid === undefined ? {} : { uid, gid: uid }),
