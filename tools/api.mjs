@@ -136,6 +136,20 @@ function describe(name, exported) {
   };
 }
 
+/** A name; of a module that is exported as one (`export * as ops`), its first comment, and every name in it. */
+function describeAll(name, exported) {
+  const symbol = exported.flags & SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
+  const node = symbol.declarations[0]?.resolve(project);
+  const one = describe(name, exported);
+  if (!node || !is.isSourceFile(node)) return [one];
+  const text = /^\/\*\*([\s\S]*?)\*\//.exec(node.text)?.[1] ?? '';
+  const doc = { text: text.replace(/^\s*\* ?/gm, '').trim(), tags: [] };
+  const within = checker
+    .getExportsOfModule(symbol)
+    .flatMap((each) => describeAll(`${name}.${each.name}`, each));
+  return [{ ...one, doc, text: `import * as ${name}` }, ...within];
+}
+
 function sourceOf(file) {
   const source = program.getSourceFile(path.resolve(root, file));
   if (!source) throw new Error(`${file} is not in tsconfig.json`);
@@ -146,7 +160,7 @@ function exportsOf(file) {
   const source = sourceOf(file);
   const module = checker.getSymbolAtLocation(source);
   // A script that exports nothing (the worker's) has no symbol.
-  return module ? checker.getExportsOfModule(module).map((one) => describe(one.name, one)) : [];
+  return module ? checker.getExportsOfModule(module).flatMap((one) => describeAll(one.name, one)) : [];
 }
 
 function undocumented(names) {

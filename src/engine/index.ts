@@ -44,6 +44,7 @@ export {
   type Workgroups,
 } from './kernels/call.js';
 export { type Defines, type Shader, type ShaderSource, shader } from './kernels/wgsl.js';
+/** Every operation: functions of tensors. */
 export * as ops from './ops/index.js';
 export type { MatmulSpec } from './ops/matmul.js';
 export {

@@ -53,6 +53,7 @@ interface Chunk {
 const whole = (buffer: GPUBuffer): BufferSlice => ({ buffer, offset: 0, size: buffer.size });
 const elements = (chunk: Chunk): number => Math.floor(chunk.parameter.size / 4);
 
+/** AdamW (Loshchilov and Hutter 2019) on the parameters of a store: moments on the device, an update in a program’s epilogue. */
 export class AdamW {
   private readonly chunks = new Map<GPUBuffer, Chunk>();
   private readonly owned: GPUBuffer[] = [];
@@ -257,6 +258,7 @@ export class AdamW {
     this.done = steps;
   }
 
+  /** Frees gradients and moments; the parameters are the store's. */
   dispose(): void {
     for (const buffer of this.owned) this.engine.memory.free(buffer);
     this.owned.length = 0;

@@ -8,6 +8,7 @@ import { Program } from '../engine/graph/program.js';
 import { type Capabilities, capabilitiesOf } from '../engine/kernels/call.js';
 import { AdamW, type AdamWOptions, type ParameterGroup, type UpdateReport } from './adamw.js';
 
+/** Where values come from, and how fast they move. */
 export interface GradientStepOptions {
   /** A parameter's first values, in PyTorch's layout. */
   readonly read: (name: string) => Float32Array | Promise<Float32Array>;
@@ -86,6 +87,7 @@ export class GradientStep {
     return this.store.read(name);
   }
 
+  /** Frees the program, the moments and the parameters. */
   dispose(): void {
     this.program.dispose();
     this.optimizer.dispose();

@@ -14,6 +14,7 @@ export interface PromptPoint {
   readonly label: 1 | 0 | -1;
 }
 
+/** What a decode is asked: points in the model’s cube, and the mask of the decode before. */
 export interface Prompt {
   readonly points: readonly PromptPoint[];
   /** Low-resolution logits (4g)³ of an earlier decode; null for `no_mask_embed`. */

@@ -40,7 +40,9 @@ export type OpenDevice = (options: OpenDeviceOptions) => Promise<Gpu>;
 
 /** What pages, Node and commands do each in their own way. */
 export interface SegmenterHost {
+  /** The weights that the options name. */
   openWeights(options: LocalSegmenterOptions): Promise<WeightSource>;
+  /** An engine on the device that the options name. */
   openEngine(options: OpenDeviceOptions): Promise<Engine>;
 }
 

@@ -244,6 +244,7 @@ export type Methods<T> = Pick<T, keyof T & keyof MethodTable<T>>;
 const file = { result: 'file' } as const;
 const state = { result: 'state' } as const;
 
+/** A segmenter’s methods, and how the calls of each cross to a worker. */
 export const segmenterMethods: MethodTable<Segmenter> = {
   openVolume: { options: 1, result: 'volume' },
   setGates: {},
@@ -253,6 +254,7 @@ export const segmenterMethods: MethodTable<Segmenter> = {
   dispose: {},
 };
 
+/** A volume’s. */
 export const volumeMethods: MethodTable<SegmenterVolume> = {
   remove: {},
   image: file,
@@ -260,6 +262,7 @@ export const volumeMethods: MethodTable<SegmenterVolume> = {
   dispose: {},
 };
 
+/** A lesion’s methods, and how the calls of each cross to a worker. */
 export const lesionMethods: MethodTable<Lesion> = {
   addPoint: { options: 1, ...state },
   addBox: { options: 1, ...state },

@@ -17,6 +17,7 @@ import {
 } from './segmenter.js';
 import { errorOf, type Reply, type Request, type Target } from './worker-protocol.js';
 
+/** What to open in a worker, and where that is. */
 export interface WorkerSegmenterOptions extends SegmenterOptions {
   /**
    * The worker, or where its script is (`sgp-sam/worker`, served from the page's own origin); `worker.js` beside this module
@@ -25,6 +26,7 @@ export interface WorkerSegmenterOptions extends SegmenterOptions {
   readonly worker?: Worker | string | URL | undefined;
 }
 
+/** A segmenter that computes in a worker. */
 export interface WorkerSegmenter extends Segmenter {
   /** A method that the worker's own script adds (`serveSegmenter`'s `extras`). */
   extra<R>(name: string, args?: readonly unknown[], options?: Work): Promise<R>;

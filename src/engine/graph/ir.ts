@@ -9,10 +9,14 @@ import type { Capabilities, KernelCall } from '../kernels/call.js';
 import type { Graph } from './graph.js';
 import type { ParameterSpec } from './layout.js';
 
+/** What an element is. */
 export type DType = 'f32' | 'u32';
+/** Lengths of the axes; channels last. */
 export type Shape = readonly number[];
+/** Depth, height and width. */
 export type Size3 = readonly [number, number, number];
 
+/** A value of a graph, known by its shape: what operations take and make. */
 export interface Tensor {
   readonly id: number;
   readonly shape: Shape;
@@ -53,6 +57,7 @@ export interface Placement {
 /** A node's operands by name; type literals, of which some may be absent. */
 export type Operands = Readonly<Record<string, Tensor | undefined>>;
 
+/** An operation in a graph: its operands, attributes and result. */
 export interface Node<I extends Operands = Operands, A extends object = object> {
   readonly id: number;
   readonly op: Op<I, A>;
@@ -138,6 +143,7 @@ export interface Op<I extends Operands = Operands, A extends object = object> {
   fuse?(node: Node<I, A>, sole: (tensor: Tensor) => Node | undefined): Fusion | undefined;
 }
 
+/** Elements of a shape. */
 export const sizeOf = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
 export const bytesOf = (tensor: Tensor): number => 4 * sizeOf(tensor.shape);
 export const describe = (tensor: Tensor): string => `${tensor.name} (${tensor.shape.join(', ')})`;

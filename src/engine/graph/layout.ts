@@ -14,6 +14,7 @@ import type { Shape, Tensor } from './ir.js';
  */
 export type ParameterLayout = 'plain' | 'linear' | 'conv' | 'conv_transpose';
 
+/** A parameter as a checkpoint has it, and how it lies on the device. */
 export interface ParameterSpec {
   readonly name: string;
   /** PyTorch's shape, which is also the checkpoint's. */

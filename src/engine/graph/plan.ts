@@ -15,6 +15,7 @@ export interface Slot {
   readonly tenant: string;
 }
 
+/** A graph for a device: its nodes after all rewrites, their dispatches, and which memory each tensor has. */
 export interface Plan {
   readonly nodes: readonly Node[];
   readonly calls: readonly Call[];

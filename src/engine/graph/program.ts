@@ -27,6 +27,7 @@ import { encodeOne, type Prepared, type Rate, type RunOptions, type RunReport, s
 /** Where parameters lie: a `ParameterStore`, or several seen as one. */
 export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture' | 'storage'>;
 
+/** What a program is compiled with. */
 export interface CompileOptions {
   readonly parameters?: ParameterLookup;
   /** Inputs that are buffers of somebody else's (another program's outputs), by name. */

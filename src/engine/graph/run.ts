@@ -4,6 +4,7 @@ import type { BufferSlice, Engine } from '../gpu/engine.js';
 import type { Workgroups } from '../kernels/call.js';
 import { type RegionMode, type RegionState, workgroupCount } from './regions.js';
 
+/** How one run goes. */
 export interface RunOptions {
   readonly mode?: RegionMode;
   /** Splits the run into submits of about this many milliseconds each, waiting between them. */
@@ -12,6 +13,7 @@ export interface RunOptions {
   readonly progress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** What one run took of the host. */
 export interface RunReport {
   readonly submits: number;
   /** Dispatches given to the device. */

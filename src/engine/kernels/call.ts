@@ -33,6 +33,7 @@ export interface Capabilities {
   readonly tuned?: Readonly<Record<string, string>>;
 }
 
+/** What a dispatch has to do at least, for rooflines and time budgets. */
 export interface Cost {
   /** Multiply-adds counted as two. */
   readonly flops: number;
@@ -40,6 +41,7 @@ export interface Cost {
   readonly bytes: number;
 }
 
+/** Workgroups in x, y and z. */
 export type Workgroups = readonly [number, number, number];
 
 /**
@@ -85,6 +87,7 @@ export const THREADS = 64;
 export const widthOf = (...counts: readonly number[]): 1 | 4 => (counts.every((n) => n % 4 === 0) ? 4 : 1);
 export const variantOf = (width: 1 | 4) => (width === 4 ? 'vec4' : 'scalar');
 
+/** ⌈a / b⌉. */
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
 type Size3 = readonly [number, number, number];

@@ -14,6 +14,7 @@
  */
 import { SgpSamError } from '../../base/errors.js';
 
+/** Values for a text’s names: numbers, 1 or 0 for booleans, and texts as they stand. */
 export type Defines = Readonly<Record<string, number | boolean | string>>;
 
 /** A file of shaders/ as a module has it (tools/wgsl.mjs), with the files that it includes. */

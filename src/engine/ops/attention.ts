@@ -9,6 +9,7 @@ import { apply, defineOp } from '../graph/op.js';
 import { type Capabilities, ceilDiv, type KernelCall, spread, THREADS } from '../kernels/call.js';
 import { shader } from '../kernels/wgsl.js';
 
+/** How attention.wgsl is specialised. */
 export interface SharedTiling {
   readonly defines: Record<string, number | boolean>;
   readonly queryTile: number;

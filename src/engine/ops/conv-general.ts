@@ -36,6 +36,7 @@ export interface GeneralConvAttrs {
   readonly groups?: number;
 }
 
+/** A transposed convolution’s; `outputPadding` adds to the far side of its result. */
 export interface TransposedConvAttrs extends GeneralConvAttrs {
   /** More voxels at the far end of an axis, less than its stride; 0 unless given. */
   readonly outputPadding?: Axes;

@@ -186,9 +186,11 @@ const unfoldOp = defineOp<{ x: Tensor }, Geometry>({
   gradient: null,
 });
 
+/** im2col: the patches that a convolution gathers, (B·D'·H'·W', kernel³·C). */
 export const unfold = (x: Tensor, { kernel, stride, padding, dilation }: Geometry): Tensor =>
   apply(unfoldOp, { x }, { kernel, stride, padding, dilation });
 
+/** A convolution that is the same along every axis; stride and dilation 1 and padding 0 unless given. */
 export interface ConvAttrs {
   readonly kernel: number;
   readonly stride?: number;

@@ -48,6 +48,7 @@ export interface ConvGeometry {
   readonly dilation: number;
 }
 
+/** A product of the family: C (rows, n) = epilogue(A (rows, k) · B (k, n)), and where A and C lie. */
 export interface MatmulSpec {
   /** Rows of A and C: per sample inside a region, in total elsewhere. */
   readonly rows: number;

@@ -18,6 +18,7 @@ import {
 import { shader } from '../kernels/wgsl.js';
 import { columnSum } from './reduce.js';
 
+/** Runs of elements, and where they come from and go to. */
 export interface CopySpec {
   readonly blocks: number;
   readonly inner: number;
@@ -73,6 +74,7 @@ const around = (shape: Shape, axis: number) => ({
   inner: sizeOf(shape.slice(axis + 1)),
 });
 
+/** What {@link copy} is: for operations that overwrite an operand. */
 export const copyOp = defineOp<{ x: Tensor }>({
   name: 'copy',
   shape: ({ x }) => x.shape,
@@ -198,6 +200,7 @@ const broadcastOp = defineOp<{ x: Tensor }, { count: number }>({
   gradient: ({ inputs: { x } }, dy) => ({ x: reshape(columnSum(dy, sizeOf(x.shape)), x.shape) }),
 });
 
+/** What {@link transpose} is: for operations that read an operand transposed as it lies. */
 export const transposeOp = defineOp<
   { x: Tensor },
   { batch: number; rows: number; cols: number; flip: boolean; shape: Shape }

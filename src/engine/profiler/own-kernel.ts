@@ -22,6 +22,7 @@ export interface ProductShape {
 /** Float32 sums of the lengths that products have stay below it; the tolerance of parity with PyTorch. */
 export const OWN_KERNEL_TOLERANCE = 2e-5;
 
+/** One of the two kernels: how fast, and how right. */
 export interface OwnKernelSide {
   readonly variant: string;
   /** Median over the runs, ms. */
@@ -34,6 +35,7 @@ export interface OwnKernelSide {
   readonly error: number;
 }
 
+/** Both kernels on one product. */
 export interface OwnKernelReport {
   readonly shape: ProductShape;
   readonly weights: WeightStorage;
@@ -45,6 +47,7 @@ export interface OwnKernelReport {
   readonly rowsChecked: number;
 }
 
+/** How they are compared. */
 export interface OwnKernelOptions {
   /** Timed runs of each, in turn; default 15. */
   readonly runs?: number;
