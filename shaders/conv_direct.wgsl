@@ -66,7 +66,7 @@ fn weight(at: u32) -> Weights { return w[at]; }
 //#end
 //#end
 
-// Divided by, so a constant; the others are not: compilers unroll loops over the taps when they know them, and take seconds for it.
+// Divided by, so a constant; the others are not: one text then serves every kernel and dilation.
 const STRIDE = vec3u($STRIDE);
 const OUTSIDE = 0xffffffffu;
 
