@@ -5,8 +5,10 @@
 struct Params { rows: u32, columns: u32, grid_x: u32 }
 //#if VEC4
 alias Element = vec4f;
+alias Bits = vec4u;
 //#else
 alias Element = f32;
+alias Bits = u32;
 //#end
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Element>; // BACKWARD: what the forward pass gave
@@ -84,12 +86,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let inner = sum_of(t, total(products));
   for (var i = start; i < p.columns; i += STEP) { y[base + i] = x[base + i] * (dy[base + i] - inner); }
   //#else
-  // The scores' sum is what NaN shows in: max may lose it.
+  // What is NaN is kept apart: max may lose it. Masked scores may be as low as one likes.
   var most = -3.0e38;
   var scores = Element();
   for (var i = start; i < p.columns; i += STEP) {
     most = max(most, largest(x[base + i]));
-    scores += x[base + i];
+    let v = x[base + i];
+    scores += select(Element(), v, (bitcast<Bits>(v) & Bits(0x7fffffffu)) > Bits(0x7f800000u));
   }
   let top = max_of(t, most);
   var sums = Element();
@@ -98,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     y[base + i] = e;
     sums += e;
   }
-  let all = sum_of(t, poisoned(total(sums), total(scores), MOST_SCORE));
+  let all = sum_of(t, poisoned(total(sums), total(scores), 3.4e38));
   for (var i = start; i < p.columns; i += STEP) { y[base + i] = y[base + i] / all; }
   //#end
 }

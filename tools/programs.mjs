@@ -10,7 +10,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { load } from './load.mjs';
 
-const { values } = parseArgs({ options: { write: { type: 'string' }, compare: { type: 'string' } } });
+let values = {};
+try {
+  ({ values } = parseArgs({ options: { write: { type: 'string' }, compare: { type: 'string' } } }));
+} catch {
+  // The usage says it.
+}
 if (!values.write === !values.compare) {
   console.error('usage: node tools/programs.mjs --write FILE | --compare FILE');
   process.exit(2);

@@ -360,7 +360,7 @@ describe('weights that were fine-tuned', () => {
   beforeAll(async () => {
     const [{ stdout }] = await Promise.all([
       trained(full, short),
-      trained(join(scratch, 'adapter'), [...short, '--export', 'adapter']),
+      trained(join(scratch, 'delta'), [...short, '--export', 'delta']),
     ]);
     expect(stdout).toMatch(/^3 cubes, 1 updates in \d+ s \(all samples\)\n/);
   }, SLOW);

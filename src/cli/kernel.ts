@@ -121,7 +121,7 @@ async function kernel(file: string, options: Values<typeof kernelTable>): Promis
     throw new SgpSamError(
       'bad-shader',
       `${file}: the error is ${report.own.error.toExponential(1)}, over ${OWN_KERNEL_TOLERANCE.toExponential(0)}`,
-      'Its results are wrong, or its sums too long for float32.',
+      'Its results are wrong, --tile is larger than what its text computes, or its sums are too long for float32.',
     );
 }
 

@@ -220,9 +220,14 @@ export class AdamW {
     return { norm, applied };
   }
 
+  /** Where the device reports an update, for `settle`. */
+  get reported(): BufferSlice {
+    return { ...this.report, size: REPORT_BYTES };
+  }
+
   /** Waits for the update, and takes note of it. Call it once after every run of the program. */
   async finishStep(): Promise<UpdateReport> {
-    return this.settle(await this.engine.read({ ...this.report, size: REPORT_BYTES }));
+    return this.settle(await this.engine.read(this.reported));
   }
 
   /** The gradient of a parameter that the next or last update takes, in the device's layout; the sum if accumulated. */

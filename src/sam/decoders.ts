@@ -1,4 +1,5 @@
 /** A model's decoders: each serves a range of numbers of points, with the bits of one made for the exact number. */
+import { SgpSamError } from '../base/errors.js';
 import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
 import type { Graph } from '../engine/graph/graph.js';
 import { type Plan, planGraph, shadersOf } from '../engine/graph/plan.js';
@@ -104,6 +105,10 @@ export class Decoders {
         label: 'mask decoder',
       });
       this.planned.delete(key);
+      if (this.disposed) {
+        program.dispose();
+        throw new SgpSamError('bad-argument', 'this model was disposed of');
+      }
     }
     this.programs.set(key, program);
     for (const [oldest, old] of this.programs) {

@@ -3,7 +3,7 @@
  * damaged, `log.jsonl`, `report.html`, and the weights. Everything but the log is replaced as a whole; the log is cut to its
  * checkpoint when a run goes on. One process at a time has the folder.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { appendToFile, systemReason, writeFileAtomic, writeFileChunks } from '../base/files.node.js';
@@ -120,6 +120,10 @@ export class RunFolder {
     first: RunEntry,
   ): Promise<TrainerProgress> {
     const { progress, checked } = await loadCheckpoint(this.checkpoint, step, run, { mayDiffer: MAY_DIFFER });
+    // Runs of before called a delta an adapter: its file is read as it is, under today's name.
+    const former = join(this.folder, 'adapter.safetensors');
+    if (this.kind !== 'full' && !existsSync(this.weights) && existsSync(former))
+      renameSync(former, this.weights);
     if (!checked) this.say?.(`${this.checkpoint}: of an older version, without checksums: taken as it is`);
     const old = this.readLog();
     let from = progressOf(progress, recipe, this.checkpoint);

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { f16ToF32, f32ToF16 } from '../../../src/base/half.js';
+import { Graph } from '../../../src/engine/graph/graph.js';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
+import { planGraph } from '../../../src/engine/graph/plan.js';
 import type { Capabilities, WeightStorage } from '../../../src/engine/kernels/call.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import { planMatmul } from '../../../src/engine/ops/matmul.js';
@@ -398,4 +400,49 @@ it('names the variants when one is forced that is not there', async () => {
     { capabilities: { force: { matmul: 'quantum' } } },
   );
   await expect(run).rejects.toThrow(/no variant 'quantum'.*\n.*Available: /);
+});
+
+describe('what is too much for a grid', () => {
+  it('millions of rows take a tile that fits, and an operation that has none is refused by name', async () => {
+    const caps = await testCapabilities({ maxWorkgroups: 16 });
+    const calls = (rows: number) => {
+      const g = new Graph();
+      g.output('y', ops.linear(g.input('x', [rows, 8]), g.input('w', [8, 8])));
+      return planGraph(g, caps).calls;
+    };
+    for (const rows of [200, 500, 900])
+      expect(Math.max(...calls(rows)[0]!.workgroups)).toBeLessThanOrEqual(16);
+    expect(() => calls(2 ** 20)).toThrow(expect.objectContaining({ code: 'adapter-limit' }));
+    const g = new Graph();
+    g.stage('head', () => g.output('y', ops.softmax(g.input('x', [2 ** 20, 4]))));
+    expect(() => planGraph(g, caps)).toThrow(/head: softmax .* workgroups, the device has 16/);
+  });
+
+  it('a transposed operand that a view makes something else of is not read as it lies', async () => {
+    const t = randomTensor([8, 4], 1);
+    const x = randomTensor([3, 4], 2);
+    const { outputs } = await runGraph((b) => {
+      const turned = ops.transpose(b.input('t', t), 8, 4, [4, 8]);
+      b.graph.output('y', ops.linear(b.input('x', x), ops.reshape(turned, [4, 8])));
+      const wide = ops.transpose(b.input('u', t), 8, 4, [4, 8]);
+      b.graph.output('z', ops.linear(b.input('v', randomTensor([3, 8], 3)), ops.reshape(wide, [8, 4])));
+    });
+    const turned = tensor64(
+      [4, 8],
+      Float64Array.from({ length: 32 }, (_, i) => t.data[(i % 8) * 4 + Math.floor(i / 8)]!),
+    );
+    const product = (a: Tensor64, w: Tensor64) => {
+      const [m, k] = a.shape as [number, number];
+      const n = w.shape[1]!;
+      return Float64Array.from({ length: m * n }, (_, i) => {
+        let sum = 0;
+        for (let j = 0; j < k; j++) sum += a.data[Math.floor(i / n) * k + j]! * w.data[j * n + (i % n)]!;
+        return sum;
+      });
+    };
+    expect(relativeL2(outputs.y!, product(x, turned))).toBeLessThan(TOLERANCE);
+    expect(
+      relativeL2(outputs.z!, product(randomTensor([3, 8], 3), { ...turned, shape: [8, 4] })),
+    ).toBeLessThan(TOLERANCE);
+  });
 });

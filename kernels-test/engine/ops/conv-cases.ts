@@ -49,6 +49,7 @@ export const generalConvCases: readonly Case[] = [
     padding: 1,
     dilation: 2,
   }),
+  generalConvCase('conv3d', 'two taps two apart', [1, 6, 8, 6, 4], 3, { kernel: 2, stride: 2, dilation: 2 }),
   generalConvCase('conv3d', 'patches of 2 on an odd grid', [1, 5, 3, 4, 4], 3, { kernel: 2, stride: 2 }),
   generalConvCase('conv3d', '1³ with padding', [1, 2, 3, 4, 3], 4, { kernel: 1, padding: 1 }, false),
 

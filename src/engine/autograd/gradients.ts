@@ -59,7 +59,14 @@ export function gradients(
     const rule = node.op.gradient;
     if (!rule) throw new SgpSamError('bad-graph', `${node.stage}: '${node.op.name}' has no gradient`);
     graph.stage(`${node.stage} (backward)`, () => {
-      for (const [name, gradient] of Object.entries(rule(node, dy, wants))) {
+      const given = rule(node, dy, wants);
+      const stranger = Object.keys(given).find((name) => given[name] && !(name in inputs));
+      if (stranger !== undefined)
+        throw new SgpSamError(
+          'bad-graph',
+          `${node.op.name}: its gradient rule gave '${stranger}'; its operands are ${Object.keys(inputs).join(', ')}`,
+        );
+      for (const [name, gradient] of Object.entries(given)) {
         const operand = inputs[name];
         if (operand && gradient) accumulate(operand, gradient);
       }
@@ -94,12 +101,20 @@ export function gradientOutputs(
   seeds: ReadonlyMap<Tensor, Tensor>,
   parameters: readonly Tensor[],
 ): string[] {
-  const taken = new Set<number>();
   const names: string[] = [];
-  for (const [parameter, value] of gradients(graph, seeds, parameters)) {
-    // A gradient that is another's too, or a view, is copied: each is written to a place of its own.
-    const shared = taken.has(value.id) || value.kind !== 'value' || isView(value);
-    taken.add(value.id);
+  const found = gradients(graph, seeds, parameters);
+  const producers = new Map(graph.nodes.map((node) => [node.output, node]));
+  /** The tensor in whose memory another lies. */
+  const root = (tensor: Tensor): Tensor => {
+    const node = producers.get(tensor);
+    const of = node?.op.memory?.(node);
+    return of ? root(of) : tensor;
+  };
+  const uses = new Map<Tensor, number>();
+  for (const value of found.values()) uses.set(root(value), (uses.get(root(value)) ?? 0) + 1);
+  for (const [parameter, value] of found) {
+    // A gradient that is another's too, or a view, is copied: each is written to a place of its own, and none reads another's.
+    const shared = (uses.get(root(value)) as number) > 1 || root(value).kind !== 'value' || isView(value);
     graph.output(`grad.${parameter.name}`, shared ? copy(value) : value);
     names.push(parameter.name);
   }

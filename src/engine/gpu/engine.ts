@@ -155,11 +155,14 @@ export class Engine {
       this.staging = this.memory.allocate('staging', size, GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ);
     }
     const { staging } = this;
+    // What was freed meanwhile cannot be read: its copy is refused, and the map alone would not say so.
+    this.device.pushErrorScope('validation');
     const encoder = this.device.createCommandEncoder({ label: 'read' });
     for (const [i, { buffer, offset, size }] of slices.entries())
       encoder.copyBufferToBuffer(buffer, offset, staging, places[i], size);
     this.device.queue.submit([encoder.finish()]);
-    const errors = Promise.all(after.map(({ error }) => error));
+    const refused = this.device.popErrorScope().then((error) => errorOf('reading', [error]));
+    const errors = Promise.all([...after.map(({ error }) => error), refused]);
     const [told] = await this.wait(Promise.all([errors, staging.mapAsync(GPUMapMode.READ, 0, size)]));
     const copies = slices.map((slice, i) => staging.getMappedRange(places[i], slice.size).slice(0));
     staging.unmap();

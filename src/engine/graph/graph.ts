@@ -10,7 +10,7 @@ import {
   type Shape,
   type Tensor,
 } from './ir.js';
-import { engineShape, type ParameterSpec } from './layout.js';
+import { engineShape, layouts, type ParameterSpec } from './layout.js';
 
 /** A graph under construction. Operands must come from the same graph; all shapes are known as it is built. */
 export class Graph {
@@ -92,6 +92,8 @@ export class Graph {
 
   /** A parameter; asking twice for one name gives the same tensor. */
   param(spec: ParameterSpec): Tensor {
+    if (!layouts.includes(spec.layout))
+      this.fail('param', `'${spec.name}' needs a layout: one of ${layouts.join(', ')}`);
     let tensor = this.parameters.get(spec.name);
     if (tensor && tensor.parameter?.shape.join() !== spec.shape.join()) {
       this.fail(

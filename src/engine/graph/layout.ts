@@ -12,7 +12,8 @@ import type { Shape, Tensor } from './ir.js';
  * - conv            (O, I, kd, kh, kw) → (taps, I, O); in groups, I is of one
  * - conv_transpose  (I, O, kd, kh, kw) → (I, taps, O); in groups, O is of one
  */
-export type ParameterLayout = 'plain' | 'linear' | 'conv' | 'conv_transpose';
+export const layouts = ['plain', 'linear', 'conv', 'conv_transpose'] as const;
+export type ParameterLayout = (typeof layouts)[number];
 
 /** A parameter as a checkpoint has it, and how it lies on the device. */
 export interface ParameterSpec {

@@ -1,4 +1,5 @@
 /** From nodes to dispatches: each operation lowers its own (`Op.lower`). */
+import { SgpSamError } from '../../base/errors.js';
 import type { Capabilities, KernelCall } from '../kernels/call.js';
 import type { Lowering, Node, Operand, Region } from './ir.js';
 
@@ -28,6 +29,12 @@ export function lower(nodes: readonly Node[], caps: Capabilities): Call[] {
   const calls: Call[] = [];
   nodes.forEach((node, index) => {
     for (const call of lowerNode(node, { caps, counter: calls.length, dispatches })) {
+      if (call.workgroups.some((n) => n > caps.maxWorkgroups))
+        throw new SgpSamError(
+          'adapter-limit',
+          `${node.stage || node.op.name}: ${call.kernel} (${call.variant}) of (${node.output.shape.join(', ')}) takes ${call.workgroups.join(' × ')} workgroups, the device has ${caps.maxWorkgroups} along an axis`,
+          'Do it in parts: slice what it works on.',
+        );
       const region = node.region ? { region: node.region } : {};
       calls.push({ ...call, stage: node.stage, node: index, ...region });
     }

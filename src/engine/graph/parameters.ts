@@ -3,7 +3,7 @@ import { checkAborted, type Progress, SgpSamError } from '../../base/errors.js';
 import { f16ToF32, f32ToF16, findF16Overflow } from '../../base/half.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
-import { fromEngine, type ParameterSpec, storedAs, toEngine } from './layout.js';
+import { fromEngine, layouts, type ParameterSpec, storedAs, toEngine } from './layout.js';
 
 /** Bytes written before the queue is flushed and waited for: pending writes are copies in host memory. */
 const FLUSH_BYTES = 64 * 2 ** 20;
@@ -47,6 +47,13 @@ export class ParameterStore {
       storage?: WeightStorage | undefined;
     } = {},
   ): Promise<ParameterStore> {
+    for (const { name, layout } of specs)
+      if (!layouts.includes(layout))
+        throw new SgpSamError(
+          'bad-argument',
+          `ParameterStore.load: '${name}' has no layout`,
+          "Give specs: a tensor's is its `parameter`.",
+        );
     const store = new ParameterStore(engine, options.storage ?? 'f32');
     try {
       await engine.guarded('allocating parameters', () => store.allocate(specs));

@@ -273,6 +273,14 @@ export class Program {
     const tensor = this.graph.inputs.get(name);
     const slice = this.inputBuffers.get(name);
     if (!tensor || !slice) throw new SgpSamError('bad-argument', `the program has no input '${name}'`);
+    const wanted = tensor.dtype === 'u32' ? Uint32Array : Float32Array;
+    if (!(values instanceof wanted)) {
+      throw new SgpSamError(
+        'bad-argument',
+        `input '${name}': no ${wanted.name}`,
+        `Give its values as a ${wanted.name}.`,
+      );
+    }
     if (values.length !== sizeOf(tensor.shape)) {
       throw new SgpSamError(
         'bad-argument',
@@ -369,6 +377,8 @@ export class Program {
       if (!(await next()) || this.disposed) return;
       if (engine.started.has(one.pipeline)) continue;
       const { error } = await engine.submitted('rehearsing', () => {
+        // Once more: a run may have come first, and what it made must stay.
+        if (this.disposed || engine.started.has(one.pipeline)) return;
         const encoder = engine.device.createCommandEncoder({ label: 'rehearsal' });
         const pass = encoder.beginComputePass();
         encodeOne(pass, one, 'predicated', [1, 1, 1]);

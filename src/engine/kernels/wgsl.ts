@@ -132,7 +132,12 @@ function expand(
       if (otherwise >= 0) fail(name, offset + otherwise, '//#else is out of place');
       const [variable, countText] = rest.split(/\s+/);
       const count = Number(values.get(countText) ?? countText);
-      if (!variable || !Number.isInteger(count)) fail(name, offset + i, `cannot unroll '${rest}'`);
+      if (!variable || !Number.isInteger(count))
+        fail(
+          name,
+          offset + i,
+          `cannot unroll '${rest}': //#unroll i COUNT, COUNT a number or a name without $`,
+        );
       const inner = new Map(values);
       for (let n = 0; n < count; n++) {
         inner.set(variable, String(n));

@@ -86,7 +86,13 @@ const conv3dOp = defineOp<ProductInputs, ProductAttrs & Geometry & { adjoint?: A
         const mirrored = transpose(w, channels, n, [taps, n, channels], { batch: taps, flip: true });
         return conv3d(dy, mirrored, undefined, { kernel, padding: outside, dilation });
       }
-      if (kernel === 2 && stride === 2 && padding === 0 && gridOf(x).every((size) => size % 2 === 0)) {
+      if (
+        kernel === 2 &&
+        stride === 2 &&
+        padding === 0 &&
+        dilation === 1 &&
+        gridOf(x).every((size) => size % 2 === 0)
+      ) {
         // Patches that do not overlap: (8, C, O) → (O, 8, C).
         return convTranspose(dy, transpose(w, taps * channels, n, [n, taps, channels]));
       }

@@ -16,7 +16,14 @@ const linearOp = defineOp<ProductInputs, ProductAttrs>({
   name: 'linear',
   regional: true,
   shape({ x, w, bias }, _, fail) {
-    if (w.shape.length !== 2 || w.shape[0] !== last(x)) fail(`${describe(x)} does not fit ${describe(w)}`);
+    if (w.shape.length !== 2 || w.shape[0] !== last(x)) {
+      // A parameter is written as PyTorch has it, and lies the other way round.
+      const { parameter } = w;
+      const given = parameter
+        ? `, given as (${parameter.shape.join(', ')}) with layout '${parameter.layout}'`
+        : '';
+      fail(`${describe(x)} does not fit w (inputs, outputs) ${describe(w)}${given}`);
+    }
     needLength(fail, 'bias', bias, w.shape[1]);
     return [...x.shape.slice(0, -1), w.shape[1]];
   },

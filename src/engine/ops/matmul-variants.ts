@@ -49,14 +49,22 @@ export interface MatmulVariantDefinition {
 const registered = new Map<string, MatmulVariantDefinition & { readonly source: ShaderSource }>();
 
 /**
- * Adds a kernel of one's own to what serves the matmul family (`matmul`, `conv3d`, `conv_transpose`): the tuner measures it beside
- * ours, and `force: { matmul: name }` takes it wherever it serves. No rule chooses it untuned.
+ * Adds a kernel of one's own to what serves the matmul family: the tuner measures it beside ours, and
+ * `capabilitiesOf(engine, { matmul: name, conv3d: name, conv_transpose: name })` takes it wherever it serves. No rule chooses it untuned.
  * @returns takes it away again
  * @throws SgpSamError `bad-argument` for a name that is taken or has a '-'; `bad-graph` for an unknown include
  */
 export function registerMatmulVariant(definition: MatmulVariantDefinition): () => void {
-  const { name, source } = definition;
-  if (!/^\w+$/.test(name) || name in sources || registered.has(name))
+  const { name, source, tile } = definition;
+  if (registered.has(name))
+    throw new SgpSamError(
+      'bad-argument',
+      `'${name}' is registered already`,
+      'Call what registering returned to take it away.',
+    );
+  if (typeof tile !== 'function')
+    throw new SgpSamError('bad-argument', `'${name}' has no tile`, 'Give tile(spec, capabilities).');
+  if (!/^\w+$/.test(name) || name in sources)
     throw new SgpSamError(
       'bad-argument',
       `'${name}' is no name for a variant of matmul`,

@@ -30,6 +30,7 @@ import {
 import { shader } from '../kernels/wgsl.js';
 import {
   isRegistered,
+  type MatmulVariant,
   matmulCandidates,
   matmulTile,
   matmulVariants,
@@ -171,10 +172,15 @@ export function planMatmul<T>(
       'bad-graph',
       `matmul: a transposed operand is not of whole vec4: ${keyOf(spec)}, inner ${inner}, ldc ${ldc}`,
     );
-  const tunable = { key: keyOf(spec), candidates: matmulCandidates(spec, caps) };
+  // A grid has so many tiles of rows at most: millions of rows want high ones.
+  const fits = (variant: MatmulVariant) =>
+    ceilDiv(rows, matmulTile(variant, spec, caps).rows) <= caps.maxWorkgroups;
+  const candidates = matmulCandidates(spec, caps).filter(fits);
+  const tunable = { key: keyOf(spec), candidates };
   const kernel = spec.kernel ?? 'matmul';
   const meant = forcedFor(spec, kernel, caps);
-  const variant = chosenVariant(meant, kernel, tunable, usualMatmul(spec, meant));
+  const usual = usualMatmul(spec, meant);
+  const variant = chosenVariant(meant, kernel, tunable, fits(usual) ? usual : (candidates[0] ?? usual));
   const tile = matmulTile(variant, spec, caps);
 
   const defines: Record<string, number | boolean | string> = {
@@ -331,7 +337,14 @@ export function absorbTransposes<A extends ProductAttrs>(
   const byW = transposition(w);
   const fromX = byX?.attrs.batch === 1 && byX.attrs.rows === inner ? byX : undefined;
   // A texture is read texel by texel along its own rows.
-  const fitsW = byW && byW.attrs.cols === (byW.attrs.batch > 1 ? inner : sizeOf(w.shape) / byW.attrs.rows);
+  // Its rows are the product's columns: seen through a view they may be something else.
+  const columns = kernel === 'conv_transpose' ? sizeOf(w.shape) / w.shape[0] : last(w);
+  const fitsW =
+    byW &&
+    byW.attrs.rows === columns &&
+    (byW.attrs.batch > 1
+      ? byW.attrs.cols === inner && byW.attrs.batch === w.shape[0]
+      : byW.attrs.cols === sizeOf(w.shape) / byW.attrs.rows);
   const fromW = fitsW && storageOf(byW.inputs.x, caps) === 'f32' ? byW : undefined;
   if (!fromX && !fromW) return [node];
   const inputs = { ...node.inputs, x: fromX?.inputs.x ?? x, w: fromW?.inputs.x ?? w };

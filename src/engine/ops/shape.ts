@@ -210,7 +210,10 @@ export const transposeOp = defineOp<
   lower({ inputs: { x }, attrs: { batch, rows, cols, flip }, output: y }, { caps }) {
     const available =
       rows % 4 === 0 && cols % 4 === 0 ? (['blocks', 'shared'] as const) : (['shared'] as const);
-    const variant = forcedVariant(caps, 'transpose', available) ?? (caps.software ? available[0] : 'shared');
+    // Tiles of 16 lie in the grid as in the matrix; blocks are numbered, so there may be any number of them.
+    const most = 16 * caps.maxWorkgroups;
+    const usual = caps.software || rows > most || cols > most ? available[0] : 'shared';
+    const variant = forcedVariant(caps, 'transpose', available) ?? usual;
     const count = (batch * rows * cols) / 16;
     const blocks = spread(ceilDiv(count, THREADS), caps);
     return {
