@@ -209,18 +209,21 @@ test('disposing gives back every buffer, on a host’s device too, which stays a
     return buffer;
   };
   try {
-    let settled: number | undefined;
     for (let round = 0; round < 2; round++) {
       const segmenter = await open({ weights: 'formula:sgp-tiny', device });
-      for (let visit = 0; visit < 3; visit++) {
+      const held: number[] = [];
+      for (let visit = 0; visit < 4; visit++) {
         const volume = await segmenter.openVolume(file, { name: 'head' });
         await volume.lesion('a').addPoint({ ijk: at });
         await volume.lesion('b').addPoint({ ijk: near });
         await volume.dispose();
         const { buffers } = await segmenter.memory();
-        settled ??= buffers;
-        expect(buffers).toBe(settled);
+        held.push(buffers);
       }
+      // No visit leaves anything; a decoder for more points, made while nobody waits, may come once.
+      expect(new Set(held).size, held.join()).toBeLessThanOrEqual(2);
+      expect(held).toEqual(held.toSorted((a, b) => a - b));
+      expect(held.at(-1)! - held[0]!).toBeLessThan(25);
       await segmenter.dispose();
       await segmenter.dispose(); // once more does nothing
       expect(live.size).toBe(0);
