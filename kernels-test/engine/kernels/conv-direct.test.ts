@@ -37,7 +37,7 @@ describe.each(['f32', 'f16', 'texture'] as const)('weights as %s', (weights) => 
         const wide = b.param('up', up, 'conv_transpose');
         b.graph.output('z', ops.transposedConv(image, wide, undefined, doubling));
       },
-      { capabilities: { weights, maxWorkgroups: 3 } },
+      { capabilities: { weights, maxWorkgroups: 4 } },
     );
     expect(program.dispatches.map(({ kernel }) => kernel)).toEqual(['conv_direct', 'conv_transposed_direct']);
     const held = weights === 'f16' ? rounded : (t: Tensor64) => t;

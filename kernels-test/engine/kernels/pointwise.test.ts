@@ -118,7 +118,8 @@ describe.each(['row-per-invocation', 'row-per-workgroup'])('layer_norm, variant 
   );
 
   it('spreads over a second dimension of workgroups', async () => {
-    const { got, want } = await norm(randomTensor([500, 8], 1), 1e-6, undefined, 3);
+    const most = variant === 'row-per-workgroup' ? 23 : 3;
+    const { got, want } = await norm(randomTensor([500, 8], 1), 1e-6, undefined, most);
     expect(relativeL2(got, want)).toBeLessThan(TOLERANCE);
   });
 });
@@ -136,7 +137,7 @@ describe('add', () => {
     { name: 'the same shape with a batch of one', x: [1, 3, 5], other: [1, 3, 5] },
     { name: 'more axes than x has, all ones', x: [3, 5], other: [1, 1, 1, 3, 5] },
     { name: 'a suffix with a one inside', x: [4, 3, 1, 5], other: [3, 1, 5] },
-    { name: 'over several rows of workgroups', x: [300, 7], other: [7], maxWorkgroups: 5 },
+    { name: 'over several rows of workgroups', x: [300, 7], other: [7], maxWorkgroups: 6 },
   ])('of $name is exact', async ({ x: shape, other: otherShape, maxWorkgroups }) => {
     const x = randomTensor(shape, 1, 100);
     const other = randomTensor(otherShape, 2);
@@ -293,7 +294,7 @@ describe('moving', () => {
         b.graph.output('left', ops.slice(x, 1, 0, 15));
         b.graph.output('both', ops.concat([x, x], 0));
       },
-      { keep: true, capabilities: { maxWorkgroups: 3 } },
+      { keep: true, capabilities: { maxWorkgroups: 5 } },
     );
     program.write('x', words);
     await program.run();

@@ -62,7 +62,7 @@ describe('trilinear resize', () => {
     { from: [4, 1, 3], to: [1, 1, 1] },
     { from: [1, 1, 1], to: [2, 3, 4], planes: 2 },
     { from: [2, 3, 31], to: [3, 2, 97] },
-    { from: [3, 4, 5], to: [13, 4, 9], planes: 5, maxWorkgroups: 3 },
+    { from: [3, 4, 5], to: [13, 4, 9], planes: 5, maxWorkgroups: 7 },
     { from: [3, 5, 4], to: [5, 3, 12], planes: 2 },
     { from: [2, 2, 1], to: [4, 4, 4] },
     { from: [2, 3, 5], to: [3, 7, 16], planes: 2, maxWorkgroups: 3 },

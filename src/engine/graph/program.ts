@@ -273,12 +273,13 @@ export class Program {
     const tensor = this.graph.inputs.get(name);
     const slice = this.inputBuffers.get(name);
     if (!tensor || !slice) throw new SgpSamError('bad-argument', `the program has no input '${name}'`);
-    const wanted = tensor.dtype === 'u32' ? Uint32Array : Float32Array;
-    if (!(values instanceof wanted)) {
+    // Either: some write the bits of numbers.
+    if (!(values instanceof Float32Array || values instanceof Uint32Array)) {
+      const wanted = tensor.dtype === 'u32' ? 'Uint32Array' : 'Float32Array';
       throw new SgpSamError(
         'bad-argument',
-        `input '${name}': no ${wanted.name}`,
-        `Give its values as a ${wanted.name}.`,
+        `input '${name}': no ${wanted}`,
+        `Give its values as a ${wanted}.`,
       );
     }
     if (values.length !== sizeOf(tensor.shape)) {
