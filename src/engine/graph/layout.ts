@@ -13,6 +13,7 @@ import type { Shape, Tensor } from './ir.js';
  * - conv_transpose  (I, O, kd, kh, kw) → (I, taps, O); in groups, O is of one
  */
 export const layouts = ['plain', 'linear', 'conv', 'conv_transpose'] as const;
+/** What a parameter's matrix is for, and so how it lies on the device. */
 export type ParameterLayout = (typeof layouts)[number];
 
 /** A parameter as a checkpoint has it, and how it lies on the device. */
