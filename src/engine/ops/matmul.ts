@@ -179,8 +179,8 @@ export function planMatmul<T>(
   const tunable = { key: keyOf(spec), candidates };
   const kernel = spec.kernel ?? 'matmul';
   const meant = forcedFor(spec, kernel, caps);
-  const usual = usualMatmul(spec, meant);
-  const variant = chosenVariant(meant, kernel, tunable, fits(usual) ? usual : (candidates[0] ?? usual));
+  const chosen = chosenVariant(meant, kernel, tunable, usualMatmul(spec, meant));
+  const variant = fits(chosen) ? chosen : (candidates[0] ?? chosen);
   const tile = matmulTile(variant, spec, caps);
 
   const defines: Record<string, number | boolean | string> = {
