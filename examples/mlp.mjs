@@ -3,22 +3,12 @@
  *     npm run build && node examples/mlp.mjs [adapter] [steps]
  * Every number is computed by sgp-sam's engine; nothing here is of SAM.
  */
-import { Engine, GradientStep, Graph, openDevice, ops } from 'sgp-sam/engine';
+import { Engine, GradientStep, Graph, openDevice, ops, randomSource } from 'sgp-sam/engine';
 
 const [adapter = 'auto', steps = '300'] = process.argv.slice(2);
 const BATCH = 256;
 const WIDTH = 32;
 
-/** Random numbers from a seed (mulberry32): the same run everywhere. */
-function randomSource(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 const random = randomSource(1);
 
 /** Points of two spirals, and +1 or −1 for which. */

@@ -6,7 +6,7 @@
  * computed by sgp-sam's engine; nothing here is of SAM.
  */
 import { pathToFileURL } from 'node:url';
-import { Engine, GradientStep, Graph, openDevice, ops } from 'sgp-sam/engine';
+import { Engine, GradientStep, Graph, openDevice, ops, randomSource } from 'sgp-sam/engine';
 
 const SLOPE = 0.01;
 const EPS = 1e-5;
@@ -65,17 +65,6 @@ export function unet(x, stages, classes) {
     y = active(`decoder.${s}.conv`, ops.concat([up, skips[s]], -1), channels, { kernel });
   }
   return conv('head', y, classes, { kernel: [1, 1, 1] });
-}
-
-/** Random numbers from a seed (mulberry32): the same run everywhere. */
-function randomSource(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** A first value of a parameter: He's for leaky ReLUs, norms of 1, biases of 0. */

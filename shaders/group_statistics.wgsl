@@ -23,17 +23,7 @@ fn sum_of(t: u32, value: f32) -> f32 { return value; }
 const STEP = 64u;
 var<workgroup> parts: array<f32, 64>;
 
-fn sum_of(t: u32, value: f32) -> f32 {
-  parts[t] = value;
-  workgroupBarrier();
-  for (var step = 32u; step > 0u; step /= 2u) {
-    if (t < step) { parts[t] += parts[t + step]; }
-    workgroupBarrier();
-  }
-  let sum = parts[0];
-  workgroupBarrier();
-  return sum;
-}
+//#include workgroup_reduce.wgsl NAME=sum_of
 //#end
 
 @compute @workgroup_size(64)

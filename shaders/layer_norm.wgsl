@@ -68,17 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
 //#else
 var<workgroup> parts: array<f32, 64>;
 
-fn reduce(t: u32, value: f32) -> f32 {
-  parts[t] = value;
-  workgroupBarrier();
-  for (var step = 32u; step > 0u; step /= 2u) {
-    if (t < step) { parts[t] += parts[t + step]; }
-    workgroupBarrier();
-  }
-  let sum = parts[0];
-  workgroupBarrier();
-  return sum;
-}
+//#include workgroup_reduce.wgsl NAME=reduce
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {

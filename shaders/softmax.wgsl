@@ -44,29 +44,8 @@ const STEP = 1u;
 var<workgroup> parts: array<f32, 64>;
 const STEP = 64u;
 
-fn sum_of(t: u32, value: f32) -> f32 {
-  parts[t] = value;
-  workgroupBarrier();
-  for (var step = 32u; step > 0u; step /= 2u) {
-    if (t < step) { parts[t] += parts[t + step]; }
-    workgroupBarrier();
-  }
-  let sum = parts[0];
-  workgroupBarrier();
-  return sum;
-}
-
-fn max_of(t: u32, value: f32) -> f32 {
-  parts[t] = value;
-  workgroupBarrier();
-  for (var step = 32u; step > 0u; step /= 2u) {
-    if (t < step) { parts[t] = max(parts[t], parts[t + step]); }
-    workgroupBarrier();
-  }
-  let most = parts[0];
-  workgroupBarrier();
-  return most;
-}
+//#include workgroup_reduce.wgsl NAME=sum_of
+//#include workgroup_reduce.wgsl NAME=max_of LARGEST=1
 //#end
 
 @compute @workgroup_size(64)

@@ -1,5 +1,6 @@
 /** `sgp-sam/engine` in Node: as in a browser, with adapters found through Dawn. */
 export { type ErrorCode, type Progress, SgpSamError } from './base/errors.js';
+export { randomSource } from './base/random.js';
 /** Opens a device: the one handed in, or one that is found. */
 export { openDevice } from './engine/gpu/node/open.js';
 export * from './engine/index.js';

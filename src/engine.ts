@@ -1,5 +1,6 @@
 /** `sgp-sam/engine` in a browser: tensors, operations, gradients, programs, profiler, an optimiser. Nothing in it knows SAM. */
 export { type ErrorCode, type Progress, SgpSamError } from './base/errors.js';
+export { randomSource } from './base/random.js';
 /** Opens a device: the one handed in, or one that is found. */
 export { openDevice } from './engine/gpu/open.js';
 export * from './engine/index.js';

@@ -101,3 +101,17 @@ it('a read of what was freed meanwhile is an error, not an earlier read’s byte
   program.dispose();
   await expect(engine.read(slice)).rejects.toMatchObject({ code: 'gpu-error' });
 });
+
+it('a gradient that another is made of is not written where that one is', async () => {
+  const g = new Graph();
+  const w = g.param({ name: 'w', shape: [4, 4], layout: 'linear' });
+  // Of one row: the bias's gradient is the sum's, which w's reads too.
+  const y = ops.add(ops.linear(g.input('x', [1, 4]), w), param(g, 'b', 1, 4));
+  const step = await GradientStep.compile(await testEngine(), ops.sum(ops.mul(y, y), { axes: [0, 1] }), {
+    read: (name) => new Float32Array(name === 'w' ? 16 : 4).fill(0.5),
+  });
+  step.program.write('x', new Float32Array(4).fill(1));
+  expect((await step.run()).loss).toBe(25);
+  expect((await step.run()).loss).toBeLessThan(25);
+  step.dispose();
+});

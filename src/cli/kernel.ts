@@ -5,7 +5,6 @@ import { SgpSamError } from '../base/errors.js';
 import { readText } from '../base/json.node.js';
 import { fixed, tableOf, tableText } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
-import { ceilDiv } from '../engine/kernels/call.js';
 import { measureCeilings } from '../engine/profiler/ceilings.js';
 import {
   compareOwnKernel,
@@ -96,13 +95,6 @@ async function kernel(file: string, options: Values<typeof kernelTable>): Promis
     bars.line('measuring what the device can do');
     const ceilings = await measureCeilings(engine);
     process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n`);
-    const most = engine.gpu.limits.maxComputeWorkgroupsPerDimension;
-    const fits = ceilDiv(shape.rows, tile.rows) <= most && ceilDiv(shape.n, tile.columns) <= most;
-    if (!fits)
-      throw new SgpSamError(
-        'bad-argument',
-        `--tile ${tile.rows}x${tile.columns} makes more than ${most} workgroups`,
-      );
     try {
       return await compareOwnKernel(
         engine,

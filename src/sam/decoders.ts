@@ -2,7 +2,7 @@
 import { SgpSamError } from '../base/errors.js';
 import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
 import type { Graph } from '../engine/graph/graph.js';
-import { type Plan, planGraph, shadersOf } from '../engine/graph/plan.js';
+import { distinctShaders, type Plan, planGraph } from '../engine/graph/plan.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
 import type { Capabilities } from '../engine/kernels/call.js';
 import type { ModelConfig } from './config.js';
@@ -138,7 +138,7 @@ export class Decoders {
     if (this.planned.has(key) || this.programs.has(key)) return;
     const planned = this.plan(rows, mask, []);
     this.planned.set(key, planned);
-    for (const shader of shadersOf(planned.plan)) {
+    for (const shader of distinctShaders(planned.plan)) {
       await quiet();
       if (this.disposed) return;
       await this.engine.pipelines.get(shader);

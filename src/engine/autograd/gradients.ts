@@ -1,5 +1,6 @@
 /** Reverse-mode differentiation as a transform of the graph: backward nodes are appended to it. */
 import { SgpSamError } from '../../base/errors.js';
+import { aliases } from '../graph/fuse.js';
 import type { Graph } from '../graph/graph.js';
 import { type Node, operands, sizeOf, type Tensor } from '../graph/ir.js';
 import { add } from '../ops/elementwise.js';
@@ -80,16 +81,6 @@ export function gradients(
   return result;
 }
 
-/** Whether a tensor is a view of one that is used elsewhere as well. */
-function isView(tensor: Tensor): boolean {
-  const { nodes } = tensor.graph;
-  const node = nodes.find((n) => n.output === tensor);
-  const of = node?.op.memory?.(node);
-  if (!of) return false;
-  const users = nodes.filter((n) => operands(n).includes(of));
-  return users.length > 1 || isView(of) || !nodes.some((n) => n.output === of);
-}
-
 /**
  * Appends the gradients of `parameters` and makes each an output `grad.NAME` in memory of its own, where an optimiser can have it
  * written to (`CompileOptions.placements`).
@@ -103,18 +94,16 @@ export function gradientOutputs(
 ): string[] {
   const names: string[] = [];
   const found = gradients(graph, seeds, parameters);
-  const producers = new Map(graph.nodes.map((node) => [node.output, node]));
-  /** The tensor in whose memory another lies. */
-  const root = (tensor: Tensor): Tensor => {
-    const node = producers.get(tensor);
-    const of = node?.op.memory?.(node);
-    return of ? root(of) : tensor;
-  };
-  const uses = new Map<Tensor, number>();
-  for (const value of found.values()) uses.set(root(value), (uses.get(root(value)) ?? 0) + 1);
+  const root = aliases(graph.nodes);
+  const uses = new Map<number, number>();
+  const use = (tensor: Tensor) => uses.set(root(tensor).id, (uses.get(root(tensor).id) ?? 0) + 1);
+  for (const value of found.values()) use(value);
+  for (const node of graph.nodes) if (!node.op.memory?.(node)) operands(node).forEach(use);
   for (const [parameter, value] of found) {
-    // A gradient that is another's too, or a view, is copied: each is written to a place of its own, and none reads another's.
-    const shared = (uses.get(root(value)) as number) > 1 || root(value).kind !== 'value' || isView(value);
+    // Gradients may be written into one buffer, and a dispatch that reads one there could write no other: what anything else is
+    // made of, what is several parameters' and what is an input is copied.
+    const from = root(value);
+    const shared = from.kind !== 'value' || (uses.get(from.id) as number) > 1;
     graph.output(`grad.${parameter.name}`, shared ? copy(value) : value);
     names.push(parameter.name);
   }

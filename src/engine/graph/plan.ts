@@ -88,7 +88,7 @@ function bytesAlive(lives: readonly Life[], count: number): number[] {
 }
 
 /** The plan's shaders, each once. */
-export const shadersOf = ({ calls }: Plan): Shader[] => [
+export const distinctShaders = ({ calls }: Plan): Shader[] => [
   ...new Map(calls.map(({ shader }) => [shader.code, shader])).values(),
 ];
 

@@ -11,7 +11,7 @@ import type { Graph } from './graph.js';
 import { type Auxiliary, bytesOf, type Operand, type Region, sizeOf, type Tensor } from './ir.js';
 import type { Call } from './lower.js';
 import type { ParameterStore } from './parameters.js';
-import { type Plan, planGraph, shadersOf } from './plan.js';
+import { distinctShaders, type Plan, planGraph } from './plan.js';
 import {
   controlOffset,
   controlWords,
@@ -108,7 +108,7 @@ export class Program {
     plan: Plan,
     progress?: (done: number, total: number) => void,
   ): Promise<void> {
-    const shaders = shadersOf(plan);
+    const shaders = distinctShaders(plan);
     let done = 0;
     await Promise.all(
       shaders.map(async (shader) => {

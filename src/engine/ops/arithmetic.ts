@@ -1,12 +1,10 @@
 /** Element by element, for graphs at large: products, differences, multiples, the sigmoid and leaky ReLU. */
 import arithmeticShader from '../../../shaders/arithmetic.wgsl';
-import { type Lowering, type Shape, sizeOf, type Tensor } from '../graph/ir.js';
+import { type Lowering, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
 import { ceilDiv, type KernelCall, spread, THREADS, variantOf, widthOf } from '../kernels/call.js';
 import { shader } from '../kernels/wgsl.js';
-import { repeating } from './elementwise.js';
-import { columnSum } from './reduce.js';
-import { reshape } from './shape.js';
+import { repeating, sumOver } from './elementwise.js';
 
 /** y = f(a, b), f being a function of arithmetic.wgsl; b repeats over a. */
 function lowerArithmetic(
@@ -40,7 +38,11 @@ const mulOp = defineOp<Pair>({
   lower: ({ inputs: { x: a, other: b }, output: y }, on) => lowerArithmetic(on, 'multiply', { a, b, y }),
   gradient: ({ inputs: { x, other } }, dy, wants) => ({
     x: wants('x') ? mul(dy, other) : undefined,
-    other: wants('other') ? sumOver(other.shape, dy, x) : undefined,
+    other: wants('other')
+      ? sizeOf(other.shape) < sizeOf(x.shape)
+        ? sumOver(other.shape, dy, x)
+        : sumOver(other.shape, mul(dy, x))
+      : undefined,
   }),
 });
 
@@ -54,13 +56,6 @@ const subOp = defineOp<Pair>({
     other: wants('other') ? scale(sumOver(other.shape, dy), -1) : undefined,
   }),
 });
-
-/** dy (times `by`) added up over what an operand of `shape` was repeated over. */
-function sumOver(shape: Shape, dy: Tensor, by?: Tensor): Tensor {
-  const columns = sizeOf(shape);
-  if (columns < sizeOf(dy.shape)) return columnSum(dy, columns, { ...(by ? { other: by } : {}), shape });
-  return reshape(by ? mul(dy, by) : dy, shape);
-}
 
 const scaleOp = defineOp<{ x: Tensor }, { factor: number }>({
   name: 'scale',

@@ -71,6 +71,13 @@ const activationBackwardOp = defineOp<{ x: Tensor; dy: Tensor }, { activation: A
   gradient: null,
 });
 
+/** dy added up over what an operand of `shape` was repeated over; where it was, dy may be multiplied by `by` on the way. */
+export function sumOver(shape: Shape, dy: Tensor, by?: Tensor): Tensor {
+  const columns = sizeOf(shape);
+  const repeated = columns < sizeOf(dy.shape);
+  return reshape(repeated ? columnSum(dy, columns, by ? { other: by } : {}) : dy, shape);
+}
+
 /** The shape of x and an operand that repeats over it. */
 export function repeating(x: Tensor, other: Tensor, fail: Fail): Shape {
   const first = other.shape.findIndex((n) => n !== 1);
@@ -88,11 +95,10 @@ const addOp = defineOp<{ x: Tensor; other: Tensor }, { activation: Activation }>
   lower: ({ inputs: { x, other }, attrs: { activation }, output: y }, on) =>
     lowerElementwise(on, activation, { x, other, y }),
   gradient({ inputs: { x, other } }, dy, wants) {
-    const spread = () => {
-      const columns = sizeOf(other.shape);
-      return reshape(columns === sizeOf(dy.shape) ? dy : columnSum(dy, columns), other.shape);
+    return {
+      x: wants('x') ? reshape(dy, x.shape) : undefined,
+      other: wants('other') ? sumOver(other.shape, dy) : undefined,
     };
-    return { x: wants('x') ? reshape(dy, x.shape) : undefined, other: wants('other') ? spread() : undefined };
   },
   epilogue: {
     activation: ({ attrs }, activation) => (attrs.activation === 'none' ? { activation } : undefined),
