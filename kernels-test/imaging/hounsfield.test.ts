@@ -32,7 +32,7 @@ describe('isHounsfield', () => {
 });
 
 describe('a preset’s window for CT', () => {
-  const preset: Preset = presets['sgp-sam'];
+  const preset: Preset = { ...presets['sgp-sam'], reference: undefined };
   const options = { size: 24, preset };
 
   it('limits and moves the values: air is 0 and the body is what the z-score is of', () => {

@@ -4,6 +4,7 @@ import { requireInside } from './clicks.js';
 import { boxSizes, type CroppedMask, emptyCrop, type VoxelBox } from './crop.js';
 import { isHounsfield } from './hounsfield.js';
 import { voxelAt } from './masks.js';
+import { median } from './median.js';
 import type { Image, Vec3 } from './types.js';
 
 /** Standard deviation of the Gaussian, in voxels. */
@@ -14,35 +15,6 @@ const RADIUS = 3;
 export const FLOOD_REACH = 72;
 /** In Hounsfield units, where air is −1000 and water 0, what is above this is not air. */
 const AIR = -500;
-
-/** The k-th smallest (from 0) of the values, which come out in another order (Hoare's selection). */
-function select(values: Float32Array, k: number): number {
-  let [low, high] = [0, values.length - 1];
-  while (low < high) {
-    const pivot = values[(low + high) >> 1]!;
-    let [i, j] = [low, high];
-    while (i <= j) {
-      while (values[i]! < pivot) i++;
-      while (values[j]! > pivot) j--;
-      if (i > j) break;
-      const swap = values[i]!;
-      values[i++] = values[j]!;
-      values[j--] = swap;
-    }
-    if (k <= j) high = j;
-    else if (k >= i) low = i;
-    else break;
-  }
-  return values[k]!;
-}
-
-/** The middle value, or the mean of the two middle ones; undefined for none. */
-function median(values: Float32Array): number | undefined {
-  const { length } = values;
-  if (length === 0) return undefined;
-  const upper = select(values, length >> 1);
-  return length % 2 === 1 ? upper : (select(values, (length >> 1) - 1) + upper) / 2;
-}
 
 /** An index beyond a line's ends mirrored into it, the outermost voxel repeated. */
 function mirrored(index: number, length: number): number {

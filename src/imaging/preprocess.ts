@@ -1,13 +1,14 @@
 /** From a volume and a click to an encoder's input: only the voxels of the region of interest are ever computed. */
 import { SgpSamError } from '../base/errors.js';
 import { isHounsfield } from './hounsfield.js';
-import { type AxisTaps, axisTaps, type RoiFrame, type RoiOptions, roiFrame } from './roi-frame.js';
+import { relativeToClick } from './relative.js';
+import { type AxisTaps, axisTaps, findInRoi, type RoiFrame, type RoiOptions, roiFrame } from './roi-frame.js';
 import type { Image, Vec3 } from './types.js';
 
 /** An encoder's input, and where it lies. */
 export interface Roi extends RoiFrame {
   /**
-   * size³ normalised values, (v − mean)/std. Axis 0 (R in a RAS preset) varies slowest, axis 2 (S) fastest: voxel
+   * size³ normalised values, (v − mean)/std, or relative to the click where the preset says so. Axis 0 (R in a RAS preset) varies slowest, axis 2 (S) fastest: voxel
    * (x, y, z) is at (x·size + y)·size + z.
    */
   readonly values: Float32Array;
@@ -33,7 +34,10 @@ export function preprocess(image: Image, click: Vec3, options: RoiOptions = {}):
   const { mean, std, outliers } = positiveMoments(raw, image.name, frame);
   const values = new Float32Array(raw.length);
   for (let n = 0; n < raw.length; n++) values[n] = (raw[n]! - mean) / std;
-  return { ...frame, values, mean, std, outliers };
+  const roi = { ...frame, values, mean, std, outliers };
+  if (frame.preset.reference === undefined) return roi;
+  const at = options.reference && findInRoi(frame, options.reference);
+  return { ...roi, values: relativeToClick(values, -mean / std, at?.voxel ?? frame.clickVoxel, frame.size) };
 }
 
 /**

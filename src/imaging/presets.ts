@@ -15,6 +15,8 @@ export interface Preset {
    * MR, and the z-score is the body's. Not given: as `clamp` says.
    */
   readonly ct?: readonly [number, number] | undefined;
+  /** `click`: after the z-score, values are taken relative to the click's (`relativeToClick`). Not given: they are not. */
+  readonly reference?: 'click' | undefined;
 }
 
 /** The presets that have names. */
@@ -30,8 +32,15 @@ export const presets = {
     clamp: [-1000, 1000],
     orientation: 'storage',
   },
-  /** For weights trained here at every scale: CT in a window of its own. */
-  'sgp-sam': { name: 'sgp-sam', spacing: 1.5, clamp: null, orientation: 'ras', ct: [-300, 400] },
+  /** For weights trained here at every scale: CT in a window of its own, all values relative to the click's. */
+  'sgp-sam': {
+    name: 'sgp-sam',
+    spacing: 1.5,
+    clamp: null,
+    orientation: 'ras',
+    ct: [-300, 400],
+    reference: 'click',
+  },
 } as const satisfies Record<string, Preset>;
 
 /** A preset's name. */
@@ -48,7 +57,7 @@ export function resolvePreset(preset: PresetName | Preset | (string & {}) = 'sam
     throw new SgpSamError('bad-argument', `there is no preset "${preset}"`, `Choose one of: ${names}.`);
   }
   needFields('preset', preset, 'name', 'spacing', 'orientation');
-  const { name, spacing, clamp, orientation, ct } = preset;
+  const { name, spacing, clamp, orientation, ct, reference } = preset;
   const problem = !(spacing >= 0.01 && spacing <= 100)
     ? `spacing is ${spacing}, and must be 0.01 to 100 mm`
     : clamp && !(clamp[0] < clamp[1])
@@ -57,7 +66,9 @@ export function resolvePreset(preset: PresetName | Preset | (string & {}) = 'sam
         ? `ct is ${ct.join(' … ')}, and must be a lower and a higher number`
         : orientation !== 'ras' && orientation !== 'storage'
           ? `orientation is "${String(orientation)}", and must be "ras" or "storage"`
-          : undefined;
+          : reference !== undefined && reference !== 'click'
+            ? `reference is "${String(reference)}", and must be "click" or not given`
+            : undefined;
   if (problem) throw new SgpSamError('bad-argument', `preset "${name}": ${problem}`);
   return preset;
 }

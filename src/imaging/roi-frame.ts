@@ -16,6 +16,8 @@ export interface RoiOptions {
   readonly preset?: PresetName | Preset | (string & {}) | undefined;
   /** Voxels along each edge of the cube; 128 if not given. */
   readonly size?: number | undefined;
+  /** The point (source voxels) that values are relative to, if the preset says so: the lesion's; the cube's middle if not given, or where it lies outside. */
+  readonly reference?: Vec3 | undefined;
 }
 
 /** How one axis of the cube runs through the source. */

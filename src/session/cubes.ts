@@ -27,6 +27,8 @@ const UNSURE = 0.01;
 export interface Placement {
   readonly centre: Vec3;
   readonly preset: Preset;
+  /** A voxel of the lesion, for presets that take values relative to it; the centre if not given. */
+  readonly reference?: Vec3 | undefined;
 }
 
 /** Where a cube's face looks. */

@@ -45,7 +45,8 @@ export class EncodedCube {
   }
 
   private cut(size: number): Roi {
-    return preprocess(this.image, this.place.centre, { size, preset: this.place.preset });
+    const { centre, preset, reference } = this.place;
+    return preprocess(this.image, centre, { size, preset, reference });
   }
 
   /** The model's answer here: of the embedding on the device, if that is this cube's with the same gates, or of one made now. */

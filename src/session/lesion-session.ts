@@ -263,7 +263,8 @@ export class LesionSession {
     const spent: Spent = { preprocess: 0, encode: 0, decode: 0, pasteBack: 0, encodes: 0 };
     const { signal } = options;
     const zoom = this.options.zoom ?? model.card.zoom;
-    const search = new Search(model, volume, this.preset, this.gates, options, spent);
+    const reference = clicks.find(({ label }) => label === 1)?.at;
+    const search = new Search(model, volume, this.preset, this.gates, options, spent, reference);
     const begun = this.start(search, zoom, clicks, found, box);
     const { pass, crop: coarse, tiles, zoom: scale } = await search.find(zoom, begun);
 

@@ -4,7 +4,7 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import { type CroppedMask, unionBox, type VoxelBox } from '../imaging/crop.js';
 import { coveredBox, cropField, sampleLogits } from '../imaging/paste-back.js';
 import type { Preset } from '../imaging/presets.js';
-import type { Image } from '../imaging/types.js';
+import type { Image, Vec3 } from '../imaging/types.js';
 import type { Decoded, Encoded, Model } from '../sam/model.js';
 import {
   agreement,
@@ -75,11 +75,14 @@ export class Search {
     private readonly gates: readonly GateSetting[] | undefined,
     private readonly options: CallOptions,
     readonly spent: Spent,
+    /** The first click that says lesion, if there is one. */
+    private readonly reference: Vec3 | undefined,
   ) {}
 
   /** @throws as `preprocess` */
   cubeAt(place: Placement): EncodedCube {
-    return new EncodedCube(this.image, place, this.model.config.volume, this.spent);
+    const { image, model, spent, reference } = this;
+    return new EncodedCube(image, { ...place, reference }, model.config.volume, spent);
   }
 
   /** The same, or undefined where the cube has nothing to normalise by: air, or a single value. */

@@ -109,7 +109,7 @@ export function augmentCube(
     if (cut) ({ values, targets } = cut);
   }
   const normalised = normalise(values);
-  return normalised ? { ...cube, values: normalised, targets } : cube;
+  return normalised ? { ...cube, ...normalised, targets } : cube;
 }
 
 const offsetOf = ([a, b, c]: readonly [number, number, number], size: number) => (a * size + b) * size + c;
@@ -290,8 +290,8 @@ function cropped(
   return { values, targets: out };
 }
 
-/** (v − mean)/std over the values above 0, as `preprocess`; undefined when these do not vary. */
-function normalise(values: Float32Array): Float32Array | undefined {
+/** (v − mean)/std over the values above 0, as `preprocess`, and what 0 becomes; undefined when these do not vary. */
+function normalise(values: Float32Array): Pick<LesionCube, 'values' | 'zero'> | undefined {
   let [count, sum] = [0, 0];
   for (let n = 0; n < values.length; n++) {
     if (values[n] > 0) {
@@ -306,5 +306,5 @@ function normalise(values: Float32Array): Float32Array | undefined {
   if (!(std > 1e-6 * mean)) return undefined;
   const out = new Float32Array(values.length);
   for (let n = 0; n < out.length; n++) out[n] = (values[n] - mean) / std;
-  return out;
+  return { values: out, zero: -mean / std };
 }

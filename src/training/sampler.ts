@@ -11,6 +11,7 @@ import {
   firstClick as firstClickOn,
   type Prompt,
 } from '../imaging/prompts.js';
+import { relativeToClick } from '../imaging/relative.js';
 import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Vec3 } from '../imaging/types.js';
 import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
@@ -130,7 +131,8 @@ export function lesionCube(
   { size, preset }: CubeOptions,
   centre: Vec3 = click,
 ): LesionCube {
-  const roi = preprocess(one.image, centre, { size, preset });
+  // What the preset says of values relative to the click comes after augmentation: `asPresetSays`.
+  const roi = preprocess(one.image, centre, { size, preset: { ...preset, reference: undefined } });
   const { voxel } = clickInRoi(roi, click);
   const mask = {
     name: one.id,
@@ -171,6 +173,12 @@ export function scaledCube(
       : { ...preset, spacing: cubeEdge / size };
   const centre = drawCentre(one, click, size * own.spacing, draws);
   return lesionCube(one, lesion, click, { size, preset: own }, centre);
+}
+
+/** A cube as inference would normalise it: relative to its click, if the preset says so. */
+export function asPresetSays(cube: LesionCube, { size, preset }: CubeOptions): LesionCube {
+  if (preset.reference === undefined) return cube;
+  return { ...cube, values: relativeToClick(cube.values, cube.zero, cube.click, size) };
 }
 
 /** Mirrors a cube along the axes whose flag is set. */
@@ -231,7 +239,7 @@ export function drawCube(
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
   const drawn = scaledCube(one, lesion, voxel, options, draws);
   const { size } = options;
-  const cube = options.augment?.(drawn, size, draws) ?? drawn;
+  const cube = asPresetSays(options.augment?.(drawn, size, draws) ?? drawn, options);
   const flips = [0, 1, 2].map(() => options.flips && draws.chance(0.5));
   return flipCube(cube, options.size, flips);
 }

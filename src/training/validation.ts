@@ -6,6 +6,7 @@ import { diceOf } from '../imaging/metrics/overlap.js';
 import type { Model, PromptPoint } from '../sam/model.js';
 import type { CaseSource } from './cases.js';
 import {
+  asPresetSays,
   type ClickMode,
   type CubeOptions,
   errorClick,
@@ -74,7 +75,10 @@ export async function validate(
       const lesion = all[Math.floor((i * all.length) / count)];
       const draws = new Draws(mixSeed(seed, n, lesion));
       const { voxel } = firstClick(one, lesion, first, draws);
-      const cube = scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws);
+      const cube = asPresetSays(
+        scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws),
+        cubeOptions,
+      );
       const { gates, token } = await model.encode(cube.values);
       const points: PromptPoint[] = [{ at: cube.click, label: 1 }];
       const dice: number[] = [];
