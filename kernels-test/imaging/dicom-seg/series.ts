@@ -6,6 +6,7 @@ import {
   EXPLICIT_LITTLE_ENDIAN,
   writeDicom,
 } from '../../../src/imaging/dicom-seg/dataset.js';
+import type { Plane } from '../../../src/imaging/dicom-seg/planes.js';
 import type { SourceFile } from '../../../src/imaging/dicom-seg/source.js';
 import type { Vec3, VoxelGrid } from '../../../src/imaging/types.js';
 
@@ -159,4 +160,15 @@ export function maskOf(
   for (let k = 0, at = 0; k < nk; k++)
     for (let j = 0; j < nj; j++) for (let i = 0; i < ni; i++) values[at++] = inside(i, j, k) ? 1 : 0;
   return cropMask(values, dims);
+}
+
+/** The grid of a series' own frames, which lie at equal distances: columns, rows, slices. */
+export function gridOf(frames: readonly Plane[]): VoxelGrid {
+  const [first] = frames;
+  const along = [...new Set(frames.map((frame) => +frame.along.toFixed(4)))].sort((a, b) => a - b);
+  const step = along.length > 1 ? (along[along.length - 1] - along[0]) / (along.length - 1) : 1;
+  const lowest = frames.reduce((a, b) => (b.along < a.along ? b : a));
+  const affine = Float64Array.from(lowest.affine);
+  for (const row of [0, 1, 2]) affine[4 * row + 2] *= step;
+  return { dims: [first.columns, first.rows, along.length], affine };
 }

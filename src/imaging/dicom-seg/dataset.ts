@@ -18,13 +18,17 @@ export interface Element {
 export type Dataset = Readonly<Record<string, Element>>;
 
 export const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
+const DEFLATED = '1.2.840.10008.1.2.1.99';
 /** Those whose pixels are as they are. */
-const UNCOMPRESSED = [
-  '1.2.840.10008.1.2',
-  EXPLICIT_LITTLE_ENDIAN,
-  '1.2.840.10008.1.2.1.99',
-  '1.2.840.10008.1.2.2',
-];
+const UNCOMPRESSED = ['1.2.840.10008.1.2', EXPLICIT_LITTLE_ENDIAN, DEFLATED, '1.2.840.10008.1.2.2'];
+
+const TRAILING_PADDING = 'FFFCFFFC';
+/** An empty DataSetTrailingPadding, by transfer syntax; explicit little endian is all others' too. */
+const DATA_SET_END: Readonly<Record<string, readonly number[]>> = {
+  '1.2.840.10008.1.2': [0xfc, 0xff, 0xfc, 0xff, 0, 0, 0, 0],
+  '1.2.840.10008.1.2.2': [0xff, 0xfc, 0xff, 0xfc, 0x4f, 0x42, 0, 0, 0, 0, 0, 0],
+  [EXPLICIT_LITTLE_ENDIAN]: [0xfc, 0xff, 0xfc, 0xff, 0x4f, 0x42, 0, 0, 0, 0, 0, 0],
+};
 
 const MEND = 'It was cut short or is damaged: copy or export it again.';
 
@@ -57,18 +61,42 @@ export const isDicom = (bytes: Uint8Array): boolean =>
 export function parseDicom(bytes: Uint8Array, name: string, part: 'all' | 'header'): DicomFile {
   if (!isDicom(bytes))
     throw new SgpSamError('bad-file', `${name}: this is not a DICOM file: there is no DICM at byte 128`);
-  const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
-  const buffer = (whole ? bytes.buffer : bytes.slice().buffer) as ArrayBuffer;
   try {
-    const until = part === 'header' ? { untilTag: tagOf('PixelData') } : {};
-    const { meta, dict } = DicomMessage.readFile(buffer, { noCopy: true, ...until });
-    return { name, meta, data: dict };
+    const file = part === 'header' ? headerOf(bytes) : wholeOf(bytes);
+    if (file) return { name, meta: file.meta, data: file.dict };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     if (/character set/i.test(reason))
       throw new SgpSamError('unsupported', `${name}: SpecificCharacterSet: ${reason}`, undefined, { cause });
     throw new SgpSamError('bad-file', `${name}: this DICOM file cannot be read: ${reason}`, MEND, { cause });
   }
+  throw new SgpSamError('bad-file', `${name}: this DICOM file ends within an element`, MEND);
+}
+
+/** A file up to its pixels; undefined where it ends before them. */
+function headerOf(bytes: Uint8Array) {
+  const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
+  const buffer = (whole ? bytes.buffer : bytes.slice().buffer) as ArrayBuffer;
+  const until = tagOf('PixelData');
+  const file = DicomMessage.readFile(buffer, { untilTag: until });
+  return file.dict[until] ? file : undefined;
+}
+
+/**
+ * A whole file; undefined where it is cut off. dcmjs fills an element that the file ends in with zeros, so one more is put behind
+ * the last, which such an element would swallow.
+ */
+function wholeOf(bytes: Uint8Array) {
+  const [syntax] = DicomMessage.readFile(bytes.slice().buffer as ArrayBuffer, { untilTag: '00080016' }).meta[
+    tagOf('TransferSyntaxUID')
+  ].Value;
+  const end = DATA_SET_END[String(syntax)] ?? DATA_SET_END[EXPLICIT_LITTLE_ENDIAN];
+  const longer = new Uint8Array(bytes.length + end.length);
+  longer.set(bytes);
+  longer.set(end, bytes.length);
+  const file = DicomMessage.readFile(longer.buffer);
+  // Deflated, what stands behind is not a part of it, and a cut is its decoder's to find.
+  return file.dict[TRAILING_PADDING] || syntax === DEFLATED ? file : undefined;
 }
 
 /** Refuses compressed pixels. */

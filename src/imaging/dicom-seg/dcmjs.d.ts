@@ -10,7 +10,6 @@ declare module 'dcmjs' {
   interface DcmOptions {
     /** Stops before the element of this tag. */
     readonly untilTag?: string;
-    readonly noCopy?: boolean;
   }
   class DicomDict {
     constructor(meta: DcmDataset);
