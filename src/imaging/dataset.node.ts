@@ -15,7 +15,7 @@ import {
   some,
 } from './dataset.js';
 import { readNiftiFile } from './nifti.node.js';
-import type { Image, Vec3, Volume } from './types.js';
+import type { Image, NiftiVolume, Vec3, Volume } from './types.js';
 
 /** A data set in a folder; the paths of its cases are whole, and their files exist. */
 export interface Dataset extends DatasetDescription {
@@ -277,10 +277,16 @@ function requireSameGrid(image: Volume, label: Volume): void {
       .join(', ')})`;
   throw new SgpSamError(
     'bad-file',
-    `${both}: by their affines (${image.header.affineFrom} and ${label.header.affineFrom}) voxel (${corner.join(', ')}) is at ` +
+    `${both}: by their affines${placedBy(image, label)} voxel (${corner.join(', ')}) is at ` +
       `${place(image)} mm in the one and at ${place(label)} in the other, ${far.toFixed(2)} mm apart`,
     `${mend} If the voxels do match and a header is wrong, copy the image's (\`fslcpgeom\`).`,
   );
+}
+
+/** Which fields of NIfTI headers the two affines are from, where that is known of both. */
+function placedBy(image: Volume, label: Volume): string {
+  const [a, b] = [image, label].map((volume) => (volume as Partial<NiftiVolume>).header?.affineFrom);
+  return a && b ? ` (${a} and ${b})` : '';
 }
 
 /** How far apart two grids of the same size are at most, and at which voxel: affine maps differ most at a corner. */

@@ -4,6 +4,7 @@ import { isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerAffine } from './nifti-affine.js';
 import { HeaderFields, headerLength } from './nifti-fields.js';
 import type { NiftiHeader } from './types.js';
+import type { StoredVoxels } from './voxel-sink.js';
 
 /** Voxels of the largest image that is read: 1024³, 4 GiB as float32. */
 const MAX_VOXELS = 2 ** 30;
@@ -14,11 +15,12 @@ const MAX_VOXELS = 2 ** 30;
 const HOLLOW = { expansion: 100, bytes: 2 ** 30, voxels: 2 ** 29 };
 
 /** Everything needed to find and convert the voxels of one image of a file. */
-export interface NiftiLayout {
-  readonly dims: [number, number, number];
+export interface NiftiLayout extends StoredVoxels {
   readonly affine: Float64Array;
   readonly header: NiftiHeader;
-  readonly datatype: Datatype;
+  readonly channels: number;
+  readonly channel: number;
+  readonly description: string;
   /** Bytes into the uncompressed file: the first image, this image's beginning and end, the last image's end. */
   readonly offset: number;
   readonly begin: number;
@@ -75,18 +77,20 @@ export function readHeader(
     begin: offset + channel * imageBytes,
     end: offset + (channel + 1) * imageBytes,
     fileEnd,
+    channels,
+    channel,
+    littleEndian: fields.littleEndian,
+    slope,
+    inter,
+    description: fields.text('descrip'),
     header: {
       bytes: fields.bytes,
       version: fields.version,
       littleEndian: fields.littleEndian,
       gzip: options.gzip,
-      datatype: datatype.name,
-      channels,
-      channel,
       slope,
       inter,
       affineFrom: from,
-      description: fields.text('descrip'),
     },
   };
 }

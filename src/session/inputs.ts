@@ -4,12 +4,12 @@ import { SgpSamError } from '../base/errors.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { weightStorages } from '../engine/graph/layout.js';
 import { type GateSetting, regionModes } from '../engine/graph/regions.js';
-import { affineFromRows } from '../imaging/affine.js';
+import { affineFault, affineFromRows } from '../imaging/affine.js';
 import type { VoxelBox } from '../imaging/crop.js';
 import { readNifti } from '../imaging/nifti.js';
-import { newHeader } from '../imaging/nifti-write.js';
+import { needHeader } from '../imaging/nifti-write.js';
 import { resolvePreset } from '../imaging/presets.js';
-import type { Volume } from '../imaging/types.js';
+import type { Vec3, Volume } from '../imaging/types.js';
 import type { Action } from './lesion-state.js';
 import type { OpenVolumeOptions, SegmenterOptions, VolumeInput } from './segmenter.js';
 import { checkZoom } from './zoom.js';
@@ -115,11 +115,8 @@ export function checkGates(gates: readonly GateSetting[], modules: number): void
   );
 }
 
-/** Numbers and where they lie, as a volume; one that was read from a file keeps its header. */
-function volumeOf(
-  input: Volume | Exclude<Extract<VolumeInput, { data: unknown }>, Volume>,
-  name: string,
-): Volume {
+/** Numbers and where they lie, as a volume; one that was read from a file keeps what the file said. */
+function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string): Volume {
   const { data, dims } = input;
   if (!data) {
     throw new SgpSamError(
@@ -137,16 +134,10 @@ function volumeOf(
       'Give one 3-D image, i varying fastest.',
     );
   }
-  if ('header' in input) {
-    needFields(`${name}: header`, input.header, 'bytes', 'version', 'datatype');
-    need(`${name}: affine`, input.affine, 'a list or typed array of numbers');
-    const affine = affineFromRows(input.affine);
-    // Refuses an affine that is no grid's.
-    newHeader({ dims, affine, datatype: input.header.datatype });
-    return { ...input, affine, name };
-  }
-  const { spacing = [1, 1, 1] } = input;
+  needHeader(`${name}: `, input);
+  const { spacing = [1, 1, 1] } = input as { readonly spacing?: Vec3 };
   need(`${name}: spacing`, spacing, 'three numbers above 0');
+  if (input.affine !== undefined) need(`${name}: affine`, input.affine, 'a list or typed array of numbers');
   const affine = input.affine
     ? affineFromRows(input.affine)
     : affineFromRows([spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0]);
@@ -159,7 +150,10 @@ function volumeOf(
       'Replace it, by 0 for air.',
     );
   }
-  return { name, dims, affine, data: values, header: newHeader({ dims, affine, datatype: 'float32' }) };
+  const fault = affineFault(affine, dims);
+  if (fault) throw new SgpSamError('bad-argument', `${name}: the voxel-to-world affine ${fault}`);
+  const { spacing: _, ...rest } = input as { readonly spacing?: Vec3 };
+  return { ...rest, name, dims, affine, data: values };
 }
 
 /**

@@ -158,15 +158,15 @@ export class LocalSegmenter implements Segmenter, Owner {
     this.checkOpen();
     const volume = await openVolumeInput(input, options);
     this.checkOpen();
-    const { dims, affine, header } = volume;
+    const { dims, affine, channels = 1, channel = 0, datatype = 'float32' } = volume;
     const info: VolumeInfo = {
       name: volume.name,
       dims,
       spacing: voxelSizes(affine),
       affine: [...affine],
-      channels: header.channels,
-      channel: header.channel,
-      datatype: header.datatype,
+      channels,
+      channel,
+      datatype,
     };
     const opened = new LocalVolume(info, volume, this);
     this.volumes.add(opened);
