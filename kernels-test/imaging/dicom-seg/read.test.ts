@@ -18,14 +18,14 @@ import {
   tagOf,
   writeDicom,
 } from '../../../src/imaging/dicom-seg/dataset.js';
-import { readDicomSeg, writeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
+import { decodeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
 import { planeOf } from '../../../src/imaging/dicom-seg/planes.js';
 import { readSource } from '../../../src/imaging/dicom-seg/source.js';
 import type { VoxelGrid } from '../../../src/imaging/types.js';
 import { expectError, sharedFile } from '../support.js';
 import { readLabelNrrd } from './nrrd.js';
 import { hasPydicom, pydicomFrames } from './oracles.js';
-import { gridOf, makeSeries, maskOf, OBLIQUE } from './series.js';
+import { encode, gridOf, headersOf, makeSeries, maskOf, OBLIQUE } from './series.js';
 
 const fixtures = sharedFile('data/formats/README.md');
 const fixture = (name: string) => join(dirname(fixtures as string), name);
@@ -53,7 +53,7 @@ describe.skipIf(!fixtures)('segmentations of others', () => {
   it.skipIf(!hasPydicom).each(ALL)('%s has the voxels that pydicom finds', (name) => {
     const bytes = bytesOf(name);
     const grid = ownGrid(bytes);
-    const { segments, notes } = readDicomSeg(bytes, grid, { name });
+    const { segments, notes } = decodeDicomSeg(bytes, grid, { name });
     const fractional = name.includes('fractional');
     expect(notes).toHaveLength(fractional ? 1 : 0);
     const { data } = parseDicom(bytes, name, 'all');
@@ -96,9 +96,9 @@ describe.skipIf(!fixtures)('segmentations of others', () => {
     '%s/%s on its series is what dcmqi’s %j say, and is kept when written again',
     (folder, name, labels, images) => {
       const files = images.map((image) => ({ name: image, bytes: bytesOf(`${folder}/${image}`) }));
-      const source = readSource(files);
+      const source = readSource(headersOf(files));
       const grid = gridOf(source.frames);
-      const read = readDicomSeg(bytesOf(`${folder}/${name}`), grid, {
+      const read = decodeDicomSeg(bytesOf(`${folder}/${name}`), grid, {
         name,
         frameOfReference: source.frameOfReference,
       });
@@ -135,7 +135,7 @@ describe.skipIf(!fixtures)('segmentations of others', () => {
           return voxels.sort().join(' ');
         });
       expect(found(read.segments).sort()).toEqual(wanted.sort());
-      const again = readDicomSeg(writeDicomSeg(grid, files, read.segments), grid);
+      const again = decodeDicomSeg(encode(grid, files, read.segments), grid);
       expect(
         again.segments.map(({ name, type, category, mask }) => ({ name, type, category, mask })),
       ).toEqual(read.segments.map(({ name, type, category, mask }) => ({ name, type, category, mask })));
@@ -149,7 +149,7 @@ describe.skipIf(!fixtures)('segmentations of others', () => {
 const { files, grid } = makeSeries();
 const mask = maskOf(grid, (i, j, k) => (i + 2 * j + 3 * k) % 4 === 0);
 const other = maskOf(grid, (i, j) => i === j);
-const written = writeDicomSeg(grid, files, [
+const written = encode(grid, files, [
   { name: 'a', mask },
   { name: 'b', mask: other },
 ]);
@@ -179,7 +179,7 @@ describe('frames', () => {
         }
       return { PerFrameFunctionalGroupsSequence: order.map((n) => groups[n]), PixelData: moved };
     });
-    const { segments } = readDicomSeg(shuffled, grid);
+    const { segments } = decodeDicomSeg(shuffled, grid);
     expect(segments.map(({ mask }) => mask)).toEqual([mask, other]);
   });
 
@@ -191,14 +191,14 @@ describe('frames', () => {
     ] as const) {
       const series = makeSeries({ orientation });
       const own = maskOf(series.grid, (i, j, k) => (i + 2 * j + 3 * k) % 4 === 0);
-      const bytes = writeDicomSeg(series.grid, series.files, [{ name: 'a', mask: own }]);
+      const bytes = encode(series.grid, series.files, [{ name: 'a', mask: own }]);
       const affine = Float64Array.from(series.grid.affine);
       for (const row of [0, 1, 2]) {
         for (const c of [0, 1, 2]) affine[4 * row + c] *= factor[c];
         affine[4 * row + 3] += 0.137 * (row + 1);
       }
       const target = { dims: [14, 11, 12] as const, affine };
-      const { segments, notes } = readDicomSeg(bytes, target);
+      const { segments, notes } = decodeDicomSeg(bytes, target);
       expect(notes.join()).toMatch(/another grid/);
       const whole = gridOfCrop(own);
       const back = invertAffine(series.grid.affine);
@@ -214,7 +214,7 @@ describe('frames', () => {
 
   it('that a smaller volume has only partly are cut, and that is told; wholly outside they are refused', async () => {
     const small = { dims: [4, 5, 4] as const, affine: grid.affine };
-    const { segments, notes } = readDicomSeg(written, small);
+    const { segments, notes } = decodeDicomSeg(written, small);
     const whole = gridOfCrop(mask);
     expect(segments[0].mask).toEqual(maskOf(small, (i, j, k) => whole[i + 7 * (j + 5 * k)] === 1));
     expect(notes).toHaveLength(2);
@@ -222,7 +222,7 @@ describe('frames', () => {
     const affine = Float64Array.from(grid.affine);
     affine[3] += 1000;
     await expectError(
-      () => readDicomSeg(written, { ...small, affine }),
+      () => decodeDicomSeg(written, { ...small, affine }),
       'bad-prompt',
       /none of its segments/,
     );
@@ -230,7 +230,7 @@ describe('frames', () => {
 
   it('of another frame of reference are refused', async () => {
     await expectError(
-      () => readDicomSeg(written, grid, { frameOfReference: '1.2.3' }),
+      () => decodeDicomSeg(written, grid, { frameOfReference: '1.2.3' }),
       'bad-prompt',
       /FrameOfReferenceUID/,
     );
@@ -255,13 +255,13 @@ describe('kinds', () => {
       SegmentationFractionalType: 'PROBABILITY',
       MaximumFractionalValue: 200,
     }));
-    const { segments, notes } = readDicomSeg(bytes, grid);
+    const { segments, notes } = decodeDicomSeg(bytes, grid);
     expect(segments[0].mask).toEqual(mask);
     expect(notes).toEqual([expect.stringMatching(/fractional \(probability\).*half of its maximum \(200\)/)]);
   });
 
   it('label maps are read by their values', () => {
-    const flat = writeDicomSeg(grid, files, [{ name: 'all', mask: maskOf(grid, () => true) }]);
+    const flat = encode(grid, files, [{ name: 'all', mask: maskOf(grid, () => true) }]);
     const [a, b] = [mask, other].map(gridOfCrop);
     const bytes = changed(flat, (data) => {
       const [item] = itemsOf(data, 'SegmentSequence');
@@ -274,7 +274,7 @@ describe('kinds', () => {
         SegmentSequence: [segment(7, 'b'), segment(0, 'background'), segment(1, 'a')],
       };
     });
-    const { segments } = readDicomSeg(bytes, grid);
+    const { segments } = decodeDicomSeg(bytes, grid);
     expect(segments.map(({ number, name }) => [number, name])).toEqual([
       [1, 'a'],
       [7, 'b'],
@@ -286,7 +286,7 @@ describe('kinds', () => {
 
 describe('what cannot be read', () => {
   const refused = async (bytes: Uint8Array, code: string, says: RegExp) =>
-    expectError(() => readDicomSeg(bytes, grid, { name: 'x.dcm' }), code, /^x\.dcm/, says);
+    expectError(() => decodeDicomSeg(bytes, grid, { name: 'x.dcm' }), code, /^x\.dcm/, says);
 
   it('is named', async () => {
     await refused(new Uint8Array(10), 'bad-file', /not a DICOM file/);
@@ -343,7 +343,7 @@ describe('what cannot be read', () => {
     const attempt = (bytes: Uint8Array) => {
       const begin = performance.now();
       try {
-        readDicomSeg(bytes, grid, { name: 'x.dcm' });
+        decodeDicomSeg(bytes, grid, { name: 'x.dcm' });
         seen.read++;
       } catch (error) {
         if (!(error instanceof SgpSamError)) throw error;

@@ -4,11 +4,18 @@ import {
   type Content,
   datasetOf,
   EXPLICIT_LITTLE_ENDIAN,
+  parseDicom,
   writeDicom,
 } from '../../../src/imaging/dicom-seg/dataset.js';
+import { encodeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
 import type { Plane } from '../../../src/imaging/dicom-seg/planes.js';
 import type { SourceFile } from '../../../src/imaging/dicom-seg/source.js';
 import type { Vec3, VoxelGrid } from '../../../src/imaging/types.js';
+
+export interface MadeFile {
+  readonly name: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
 
 export interface SeriesOptions {
   /** Columns, rows, slices. */
@@ -44,7 +51,7 @@ const cross = (a: readonly number[], b: readonly number[]) => [
 const ds = (values: readonly number[]) => values.map((v) => String(+v.toFixed(10)).slice(0, 16));
 
 /** A series of CT images, its files out of order, and the grid whose axes are columns, rows and slices. */
-export function makeSeries(options: SeriesOptions = {}): { files: SourceFile[]; grid: VoxelGrid } {
+export function makeSeries(options: SeriesOptions = {}): { files: MadeFile[]; grid: VoxelGrid } {
   const { dims = [7, 5, 4], spacing = [0.8, 1.25, 2.5], origin = [-31.5, 12.25, 100] } = options;
   const { orientation = [1, 0, 0, 0, 1, 0], multiframe = false, extra = {} } = options;
   const [columns, rows, slices] = dims;
@@ -85,7 +92,7 @@ export function makeSeries(options: SeriesOptions = {}): { files: SourceFile[]; 
     ...extra,
   });
   const measures = { PixelSpacing: ds([spacing[1], spacing[0]]), SliceThickness: ds([spacing[2]]) };
-  const file = (name: string, instance: string, content: Content): SourceFile => {
+  const file = (name: string, instance: string, content: Content): MadeFile => {
     const meta = datasetOf({
       FileMetaInformationVersion: new Uint8Array([0, 1]),
       MediaStorageSOPClassUID: content.SOPClassUID,
@@ -172,3 +179,16 @@ export function gridOf(frames: readonly Plane[]): VoxelGrid {
   for (const row of [0, 1, 2]) affine[4 * row + 2] *= step;
   return { dims: [first.columns, first.rows, along.length], affine };
 }
+
+/** Files as far as their pixels. */
+export const headersOf = (files: readonly MadeFile[]): SourceFile[] =>
+  files.map(({ name, bytes }) => parseDicom(bytes, name, 'header'));
+
+type Encode = typeof encodeDicomSeg;
+/** A segmentation of a series' files. */
+export const encode = (
+  grid: VoxelGrid,
+  files: readonly MadeFile[],
+  segments: Parameters<Encode>[2],
+  options?: Parameters<Encode>[3],
+): Uint8Array<ArrayBuffer> => encodeDicomSeg(grid, headersOf(files), segments, options);

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { applyAffine, invertAffine } from '../../../src/imaging/affine.js';
 import { type CroppedMask, gridOfCrop } from '../../../src/imaging/crop.js';
+import type { SegmentToWrite } from '../../../src/imaging/dicom-seg/codes.js';
 import { itemsOf, parseDicom, pixelsOf, textOf } from '../../../src/imaging/dicom-seg/dataset.js';
-import { readDicomSeg, type SegmentToWrite, writeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
+import { decodeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
 import type { VoxelGrid } from '../../../src/imaging/types.js';
 import { expectError } from '../support.js';
 import {
@@ -15,7 +16,7 @@ import {
   pydicomFrames,
   withFile,
 } from './oracles.js';
-import { frameOrder, instanceOf, makeSeries, maskOf, OBLIQUE, type SeriesOptions } from './series.js';
+import { encode, frameOrder, instanceOf, makeSeries, maskOf, OBLIQUE, type SeriesOptions } from './series.js';
 
 /** Two that overlap, one of them in two pieces with an empty slice between. */
 const lesions = (grid: VoxelGrid): SegmentToWrite[] => [
@@ -53,10 +54,10 @@ const cases: Record<string, SeriesOptions> = {
 describe.each(Object.entries(cases))('a segmentation of a series: %s', (_, options) => {
   const { files, grid } = makeSeries(options);
   const segments = lesions(grid);
-  const bytes = writeDicomSeg(grid, files, segments, { uidSeed: 'test', date: new Date(0) });
+  const bytes = encode(grid, files, segments, { uidSeed: 'test', date: new Date(0) });
 
   it('is read back voxel by voxel, with names and colours', () => {
-    const read = readDicomSeg(bytes, grid);
+    const read = decodeDicomSeg(bytes, grid);
     expect(read.notes).toEqual([]);
     expect(read.segments.map(({ name }) => name)).toEqual(['upper left', 'Mitte']);
     for (const [n, { mask }] of segments.entries()) expect(read.segments[n].mask).toEqual(mask);
@@ -67,14 +68,14 @@ describe.each(Object.entries(cases))('a segmentation of a series: %s', (_, optio
 
   it('is the same whatever the order of the grid’s axes', () => {
     const { grid: other, of } = turned(grid);
-    const again = writeDicomSeg(
+    const again = encode(
       other,
       files,
       segments.map((segment) => ({ ...segment, mask: of(segment.mask) })),
       { uidSeed: 'test', date: new Date(0) },
     );
     expect(again).toEqual(bytes);
-    const read = readDicomSeg(bytes, other);
+    const read = decodeDicomSeg(bytes, other);
     for (const [n, { mask }] of segments.entries()) expect(read.segments[n].mask).toEqual(of(mask));
   });
 
@@ -133,7 +134,7 @@ describe('writing', () => {
   const segments = lesions(grid);
 
   it('packs bits across the bytes’ borders, 35 pixels a frame', () => {
-    const { data } = parseDicom(writeDicomSeg(grid, files, segments), 'seg', 'all');
+    const { data } = parseDicom(encode(grid, files, segments), 'seg', 'all');
     const bytes = pixelsOf(data)!;
     expect(bytes.length).toBe(18); // 4 × 35 bits, and a byte to make it even
     const { mask } = segments[1];
@@ -146,7 +147,7 @@ describe('writing', () => {
       const { data } = parseDicom(bytes, 'seg', 'all');
       return [textOf(data, 'SOPInstanceUID')!, textOf(data, 'SeriesInstanceUID')!];
     };
-    const write = (uidSeed?: string) => uids(writeDicomSeg(grid, files, segments, { uidSeed }));
+    const write = (uidSeed?: string) => uids(encode(grid, files, segments, { uidSeed }));
     expect(write('a')).toEqual(write('a'));
     const all = [...write('a'), ...write('b'), ...write(), ...write()];
     expect(new Set(all).size).toBe(8);
@@ -155,22 +156,22 @@ describe('writing', () => {
 
   it('says that nothing overlaps where nothing does, and takes codes, a description and a number', () => {
     const mass = { scheme: 'SCT', value: '4147007', meaning: 'Mass' };
-    const bytes = writeDicomSeg(grid, files, [{ ...segments[0], type: mass }], {
+    const bytes = encode(grid, files, [{ ...segments[0], type: mass }], {
       description: 'by hand',
       seriesNumber: 41,
     });
     const { data } = parseDicom(bytes, 'seg', 'all');
     expect(textOf(data, 'SegmentsOverlap')).toBe('NO');
     expect([textOf(data, 'SeriesDescription'), textOf(data, 'SeriesNumber')]).toEqual(['by hand', '41']);
-    expect(readDicomSeg(bytes, grid).segments[0].type).toEqual(mass);
+    expect(decodeDicomSeg(bytes, grid).segments[0].type).toEqual(mass);
     const [reference] = itemsOf(data, 'ReferencedSeriesSequence');
     expect(itemsOf(reference, 'ReferencedInstanceSequence')).toHaveLength(4);
   });
 
   it('keeps a segment without voxels beside others', () => {
     const none = { name: 'none', mask: maskOf(grid, () => false) };
-    const bytes = writeDicomSeg(grid, files, [none, segments[1]]);
-    const read = readDicomSeg(bytes, grid).segments;
+    const bytes = encode(grid, files, [none, segments[1]]);
+    const read = decodeDicomSeg(bytes, grid).segments;
     expect(read.map(({ name, mask }) => [name, mask.box !== undefined])).toEqual([
       ['none', false],
       ['Mitte', true],
@@ -186,7 +187,7 @@ describe('writing', () => {
         LossyImageCompressionMethod: 'ISO_10918_1',
       },
     });
-    const bytes = writeDicomSeg(grid, lossy.files, segments);
+    const bytes = encode(grid, lossy.files, segments);
     const { data } = parseDicom(bytes, 'seg', 'all');
     expect(
       ['LossyImageCompression', 'LossyImageCompressionRatio', 'LossyImageCompressionMethod'].map((key) =>
@@ -198,7 +199,7 @@ describe('writing', () => {
 
   it('refuses what cannot be written, in words', async () => {
     const write = (change: { grid?: VoxelGrid; files?: typeof files; segments?: SegmentToWrite[] }) => () =>
-      writeDicomSeg(change.grid ?? grid, change.files ?? files, change.segments ?? segments);
+      encode(change.grid ?? grid, change.files ?? files, change.segments ?? segments);
     const [one] = segments;
     const half = Float64Array.from(grid.affine, (v, n) => (n < 12 && n % 4 === 0 ? v / 2 : v));
     await expectError(

@@ -73,6 +73,16 @@ export function parseDicom(bytes: Uint8Array, name: string, part: 'all' | 'heade
   throw new SgpSamError('bad-file', `${name}: this DICOM file ends within an element`, MEND);
 }
 
+/** A file's header if its first bytes hold all of it; undefined where more of them are needed, or it is damaged. */
+export function headerIn(bytes: Uint8Array, name: string): DicomFile | undefined {
+  try {
+    const file = isDicom(bytes) ? headerOf(bytes) : undefined;
+    return file && { name, meta: file.meta, data: file.dict };
+  } catch {
+    return undefined;
+  }
+}
+
 /** A file up to its pixels; undefined where it ends before them. */
 function headerOf(bytes: Uint8Array) {
   const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;

@@ -2,6 +2,7 @@
 import { SgpSamError } from '../../base/errors.js';
 import { type CroppedMask, voxelCount } from '../crop.js';
 import type { VoxelGrid } from '../types.js';
+import type { Code, Rgb } from './codes.js';
 import {
   type Dataset,
   type DicomFile,
@@ -16,7 +17,7 @@ import {
 } from './dataset.js';
 import { copied, litOf, resampled, thicknessOf, unite } from './paint.js';
 import { placementOf, planeOf } from './planes.js';
-import { type Code, codeOf, type Rgb, rgbOf } from './segments.js';
+import { codeOf, rgbOf } from './segments.js';
 
 const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
 const LABEL_MAP = '1.2.840.10008.5.1.4.1.1.66.7';
@@ -148,7 +149,7 @@ function segmentNumber(where: string, groups: readonly (Dataset | undefined)[]):
  * @throws SgpSamError `bad-file` for what is no DICOM segmentation or is damaged; `unsupported` for a compressed one, or one
  *   whose frames say nothing of where they lie; `bad-prompt` for one of another frame of reference, or all outside of the volume
  */
-export function readDicomSeg(
+export function decodeDicomSeg(
   bytes: Uint8Array,
   grid: VoxelGrid,
   options: ReadDicomSegOptions = {},

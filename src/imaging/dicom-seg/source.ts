@@ -1,12 +1,12 @@
 /** A DICOM series as what is derived from it refers to it: instances, frames and where they lie. */
 import { SgpSamError } from '../../base/errors.js';
-import { type Dataset, type DicomFile, itemsOf, parseDicom, requireText, textOf } from './dataset.js';
+import { type Dataset, type DicomFile, itemsOf, requireText, textOf } from './dataset.js';
 import { type Plane, planeOf } from './planes.js';
 
-/** A file of a series. */
-export interface SourceFile {
-  readonly name: string;
-  readonly bytes: Uint8Array;
+/** A file of a series, as far as its pixels. */
+export interface SourceFile extends DicomFile {
+  /** Which of its frames are meant, from 1; all unless given. */
+  readonly frames?: ReadonlySet<number> | undefined;
 }
 
 /** An image of a series, or one frame of it. */
@@ -35,7 +35,7 @@ export interface SourceSeries {
 const COMMON = ['PatientID', 'StudyInstanceUID', 'SeriesInstanceUID', 'FrameOfReferenceUID'];
 
 /** The frames of one file. */
-function framesOf(file: DicomFile): SourceFrame[] {
+function framesOf(file: SourceFile): SourceFrame[] {
   const { name, data } = file;
   const own = {
     sopClass: requireText(file, data, 'SOPClassUID'),
@@ -51,7 +51,8 @@ function framesOf(file: DicomFile): SourceFrame[] {
   if (frames.length === 0)
     return [{ ...planeOf(name, data, undefined, undefined), ...own, name, frame: undefined }];
   const [shared] = itemsOf(data, 'SharedFunctionalGroupsSequence');
-  return frames.map((groups, n) => {
+  return frames.flatMap((groups, n) => {
+    if (file.frames && !file.frames.has(n + 1)) return [];
     const where = `${name}: frame ${n + 1}`;
     return { ...planeOf(where, data, groups, shared), ...own, name: where, frame: n + 1 };
   });
@@ -64,11 +65,10 @@ function framesOf(file: DicomFile): SourceFrame[] {
 export function readSource(files: readonly SourceFile[]): SourceSeries {
   if (files.length === 0)
     throw new SgpSamError('bad-argument', 'there is no DICOM file of a series to refer to');
-  const parsed = files.map(({ name, bytes }) => parseDicom(bytes, name, 'header'));
-  const [first] = parsed;
+  const [first] = files;
   for (const keyword of COMMON) {
     const wanted = textOf(first.data, keyword);
-    const other = parsed.find(({ data }) => textOf(data, keyword) !== wanted);
+    const other = files.find(({ data }) => textOf(data, keyword) !== wanted);
     if (other)
       throw new SgpSamError(
         'bad-argument',
@@ -77,7 +77,7 @@ export function readSource(files: readonly SourceFile[]): SourceSeries {
       );
   }
   const seen = new Map<string, string>();
-  for (const file of parsed) {
+  for (const file of files) {
     const instance = requireText(file, file.data, 'SOPInstanceUID');
     const twin = seen.get(instance);
     if (twin !== undefined)
@@ -88,16 +88,16 @@ export function readSource(files: readonly SourceFile[]): SourceSeries {
       );
     seen.set(instance, file.name);
   }
-  const frames = parsed.flatMap(framesOf).sort((a, b) => a.along - b.along);
+  const frames = files.flatMap(framesOf).sort((a, b) => a.along - b.along);
   return {
     header: first.data,
     series: requireText(first, first.data, 'SeriesInstanceUID'),
     frameOfReference: requireText(first, first.data, 'FrameOfReferenceUID'),
-    instances: parsed.map(({ data }) => ({
+    instances: files.map(({ data }) => ({
       sopClass: textOf(data, 'SOPClassUID') ?? '',
       sopInstance: textOf(data, 'SOPInstanceUID') ?? '',
     })),
     frames,
-    lossy: parsed.find(({ data }) => textOf(data, 'LossyImageCompression') === '01')?.data,
+    lossy: files.find(({ data }) => textOf(data, 'LossyImageCompression') === '01')?.data,
   };
 }

@@ -4,6 +4,14 @@ import { voxelSizes } from '../affine.js';
 import { type CroppedMask, inCrop } from '../crop.js';
 import type { Vec3, VoxelGrid } from '../types.js';
 import {
+  checkedCode,
+  checkName,
+  colourOf,
+  defaultCategory,
+  defaultType,
+  type SegmentToWrite,
+} from './codes.js';
+import {
   type Content,
   type Dataset,
   datasetOf,
@@ -14,16 +22,7 @@ import {
 } from './dataset.js';
 import { COMPRESSION, FRAME_OF_REFERENCE, PATIENT, STUDY, TRIAL, TYPE_2 } from './modules.js';
 import { type Placement, placementOf } from './planes.js';
-import {
-  checkedCode,
-  checkName,
-  codeItem,
-  colourOf,
-  defaultCategory,
-  defaultType,
-  labOf,
-  type SegmentToWrite,
-} from './segments.js';
+import { codeItem, labOf } from './segments.js';
 import { readSource, type SourceFile, type SourceFrame, type SourceSeries } from './source.js';
 import { uidMaker } from './uids.js';
 
@@ -242,7 +241,7 @@ const stamps = (date: Date): [string, string] => {
  * @throws SgpSamError `unsupported` for a series on another grid, `bad-argument` for names and codes that DICOM cannot hold, masks
  *   without a voxel between them, or files of several series; `bad-file`
  */
-export function writeDicomSeg(
+export function encodeDicomSeg(
   grid: VoxelGrid,
   files: readonly SourceFile[],
   segments: readonly SegmentToWrite[],
