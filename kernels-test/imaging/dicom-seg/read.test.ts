@@ -18,8 +18,8 @@ import {
   tagOf,
   writeDicom,
 } from '../../../src/imaging/dicom-seg/dataset.js';
-import { decodeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
 import { planeOf } from '../../../src/imaging/dicom-seg/planes.js';
+import { decodeDicomSeg } from '../../../src/imaging/dicom-seg/read.js';
 import { readSource } from '../../../src/imaging/dicom-seg/source.js';
 import type { VoxelGrid } from '../../../src/imaging/types.js';
 import { expectError, sharedFile } from '../support.js';

@@ -7,9 +7,9 @@ import {
   parseDicom,
   writeDicom,
 } from '../../../src/imaging/dicom-seg/dataset.js';
-import { encodeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
 import type { Plane } from '../../../src/imaging/dicom-seg/planes.js';
 import type { SourceFile } from '../../../src/imaging/dicom-seg/source.js';
+import { encodeDicomSeg } from '../../../src/imaging/dicom-seg/write.js';
 import type { Vec3, VoxelGrid } from '../../../src/imaging/types.js';
 
 export interface MadeFile {

@@ -4,7 +4,7 @@ import { applyAffine, invertAffine } from '../../../src/imaging/affine.js';
 import { type CroppedMask, gridOfCrop } from '../../../src/imaging/crop.js';
 import type { SegmentToWrite } from '../../../src/imaging/dicom-seg/codes.js';
 import { itemsOf, parseDicom, pixelsOf, textOf } from '../../../src/imaging/dicom-seg/dataset.js';
-import { decodeDicomSeg } from '../../../src/imaging/dicom-seg/index.js';
+import { decodeDicomSeg } from '../../../src/imaging/dicom-seg/read.js';
 import type { VoxelGrid } from '../../../src/imaging/types.js';
 import { expectError } from '../support.js';
 import {

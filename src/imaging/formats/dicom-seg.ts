@@ -1,56 +1,14 @@
-/** DICOM segmentations of a volume. What does it loads when it is asked for (`../dicom-seg`). */
+/** DICOM segmentations of a volume; what reads and writes them loads when it is asked for. */
+import type { readDicomSeg as Read, writeDicomSeg as Write } from '../dicom-seg/volume.js';
 
-import { need, needList, needOptions } from '../../base/arguments.js';
-import type { ByteSource } from '../../base/byte-source.js';
-import { checkAborted, SgpSamError } from '../../base/errors.js';
-import { checkedCrop } from '../crop.js';
-import type { SegmentToWrite } from '../dicom-seg/codes.js';
-import type { DicomSeg, ReadDicomSegOptions } from '../dicom-seg/read.js';
-import type { SourceFile } from '../dicom-seg/source.js';
-import type { DicomSegOptions } from '../dicom-seg/write.js';
-import type { DicomSeries, VoxelGrid } from '../types.js';
-
-/** Reads and writes DICOM segmentations; loaded once. */
 const codec = () => import('../dicom-seg/index.js');
 
-/** A volume that may be a DICOM series. */
-export interface MaybeSeries extends VoxelGrid {
-  readonly name: string;
-  readonly dicom?: DicomSeries | undefined;
-}
-
-/** How a volume's lesions are written as a DICOM segmentation. */
-export interface WriteDicomSegOptions extends DicomSegOptions {
-  /** The DICOM series that a volume of another format was made of, opened; on the same grid, whatever the order of its axes. */
-  readonly reference?: MaybeSeries | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** Whether a name is a DICOM file's. */
-export const isDicomName = (name: string): boolean => /\.(dcm|dicom)$/i.test(name);
+export const isDicomName = (name: string): boolean => /\.dcm$/i.test(name);
 
 /** Whether a file is a DICOM one, by its first 132 bytes. */
 export const isDicom = (head: Uint8Array): boolean =>
-  head.length >= 132 && String.fromCharCode(...head.subarray(128, 132)) === 'DICM';
-
-/** Headers of slices are rarely longer. */
-const HEADER = 1 << 16;
-
-/** A series' files as far as their pixels, and which frames of them are the volume's. */
-async function headersOf({ slices }: DicomSeries, signal: AbortSignal | undefined): Promise<SourceFile[]> {
-  const { headerIn, parseDicom } = await codec();
-  const frames = new Map<ByteSource, Set<number>>();
-  for (const { file, frame } of slices) frames.set(file, (frames.get(file) ?? new Set()).add(frame));
-  const headers: SourceFile[] = [];
-  for (const [file, own] of frames) {
-    checkAborted(signal);
-    const header =
-      headerIn(await file.read(0, Math.min(file.size, HEADER)), file.name) ??
-      parseDicom(await file.read(0, file.size), file.name, 'header');
-    headers.push({ ...header, frames: own });
-  }
-  return headers;
-}
+  String.fromCharCode(...head.subarray(128, 132)) === 'DICM';
 
 /**
  * Writes lesions of a volume as a binary DICOM segmentation of its series: one segment a lesion, which may overlap; each frame lies
@@ -61,26 +19,7 @@ async function headersOf({ slices }: DicomSeries, signal: AbortSignal | undefine
  * @throws SgpSamError `unsupported` for a volume that is no DICOM series, or whose voxels are not the series' pixels; `bad-argument` for
  *   names and codes that DICOM cannot hold, or masks without a voxel between them; `bad-file`; `aborted`
  */
-export async function writeDicomSeg(
-  volume: MaybeSeries,
-  segments: readonly SegmentToWrite[],
-  options: WriteDicomSegOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
-  need('writeDicomSeg: volume', volume, 'an object');
-  needList('writeDicomSeg: segments', segments, 'name', 'mask');
-  needOptions('writeDicomSeg', options);
-  const { reference = volume, signal, ...how } = options;
-  if (!reference.dicom)
-    throw new SgpSamError(
-      'unsupported',
-      `${reference.name}: a DICOM segmentation refers to the images of a DICOM series, and this is none`,
-      'Save as .nii.gz or .seg.nrrd; or name the series, on the same grid: --reference FOLDER, in the library `reference`.',
-    );
-  const checked = segments.map((segment) => ({ ...segment, mask: checkedCrop(segment.mask, volume.dims) }));
-  const files = await headersOf(reference.dicom, signal);
-  const { encodeDicomSeg } = await codec();
-  return encodeDicomSeg(volume, files, checked, how);
-}
+export const writeDicomSeg: typeof Write = async (...args) => (await codec()).writeDicomSeg(...args);
 
 /**
  * Reads a DICOM segmentation onto a volume's grid; see `notes` of the result for what was resampled, thresholded or cut.
@@ -88,23 +27,4 @@ export async function writeDicomSeg(
  * @throws SgpSamError `bad-file` for what is no DICOM segmentation or is damaged; `unsupported` for a compressed one, or one whose
  *   frames do not say where they lie; `bad-prompt` for one of another frame of reference, or all outside of the volume
  */
-export async function readDicomSeg(
-  bytes: Uint8Array,
-  volume: VoxelGrid & { readonly dicom?: DicomSeries | undefined },
-  options: Pick<ReadDicomSegOptions, 'name'> = {},
-): Promise<DicomSeg> {
-  need('readDicomSeg: bytes', bytes, 'a Uint8Array');
-  need('readDicomSeg: volume', volume, 'an object');
-  needOptions('readDicomSeg', options);
-  const { decodeDicomSeg } = await codec();
-  const slice = volume.dicom?.slices[0];
-  const headers =
-    volume.dicom && slice ? await headersOf({ ...volume.dicom, slices: [slice] }, undefined) : [];
-  return decodeDicomSeg(bytes, volume, { ...options, frameOfReference: frameOfReference(headers[0]) });
-}
-
-/** (0020,0052) of a header. */
-function frameOfReference(header: SourceFile | undefined): string | undefined {
-  const [uid] = header?.data['00200052']?.Value ?? [];
-  return typeof uid === 'string' ? uid : undefined;
-}
+export const readDicomSeg: typeof Read = async (...args) => (await codec()).readDicomSeg(...args);
