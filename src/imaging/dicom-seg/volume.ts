@@ -6,7 +6,7 @@ import { checkAborted, SgpSamError } from '../../base/errors.js';
 import { checkedCrop } from '../crop.js';
 import type { DicomSeries, VoxelGrid } from '../types.js';
 import type { SegmentToWrite } from './codes.js';
-import { headerIn, parseDicom } from './dataset.js';
+import { type DicomFile, headerIn, parseDicom } from './dataset.js';
 import { type DicomSeg, decodeDicomSeg, type ReadDicomSegOptions } from './read.js';
 import type { SourceFile } from './source.js';
 import { type DicomSegOptions, encodeDicomSeg } from './write.js';
@@ -19,13 +19,18 @@ export interface MaybeSeries extends VoxelGrid {
 
 /** How a volume's lesions are written as a DICOM segmentation. */
 export interface WriteDicomSegOptions extends DicomSegOptions {
-  /** The DICOM series that a volume of another format was made of, opened; on the same grid, whatever the order of its axes. */
-  readonly reference?: MaybeSeries | undefined;
+  /** The DICOM series that a volume of another format was made of; on the same grid, whatever the order of its axes. */
+  readonly reference?: DicomSeries | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Headers of slices are rarely longer. */
 const HEADER = 1 << 16;
+
+/** A file as far as its pixels; most of it is not read. */
+export const headerOfFile = async (file: ByteSource): Promise<DicomFile> =>
+  headerIn(await file.read(0, Math.min(file.size, HEADER)), file.name) ??
+  parseDicom(await file.read(0, file.size), file.name, 'header');
 
 /** A series' files as far as their pixels, and which frames of them are the volume's. */
 async function headersOf({ slices }: DicomSeries, signal: AbortSignal | undefined): Promise<SourceFile[]> {
@@ -34,9 +39,7 @@ async function headersOf({ slices }: DicomSeries, signal: AbortSignal | undefine
   const headers: SourceFile[] = [];
   for (const [file, own] of frames) {
     checkAborted(signal);
-    const header =
-      headerIn(await file.read(0, Math.min(file.size, HEADER)), file.name) ??
-      parseDicom(await file.read(0, file.size), file.name, 'header');
+    const header = await headerOfFile(file);
     headers.push({ ...header, frames: own });
   }
   return headers;
@@ -59,15 +62,15 @@ export async function writeDicomSeg(
   need('writeDicomSeg: volume', volume, 'an object');
   needList('writeDicomSeg: segments', segments, 'name', 'mask');
   needOptions('writeDicomSeg', options);
-  const { reference = volume, signal, ...how } = options;
-  if (!reference.dicom)
+  const { reference = volume.dicom, signal, ...how } = options;
+  if (!reference)
     throw new SgpSamError(
       'unsupported',
-      `${reference.name}: a DICOM segmentation refers to the images of a DICOM series, and this is none`,
+      `${volume.name}: a DICOM segmentation refers to the images of a DICOM series, and this is none`,
       'Save as .nii.gz or .seg.nrrd; or name the series, on the same grid: --reference FOLDER, in the library `reference`.',
     );
   const checked = segments.map((segment) => ({ ...segment, mask: checkedCrop(segment.mask, volume.dims) }));
-  const files = await headersOf(reference.dicom, signal);
+  const files = await headersOf(reference, signal);
   return encodeDicomSeg(volume, files, checked, how);
 }
 

@@ -1,4 +1,5 @@
 /** DICOM segmentations of a volume; what reads and writes them loads when it is asked for. */
+import type { referenceSeries as Find } from '../dicom-seg/reference.js';
 import type { readDicomSeg as Read, writeDicomSeg as Write } from '../dicom-seg/volume.js';
 
 const codec = () => import('../dicom-seg/index.js');
@@ -28,3 +29,11 @@ export const writeDicomSeg: typeof Write = async (...args) => (await codec()).wr
  *   frames do not say where they lie; `bad-prompt` for one of another frame of reference, or all outside of the volume
  */
 export const readDicomSeg: typeof Read = async (...args) => (await codec()).readDicomSeg(...args);
+
+/**
+ * The series among DICOM files whose images are the slices of a volume.
+ * @param files whatever else is among them is passed over
+ * @param where what errors call them: a folder's name
+ * @throws SgpSamError `bad-argument` where none or several are
+ */
+export const referenceSeries: typeof Find = async (...args) => (await codec()).referenceSeries(...args);
