@@ -1,6 +1,6 @@
 import { SgpSamError } from '../base/errors.js';
 import { type Datatype, datatypes, refusedDatatypes } from './datatypes.js';
-import { isGzip, MAX_EXPANSION } from './gzip.js';
+import { isGzip, MAX_EXPANSION, refuseHollow } from './gzip.js';
 import { headerAffine } from './nifti-affine.js';
 import { HeaderFields, headerLength } from './nifti-fields.js';
 import type { NiftiHeader } from './types.js';
@@ -8,12 +8,6 @@ import type { StoredVoxels } from './voxel-sink.js';
 
 /** Voxels of the largest image that is read: 1024³, 4 GiB as float32. */
 const MAX_VOXELS = 2 ** 30;
-/**
- * A compressed file that claims to be more than a hundred times its size holds next to nothing: a label volume, an empty
- * image, or an attack. It gets less: bytes of the uncompressed file (512 × 512 × 500 labels in float64), and voxels.
- */
-const HOLLOW = { expansion: 100, bytes: 2 ** 30, voxels: 2 ** 29 };
-
 /** Everything needed to find and convert the voxels of one image of a file. */
 export interface NiftiLayout extends StoredVoxels {
   readonly affine: Float64Array;
@@ -56,16 +50,7 @@ export function readHeader(
   const offset = readOffset(fields, name);
   const fileEnd = offset + channels * voxels * datatype.size;
   const { gzip, size = 0 } = options;
-  // More than gzip can do is not this, but a file that was cut short.
-  const hollow = gzip && fileEnd > size * HOLLOW.expansion && fileEnd <= size * MAX_EXPANSION;
-  if (hollow && (fileEnd > HOLLOW.bytes || voxels > HOLLOW.voxels)) {
-    throw new SgpSamError(
-      'unsupported',
-      `${name}: ${size} compressed bytes claim to be ${fileEnd} bytes, ${voxels} voxels: next to nothing fills them. ` +
-        `The most that is read of such a file is ${HOLLOW.bytes} bytes and ${HOLLOW.voxels} voxels.`,
-      'If it is real, crop it, store labels as uint8, or unpack it first: an uncompressed file may have 1024³ voxels.',
-    );
-  }
+  if (gzip && fileEnd <= size * MAX_EXPANSION) refuseHollow(name, size, fileEnd, voxels);
   const { affine, from } = headerAffine(fields, name);
   const { slope, inter } = readScaling(fields, name);
   const imageBytes = voxels * datatype.size;

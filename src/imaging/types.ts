@@ -33,6 +33,8 @@ export interface Volume extends Image {
   readonly channel?: number | undefined;
   /** What the image is, in a few words of whoever made it. */
   readonly description?: string | undefined;
+  /** What its reader decided and people should know, a sentence each. */
+  readonly notes?: readonly string[] | undefined;
   /** The DICOM series that it is, for results that refer to it; never more than the slices' places until they are read. */
   readonly dicom?: DicomSeries | undefined;
 }

@@ -5,12 +5,29 @@
 import type { ByteSource } from '../../base/byte-source.js';
 import type { CroppedMask } from '../crop.js';
 import type { ReadOptions } from '../nifti.js';
-import type { Volume } from '../types.js';
+import type { Vec3, Volume } from '../types.js';
 
 /** How an image is read from whatever holds it. */
 export interface ReadVolumeOptions extends ReadOptions {
   /** Which series of DICOM files: its number in the list (from 1), its SeriesInstanceUID, or its description or a part of it. */
   readonly series?: string | number | undefined;
+}
+
+/** A series of DICOM files that can be opened as a volume. */
+export interface SeriesInfo {
+  /** In the list, from 1: what `series` chooses by. */
+  readonly number: number;
+  readonly seriesInstanceUid: string;
+  readonly description: string;
+  /** `CT`, `MR`, `PT`, … */
+  readonly modality: string;
+  /** Columns, rows, slices (all images of a series that repeats). */
+  readonly dims: Vec3;
+  readonly files: number;
+  /** An overview to plan with. */
+  readonly localiser: boolean;
+  /** Of slices that are only a part of their series: `axial`, `oblique coronal`, … */
+  readonly orientation?: string | undefined;
 }
 
 /** A lesion as it is written. */
