@@ -1,5 +1,5 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js, engine.js, formats.js and codecs.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -68,6 +68,27 @@ const slimMatrix = {
   },
 };
 
+/** Node's modules as nothing. */
+const noNode = {
+  name: 'no-node',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^(fs|path|crypto)$/ }, ({ path }) => ({ path, namespace: 'nothing' }));
+    bundler.onLoad({ filter: /./, namespace: 'nothing' }, () => ({ contents: '' }));
+  },
+};
+
+/** Parts that other bundles load when they need them; each is a bundle of its own beside them. */
+const PARTS = { 'formats.js': /\/readers\.js$/, 'codecs.js': /\/wasm-codecs\.js$/ };
+const laterParts = {
+  name: 'later-parts',
+  setup(bundler) {
+    for (const [file, filter] of Object.entries(PARTS))
+      bundler.onResolve({ filter }, ({ kind }) =>
+        kind === 'dynamic-import' ? { path: `./${file}`, external: true } : undefined,
+      );
+  },
+};
+
 /**
  * A shader without comments, indentation, blank lines and most spaces. WGSL has no strings that could look like a comment;
  * `//#` lines are directives (src/engine/kernels/wgsl.ts) and stay.
@@ -123,14 +144,23 @@ const common = {
   define: { __VERSION__: JSON.stringify(version) },
 };
 
-const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin()] };
+const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin(), laterParts] };
 
 // platform "browser" makes any import of a Node module an error
 const pageLike = {
   ...common,
   platform: 'browser',
   minify: true,
-  plugins: [wgslPlugin(stripWgsl), slimMatrix],
+  plugins: [wgslPlugin(stripWgsl), slimMatrix, laterParts],
+};
+
+/** Parts for pages and Node alike: decoders are bundled in, and their WebAssembly is carried as bytes. */
+const partLike = {
+  ...pageLike,
+  loader: { '.wasm': 'binary' },
+  // Emscripten's glue would read files where there is Node; their bytes are there.
+  define: { ...common.define, 'process.type': '"renderer"' },
+  plugins: [...pageLike.plugins, noNode],
 };
 
 const bundles = [
@@ -139,6 +169,8 @@ const bundles = [
   { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
   { entry: 'src/engine.ts', out: 'engine.js', with: pageLike, shaders: true },
+  { entry: 'src/imaging/formats/readers.ts', out: 'formats.js', with: partLike },
+  { entry: 'src/imaging/formats/dicom/wasm-codecs.ts', out: 'codecs.js', with: partLike },
   { entry: 'src/engine.node.ts', out: 'engine.node.js', with: nodeLike },
   { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
   {
@@ -155,7 +187,7 @@ async function makeBundle(folder, bundle) {
   const { metafile } = await build({ ...bundle.with, plugins, entryPoints: [bundle.entry], outfile });
   if (bundle.with.platform === 'browser') {
     const outside = Object.values(metafile.outputs).flatMap((output) =>
-      output.imports.filter((it) => it.external),
+      output.imports.filter((it) => it.external && !(it.path.replace('./', '') in PARTS)),
     );
     if (outside.length > 0)
       throw new Error(`${bundle.out} still imports ${outside.map((it) => it.path).join(', ')}`);
@@ -185,6 +217,7 @@ async function makeViewer(folder) {
       sourcemap: false,
     }),
     build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
+    ...Object.keys(PARTS).map((part) => copyFile(join(folder, part), join(out, part))),
     copyFile(at('index.html'), join(out, 'index.html')),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
   ]);
@@ -242,7 +275,16 @@ async function makeTypes(folder) {
 /** What the bundles carry of other people's, with their licences (NiiVue is in the viewer alone). */
 async function makeNotices(folder) {
   const parts = [];
-  for (const name of ['fflate', 'gl-matrix', '@noble/hashes', '@niivue/niivue']) {
+  for (const name of [
+    'fflate',
+    'gl-matrix',
+    '@noble/hashes',
+    'dicom-parser',
+    'jpeg-lossless-decoder-js',
+    '@cornerstonejs/codec-charls',
+    '@cornerstonejs/codec-openjpeg',
+    '@niivue/niivue',
+  ]) {
     const at = join(root, 'node_modules', name);
     const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
     const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));
