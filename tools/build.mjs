@@ -1,5 +1,6 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js, engine.js, formats.js and codecs.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file); formats.js, codecs.js and
+ * dicom-seg.js (which they load when they are needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -17,7 +18,7 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -77,15 +78,21 @@ const noNode = {
   },
 };
 
-/** Parts that other bundles load when they need them; each is a bundle of its own beside them. */
-const PARTS = { 'formats.js': /\/readers\.js$/, 'codecs.js': /\/wasm-codecs\.js$/ };
-const laterParts = {
-  name: 'later-parts',
+/** Parts that load when they are asked for, each a file beside the bundles, by the module that is imported. */
+const LATER = {
+  'src/imaging/formats/readers.ts': 'formats.js',
+  'src/imaging/formats/dicom/wasm-codecs.ts': 'codecs.js',
+  'src/imaging/dicom-seg/index.ts': 'dicom-seg.js',
+};
+
+/** Leaves `import()` of such a part to run time. */
+const loadLater = {
+  name: 'load-later',
   setup(bundler) {
-    for (const [file, filter] of Object.entries(PARTS))
-      bundler.onResolve({ filter }, ({ kind }) =>
-        kind === 'dynamic-import' ? { path: `./${file}`, external: true } : undefined,
-      );
+    bundler.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
+      const name = relative(root, join(resolveDir, path)).replace(/\.js$/, '.ts').replaceAll('\\', '/');
+      return kind === 'dynamic-import' && LATER[name] ? { path: `./${LATER[name]}`, external: true } : undefined;
+    });
   },
 };
 
@@ -144,14 +151,14 @@ const common = {
   define: { __VERSION__: JSON.stringify(version) },
 };
 
-const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin(), laterParts] };
+const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin(), loadLater] };
 
 // platform "browser" makes any import of a Node module an error
 const pageLike = {
   ...common,
   platform: 'browser',
   minify: true,
-  plugins: [wgslPlugin(stripWgsl), slimMatrix, laterParts],
+  plugins: [wgslPlugin(stripWgsl), slimMatrix, loadLater],
 };
 
 /** Parts for pages and Node alike: decoders are bundled in, and their WebAssembly is carried as bytes. */
@@ -169,8 +176,6 @@ const bundles = [
   { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
   { entry: 'src/engine.ts', out: 'engine.js', with: pageLike, shaders: true },
-  { entry: 'src/imaging/formats/readers.ts', out: 'formats.js', with: partLike },
-  { entry: 'src/imaging/formats/dicom/wasm-codecs.ts', out: 'codecs.js', with: partLike },
   { entry: 'src/engine.node.ts', out: 'engine.node.js', with: nodeLike },
   { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
   {
@@ -179,6 +184,8 @@ const bundles = [
     with: { ...nodeLike, banner: { js: '#!/usr/bin/env node' } },
     executable: true,
   },
+  // In pages and in Node alike, with all it needs: whoever never asks for it does not download it.
+  ...Object.entries(LATER).map(([entry, out]) => ({ entry, out, with: { ...partLike, sourcemap: false } })),
 ];
 
 async function makeBundle(folder, bundle) {
@@ -187,7 +194,7 @@ async function makeBundle(folder, bundle) {
   const { metafile } = await build({ ...bundle.with, plugins, entryPoints: [bundle.entry], outfile });
   if (bundle.with.platform === 'browser') {
     const outside = Object.values(metafile.outputs).flatMap((output) =>
-      output.imports.filter((it) => it.external && !(it.path.replace('./', '') in PARTS)),
+      output.imports.filter((it) => it.external && !Object.values(LATER).includes(it.path.slice(2))),
     );
     if (outside.length > 0)
       throw new Error(`${bundle.out} still imports ${outside.map((it) => it.path).join(', ')}`);
@@ -217,8 +224,8 @@ async function makeViewer(folder) {
       sourcemap: false,
     }),
     build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
-    ...Object.keys(PARTS).map((part) => copyFile(join(folder, part), join(out, part))),
     copyFile(at('index.html'), join(out, 'index.html')),
+    ...Object.values(LATER).map((name) => copyFile(join(folder, name), join(out, name))),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
   ]);
   const { makePhantom, writeVolume } = await import(pathToFileURL(join(folder, 'node.js')).href);
@@ -238,6 +245,8 @@ async function makeTypes(folder) {
     'src/engine.ts',
     'src/engine.node.ts',
   ];
+  // Whose types are no entry's.
+  const ambient = ['src/wgsl.d.ts', 'src/version.d.ts', 'src/imaging/dicom-seg/dcmjs.d.ts', 'src/imaging/formats/dicom/packages.d.ts'];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,
@@ -252,7 +261,7 @@ async function makeTypes(folder) {
         stripInternal: true,
       },
       include: [],
-      files: [...entries, 'src/wgsl.d.ts', 'src/version.d.ts'].map((file) => join(root, file)),
+      files: [...entries, ...ambient].map((file) => join(root, file)),
     }),
   );
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');

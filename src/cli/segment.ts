@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { type Progress, SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { parsePoint, requireInside, worldToVoxel } from '../imaging/clicks.js';
+import { isDicomName } from '../imaging/formats/dicom-seg.js';
 import { montagePng } from '../imaging/montage.js';
 import { readNiftiFile } from '../imaging/nifti.node.js';
 import { writeFloat } from '../imaging/nifti-write.js';
@@ -25,6 +26,7 @@ import {
 import { asIs, declare, flag, many, option, type Read, required, type Values, valuesOf } from './options.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
+import { checkMaskOptions, dicomSegWriter, initialMask, maskInputs, maskTable } from './segment-masks.js';
 import { deltaOption, openChosenWeights, SHIPPED, weightFiles, weightsName, weightsOf } from './weights.js';
 
 const channelNumber: Read<number> = (option, text) => {
@@ -52,7 +54,11 @@ const segmentTable = {
     asIs,
   ),
   deltaWeights: deltaOption,
-  output: required('-o, <mask.nii.gz>', 'where the mask goes', asIs),
+  output: required(
+    '-o, <mask.nii.gz>',
+    'where the mask goes; a name in .dcm makes it a DICOM segmentation of the scan’s series',
+    asIs,
+  ),
   prob: option('<p.nii.gz>', 'also write probabilities (float32)', asIs),
   report: option(
     '<r.json>',
@@ -60,6 +66,7 @@ const segmentTable = {
     asIs,
   ),
   png: option('<montage.png>', 'also write a picture of three slices through the first click', asIs),
+  ...maskTable,
   ...storageTable,
   ...deviceTable,
 };
@@ -76,11 +83,12 @@ function checkArguments(volume: string, options: SegmentOptions): void {
   }
   if (isFormula(options.weights)) formulaWeights(options.weights);
   const endings: Readonly<Record<string, readonly [RegExp, string]>> = {
-    '--output': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
+    '--output': [/\.(nii(\.gz)?|dcm)$/, '.nii, .nii.gz or .dcm'],
     '--prob': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
     '--report': [/\.json$/, '.json'],
     '--png': [/\.png$/, '.png'],
   };
+  checkMaskOptions(options);
   const { output, prob, report, png } = options;
   const outputs = outputsOf({ '--output': output, '--prob': prob, '--report': report, '--png': png });
   for (const { option, path } of outputs) {
@@ -88,14 +96,15 @@ function checkArguments(volume: string, options: SegmentOptions): void {
     if (!ending.test(path))
       throw new SgpSamError('bad-argument', `${option} ${path}: the name must end in ${name}`);
   }
-  checkOutputs(outputs, [volume, ...weightFiles(options)]);
+  checkOutputs(outputs, [volume, ...maskInputs(options), ...weightFiles(options)]);
 }
 
 function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
   const clicks = options.point.map(({ at, label }) => {
     return { at: requireInside(volume, options.mm ? worldToVoxel(volume, at) : at), label };
   });
-  requireLesion(clicks[0]);
+  // With a mask to begin with, the first click may as well say where the lesion is not.
+  if (options.mask === undefined) requireLesion(clicks[0]);
   return clicks;
 }
 
@@ -236,10 +245,14 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
   try {
     const { result: volume, ms: readVolumeMs } = await timed(() => readNiftiFile(path, { channel }));
     const clicks = clicksOf(volume, options);
+    const tell = (note: string) => process.stderr.write(`${note}\n`);
+    const dicomSeg = isDicomName(options.output) ? await dicomSegWriter(volume, options, tell) : undefined;
+    const begun = await initialMask(volume, options, tell);
     const { segmenter, loadModelMs } = await openSegmenter(options, bars.report);
     opened = segmenter;
     const scan = await segmenter.openVolume(volume);
     const lesion = scan.lesion('lesion');
+    if (begun) await lesion.setMask(begun.mask);
     const results: Segmentation[] = [];
     let firstMaskMs = 0;
     for (const [i, { at, label }] of clicks.entries()) {
@@ -254,7 +267,8 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
     const report = reportOf(volume, clicks, results, segmenter, times, options);
 
     // Everything is computed; only now is anything written.
-    const files: [string, Uint8Array][] = [[options.output, await scan.save([lesion.name], options.output)]];
+    const saved = dicomSeg ? await dicomSeg(last.crop) : await scan.save([lesion.name], options.output);
+    const files: [string, Uint8Array][] = [[options.output, saved]];
     if (options.prob && last.probabilities) {
       files.push([options.prob, writeFloat(volume, last.probabilities, options.prob)]);
     }

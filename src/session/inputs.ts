@@ -156,6 +156,14 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
   return { ...rest, name, dims, affine, data: values };
 }
 
+/** The bytes of whatever holds a file's. */
+export async function bytesOf(file: Blob | ArrayBuffer | ArrayBufferView): Promise<Uint8Array> {
+  if (file instanceof Blob) return new Uint8Array(await file.arrayBuffer());
+  if (file instanceof ArrayBuffer) return new Uint8Array(file);
+  need('a file', file, 'a Uint8Array');
+  return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+}
+
 /**
  * A host's volume: a NIfTI file in whatever holds its bytes, or voxels with their sizes.
  * @throws SgpSamError `bad-file`, `bad-argument`, `non-finite`, `aborted`
@@ -167,13 +175,9 @@ export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOpt
   const own = 'name' in input ? String(input.name) : undefined;
   const name = options.name ?? own ?? 'volume';
   const file =
-    input instanceof Blob
-      ? new Uint8Array(await input.arrayBuffer())
-      : input instanceof ArrayBuffer
-        ? new Uint8Array(input)
-        : ArrayBuffer.isView(input)
-          ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
-          : input;
+    input instanceof Blob || input instanceof ArrayBuffer || ArrayBuffer.isView(input)
+      ? await bytesOf(input)
+      : input;
   const { channel, progress, signal } = options;
   return file instanceof Uint8Array
     ? readNifti(file, { name, channel, progress, signal })

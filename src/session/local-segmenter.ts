@@ -5,7 +5,7 @@ import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { Engine } from '../engine/gpu/engine.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { voxelSizes } from '../imaging/affine.js';
-import type { Volume } from '../imaging/types.js';
+import type { DicomSeries, Volume } from '../imaging/types.js';
 import { formulaWeights, Model, type ModelOptions } from '../sam/model.js';
 import { isTrained, openAnyWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/weight-source.js';
@@ -158,7 +158,7 @@ export class LocalSegmenter implements Segmenter, Owner {
     this.checkOpen();
     const volume = await openVolumeInput(input, options);
     this.checkOpen();
-    const { dims, affine, channels = 1, channel = 0, datatype = 'float32' } = volume;
+    const { dims, affine, dicom, channels = 1, channel = 0, datatype = 'float32' } = volume;
     const info: VolumeInfo = {
       name: volume.name,
       dims,
@@ -167,6 +167,7 @@ export class LocalSegmenter implements Segmenter, Owner {
       channels,
       channel,
       datatype,
+      ...(dicom ? { series: seriesOf(dicom) } : {}),
     };
     const opened = new LocalVolume(info, volume, this);
     this.volumes.add(opened);
@@ -236,6 +237,13 @@ export class LocalSegmenter implements Segmenter, Owner {
     await this.source.close();
   }
 }
+
+/** What a series is, without its files. */
+const seriesOf = ({ seriesInstanceUid, modality, description }: DicomSeries) => ({
+  seriesInstanceUid,
+  modality,
+  description,
+});
 
 async function load(
   host: SegmenterHost,

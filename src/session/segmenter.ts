@@ -7,8 +7,11 @@ import type { AdapterChoice, AdapterReport, Tier } from '../engine/gpu/device.js
 import type { GateSetting, RegionMode } from '../engine/graph/regions.js';
 import type { WeightStorage } from '../engine/kernels/call.js';
 import type { CroppedMask } from '../imaging/crop.js';
+import type { SegmentToWrite } from '../imaging/dicom-seg/codes.js';
+import type { DicomSegOptions } from '../imaging/dicom-seg/write.js';
+import type { MaskFile } from '../imaging/formats/masks.js';
 import type { Preset, PresetName } from '../imaging/presets.js';
-import type { DatatypeName, Vec3, Volume } from '../imaging/types.js';
+import type { DatatypeName, DicomSeries, Vec3, Volume } from '../imaging/types.js';
 import type { ModelConfig } from '../sam/config.js';
 import type { WeightsScope } from '../weights/card.js';
 import type { OpenAnyOptions } from '../weights/open.js';
@@ -99,6 +102,8 @@ export interface VolumeInfo {
   readonly channels: number;
   readonly channel: number;
   readonly datatype: DatatypeName;
+  /** The DICOM series that it is, if it is one; then it can be saved as a DICOM segmentation. */
+  readonly series?: Omit<DicomSeries, 'slices'> | undefined;
 }
 
 /** A place in a volume: voxels of its file (from 0, fractions allowed) or world millimetres (RAS+). */
@@ -146,6 +151,12 @@ export interface Lesion {
   apply(action: Action, options?: CallOptions): Promise<LesionState>;
 }
 
+/** What a DICOM segmentation says of its lesions; other formats take what they can hold. */
+export interface SaveOptions extends DicomSegOptions {
+  /** By lesion: the segment's own name, its colour (0…255) and codes. */
+  readonly segments?: Readonly<Record<string, Partial<Omit<SegmentToWrite, 'mask'>>>> | undefined;
+}
+
 /** A volume that is open, and its lesions by name. */
 export interface SegmenterVolume {
   /** What was read: the volume's sizes and its place in the world. */
@@ -157,10 +168,18 @@ export interface SegmenterVolume {
   /** The image that is segmented, as NIfTI, on the grid that masks are on: for a viewer. */
   image(): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * Lesions as NIfTI with the volume's header: voxels of the n-th name are n, in this order; later ones lie on top.
-   * @param fileName ends in .nii or .nii.gz
+   * Lesions as NIfTI with the volume's header: voxels of the n-th name are n, in this order; later ones lie on top. Or, of a
+   * volume that is a DICOM series, as a DICOM segmentation: a segment each, which may overlap.
+   * @param fileName ends in .nii, .nii.gz, or .dcm
+   * @throws SgpSamError as `writeDicomSeg` for .dcm
    */
-  save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>>;
+  save(names: readonly string[], fileName?: string, options?: SaveOptions): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The masks of a file, on this volume's grid, for `setMask` of its lesions: segments of a DICOM segmentation, labels of a NIfTI
+   * volume.
+   * @throws SgpSamError `bad-file`, `unsupported`; `bad-prompt` for masks that do not belong to this volume
+   */
+  masks(file: Blob | ArrayBuffer | Uint8Array, name?: string): Promise<MaskFile>;
   /** Forgets the volume and its lesions; calls on them are errors from then on. */
   dispose(): Promise<void>;
 }
@@ -259,6 +278,7 @@ export const volumeMethods: MethodTable<SegmenterVolume> = {
   remove: {},
   image: file,
   save: file,
+  masks: {},
   dispose: {},
 };
 
