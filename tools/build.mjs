@@ -91,7 +91,9 @@ const loadLater = {
   setup(bundler) {
     bundler.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
       const name = relative(root, join(resolveDir, path)).replace(/\.js$/, '.ts').replaceAll('\\', '/');
-      return kind === 'dynamic-import' && LATER[name] ? { path: `./${LATER[name]}`, external: true } : undefined;
+      return kind === 'dynamic-import' && LATER[name]
+        ? { path: `./${LATER[name]}`, external: true }
+        : undefined;
     });
   },
 };
@@ -246,7 +248,12 @@ async function makeTypes(folder) {
     'src/engine.node.ts',
   ];
   // Whose types are no entry's.
-  const ambient = ['src/wgsl.d.ts', 'src/version.d.ts', 'src/imaging/dicom-seg/dcmjs.d.ts', 'src/imaging/formats/dicom/packages.d.ts'];
+  const ambient = [
+    'src/wgsl.d.ts',
+    'src/version.d.ts',
+    'src/imaging/dicom-seg/dcmjs.d.ts',
+    'src/imaging/formats/dicom/packages.d.ts',
+  ];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,

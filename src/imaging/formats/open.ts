@@ -32,6 +32,9 @@ export async function readers(): Promise<Readers> {
   }
 }
 
+/** Whether a name is that of a segmentation of 3D Slicer. */
+export const isSegNrrdName = (name: string): boolean => /\.seg\.nrrd$/i.test(name);
+
 /**
  * Reads one image.
  * @param files one file of any format, the files of a DICOM folder, a zip archive of either, a header with its data

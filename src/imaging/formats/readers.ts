@@ -13,6 +13,8 @@ import { nrrd } from './nrrd.js';
 import { isNifti } from './open.js';
 import { baseName } from './voxel-pieces.js';
 
+export { labelsTable } from '../labels-table.js';
+export { readMasks } from './masks.js';
 export { readSegments, writeSegments } from './seg-nrrd.js';
 
 const nifti: Format = {

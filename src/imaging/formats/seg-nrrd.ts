@@ -5,24 +5,13 @@
 import type { ByteSource } from '../../base/byte-source.js';
 import { SgpSamError } from '../../base/errors.js';
 import { boxSizes, type CroppedMask, cropMask, eachLine, paintCrop } from '../crop.js';
+import { colourOf } from '../dicom-seg/codes.js';
 import { gzip } from '../gzip.js';
 import type { ReadOptions } from '../nifti.js';
 import type { Volume } from '../types.js';
 import type { Segment } from './format.js';
 import { readNrrdHeader, readNrrdImage } from './nrrd.js';
 import { lpsOf } from './space.js';
-
-/** Colours of lesions that have none of their own: those that Slicer itself begins with. */
-export const COLOURS: readonly (readonly [number, number, number])[] = [
-  [128, 174, 128],
-  [241, 214, 145],
-  [177, 122, 101],
-  [111, 184, 210],
-  [216, 101, 79],
-  [221, 130, 101],
-  [144, 238, 144],
-  [192, 104, 88],
-];
 
 /** Which layer each segment is in: the first one where it overlaps nothing. */
 function layersOf(
@@ -88,7 +77,7 @@ export async function writeSegments(
     'encoding: gzip',
     `space origin: ${vector(origin)}`,
   ];
-  for (const [n, { name, mask, colour = COLOURS[n % COLOURS.length]! }] of segments.entries()) {
+  for (const [n, { name, mask, colour = colourOf(n) }] of segments.entries()) {
     const { layer, value } = placed[n]!;
     const { min, max } = mask.box ?? { min: [0, 0, 0] as const, max: [-1, -1, -1] as const };
     const pairs: Record<string, string> = {
