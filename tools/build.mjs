@@ -1,6 +1,6 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file), dicom-seg.js (which they load
- * when it is needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file); formats.js, codecs.js and
+ * dicom-seg.js (which they load when they are needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -69,16 +69,31 @@ const slimMatrix = {
   },
 };
 
+/** Node's modules as nothing. */
+const noNode = {
+  name: 'no-node',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^(fs|path|crypto)$/ }, ({ path }) => ({ path, namespace: 'nothing' }));
+    bundler.onLoad({ filter: /./, namespace: 'nothing' }, () => ({ contents: '' }));
+  },
+};
+
 /** Parts that load when they are asked for, each a file beside the bundles, by the module that is imported. */
-const LATER = { 'src/imaging/dicom-seg/index.ts': 'dicom-seg.js' };
+const LATER = {
+  'src/imaging/formats/readers.ts': 'formats.js',
+  'src/imaging/formats/dicom/wasm-codecs.ts': 'codecs.js',
+  'src/imaging/dicom-seg/index.ts': 'dicom-seg.js',
+};
 
 /** Leaves `import()` of such a part to run time. */
 const loadLater = {
   name: 'load-later',
   setup(bundler) {
-    bundler.onResolve({ filter: /^\.\.?\/.*\/index\.js$/ }, ({ path, resolveDir, kind }) => {
+    bundler.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
       const name = relative(root, join(resolveDir, path)).replace(/\.js$/, '.ts').replaceAll('\\', '/');
-      return kind === 'dynamic-import' && LATER[name] ? { path: `./${LATER[name]}`, external: true } : undefined;
+      return kind === 'dynamic-import' && LATER[name]
+        ? { path: `./${LATER[name]}`, external: true }
+        : undefined;
     });
   },
 };
@@ -148,6 +163,15 @@ const pageLike = {
   plugins: [wgslPlugin(stripWgsl), slimMatrix, loadLater],
 };
 
+/** Parts for pages and Node alike: decoders are bundled in, and their WebAssembly is carried as bytes. */
+const partLike = {
+  ...pageLike,
+  loader: { '.wasm': 'binary' },
+  // Emscripten's glue would read files where there is Node; their bytes are there.
+  define: { ...common.define, 'process.type': '"renderer"' },
+  plugins: [...pageLike.plugins, noNode],
+};
+
 const bundles = [
   { entry: 'src/index.ts', out: 'browser.js', with: pageLike, shaders: true },
   { entry: 'src/client.ts', out: 'client.js', with: pageLike },
@@ -163,7 +187,7 @@ const bundles = [
     executable: true,
   },
   // In pages and in Node alike, with all it needs: whoever never asks for it does not download it.
-  ...Object.entries(LATER).map(([entry, out]) => ({ entry, out, with: { ...pageLike, sourcemap: false } })),
+  ...Object.entries(LATER).map(([entry, out]) => ({ entry, out, with: { ...partLike, sourcemap: false } })),
 ];
 
 async function makeBundle(folder, bundle) {
@@ -224,7 +248,12 @@ async function makeTypes(folder) {
     'src/engine.node.ts',
   ];
   // Whose types are no entry's.
-  const ambient = ['src/wgsl.d.ts', 'src/version.d.ts', 'src/imaging/dicom-seg/dcmjs.d.ts'];
+  const ambient = [
+    'src/wgsl.d.ts',
+    'src/version.d.ts',
+    'src/imaging/dicom-seg/dcmjs.d.ts',
+    'src/imaging/formats/dicom/packages.d.ts',
+  ];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,
@@ -262,7 +291,16 @@ async function makeTypes(folder) {
 /** What the bundles carry of other people's, with their licences (NiiVue is in the viewer alone). */
 async function makeNotices(folder) {
   const parts = [];
-  for (const name of ['fflate', 'gl-matrix', '@noble/hashes', '@niivue/niivue']) {
+  for (const name of [
+    'fflate',
+    'gl-matrix',
+    '@noble/hashes',
+    'dicom-parser',
+    'jpeg-lossless-decoder-js',
+    '@cornerstonejs/codec-charls',
+    '@cornerstonejs/codec-openjpeg',
+    '@niivue/niivue',
+  ]) {
     const at = join(root, 'node_modules', name);
     const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
     const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));

@@ -7,9 +7,10 @@ import { systemReason } from '../base/files.node.js';
 import type { CroppedMask } from '../imaging/crop.js';
 import { type Code, checkName, parseCode } from '../imaging/dicom-seg/codes.js';
 import { isDicomName, readDicomSeg, referenceSeries, writeDicomSeg } from '../imaging/formats/dicom-seg.js';
+import { fileOnDisk } from '../imaging/formats/files.node.js';
 import { chooseMask, type NamedMask, readMasks } from '../imaging/formats/masks.js';
+import { isSegNrrdName } from '../imaging/formats/open.js';
 import type { Volume } from '../imaging/types.js';
-import { openFile } from '../weights/file.node.js';
 import { asIs, option, type Read, type Values } from './options.js';
 
 const code: Read<Code> = (option, text) => parseCode(option, text);
@@ -17,14 +18,18 @@ const code: Read<Code> = (option, text) => parseCode(option, text);
 export const maskTable = {
   mask: option(
     '<file>',
-    'begin with a mask, which the points refine: a DICOM segmentation, or labels in NIfTI on the scan’s grid',
+    'begin with a mask, which the points refine: a DICOM segmentation, a .seg.nrrd, or labels on the scan’s grid',
     asIs,
   ),
   maskSegment: option('<which>', 'which segment of --mask, by name or number, if it has several', asIs),
-  segmentName: option('<name>', 'what the lesion is called in a .dcm; default: lesion', (_, text) => {
-    checkName(text);
-    return text;
-  }),
+  segmentName: option(
+    '<name>',
+    'what the lesion is called in a .dcm or .seg.nrrd; default: lesion',
+    (_, text) => {
+      checkName(text);
+      return text;
+    },
+  ),
   segmentType: option('<scheme:value:meaning>', 'what it is, in a .dcm; default: SCT:52988006:Lesion', code),
   segmentCategory: option(
     '<scheme:value:meaning>',
@@ -58,7 +63,11 @@ export function checkMaskOptions({ output, ...options }: MaskOptions): void {
     '--segment-category': segmentCategory,
   };
   for (const [option, value] of Object.entries({ ...given, '--reference': reference, '--add-to': addTo }))
-    if (value !== undefined && !isDicomName(output))
+    if (
+      value !== undefined &&
+      !isDicomName(output) &&
+      !(option === '--segment-name' && isSegNrrdName(output))
+    )
       throw new SgpSamError(
         'bad-argument',
         `${option} is about DICOM segmentations, and ${output} is none`,
@@ -88,27 +97,13 @@ export async function initialMask(
   return chosen;
 }
 
-/** A file that is open only while it is read: a series has hundreds. */
-const source = (path: string): ByteSource => ({
-  name: path,
-  size: statSync(path).size,
-  async read(offset, length) {
-    const file = await openFile(path);
-    try {
-      return await file.read(offset, length);
-    } finally {
-      await file.close();
-    }
-  },
-  async close() {},
-});
-
 function filesIn(folder: string): ByteSource[] {
   try {
     const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
     return entries
       .filter((entry) => entry.isFile())
-      .map((entry) => source(join(entry.parentPath, entry.name)));
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => fileOnDisk(path, statSync(path).size));
   } catch (cause) {
     const what = `--reference ${folder}: ${systemReason(cause)}`;
     throw new SgpSamError('bad-argument', what, 'Give the folder of a DICOM series.', { cause });

@@ -144,22 +144,19 @@ function openHeader(bytes: Uint8Array, name: string): HeaderFields {
 function sniff(bytes: Uint8Array): { what: string; mend: string } | undefined {
   const ascii = (at: number, length: number) => String.fromCharCode(...bytes.subarray(at, at + length));
   if (bytes.length === 0) return { what: 'an empty file', mend: 'Copy or download the file again.' };
-  if (ascii(128, 4) === 'DICM') {
-    return { what: 'a DICOM file', mend: 'Convert the series to NIfTI first, for example with dcm2niix.' };
-  }
-  if (ascii(0, 4) === 'NRRD' || ascii(0, 10) === 'ObjectType' || ascii(1, 3) === 'HDF') {
-    return {
-      what: 'an NRRD, MetaImage or MINC file',
-      mend: 'Convert it to NIfTI first, with ITK or 3D Slicer.',
-    };
-  }
+  const others = {
+    DICOM: ascii(128, 4) === 'DICM',
+    NRRD: ascii(0, 4) === 'NRRD',
+    HDF5: ascii(1, 3) === 'HDF',
+  };
+  for (const [what, is] of Object.entries(others))
+    if (is) return { what: `${what} data`, mend: 'openVolume and the commands read DICOM and NRRD.' };
   if (isGzip(bytes)) {
     return {
       what: 'gzip data inside gzip, compressed twice',
       mend: 'Unpack it once: `gunzip -c twice.nii.gz > once.nii.gz`.',
     };
   }
-  if (ascii(0, 2) === 'PK') return { what: 'a zip archive', mend: 'Unpack it and give the .nii inside.' };
   return undefined;
 }
 

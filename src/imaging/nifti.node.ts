@@ -68,7 +68,8 @@ async function* inflateFile(path: string, name: string): AsyncGenerator<Uint8Arr
   }
 }
 
-function readError(path: string, cause: unknown): SgpSamError {
+/** The error for a file that cannot be read. */
+export function readError(path: string, cause: unknown): SgpSamError {
   if (cause instanceof SgpSamError) return cause;
   const code = (cause as NodeJS.ErrnoException).code;
   const why =

@@ -1,18 +1,22 @@
 /** The engine as a host embeds it, computing on the calling thread. */
+import { need, needOptions } from '../base/arguments.js';
 import { checkAborted, SgpSamError } from '../base/errors.js';
 import { Queue } from '../base/queue.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { Engine } from '../engine/gpu/engine.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { voxelSizes } from '../imaging/affine.js';
+import type { SeriesInfo } from '../imaging/formats/format.js';
+import { listSeries } from '../imaging/formats/open.js';
 import type { DicomSeries, Volume } from '../imaging/types.js';
 import { formulaWeights, Model, type ModelOptions } from '../sam/model.js';
 import { isTrained, openAnyWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/weight-source.js';
-import { checkDevice, checkGates, checkOptions, openVolumeInput } from './inputs.js';
+import { checkDevice, checkGates, checkOptions, openVolumeInput, sourcesOf } from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
 import type {
+  FilesInput,
   OpenVolumeOptions,
   Segmenter,
   SegmenterInfo,
@@ -158,7 +162,7 @@ export class LocalSegmenter implements Segmenter, Owner {
     this.checkOpen();
     const volume = await openVolumeInput(input, options);
     this.checkOpen();
-    const { dims, affine, dicom, channels = 1, channel = 0, datatype = 'float32' } = volume;
+    const { dims, affine, dicom, notes, channels = 1, channel = 0, datatype = 'float32' } = volume;
     const info: VolumeInfo = {
       name: volume.name,
       dims,
@@ -167,11 +171,19 @@ export class LocalSegmenter implements Segmenter, Owner {
       channels,
       channel,
       datatype,
+      ...(notes ? { notes } : {}),
       ...(dicom ? { series: seriesOf(dicom) } : {}),
     };
     const opened = new LocalVolume(info, volume, this);
     this.volumes.add(opened);
     return opened.handle;
+  }
+
+  async listSeries(files: FilesInput, options: OpenVolumeOptions = {}): Promise<readonly SeriesInfo[]> {
+    this.checkOpen();
+    need('listSeries: files', files, 'an object');
+    needOptions('listSeries', options);
+    return listSeries(sourcesOf(files, options.name), options);
   }
 
   setGates(gates: readonly GateSetting[]): Promise<void> {

@@ -1,10 +1,11 @@
-/** Masks from files, on the grid of a volume: DICOM segmentations, and label volumes. */
+/** Masks from files, on the grid of a volume: DICOM segmentations, those of 3D Slicer (.seg.nrrd), and label volumes. */
+import { memorySource } from '../../base/byte-source.js';
 import { SgpSamError } from '../../base/errors.js';
 import { applyAffine, invertAffine } from '../affine.js';
 import { type CroppedMask, cropMask } from '../crop.js';
-import { readNifti } from '../nifti.js';
 import type { DicomSeries, Image, VoxelGrid } from '../types.js';
 import { isDicom, readDicomSeg } from './dicom-seg.js';
+import { readers, readVolume } from './open.js';
 
 /** A mask of a file, on the grid of a volume. */
 export interface NamedMask {
@@ -64,8 +65,9 @@ function labelsOf(name: string, labels: Image): NamedMask[] {
 }
 
 /**
- * Reads the masks of a file onto a volume's grid: segments of a DICOM segmentation, labels of a NIfTI volume on the same grid.
- * @throws SgpSamError as `readDicomSeg` and `readNifti`; `bad-prompt` for labels on another grid, or a volume that is no label volume
+ * Reads the masks of a file onto a volume's grid: segments of a DICOM segmentation or a .seg.nrrd, labels of a
+ * volume on the same grid.
+ * @throws SgpSamError as `readDicomSeg` and `readVolume`; `bad-prompt` for labels on another grid, or a volume that is no label volume
  */
 export async function readMasks(
   bytes: Uint8Array,
@@ -79,7 +81,13 @@ export async function readMasks(
       notes,
     };
   }
-  const labels = await readNifti(bytes, { name });
+  const source = [memorySource(bytes, name)];
+  if (String.fromCharCode(...bytes.subarray(0, 7)) === 'NRRD000') {
+    const { volume: grid, segments } = await (await readers()).readSegments(source, { name });
+    requireSameGrid(name, grid, volume);
+    return { masks: segments.map((segment, n) => ({ number: n + 1, ...segment })), notes: [] };
+  }
+  const labels = await readVolume(source, { name });
   requireSameGrid(name, labels, volume);
   return { masks: labelsOf(name, labels), notes: [] };
 }

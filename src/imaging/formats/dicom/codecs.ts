@@ -1,8 +1,7 @@
 /**
- * Compressed frames. RLE is here; JPEG lossless, JPEG-LS (CharLS) and JPEG 2000 (OpenJPEG) are packages, loaded when a file needs
- * them, as plain JavaScript: WebAssembly would ask hosts for a wider content security policy.
+ * Compressed frames. RLE is here; JPEG lossless is a package of plain JavaScript; JPEG-LS and JPEG 2000 are WebAssembly, loaded when
+ * a file needs it (`wasm-codecs.ts`).
  */
-import type { EmscriptenDecoder } from '@cornerstonejs/codec-charls/decode';
 import { SgpSamError } from '../../../base/errors.js';
 
 /** A frame's compressed bytes, and what its values will be. */
@@ -62,7 +61,7 @@ const rle: Codec = async ({ bytes, rows, columns, bytesPerValue, name }) => {
 };
 
 /** Values of a decoder of 8 or 16 bits as those of the file. */
-function fitted(
+export function fitted(
   found: { bytes: Uint8Array; bits: number; width: number; height: number; components: number },
   packed: Packed,
 ): Uint8Array {
@@ -88,33 +87,10 @@ function fitted(
   return out;
 }
 
-/** OpenJPEG tells of every header that it reads. */
-const QUIET = { print: () => {}, printErr: () => {} };
-
-function emscripten(open: () => Promise<new () => EmscriptenDecoder>): Codec {
-  let ready: Promise<new () => EmscriptenDecoder> | undefined;
-  return async (packed) => {
-    ready ??= open();
-    const decoder = new (await ready)();
-    try {
-      decoder.getEncodedBuffer(packed.bytes.length).set(packed.bytes);
-      decoder.decode();
-      const { width, height, bitsPerSample, componentCount } = decoder.getFrameInfo();
-      // Its memory is reused by the next frame.
-      const bytes = decoder.getDecodedBuffer().slice();
-      return fitted({ bytes, bits: bitsPerSample, width, height, components: componentCount }, packed);
-    } finally {
-      decoder.delete();
-    }
-  };
-}
-
-const jpegLs = emscripten(
-  async () => (await (await import('@cornerstonejs/codec-charls/decode')).default(QUIET)).JpegLSDecoder,
-);
-const jpeg2000 = emscripten(
-  async () => (await (await import('@cornerstonejs/codec-openjpeg/decode')).default(QUIET)).J2KDecoder,
-);
+const wasm =
+  (name: 'jpegLs' | 'jpeg2000'): Codec =>
+  async (packed) =>
+    (await import('./wasm-codecs.js'))[name](packed);
 
 const jpegLossless: Codec = async (packed) => {
   const { Decoder } = await import('jpeg-lossless-decoder-js');
@@ -148,10 +124,10 @@ const syntaxes: Readonly<Record<string, Syntax>> = {
   },
   '1.2.840.10008.1.2.4.57': { name: 'JPEG lossless', codec: jpegLossless, begins: jpeg },
   '1.2.840.10008.1.2.4.70': { name: 'JPEG lossless', codec: jpegLossless, begins: jpeg },
-  '1.2.840.10008.1.2.4.80': { name: 'JPEG-LS lossless', codec: jpegLs, begins: jpeg },
-  '1.2.840.10008.1.2.4.81': { name: 'JPEG-LS near-lossless', codec: jpegLs, begins: jpeg },
-  '1.2.840.10008.1.2.4.90': { name: 'JPEG 2000 lossless', codec: jpeg2000, begins: j2k },
-  '1.2.840.10008.1.2.4.91': { name: 'JPEG 2000', codec: jpeg2000, begins: j2k },
+  '1.2.840.10008.1.2.4.80': { name: 'JPEG-LS lossless', codec: wasm('jpegLs'), begins: jpeg },
+  '1.2.840.10008.1.2.4.81': { name: 'JPEG-LS near-lossless', codec: wasm('jpegLs'), begins: jpeg },
+  '1.2.840.10008.1.2.4.90': { name: 'JPEG 2000 lossless', codec: wasm('jpeg2000'), begins: j2k },
+  '1.2.840.10008.1.2.4.91': { name: 'JPEG 2000', codec: wasm('jpeg2000'), begins: j2k },
 };
 
 /** Transfer syntaxes whose pixels are as they are; the third one's in big endian. */

@@ -16,8 +16,14 @@ import { chooseStack, fileNames, readHeaders, type Slice, seriesLine, sortImages
 import { suvFactor } from './suv.js';
 
 /** What several files are called together. */
-const whereOf = (files: readonly ByteSource[], name: string | undefined): string =>
-  name ?? (files.length === 1 ? baseName(files[0]!.name) : `${files.length} files`);
+function whereOf(files: readonly ByteSource[], name: string | undefined): string {
+  if (name !== undefined) return name;
+  if (files.length === 1) return baseName(files[0]!.name);
+  // The folder that holds all of them, where their names say.
+  const folders = files.map((file) => file.name.split('/').slice(0, -1));
+  const shared = folders[0]!.findIndex((part, n) => folders.some((folder) => folder[n] !== part));
+  return folders[0]![(shared < 0 ? folders[0]!.length : shared) - 1] ?? `${files.length} files`;
+}
 
 const KINDS: Readonly<Record<string, string>> = {
   RTSTRUCT:

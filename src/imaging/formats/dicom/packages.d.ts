@@ -1,21 +1,24 @@
 /** What is used of packages that come without types. */
-declare module '@cornerstonejs/codec-charls/decode' {
-  /** Of CharLS and OpenJPEG alike. */
-  export interface EmscriptenDecoder {
-    getEncodedBuffer(length: number): Uint8Array;
-    decode(): void;
-    getDecodedBuffer(): Uint8Array;
-    getFrameInfo(): { width: number; height: number; bitsPerSample: number; componentCount: number };
-    delete(): void;
-  }
-  const open: (options?: object) => Promise<{ JpegLSDecoder: new () => EmscriptenDecoder }>;
+declare module '@cornerstonejs/codec-charls/decodewasmjs' {
+  const open: (
+    options: object,
+  ) => Promise<{ JpegLSDecoder: new () => import('./emscripten.js').EmscriptenDecoder }>;
   export default open;
 }
-declare module '@cornerstonejs/codec-openjpeg/decode' {
-  import type { EmscriptenDecoder } from '@cornerstonejs/codec-charls/decode';
-
-  const open: (options?: object) => Promise<{ J2KDecoder: new () => EmscriptenDecoder }>;
+declare module '@cornerstonejs/codec-openjpeg/decodewasmjs' {
+  const open: (
+    options: object,
+  ) => Promise<{ J2KDecoder: new () => import('./emscripten.js').EmscriptenDecoder }>;
   export default open;
+}
+/** The bundler and the tests make bytes of it. */
+declare module '@cornerstonejs/codec-charls/decodewasm' {
+  const bytes: Uint8Array;
+  export default bytes;
+}
+declare module '@cornerstonejs/codec-openjpeg/decodewasm' {
+  const bytes: Uint8Array;
+  export default bytes;
 }
 declare module 'jpeg-lossless-decoder-js' {
   export class Decoder {
