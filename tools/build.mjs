@@ -295,11 +295,18 @@ async function makeNotices(folder) {
     'fflate',
     'gl-matrix',
     '@noble/hashes',
+    'dcmjs',
+    // Within dcmjs.
+    'adm-zip',
+    'lodash.clonedeep',
+    'loglevel',
+    'ndarray',
+    'pako',
     'dicom-parser',
     'jpeg-lossless-decoder-js',
     '@cornerstonejs/codec-charls',
     '@cornerstonejs/codec-openjpeg',
-    '@niivue/niivue',
+    'dcmjs', '@niivue/niivue',
   ]) {
     const at = join(root, 'node_modules', name);
     const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
