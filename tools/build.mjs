@@ -306,7 +306,7 @@ async function makeNotices(folder) {
     'jpeg-lossless-decoder-js',
     '@cornerstonejs/codec-charls',
     '@cornerstonejs/codec-openjpeg',
-    'dcmjs', '@niivue/niivue',
+    '@niivue/niivue',
   ]) {
     const at = join(root, 'node_modules', name);
     const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
