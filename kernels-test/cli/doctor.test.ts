@@ -134,11 +134,12 @@ const TRAIN = [
 ];
 const HELP: Record<string, string[]> = {
   segment: [
-    '<volume>',
+    '<scan...>',
     '--point',
     '--mm',
     '--zoom',
     '--channel',
+    '--series',
     '--preset',
     '--weights',
     '--delta-weights',
