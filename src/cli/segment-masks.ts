@@ -31,9 +31,9 @@ export const maskTable = {
       return text;
     },
   ),
-  segmentType: option('<scheme:value:meaning>', 'what it is, in a .dcm; default: SCT:52988006:Lesion', code),
+  segmentType: option('<code>', 'what it is, in a .dcm; default: SCT:52988006:Lesion', code),
   segmentCategory: option(
-    '<scheme:value:meaning>',
+    '<code>',
     'and of which category; default: SCT:49755003:Morphologically Abnormal Structure',
     code,
   ),
