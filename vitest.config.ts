@@ -11,6 +11,18 @@ const wgsl = {
   load: (id: string) => (id.endsWith('.wgsl') ? wgslModule(id, readFileSync(id, 'utf8')) : null),
 };
 
+/** WebAssembly as bytes, as the bundler has it. */
+const wasm = {
+  name: 'wasm',
+  enforce: 'pre' as const,
+  resolveId: (id: string) => (/^@cornerstonejs\/codec-\w+\/decodewasm$/.test(id) ? `\0bytes:${id}` : null),
+  load: (id: string) =>
+    id.startsWith('\0bytes:')
+      ? `import { readFileSync } from 'node:fs'; import { createRequire } from 'node:module';
+export default new Uint8Array(readFileSync(createRequire(${JSON.stringify(import.meta.url)}).resolve(${JSON.stringify(id.slice(7))})));`
+      : null,
+};
+
 const files = testFiles().map((file) => ({ file, suite: suiteOf(file) }));
 
 /** One after the other. A device and the processes of a command use every core already, so only `pure` runs files in parallel. */
@@ -30,7 +42,7 @@ const suite = (name: Suite, groupOrder: number) => ({
 });
 
 export default defineConfig({
-  plugins: [wgsl],
+  plugins: [wgsl, wasm],
   // The examples' import, as these tests have the engine.
   resolve: { alias: { 'sgp-sam/engine': new URL('src/engine.node.ts', import.meta.url).pathname } },
   // As tools/build.mjs does.

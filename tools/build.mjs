@@ -1,5 +1,6 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file); formats.js, codecs.js and
+ * dicom-seg.js (which they load when they are needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -17,7 +18,7 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
@@ -64,6 +65,35 @@ const slimMatrix = {
       const names = [...new Set(Array.from(used, ([, name]) => name))].join(', ');
       const contents = `import { ${names} } from 'gl-matrix/esm/mat4.js'; export const mat4 = { ${names} };`;
       return { contents, loader: 'js', resolveDir: root };
+    });
+  },
+};
+
+/** Node's modules as nothing. */
+const noNode = {
+  name: 'no-node',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^(fs|path|crypto)$/ }, ({ path }) => ({ path, namespace: 'nothing' }));
+    bundler.onLoad({ filter: /./, namespace: 'nothing' }, () => ({ contents: '' }));
+  },
+};
+
+/** Parts that load when they are asked for, each a file beside the bundles, by the module that is imported. */
+const LATER = {
+  'src/imaging/formats/readers.ts': 'formats.js',
+  'src/imaging/formats/dicom/wasm-codecs.ts': 'codecs.js',
+  'src/imaging/dicom-seg/index.ts': 'dicom-seg.js',
+};
+
+/** Leaves `import()` of such a part to run time. */
+const loadLater = {
+  name: 'load-later',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
+      const name = relative(root, join(resolveDir, path)).replace(/\.js$/, '.ts').replaceAll('\\', '/');
+      return kind === 'dynamic-import' && LATER[name]
+        ? { path: `./${LATER[name]}`, external: true }
+        : undefined;
     });
   },
 };
@@ -123,14 +153,23 @@ const common = {
   define: { __VERSION__: JSON.stringify(version) },
 };
 
-const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin()] };
+const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin(), loadLater] };
 
 // platform "browser" makes any import of a Node module an error
 const pageLike = {
   ...common,
   platform: 'browser',
   minify: true,
-  plugins: [wgslPlugin(stripWgsl), slimMatrix],
+  plugins: [wgslPlugin(stripWgsl), slimMatrix, loadLater],
+};
+
+/** Parts for pages and Node alike: decoders are bundled in, and their WebAssembly is carried as bytes. */
+const partLike = {
+  ...pageLike,
+  loader: { '.wasm': 'binary' },
+  // Emscripten's glue would read files where there is Node; their bytes are there.
+  define: { ...common.define, 'process.type': '"renderer"' },
+  plugins: [...pageLike.plugins, noNode],
 };
 
 const bundles = [
@@ -147,6 +186,8 @@ const bundles = [
     with: { ...nodeLike, banner: { js: '#!/usr/bin/env node' } },
     executable: true,
   },
+  // In pages and in Node alike, with all it needs: whoever never asks for it does not download it.
+  ...Object.entries(LATER).map(([entry, out]) => ({ entry, out, with: { ...partLike, sourcemap: false } })),
 ];
 
 async function makeBundle(folder, bundle) {
@@ -155,7 +196,7 @@ async function makeBundle(folder, bundle) {
   const { metafile } = await build({ ...bundle.with, plugins, entryPoints: [bundle.entry], outfile });
   if (bundle.with.platform === 'browser') {
     const outside = Object.values(metafile.outputs).flatMap((output) =>
-      output.imports.filter((it) => it.external),
+      output.imports.filter((it) => it.external && !Object.values(LATER).includes(it.path.slice(2))),
     );
     if (outside.length > 0)
       throw new Error(`${bundle.out} still imports ${outside.map((it) => it.path).join(', ')}`);
@@ -186,6 +227,7 @@ async function makeViewer(folder) {
     }),
     build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
     copyFile(at('index.html'), join(out, 'index.html')),
+    ...Object.values(LATER).map((name) => copyFile(join(folder, name), join(out, name))),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
   ]);
   const { makePhantom, writeVolume } = await import(pathToFileURL(join(folder, 'node.js')).href);
@@ -205,6 +247,13 @@ async function makeTypes(folder) {
     'src/engine.ts',
     'src/engine.node.ts',
   ];
+  // Whose types are no entry's.
+  const ambient = [
+    'src/wgsl.d.ts',
+    'src/version.d.ts',
+    'src/imaging/dicom-seg/dcmjs.d.ts',
+    'src/imaging/formats/dicom/packages.d.ts',
+  ];
   const config = join(folder, 'tsconfig.json');
   await writeFile(
     config,
@@ -219,7 +268,7 @@ async function makeTypes(folder) {
         stripInternal: true,
       },
       include: [],
-      files: [...entries, 'src/wgsl.d.ts', 'src/version.d.ts'].map((file) => join(root, file)),
+      files: [...entries, ...ambient].map((file) => join(root, file)),
     }),
   );
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
@@ -242,7 +291,23 @@ async function makeTypes(folder) {
 /** What the bundles carry of other people's, with their licences (NiiVue is in the viewer alone). */
 async function makeNotices(folder) {
   const parts = [];
-  for (const name of ['fflate', 'gl-matrix', '@noble/hashes', '@niivue/niivue']) {
+  for (const name of [
+    'fflate',
+    'gl-matrix',
+    '@noble/hashes',
+    'dcmjs',
+    // Within dcmjs.
+    'adm-zip',
+    'lodash.clonedeep',
+    'loglevel',
+    'ndarray',
+    'pako',
+    'dicom-parser',
+    'jpeg-lossless-decoder-js',
+    '@cornerstonejs/codec-charls',
+    '@cornerstonejs/codec-openjpeg',
+    '@niivue/niivue',
+  ]) {
     const at = join(root, 'node_modules', name);
     const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
     const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));

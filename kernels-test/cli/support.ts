@@ -14,7 +14,7 @@ import { dirname, join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll } from 'vitest';
 import { affineFromRows } from '../../src/imaging/affine.js';
-import { newHeader, writeVolume } from '../../src/imaging/nifti-write.js';
+import { writeVolume } from '../../src/imaging/nifti-write.js';
 import type { DatatypeName, Vec3, Volume } from '../../src/imaging/types.js';
 import { makePhantom } from '../../src/phantoms/phantom.js';
 import { configByName, type ModelConfig } from '../../src/sam/config.js';
@@ -71,7 +71,7 @@ export function volumeOf(
   datatype: DatatypeName = 'float32',
 ): Volume {
   const affine = affineFromRows(Array.from(affineRows).slice(0, 12).map(Math.fround));
-  return { name: 'made', dims, affine, data, header: newHeader({ dims, affine, datatype }) };
+  return { name: 'made', dims, affine, data, datatype };
 }
 
 /** The file of a 4-D image made of 3-D ones of the same kind; all have the first one's header. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { SgpSamError } from '../../src/base/errors.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { elementCount } from '../../src/weights/dtype.js';
 import { unpickle } from '../../src/weights/pickle.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';

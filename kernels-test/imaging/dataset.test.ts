@@ -486,7 +486,7 @@ describe.skipIf(!brain)('real gliomas', () => {
     expect([value, channelNumber(set, 'T1Gd')]).toEqual([[3], 1]);
     const { image: volume, mask, values } = await readCase(set.training[0]!, { channel: 1, label: value });
     expect(volume.dims).toEqual([240, 240, 155]);
-    expect(volume.header.channel).toBe(1);
+    expect(volume.channel).toBe(1);
     expect(values).toEqual([1, 2, 3]);
     // Enhancing tumour is bright on T1 with gadolinium.
     let [inside, count, all, voxels] = [0, 0, 0, 0];

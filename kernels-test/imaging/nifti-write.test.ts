@@ -56,7 +56,8 @@ describe('results on the source grid', () => {
       const again = await readNifti(written);
       expect([...again.data]).toEqual([...mask]);
       expect(again.affine).toEqual(volume.affine);
-      expect(again.header).toMatchObject({ ...form, datatype: 'uint8', channels: 1, slope: 1, inter: 0 });
+      expect(again.header).toMatchObject({ ...form, slope: 1, inter: 0 });
+      expect(again).toMatchObject({ datatype: 'uint8', channels: 1 });
       expect(written.length).toBe((form.version === 1 ? 352 : 544) + 60);
     },
   );
@@ -66,7 +67,8 @@ describe('results on the source grid', () => {
     const values = Float32Array.from({ length: 60 }, (_, n) => n / 59);
     const again = await readNifti(writeFloat(volume, values, 'p.nii.gz'));
     expect(again.data).toEqual(values);
-    expect(again.header).toMatchObject({ ...form, datatype: 'float32', gzip: true });
+    expect(again.header).toMatchObject({ ...form, gzip: true });
+    expect(again.datatype).toBe('float32');
   });
 
   test('another reader agrees', async () => {
@@ -111,12 +113,11 @@ describe('volumes of our own', () => {
   test.each(names)('%s', async (datatype) => {
     const affine = Float64Array.from([1.5, 0.25, 0, 3, 0, 2, 0, 4, 0, 0, 2.5, 5, 0, 0, 0, 1]);
     const data = Float32Array.from({ length: 24 }, (_, n) => n + (datatype.startsWith('f') ? 0.25 : 0));
-    const header = newHeader({ dims: [2, 3, 4], affine, datatype, description: 'made' });
-    const volume: Volume = { name: 'v', dims: [2, 3, 4], affine, data, header };
+    const volume: Volume = { name: 'v', dims: [2, 3, 4], affine, data, datatype, description: 'made' };
     const again = await readNifti(writeVolume(volume));
     expect(again.data).toEqual(data);
     expect(again.affine).toEqual(affine);
-    expect(again.header.description).toBe('made');
+    expect(again.description).toBe('made');
     expect(again.header.gzip).toBe(true);
   });
 

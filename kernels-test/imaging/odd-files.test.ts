@@ -83,7 +83,7 @@ describe('dimensions', () => {
     ]) {
       const volume = await readNifti(niftiFile({ dim }));
       expect(volume.dims).toEqual([3, 4, 5]);
-      expect(volume.header.channels).toBe(1);
+      expect(volume.channels).toBe(1);
     }
     await expectError(() => readNifti(niftiFile({ dim: [4, 3, 4, 5, -1] })), 'bad-file', /dim\[4\] is -1/);
   });

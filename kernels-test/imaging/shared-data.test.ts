@@ -85,7 +85,7 @@ describe.skipIf(!brain)('a real two-channel volume', () => {
     const fromBytes = await readNifti(packed, { channel: 1, name: volume.name });
     expect(Buffer.compare(Buffer.from(volume.data.buffer), Buffer.from(fromBytes.data.buffer))).toBe(0);
     expect(volume.dims).toEqual([240, 240, 155]);
-    expect(volume.header).toMatchObject({ channels: 2, datatype: 'int16', affineFrom: 'sform' });
+    expect(volume).toMatchObject({ channels: 2, datatype: 'int16', header: { affineFrom: 'sform' } });
     const written = writeMask(volume, new Uint8Array(volume.data.length), 'm.nii');
     for (const [from, to] of [
       [42, 48],

@@ -14,7 +14,7 @@ describe('the phantom', () => {
     const again = await readNifti(writeVolume(volume), { name: volume.name });
     expect(again.data).toEqual(volume.data);
     expect(again.affine).toEqual(volume.affine);
-    expect(again.header).toMatchObject({ datatype: 'int16', gzip: true, affineFrom: 'sform' });
+    expect(again).toMatchObject({ datatype: 'int16', header: { gzip: true, affineFrom: 'sform' } });
     expect((await readNifti(writeMask(volume, label))).data).toEqual(Float32Array.from(label));
     expect(axisCodes(volume.affine)).toBe('LPS');
   });

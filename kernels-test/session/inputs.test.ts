@@ -23,7 +23,8 @@ test('a volume that was read keeps its header, its name and its values, also fro
   // Without it there is a new header.
   const { header: _, ...plain } = read;
   const opened = await openVolumeInput(plain, {});
-  expect([opened.name, opened.header.description]).not.toEqual(['head.nii', read.header.description]);
+  expect(opened.name).toBe('head.nii');
+  expect((await readNifti(writeMask(opened, mask, 'm.nii'))).affine).toEqual(read.affine);
   expect([...opened.affine]).toEqual([...read.affine]);
 });
 
@@ -33,7 +34,6 @@ test('one whose parts do not fit is refused', async () => {
     [{ ...volume, dims: [1, 2] }, /dims/],
     [{ ...volume, header: null }, /header is null/],
     [{ ...volume, header: {} }, /header has no 'bytes'/],
-    [{ ...volume, affine: undefined }, /affine/],
     [{ ...volume, affine: new Float64Array(16) }, /affine/],
   ] as const)
     await expectError(() => openVolumeInput(wrong as never, {}), 'bad-argument', says);

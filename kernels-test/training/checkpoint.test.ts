@@ -7,6 +7,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { Draws } from '../../src/base/draws.js';
 import { SgpSamError } from '../../src/base/errors.js';
 import { losses } from '../../src/nn/loss.js';
@@ -28,7 +29,6 @@ import {
 } from '../../src/training/checkpoint.node.js';
 import { scheduleFactor } from '../../src/training/schedule.js';
 import { type StepResult, type TrainSample, TrainStep } from '../../src/training/step.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights } from '../../src/weights/weight-source.js';
 import { formulaWeights, randomTensor, tensor64, toF32 } from '../reference/index.js';

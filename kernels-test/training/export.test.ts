@@ -4,6 +4,7 @@
  * @module-tag long
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { crc32 } from '../../src/base/crc32.js';
 import { losses } from '../../src/nn/loss.js';
 import type { ModelConfig } from '../../src/sam/config.js';
@@ -15,7 +16,6 @@ import { type ExportKind, weightChunks } from '../../src/training/export.js';
 import { initialSource } from '../../src/training/initial.js';
 import { matcher } from '../../src/training/recipe.js';
 import { TrainStep } from '../../src/training/step.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { overlayWeights } from '../../src/weights/overlay.js';
 import { openWeights, type WeightSource } from '../../src/weights/weight-source.js';
 import { randomTensor, toF32 } from '../reference/index.js';

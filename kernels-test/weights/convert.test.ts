@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import type { Progress } from '../../src/base/errors.js';
 import { f32ToF16 } from '../../src/base/half.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { type ConvertOptions, convertWeights } from '../../src/weights/convert.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { formulaSource } from '../../src/weights/formula.js';

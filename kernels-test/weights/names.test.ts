@@ -1,7 +1,7 @@
 /** Names of tensors as wrappers leave them, and checkpoints that hold several state dicts. */
 import { expect, test } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { inferConfig } from '../../src/sam/infer.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { convertWeights } from '../../src/weights/convert.js';
 import { unwrapNames } from '../../src/weights/names.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';

@@ -1,11 +1,11 @@
 /** One opener: what names, addresses and bytes are taken for, and that what was opened is closed should the rest fail. */
 import { createHash } from 'node:crypto';
 import { describe, expect, it, test } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { SgpSamError } from '../../src/base/errors.js';
 import { configByName, samMed3DConfigs } from '../../src/sam/config.js';
 import { inferConfig } from '../../src/sam/infer.js';
 import { formulaWeights } from '../../src/sam/model.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { formulaSource } from '../../src/weights/formula.js';
 import { isFormula, isTrained, openAnyWeights, type WeightOpeners } from '../../src/weights/open.js';
 import { DELTA_FORMAT } from '../../src/weights/overlay.js';

@@ -1,7 +1,7 @@
 /** A delta over the weights it was trained on, and over others. */
 import { describe, expect, it } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { crc32 } from '../../src/base/crc32.js';
-import { memorySource } from '../../src/weights/byte-source.js';
 import { cardOf } from '../../src/weights/card.js';
 import { DELTA_FORMAT, overlayWeights } from '../../src/weights/overlay.js';
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { memorySource } from '../../src/weights/byte-source.js';
+import { memorySource } from '../../src/base/byte-source.js';
 import type { WeightDType } from '../../src/weights/dtype.js';
 import { openWeights } from '../../src/weights/weight-source.js';
 import {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type ByteSource, memorySource } from '../../src/weights/byte-source.js';
+import { type ByteSource, memorySource } from '../../src/base/byte-source.js';
 import { DTYPE_SIZE, type WeightDType } from '../../src/weights/dtype.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { openSafetensors } from '../../src/weights/safetensors.js';

@@ -29,6 +29,11 @@ export class SgpSamError extends Error {
   /** What the reader can do about it, one sentence; already part of `message`. */
   readonly mend: string | undefined;
 
+  /** Of whichever copy of this class: the parts of the package that load later carry their own. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return value instanceof Error && value.name === 'SgpSamError' && 'code' in value;
+  }
+
   constructor(code: ErrorCode, what: string, mend?: string, options?: ErrorOptions) {
     // Names in somebody's file may be megabytes long.
     const message = what.length > MOST_SHOWN ? `${what.slice(0, MOST_SHOWN)}…` : what;

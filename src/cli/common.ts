@@ -94,6 +94,23 @@ export const deviceTable = {
 };
 export type DeviceOptions = Values<typeof deviceTable>;
 
+/** A whole number from 0. */
+export const channelNumber: Read<number> = (option, text) => {
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new SgpSamError(
+    'bad-argument',
+    `${option} '${text}' is not a whole number`,
+    'Channels count from 0, for instance: --channel 1',
+  );
+};
+
+/** The option of commands that read scans. */
+export const seriesOption = option(
+  '<which>',
+  'which series of a DICOM folder, by its number in the list, its UID, or a part of its description',
+  (_, text) => text,
+);
+
 /** The option of commands that only run a model. */
 export const storageTable = {
   weightStorage: option(

@@ -3,8 +3,9 @@ import type { Command } from 'commander';
 import { type Progress, SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { parsePoint, requireInside, worldToVoxel } from '../imaging/clicks.js';
+import { isDicomName } from '../imaging/formats/dicom-seg.js';
+import { readVolumeFile } from '../imaging/formats/files.node.js';
 import { montagePng } from '../imaging/montage.js';
-import { readNiftiFile } from '../imaging/nifti.node.js';
 import { writeFloat } from '../imaging/nifti-write.js';
 import type { Volume } from '../imaging/types.js';
 import { formulaWeights } from '../sam/model.js';
@@ -12,29 +13,23 @@ import { type Click, requireLesion, type Segmentation } from '../session/lesion-
 import { LocalSegmenter, type SegmenterHost } from '../session/local-segmenter.js';
 import { isFormula } from '../weights/open.js';
 import {
+  channelNumber,
   defaultAdapter,
   deviceTable,
   openEngine,
   presetOption,
   SUBMIT_BUDGET_MS,
+  seriesOption,
   storageTable,
   timed,
   variantsOf,
   zoomOption,
 } from './common.js';
-import { asIs, declare, flag, many, option, type Read, required, type Values, valuesOf } from './options.js';
+import { asIs, declare, flag, many, option, required, type Values, valuesOf } from './options.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
+import { checkMaskOptions, dicomSegWriter, initialMask, maskInputs, maskTable } from './segment-masks.js';
 import { deltaOption, openChosenWeights, SHIPPED, weightFiles, weightsName, weightsOf } from './weights.js';
-
-const channelNumber: Read<number> = (option, text) => {
-  if (/^\d+$/.test(text)) return Number(text);
-  throw new SgpSamError(
-    'bad-argument',
-    `${option} '${text}' is not a whole number`,
-    'Channels count from 0, for instance: --channel 1',
-  );
-};
 
 const segmentTable = {
   point: many(
@@ -45,6 +40,7 @@ const segmentTable = {
   mm: flag('points are world coordinates in millimetres (RAS+)'),
   zoom: zoomOption,
   channel: option('<n>', 'which channel of a 4-D volume, from 0', channelNumber),
+  series: seriesOption,
   preset: presetOption,
   weights: option(
     '<file>',
@@ -52,7 +48,11 @@ const segmentTable = {
     asIs,
   ),
   deltaWeights: deltaOption,
-  output: required('-o, <mask.nii.gz>', 'where the mask goes', asIs),
+  output: required(
+    '-o, <mask.nii.gz>',
+    'where the mask goes; a name in .dcm makes it a DICOM segmentation of the scan’s series, one in .seg.nrrd one of 3D Slicer',
+    asIs,
+  ),
   prob: option('<p.nii.gz>', 'also write probabilities (float32)', asIs),
   report: option(
     '<r.json>',
@@ -60,13 +60,14 @@ const segmentTable = {
     asIs,
   ),
   png: option('<montage.png>', 'also write a picture of three slices through the first click', asIs),
+  ...maskTable,
   ...storageTable,
   ...deviceTable,
 };
 type SegmentOptions = Values<typeof segmentTable>;
 
 /** What can be found wrong in the arguments alone, before any work is done. */
-function checkArguments(volume: string, options: SegmentOptions): void {
+function checkArguments(volumes: readonly string[], options: SegmentOptions): void {
   if (options.point.length === 0) {
     throw new SgpSamError(
       'bad-argument',
@@ -76,11 +77,12 @@ function checkArguments(volume: string, options: SegmentOptions): void {
   }
   if (isFormula(options.weights)) formulaWeights(options.weights);
   const endings: Readonly<Record<string, readonly [RegExp, string]>> = {
-    '--output': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
+    '--output': [/\.(nii(\.gz)?|dcm|seg\.nrrd)$/, '.nii, .nii.gz, .seg.nrrd or .dcm'],
     '--prob': [/\.nii(\.gz)?$/, '.nii or .nii.gz'],
     '--report': [/\.json$/, '.json'],
     '--png': [/\.png$/, '.png'],
   };
+  checkMaskOptions(options);
   const { output, prob, report, png } = options;
   const outputs = outputsOf({ '--output': output, '--prob': prob, '--report': report, '--png': png });
   for (const { option, path } of outputs) {
@@ -88,14 +90,15 @@ function checkArguments(volume: string, options: SegmentOptions): void {
     if (!ending.test(path))
       throw new SgpSamError('bad-argument', `${option} ${path}: the name must end in ${name}`);
   }
-  checkOutputs(outputs, [volume, ...weightFiles(options)]);
+  checkOutputs(outputs, [...volumes, ...maskInputs(options), ...weightFiles(options)]);
 }
 
 function clicksOf(volume: Volume, options: SegmentOptions): Click[] {
   const clicks = options.point.map(({ at, label }) => {
     return { at: requireInside(volume, options.mm ? worldToVoxel(volume, at) : at), label };
   });
-  requireLesion(clicks[0]);
+  // With a mask to begin with, the first click may as well say where the lesion is not.
+  if (options.mask === undefined) requireLesion(clicks[0]);
   return clicks;
 }
 
@@ -227,19 +230,26 @@ async function openSegmenter(options: SegmentOptions, progress: Progress) {
   return { segmenter, loadModelMs: ms - deviceMs };
 }
 
-async function segment(path: string, given: SegmentOptions): Promise<void> {
+async function segment(paths: readonly string[], given: SegmentOptions): Promise<void> {
   const options = sortAdapters(given);
-  checkArguments(path, options);
-  const { channel } = options;
+  checkArguments(paths, options);
+  const { channel, series } = options;
   const bars = new ProgressBars(options.quiet);
   let opened: LocalSegmenter | undefined;
   try {
-    const { result: volume, ms: readVolumeMs } = await timed(() => readNiftiFile(path, { channel }));
+    const { result: volume, ms: readVolumeMs } = await timed(() =>
+      readVolumeFile(paths, { channel, series, progress: bars.report }),
+    );
     const clicks = clicksOf(volume, options);
+    const tell = (note: string) => process.stderr.write(`${note}\n`);
+    for (const note of volume.notes ?? []) tell(note);
+    const dicomSeg = isDicomName(options.output) ? await dicomSegWriter(volume, options, tell) : undefined;
+    const begun = await initialMask(volume, options, tell);
     const { segmenter, loadModelMs } = await openSegmenter(options, bars.report);
     opened = segmenter;
     const scan = await segmenter.openVolume(volume);
     const lesion = scan.lesion('lesion');
+    if (begun) await lesion.setMask(begun.mask);
     const results: Segmentation[] = [];
     let firstMaskMs = 0;
     for (const [i, { at, label }] of clicks.entries()) {
@@ -254,7 +264,12 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
     const report = reportOf(volume, clicks, results, segmenter, times, options);
 
     // Everything is computed; only now is anything written.
-    const files: [string, Uint8Array][] = [[options.output, await scan.save([lesion.name], options.output)]];
+    const { segmentName } = options;
+    const saveOptions = segmentName ? { segments: { [lesion.name]: { name: segmentName } } } : {};
+    const saved = dicomSeg
+      ? await dicomSeg(last.crop)
+      : await scan.save([lesion.name], options.output, saveOptions);
+    const files: [string, Uint8Array][] = [[options.output, saved]];
     if (options.prob && last.probabilities) {
       files.push([options.prob, writeFloat(volume, last.probabilities, options.prob)]);
     }
@@ -278,7 +293,7 @@ async function segment(path: string, given: SegmentOptions): Promise<void> {
 export function addSegment(program: Command): void {
   const command = program
     .command('segment')
-    .description('segment the lesion under a click in a NIfTI volume, on the volume’s own grid')
-    .argument('<volume>', 'a .nii or .nii.gz file');
-  declare(command, segmentTable).action((volume, parsed) => segment(volume, valuesOf(segmentTable, parsed)));
+    .description('segment the lesion under a click in a scan, on the scan’s own grid')
+    .argument('<scan...>', 'a NIfTI, NRRD or MetaImage file; DICOM: a folder, files, or a zip archive');
+  declare(command, segmentTable).action((paths, parsed) => segment(paths, valuesOf(segmentTable, parsed)));
 }

@@ -1,21 +1,27 @@
 /** Reading data sets from folders, in Node. */
-import { type Dirent, existsSync } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { type Dirent, existsSync, statSync } from 'node:fs';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { readTextBytes } from '../base/json.node.js';
 import { applyAffine, voxelSizes } from './affine.js';
+import { paintCrop } from './crop.js';
 import {
   type DatasetCase,
   type DatasetDescription,
+  isImageName,
   isLabelName,
   labelValues,
   pairByNames,
   parseDatasetJson,
   some,
+  withoutEnding,
 } from './dataset.js';
-import { readNiftiFile } from './nifti.node.js';
-import type { Image, Vec3, Volume } from './types.js';
+import { bidsCases } from './dataset-bids.js';
+import { isDicom } from './formats/dicom-seg.js';
+import { readVolumeFile } from './formats/files.node.js';
+import { readMasks } from './formats/masks.js';
+import type { Image, NiftiVolume, Vec3, Volume } from './types.js';
 
 /** A data set in a folder; the paths of its cases are whole, and their files exist. */
 export interface Dataset extends DatasetDescription {
@@ -32,7 +38,7 @@ const LAYOUTS = [
 
 /**
  * Reads what a data set's folder holds: by its dataset.json (Decathlon, nnU-Net, MONAI), or else by the names of
- * the files in imagesTr and labelsTr, or in the folder itself. Hidden files, such as macOS's `._name`, do not count.
+ * the files in imagesTr and labelsTr, those of a BIDS folder (`_label-lesion_mask` among derivatives), or in the folder itself. Hidden files, such as macOS's `._name`, do not count.
  * @param folder the folder, or its dataset.json
  * @throws SgpSamError `bad-file` for a folder without cases, a field that cannot be read, or files that are missing
  */
@@ -82,6 +88,8 @@ async function byNames(root: string): Promise<ReturnType<typeof pairByNames>> {
     const named = pairByNames(found, await volumesIn(join(root, labels)), join(root, images));
     if (named.cases.length > 0) return named;
   }
+  const bids = await inBids(root);
+  if (bids) return bids;
   const files = await volumesIn(root);
   const named = pairByNames(
     files.filter((name) => !isLabelName(name)),
@@ -92,15 +100,35 @@ async function byNames(root: string): Promise<ReturnType<typeof pairByNames>> {
   throw new SgpSamError(
     'bad-file',
     `${root} holds no cases: neither a dataset.json that lists some nor images with labels`,
-    'Put images into imagesTr and label volumes of the same names into labelsTr (.nii or .nii.gz).',
+    'Put images into imagesTr and label volumes of the same names into labelsTr (.nii.gz, .nrrd, .mha).',
   );
 }
 
-/** The NIfTI files of a folder, whole paths, hidden ones left out; none for a folder that is not there. */
+/** Cases of a BIDS folder, their paths whole; undefined for any other. */
+async function inBids(root: string): Promise<ReturnType<typeof pairByNames> | undefined> {
+  const top = await readdir(root);
+  if (!top.some((name) => name === 'dataset_description.json' || name.startsWith('sub-'))) return undefined;
+  const all = (await readdir(root, { recursive: true })).map((path) => path.replaceAll('\\', '/'));
+  const found = bidsCases(all.filter(isImageName), root);
+  const whole = (path: string) => join(root, path);
+  return (
+    found && {
+      ...found,
+      cases: found.cases.map((one) => ({
+        ...one,
+        image: whole(one.image),
+        images: one.images.map(whole),
+        label: whole(one.label),
+      })),
+    }
+  );
+}
+
+/** The images of a folder, whole paths, hidden ones left out; none for a folder that is not there. */
 async function volumesIn(folder: string): Promise<string[]> {
   const entries: Dirent[] = await readdir(folder, { withFileTypes: true }).catch(() => []);
   return entries
-    .filter((entry) => !entry.isDirectory() && /^[^.].*\.nii(\.gz)?$/i.test(entry.name))
+    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.') && isImageName(entry.name))
     .map((entry) => join(folder, entry.name))
     .sort();
 }
@@ -123,7 +151,8 @@ function spelled(path: string, root: string): string | undefined {
   const others = [whole, `${whole}.gz`, whole.replace(/\.gz$/i, ''), `${whole}.nii.gz`, `${whole}.nii`];
   // A folder that was moved still lists where its files were.
   if (isAbsolute(path)) others.push(join(root, path.split('/').slice(-2).join('/')));
-  return others.find((name) => /\.nii(\.gz)?$/i.test(name) && existsSync(name));
+  const folder = existsSync(whole) && statSync(whole).isDirectory();
+  return folder ? whole : others.find((name) => isImageName(name) && existsSync(name));
 }
 
 /** nnU-Net lists `name.nii.gz` for name_0000.nii.gz, name_0001.nii.gz, … */
@@ -131,7 +160,8 @@ function channelFiles(path: string, root: string): string[] | undefined {
   const files: string[] = [];
   for (;;) {
     const suffix = `_${String(files.length).padStart(4, '0')}`;
-    const file = spelled(path.replace(/(\.nii(\.gz)?)?$/i, `${suffix}$1`), root);
+    const stem = withoutEnding(path);
+    const file = spelled(`${stem}${suffix}${path.slice(stem.length)}`, root);
     if (!file) return files.length > 0 ? files : undefined;
     files.push(file);
   }
@@ -161,12 +191,12 @@ export interface CaseData {
 
 /**
  * Reads a case's image and label.
- * @throws SgpSamError as `readNiftiFile`, and `bad-file` when the two do not lie on the same grid, the label volume holds
+ * @throws SgpSamError as `readVolumeFile`, and `bad-file` when the two do not lie on the same grid, the label volume holds
  *   other than whole numbers; `no-lesion` when the label does not occur in it; `bad-argument` for a missing channel
  */
 export async function readCase(one: DatasetCase, options: ReadCaseOptions): Promise<CaseData> {
   const image = await readImage(one, options.channel);
-  const label = await readNiftiFile(one.label, { name: shown(one.label) });
+  const label = await readLabel(one.label, image);
   requireSameGrid(image, label);
   const { label: choice } = options;
   const wanted = new Set(typeof choice === 'number' ? [choice] : choice === '>0' ? [] : choice);
@@ -201,6 +231,26 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
   return { image, mask, values };
 }
 
+/** A label volume; of a DICOM segmentation its segments, by their numbers, on the image's grid. */
+async function readLabel(path: string, image: Volume): Promise<Volume> {
+  const name = shown(path);
+  if (!(await beginsAsDicom(path))) return readVolumeFile(path, { name });
+  const { masks } = await readMasks(await readFile(path), name, image);
+  const grid = new Uint8Array(image.data.length);
+  for (const { mask, number } of masks) paintCrop(mask, grid, number);
+  return { name, dims: image.dims, affine: image.affine, data: Float32Array.from(grid) };
+}
+
+async function beginsAsDicom(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch(() => undefined);
+  try {
+    if (!file || !(await file.stat()).isFile()) return false;
+    return isDicom((await file.read(new Uint8Array(132), 0, 132, 0)).buffer);
+  } finally {
+    await file?.close();
+  }
+}
+
 /** Label volumes that are looked into for a value that dataset.json does not list. */
 const LOOKED_INTO = 5;
 
@@ -208,7 +258,7 @@ const LOOKED_INTO = 5;
  * The values of a label as `labelValues` has them; a number that the data set does not list counts as well if label volumes
  * hold it: lists say 1 where files hold 255.
  * @param tell told, in one line, when that is so
- * @throws SgpSamError as `labelValues`, then saying what the label volumes hold; as `readNiftiFile`
+ * @throws SgpSamError as `labelValues`, then saying what the label volumes hold; as `readVolumeFile`
  */
 export async function labelValuesIn(
   dataset: Dataset,
@@ -225,7 +275,7 @@ export async function labelValuesIn(
     const cases = [...dataset.training, ...dataset.validation];
     const looked = Math.min(cases.length, LOOKED_INTO);
     for (const one of cases.slice(0, looked))
-      for (const v of (await readNiftiFile(one.label, { name: shown(one.label) })).data)
+      for (const v of (await readVolumeFile(one.label, { name: shown(one.label) })).data)
         if (v > 0) held.add(Math.round(v));
     const values = some([...held].sort((a, b) => a - b).map(String)) || 'nothing above 0';
     if (!held.has(value)) {
@@ -246,9 +296,9 @@ export async function labelValuesIn(
 const shown = (path: string): string => path.split(/[\\/]/).slice(-2).join('/');
 
 async function readImage({ id, images, image }: DatasetCase, channel: number | undefined): Promise<Volume> {
-  if (images.length <= 1) return readNiftiFile(image, { name: shown(image), channel });
+  if (images.length <= 1) return readVolumeFile(image, { name: shown(image), channel });
   const path = images[channel ?? -1];
-  if (path) return readNiftiFile(path, { name: shown(path) });
+  if (path) return readVolumeFile(path, { name: shown(path) });
   throw new SgpSamError(
     'bad-argument',
     channel === undefined
@@ -277,10 +327,16 @@ function requireSameGrid(image: Volume, label: Volume): void {
       .join(', ')})`;
   throw new SgpSamError(
     'bad-file',
-    `${both}: by their affines (${image.header.affineFrom} and ${label.header.affineFrom}) voxel (${corner.join(', ')}) is at ` +
+    `${both}: by their affines${placedBy(image, label)} voxel (${corner.join(', ')}) is at ` +
       `${place(image)} mm in the one and at ${place(label)} in the other, ${far.toFixed(2)} mm apart`,
     `${mend} If the voxels do match and a header is wrong, copy the image's (\`fslcpgeom\`).`,
   );
+}
+
+/** Which fields of NIfTI headers the two affines are from, where that is known of both. */
+function placedBy(image: Volume, label: Volume): string {
+  const [a, b] = [image, label].map((volume) => (volume as Partial<NiftiVolume>).header?.affineFrom);
+  return a && b ? ` (${a} and ${b})` : '';
 }
 
 /** How far apart two grids of the same size are at most, and at which voxel: affine maps differ most at a corner. */

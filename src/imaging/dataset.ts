@@ -41,11 +41,18 @@ const tidy = (path: string): string =>
     .replaceAll('\\', '/')
     .replace(/^(\.\/+)+/, '');
 
+/** How names of images end; of pairs the header's. */
+const IMAGE_ENDING = /\.(nii(\.gz)?|(seg\.)?nrrd|nhdr|mha|mhd|hdr(\.gz)?|dcm)$/i;
+
+/** Whether a name is an image's; a DICOM series is a folder, which has any name. */
+export const isImageName = (path: string): boolean => IMAGE_ENDING.test(path);
+
+/** A path without the ending that says its format. */
+export const withoutEnding = (path: string): string => path.replace(IMAGE_ENDING, '');
+
 /** `BRATS_001` of `imagesTr/BRATS_001.nii.gz`. */
 export function caseName(path: string): string {
-  return tidy(path)
-    .replace(/^.*\//, '')
-    .replace(/\.nii(\.gz)?$/i, '');
+  return withoutEnding(tidy(path).replace(/\/+$/, '').replace(/^.*\//, ''));
 }
 
 /**
@@ -165,7 +172,7 @@ function readCases(value: unknown, field: string): DatasetCase[] {
 function distinct(cases: readonly DatasetCase[]): DatasetCase[] {
   const ids = cases.map(({ id }) => id);
   if (new Set(ids).size === ids.length) return [...cases];
-  return cases.map((one) => ({ ...one, id: one.label.replace(/\.nii(\.gz)?$/i, '').replaceAll('/', '_') }));
+  return cases.map((one) => ({ ...one, id: withoutEnding(one.label).replaceAll('/', '_') }));
 }
 
 /**

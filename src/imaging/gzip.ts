@@ -92,6 +92,27 @@ export async function* gunzip(bytes: Uint8Array, name: string): AsyncGenerator<U
   }
 }
 
+/**
+ * A compressed file that claims to be more than a hundred times its size holds next to nothing: a label volume, an empty
+ * image, or an attack. It gets less: bytes of the uncompressed file (512 × 512 × 500 labels in float64), and voxels.
+ */
+const HOLLOW = { expansion: 100, bytes: 2 ** 30, voxels: 2 ** 29 };
+
+/**
+ * Refuses a compressed file of which next to nothing would fill a great deal of memory.
+ * @param packed its bytes; `bytes` and `voxels`: what it claims to unpack to
+ * @throws SgpSamError `unsupported`
+ */
+export function refuseHollow(name: string, packed: number, bytes: number, voxels: number): void {
+  if (bytes <= packed * HOLLOW.expansion || (bytes <= HOLLOW.bytes && voxels <= HOLLOW.voxels)) return;
+  throw new SgpSamError(
+    'unsupported',
+    `${name}: ${packed} compressed bytes claim to be ${bytes} bytes, ${voxels} voxels: next to nothing fills them. ` +
+      `The most that is read of such a file is ${HOLLOW.bytes} bytes and ${HOLLOW.voxels} voxels.`,
+    'If it is real, crop it, store labels as uint8, or unpack it first: an uncompressed file may have 1024³ voxels.',
+  );
+}
+
 /** Compresses to a gzip file; the same bytes in give the same bytes out (no time stamp, no name). */
 export function gzip(bytes: Uint8Array): Uint8Array {
   return gzipSync(bytes, { level: 6, mtime: 0 });

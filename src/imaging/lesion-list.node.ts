@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { readJson } from '../base/json.js';
 import { readTextBytes } from '../base/json.node.js';
-import { caseName, type DatasetCase } from './dataset.js';
+import { caseName, type DatasetCase, withoutEnding } from './dataset.js';
 import type { LabelChoice } from './dataset.node.js';
 
 /** A lesion with its image; healthy anatomy, as image, labels or both; an image alone; a lesion's mask alone. */
@@ -142,8 +142,7 @@ function parseEntry(entry: unknown, index: number, path: string): ListEntry {
   const folder = dirname(path);
   const whole = (file: string | undefined) => (file === undefined ? undefined : resolve(folder, file));
   const named = (file: string) =>
-    file
-      .replace(/\.nii(\.gz)?$/i, '')
+    withoutEnding(file)
       .replace(/^[./\\]+/, '')
       .replace(/[/\\]+/g, '_');
   const parts = [image, image === undefined ? label : undefined]

@@ -1,24 +1,20 @@
 import { SgpSamError } from '../base/errors.js';
 import { type Datatype, datatypes, refusedDatatypes } from './datatypes.js';
-import { isGzip, MAX_EXPANSION } from './gzip.js';
+import { isGzip, MAX_EXPANSION, refuseHollow } from './gzip.js';
 import { headerAffine } from './nifti-affine.js';
 import { HeaderFields, headerLength } from './nifti-fields.js';
 import type { NiftiHeader } from './types.js';
+import type { StoredVoxels } from './voxel-sink.js';
 
 /** Voxels of the largest image that is read: 1024³, 4 GiB as float32. */
 const MAX_VOXELS = 2 ** 30;
-/**
- * A compressed file that claims to be more than a hundred times its size holds next to nothing: a label volume, an empty
- * image, or an attack. It gets less: bytes of the uncompressed file (512 × 512 × 500 labels in float64), and voxels.
- */
-const HOLLOW = { expansion: 100, bytes: 2 ** 30, voxels: 2 ** 29 };
-
 /** Everything needed to find and convert the voxels of one image of a file. */
-export interface NiftiLayout {
-  readonly dims: [number, number, number];
+export interface NiftiLayout extends StoredVoxels {
   readonly affine: Float64Array;
   readonly header: NiftiHeader;
-  readonly datatype: Datatype;
+  readonly channels: number;
+  readonly channel: number;
+  readonly description: string;
   /** Bytes into the uncompressed file: the first image, this image's beginning and end, the last image's end. */
   readonly offset: number;
   readonly begin: number;
@@ -54,16 +50,7 @@ export function readHeader(
   const offset = readOffset(fields, name);
   const fileEnd = offset + channels * voxels * datatype.size;
   const { gzip, size = 0 } = options;
-  // More than gzip can do is not this, but a file that was cut short.
-  const hollow = gzip && fileEnd > size * HOLLOW.expansion && fileEnd <= size * MAX_EXPANSION;
-  if (hollow && (fileEnd > HOLLOW.bytes || voxels > HOLLOW.voxels)) {
-    throw new SgpSamError(
-      'unsupported',
-      `${name}: ${size} compressed bytes claim to be ${fileEnd} bytes, ${voxels} voxels: next to nothing fills them. ` +
-        `The most that is read of such a file is ${HOLLOW.bytes} bytes and ${HOLLOW.voxels} voxels.`,
-      'If it is real, crop it, store labels as uint8, or unpack it first: an uncompressed file may have 1024³ voxels.',
-    );
-  }
+  if (gzip && fileEnd <= size * MAX_EXPANSION) refuseHollow(name, size, fileEnd, voxels);
   const { affine, from } = headerAffine(fields, name);
   const { slope, inter } = readScaling(fields, name);
   const imageBytes = voxels * datatype.size;
@@ -75,18 +62,20 @@ export function readHeader(
     begin: offset + channel * imageBytes,
     end: offset + (channel + 1) * imageBytes,
     fileEnd,
+    channels,
+    channel,
+    littleEndian: fields.littleEndian,
+    slope,
+    inter,
+    description: fields.text('descrip'),
     header: {
       bytes: fields.bytes,
       version: fields.version,
       littleEndian: fields.littleEndian,
       gzip: options.gzip,
-      datatype: datatype.name,
-      channels,
-      channel,
       slope,
       inter,
       affineFrom: from,
-      description: fields.text('descrip'),
     },
   };
 }
@@ -155,22 +144,19 @@ function openHeader(bytes: Uint8Array, name: string): HeaderFields {
 function sniff(bytes: Uint8Array): { what: string; mend: string } | undefined {
   const ascii = (at: number, length: number) => String.fromCharCode(...bytes.subarray(at, at + length));
   if (bytes.length === 0) return { what: 'an empty file', mend: 'Copy or download the file again.' };
-  if (ascii(128, 4) === 'DICM') {
-    return { what: 'a DICOM file', mend: 'Convert the series to NIfTI first, for example with dcm2niix.' };
-  }
-  if (ascii(0, 4) === 'NRRD' || ascii(0, 10) === 'ObjectType' || ascii(1, 3) === 'HDF') {
-    return {
-      what: 'an NRRD, MetaImage or MINC file',
-      mend: 'Convert it to NIfTI first, with ITK or 3D Slicer.',
-    };
-  }
+  const others = {
+    DICOM: ascii(128, 4) === 'DICM',
+    NRRD: ascii(0, 4) === 'NRRD',
+    HDF5: ascii(1, 3) === 'HDF',
+  };
+  for (const [what, is] of Object.entries(others))
+    if (is) return { what: `${what} data`, mend: 'openVolume and the commands read DICOM and NRRD.' };
   if (isGzip(bytes)) {
     return {
       what: 'gzip data inside gzip, compressed twice',
       mend: 'Unpack it once: `gunzip -c twice.nii.gz > once.nii.gz`.',
     };
   }
-  if (ascii(0, 2) === 'PK') return { what: 'a zip archive', mend: 'Unpack it and give the .nii inside.' };
   return undefined;
 }
 

@@ -1,18 +1,18 @@
-/** Writing results as NIfTI, on the grid and with the header of the volume they belong to. */
+/** Writing results as NIfTI, on the grid of the volume they belong to, and with its header where it has one. */
 import { need, needFields } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 import { affineFault, voxelSizes } from './affine.js';
 import { datatypeByName } from './datatypes.js';
 import { gzip } from './gzip.js';
 import { HeaderFields, headerLength } from './nifti-fields.js';
-import type { DatatypeName, NiftiHeader, Vec3, Volume } from './types.js';
+import type { DatatypeName, NiftiHeader, NiftiVolume, Vec3, Volume } from './types.js';
 
 /** NIFTI_INTENT_LABEL and NIFTI_INTENT_ESTIMATE. */
 const INTENT_LABEL = 1002;
 const INTENT_ESTIMATE = 1001;
 
 /**
- * A lesion mask (uint8) as a NIfTI file on the grid of the volume it was drawn on. The source header is kept:
+ * A lesion mask (uint8) as a NIfTI file on the grid of the volume it was drawn on. A NIfTI file's header is kept:
  * everything that places the grid in the world byte for byte, version and endianness too; data type, scaling
  * and display range are the mask's own. Header extensions describe the source's voxels and are left out.
  * @param mask a value per voxel, in file order, dims[0]·dims[1]·dims[2] long
@@ -53,16 +53,15 @@ export function writeFloat(volume: Volume, data: Float32Array, fileName?: string
  */
 export function writeVolume(volume: Volume, fileName?: string): Uint8Array {
   needVolume(volume);
-  const { header } = volume;
-  const fields = adaptHeader(volume, volume.data.length, header.datatype);
-  fields.set('sclSlope', header.slope);
-  fields.set('sclInter', header.inter);
-  fields.setText('descrip', header.description);
+  const { datatype = 'float32', description = '' } = volume;
+  const { slope, inter, littleEndian } = headerOf(volume);
+  const fields = adaptHeader(volume, volume.data.length, datatype);
+  fields.set('sclSlope', slope);
+  fields.set('sclInter', inter);
+  fields.setText('descrip', description);
   const stored =
-    header.slope === 1 && header.inter === 0
-      ? volume.data
-      : Float64Array.from(volume.data, (v) => (v - header.inter) / header.slope);
-  const bytes = encodeVoxels(stored, header.datatype, header.littleEndian);
+    slope === 1 && inter === 0 ? volume.data : Float64Array.from(volume.data, (v) => (v - inter) / slope);
+  const bytes = encodeVoxels(stored, datatype, littleEndian);
   return assemble(fields, bytes, compressed(volume, fileName));
 }
 
@@ -74,9 +73,8 @@ export function newHeader(grid: {
   dims: Vec3;
   affine: ArrayLike<number>;
   datatype: DatatypeName;
-  description?: string;
 }): NiftiHeader {
-  const { dims, affine, description = '' } = grid;
+  const { dims, affine } = grid;
   if (!dims.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {
     throw new SgpSamError('bad-argument', `sizes of ${dims.join(' × ')} do not fit a NIfTI-1 header`);
   }
@@ -97,26 +95,31 @@ export function newHeader(grid: {
   fields.set('xyztUnits', 2); // millimetres
   fields.set('sformCode', 1);
   for (let n = 0; n < 12; n++) fields.set('srow', affine[n]!, n);
-  fields.setText('descrip', description);
   return {
     bytes: fields.bytes,
     version: 1,
     littleEndian: true,
     gzip: true,
-    datatype: grid.datatype,
-    channels: 1,
-    channel: 0,
     slope: 1,
     inter: 0,
     affineFrom: 'sform',
-    description,
   };
 }
 
+/** The header that a volume's file had, or one for its grid. */
+function headerOf(volume: Volume): NiftiHeader {
+  return (volume as Partial<NiftiVolume>).header ?? newHeader({ datatype: 'float32', ...volume });
+}
+
+/** @throws SgpSamError `bad-argument` for a header that is none; a volume without one is fine */
+export function needHeader(name: string, volume: object): void {
+  if ('header' in volume) needFields(`${name}header`, volume.header, 'bytes', 'version', 'littleEndian');
+}
+
 function needVolume(volume: Volume): void {
-  needFields('volume', volume, 'dims', 'affine', 'data', 'header');
+  needFields('volume', volume, 'dims', 'affine', 'data');
   need('volume.dims', volume.dims, 'three whole numbers from 1');
-  needFields('volume.header', volume.header, 'bytes', 'version', 'datatype');
+  needHeader('volume.', volume);
 }
 
 function setDatatype(fields: HeaderFields, name: DatatypeName): void {
@@ -127,7 +130,8 @@ function setDatatype(fields: HeaderFields, name: DatatypeName): void {
 
 /** A copy of the volume's header for one 3-D image of another data type, without scaling. */
 function adaptHeader(volume: Volume, length: number, datatype: DatatypeName): HeaderFields {
-  const { dims, header } = volume;
+  const { dims } = volume;
+  const header = headerOf(volume);
   if (length !== dims[0] * dims[1] * dims[2]) {
     throw new SgpSamError(
       'bad-argument',
@@ -157,7 +161,7 @@ function adaptHeader(volume: Volume, length: number, datatype: DatatypeName): He
 }
 
 function compressed(volume: Volume, fileName: string | undefined): boolean {
-  if (fileName === undefined) return volume.header.gzip;
+  if (fileName === undefined) return headerOf(volume).gzip;
   if (/\.nii\.gz$/i.test(fileName)) return true;
   if (/\.nii$/i.test(fileName)) return false;
   throw new SgpSamError(

@@ -7,13 +7,13 @@ import { need, needOptions } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 import { gzipError, isGzip } from './gzip.js';
 import { type ReadOptions, readNiftiPieces } from './nifti.js';
-import type { Volume } from './types.js';
+import type { NiftiVolume } from './types.js';
 
 /**
  * Reads one 3-D image from a .nii or .nii.gz file, never holding the file as a whole.
  * @throws SgpSamError as `readNifti`, and `bad-file` when the file cannot be opened or read
  */
-export async function readNiftiFile(path: string, options: ReadOptions = {}): Promise<Volume> {
+export async function readNiftiFile(path: string, options: ReadOptions = {}): Promise<NiftiVolume> {
   need('readNiftiFile: path', path, 'a text');
   needOptions('readNiftiFile', options);
   const name = options.name ?? basename(path);
@@ -68,7 +68,8 @@ async function* inflateFile(path: string, name: string): AsyncGenerator<Uint8Arr
   }
 }
 
-function readError(path: string, cause: unknown): SgpSamError {
+/** The error for a file that cannot be read. */
+export function readError(path: string, cause: unknown): SgpSamError {
   if (cause instanceof SgpSamError) return cause;
   const code = (cause as NodeJS.ErrnoException).code;
   const why =

@@ -9,7 +9,7 @@ import { gunzip, isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerLength } from './nifti-fields.js';
 import { type NiftiLayout, readHeader } from './nifti-header.js';
 import { turnTaker } from './turns.js';
-import type { Volume } from './types.js';
+import type { NiftiVolume } from './types.js';
 import { VoxelSink } from './voxel-sink.js';
 
 /** How to read a file. */
@@ -29,7 +29,7 @@ export interface ReadOptions {
  * @returns the image in file order with its scaling applied, and its voxel→world affine in mm
  * @throws SgpSamError `bad-file`, `unsupported`, `non-finite`, or `bad-argument` for a wrong or missing channel
  */
-export async function readNifti(bytes: Uint8Array, options: ReadOptions = {}): Promise<Volume> {
+export async function readNifti(bytes: Uint8Array, options: ReadOptions = {}): Promise<NiftiVolume> {
   needOptions('readNifti', options);
   const name = options.name ?? 'volume';
   need('readNifti: bytes', bytes, 'a Uint8Array');
@@ -83,7 +83,7 @@ export interface Pieces {
  * Reads one 3-D image from an uncompressed file that arrives piece by piece.
  * @throws SgpSamError as {@link readNifti}, and whatever the source of the pieces throws
  */
-export async function readNiftiPieces(pieces: AsyncIterable<Uint8Array>, from: Pieces): Promise<Volume> {
+export async function readNiftiPieces(pieces: AsyncIterable<Uint8Array>, from: Pieces): Promise<NiftiVolume> {
   const reader = new PieceReader(from);
   for await (const piece of pieces) {
     // Asked after one more piece came: a compressed file's checksum is verified with its end.
@@ -127,7 +127,7 @@ class PieceReader {
     this.take(this.image, piece, at);
   }
 
-  finish(): Volume {
+  finish(): NiftiVolume {
     let image = this.image;
     if (!image) {
       image = this.begin();
@@ -135,8 +135,19 @@ class PieceReader {
     }
     const { layout, sink } = image;
     if (this.seen < this.needed(layout)) throw this.tooShort(layout, `${this.seen}`);
-    const { dims, affine, header } = layout;
-    return { name: this.from.name, dims, affine, data: sink.finish(), header };
+    const { dims, affine, datatype, channels, channel, description, header } = layout;
+    const data = sink.finish();
+    return {
+      name: this.from.name,
+      dims,
+      affine,
+      data,
+      datatype: datatype.name,
+      channels,
+      channel,
+      description,
+      header,
+    };
   }
 
   /** How far the file must be read: all of a compressed one, for its checksum. */
@@ -164,9 +175,9 @@ class PieceReader {
   }
 
   private tooShort(layout: NiftiLayout, present: string): SgpSamError {
-    const { dims, header, fileEnd, offset, datatype } = layout;
+    const { dims, channels, fileEnd, offset, datatype } = layout;
     const { name, gzip } = this.from;
-    const shape = header.channels > 1 ? [...dims, header.channels] : dims;
+    const shape = channels > 1 ? [...dims, channels] : dims;
     const has = `${gzip ? 'unpacks to' : 'has'} ${present} bytes`;
     return new SgpSamError(
       'bad-file',

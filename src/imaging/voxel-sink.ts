@@ -1,7 +1,6 @@
 import { SgpSamError } from '../base/errors.js';
 import type { Datatype } from './datatypes.js';
-import type { NiftiLayout } from './nifti-header.js';
-import type { DatatypeName } from './types.js';
+import type { DatatypeName, Vec3 } from './types.js';
 
 /** Voxels an image starts with room for when its file's real length is unknown; then it doubles. */
 const FIRST_ROOM = 1 << 20;
@@ -35,6 +34,15 @@ const viewOf: Record<DatatypeName, (buffer: ArrayBuffer) => Stored> = {
 
 const hostIsLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
+/** An image's voxels as a file stores them: value = stored · slope + inter. */
+export interface StoredVoxels {
+  readonly dims: Vec3;
+  readonly datatype: Datatype;
+  readonly littleEndian: boolean;
+  readonly slope: number;
+  readonly inter: number;
+}
+
 /** Turns an image's bytes, arriving in pieces of any length, into scaled float32 values. */
 export class VoxelSink {
   private out: Float32Array;
@@ -58,16 +66,16 @@ export class VoxelSink {
    *   header's claim alone allocates nothing
    */
   constructor(
-    private readonly layout: NiftiLayout,
+    private readonly layout: StoredVoxels,
     present: boolean,
     private readonly name: string,
   ) {
-    const { dims, header, datatype } = layout;
+    const { dims, datatype } = layout;
     this.count = dims[0] * dims[1] * dims[2];
     this.datatype = datatype;
-    this.littleEndian = header.littleEndian;
-    this.slope = header.slope;
-    this.inter = header.inter;
+    this.littleEndian = layout.littleEndian;
+    this.slope = layout.slope;
+    this.inter = layout.inter;
     this.blockView = viewOf[datatype.name](this.block);
     this.out = this.allocate(present ? this.count : Math.min(this.count, FIRST_ROOM));
   }

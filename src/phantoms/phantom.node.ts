@@ -6,7 +6,7 @@ import { type Progress, SgpSamError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.node.js';
 import { FolderLock } from '../base/lock.node.js';
 import { readNiftiFile } from '../imaging/nifti.node.js';
-import { newHeader, writeVolume } from '../imaging/nifti-write.js';
+import { writeVolume } from '../imaging/nifti-write.js';
 import type { Volume } from '../imaging/types.js';
 import {
   type Anatomy,
@@ -149,10 +149,9 @@ async function fill(folder: string, settings: Settings): Promise<PhantomDatasetR
     if ((await holds(image, description)) && (await holds(label, description))) report.kept++;
     else {
       const phantom = makeTrainingPhantom({ ...shape, seed: own });
-      const header = { ...phantom.image.header, description };
       // The label first: a case with an image is one with both.
       await writeFileAtomic(label, writeVolume(labelVolume(phantom, description)));
-      await writeFileAtomic(image, writeVolume({ ...phantom.image, header }));
+      await writeFileAtomic(image, writeVolume({ ...phantom.image, description }));
       report.made++;
       report.lesions += phantom.lesions.length;
     }
@@ -203,7 +202,7 @@ function digest(text: string): string {
 /** Whether a file can be read as a whole, checksum included, and describes itself so. */
 async function holds(path: string, description: string): Promise<boolean> {
   try {
-    return (await readNiftiFile(path)).header.description === description;
+    return (await readNiftiFile(path)).description === description;
   } catch (error) {
     // Missing, cut short or something else: it is made anew.
     if (error instanceof SgpSamError) return false;
@@ -250,7 +249,6 @@ async function wroteIt(path: string): Promise<boolean> {
 /** The lesions as 1 and their cores as 2, on the image's grid. */
 function labelVolume({ image, label, core }: TrainingPhantom, description: string): Volume {
   const { dims, affine } = image;
-  const header = newHeader({ dims, affine, datatype: 'uint8', description });
   const data = Float32Array.from(label, (v, n) => (v === 0 ? 0 : 1 + core[n]!));
-  return { name: image.name, dims, affine, data, header };
+  return { name: image.name, dims, affine, data, datatype: 'uint8', description };
 }

@@ -8,7 +8,6 @@ import { SgpSamError } from '../base/errors.js';
 import { randomSource, smoothNoise } from '../base/random.js';
 import { affineFromRows } from '../imaging/affine.js';
 import { type LabelCentre, labelCentre } from '../imaging/labels.js';
-import { newHeader } from '../imaging/nifti-write.js';
 import type { Vec3, Volume } from '../imaging/types.js';
 
 /** What to make; the same options make the same phantom. */
@@ -94,10 +93,17 @@ export function makePhantom(options: PhantomOptions = {}): Phantom {
   blur(tissue, dims);
   const data = acquire(tissue, dims, spacing, seed, random);
   const affine = obliqueAffine(dims, spacing);
-  const header = newHeader({ dims, affine, datatype: 'int16', description: `sgp-sam phantom, seed ${seed}` });
+  const description = `sgp-sam phantom, seed ${seed}`;
   const centres = shapes.map((_, n) => labelCentre(label, dims, n + 1));
   return {
-    volume: { name: 'phantom.nii.gz', dims: [dims[0], dims[1], dims[2]], affine, data, header },
+    volume: {
+      name: 'phantom.nii.gz',
+      dims: [dims[0], dims[1], dims[2]],
+      affine,
+      data,
+      datatype: 'int16',
+      description,
+    },
     label,
     lesions: centres.filter((centre) => centre !== undefined),
   };

@@ -7,7 +7,6 @@ import { need, needFields } from '../base/arguments.js';
 import { Draws, mixSeed } from '../base/draws.js';
 import { SgpSamError } from '../base/errors.js';
 import { affineFromRows } from '../imaging/affine.js';
-import { newHeader } from '../imaging/nifti-write.js';
 import type { Vec3, Volume } from '../imaging/types.js';
 import { acquire, drawAcquisition } from './acquisition.js';
 import { type Anatomy, paintAnatomy } from './anatomy.js';
@@ -197,8 +196,7 @@ function asVolume(data: Float32Array, dims: Vec3, spacing: Vec3, description: st
   const shift = (a: number) => (-(dims[a]! - 1) * spacing[a]!) / 2;
   // Single precision, as the file's sform will hold it, so that memory and file agree exactly.
   const affine = affineFromRows([x, 0, 0, shift(0), 0, y, 0, shift(1), 0, 0, z, shift(2)].map(Math.fround));
-  const header = newHeader({ dims, affine, datatype: 'int16', description });
-  return { name: 'phantom.nii.gz', dims, affine, data, header };
+  return { name: 'phantom.nii.gz', dims, affine, data, datatype: 'int16', description };
 }
 
 function lesionOf(plan: LesionPlan, core: Uint8Array, dims: Vec3): PhantomLesion {

@@ -1,17 +1,24 @@
 /** What a host hands in, as the engine has it: volumes from files or numbers, places, actions, gates. */
 import { need, needFields, needOneOf, needOptions } from '../base/arguments.js';
+import { type ByteSource, blobSource, memorySource } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { weightStorages } from '../engine/graph/layout.js';
 import { type GateSetting, regionModes } from '../engine/graph/regions.js';
-import { affineFromRows } from '../imaging/affine.js';
+import { affineFault, affineFromRows } from '../imaging/affine.js';
 import type { VoxelBox } from '../imaging/crop.js';
-import { readNifti } from '../imaging/nifti.js';
-import { newHeader } from '../imaging/nifti-write.js';
+import { readVolume } from '../imaging/formats/open.js';
+import { needHeader } from '../imaging/nifti-write.js';
 import { resolvePreset } from '../imaging/presets.js';
-import type { Volume } from '../imaging/types.js';
+import type { Vec3, Volume } from '../imaging/types.js';
 import type { Action } from './lesion-state.js';
-import type { OpenVolumeOptions, SegmenterOptions, VolumeInput } from './segmenter.js';
+import type {
+  FilesInput,
+  OpenVolumeOptions,
+  SegmenterOptions,
+  VolumeFile,
+  VolumeInput,
+} from './segmenter.js';
 import { checkZoom } from './zoom.js';
 
 /**
@@ -115,17 +122,14 @@ export function checkGates(gates: readonly GateSetting[], modules: number): void
   );
 }
 
-/** Numbers and where they lie, as a volume; one that was read from a file keeps its header. */
-function volumeOf(
-  input: Volume | Exclude<Extract<VolumeInput, { data: unknown }>, Volume>,
-  name: string,
-): Volume {
+/** Numbers and where they lie, as a volume; one that was read from a file keeps what the file said. */
+function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string): Volume {
   const { data, dims } = input;
   if (!data) {
     throw new SgpSamError(
       'bad-argument',
-      `${name}: this is neither a NIfTI file nor { data, dims, spacing or affine }`,
-      'Give a File, Blob, ArrayBuffer or Uint8Array of a file, or voxels with their sizes.',
+      `${name}: this is neither a file nor { data, dims, spacing or affine }`,
+      'Give a File, Blob, ArrayBuffer or Uint8Array of a file, a list of files, or voxels with their sizes.',
     );
   }
   need(`${name}: data`, data, 'a list or typed array of numbers');
@@ -137,16 +141,10 @@ function volumeOf(
       'Give one 3-D image, i varying fastest.',
     );
   }
-  if ('header' in input) {
-    needFields(`${name}: header`, input.header, 'bytes', 'version', 'datatype');
-    need(`${name}: affine`, input.affine, 'a list or typed array of numbers');
-    const affine = affineFromRows(input.affine);
-    // Refuses an affine that is no grid's.
-    newHeader({ dims, affine, datatype: input.header.datatype });
-    return { ...input, affine, name };
-  }
-  const { spacing = [1, 1, 1] } = input;
+  needHeader(`${name}: `, input);
+  const { spacing = [1, 1, 1] } = input as { readonly spacing?: Vec3 };
   need(`${name}: spacing`, spacing, 'three numbers above 0');
+  if (input.affine !== undefined) need(`${name}: affine`, input.affine, 'a list or typed array of numbers');
   const affine = input.affine
     ? affineFromRows(input.affine)
     : affineFromRows([spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0]);
@@ -159,29 +157,48 @@ function volumeOf(
       'Replace it, by 0 for air.',
     );
   }
-  return { name, dims, affine, data: values, header: newHeader({ dims, affine, datatype: 'float32' }) };
+  const fault = affineFault(affine, dims);
+  if (fault) throw new SgpSamError('bad-argument', `${name}: the voxel-to-world affine ${fault}`);
+  const { spacing: _, ...rest } = input as { readonly spacing?: Vec3 };
+  return { ...rest, name, dims, affine, data: values };
+}
+
+/** The bytes of whatever holds a file's. */
+export async function bytesOf(file: Blob | ArrayBuffer | ArrayBufferView): Promise<Uint8Array> {
+  if (file instanceof Blob) return new Uint8Array(await file.arrayBuffer());
+  if (file instanceof ArrayBuffer) return new Uint8Array(file);
+  need('a file', file, 'a Uint8Array');
+  return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
 }
 
 /**
- * A host's volume: a NIfTI file in whatever holds its bytes, or voxels with their sizes.
- * @throws SgpSamError `bad-file`, `bad-argument`, `non-finite`, `aborted`
+ * A host's volume: files in whatever holds their bytes, or voxels with their sizes.
+ * @throws SgpSamError `bad-file`, `unsupported`, `bad-argument`, `non-finite`, `aborted`
  */
 export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOptions): Promise<Volume> {
   need('openVolume: volume', input, 'an object');
   needOptions('openVolume', options);
   if (options.name !== undefined) need('openVolume: name', options.name, 'a text');
   const own = 'name' in input ? String(input.name) : undefined;
-  const name = options.name ?? own ?? 'volume';
-  const file =
-    input instanceof Blob
-      ? new Uint8Array(await input.arrayBuffer())
-      : input instanceof ArrayBuffer
-        ? new Uint8Array(input)
-        : ArrayBuffer.isView(input)
-          ? new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
-          : input;
-  const { channel, progress, signal } = options;
-  return file instanceof Uint8Array
-    ? readNifti(file, { name, channel, progress, signal })
-    : volumeOf(file, name);
+  const name = options.name ?? own;
+  if (!isFiles(input)) return volumeOf(input as Extract<VolumeInput, { data: unknown }>, name ?? 'volume');
+  const { channel, series, progress, signal } = options;
+  if (series !== undefined && typeof series !== 'number') need('openVolume: series', series, 'a text');
+  return readVolume(sourcesOf(input, name), { name, channel, series, progress, signal });
+}
+
+const isFiles = (input: VolumeInput): input is FilesInput =>
+  input instanceof Blob || input instanceof ArrayBuffer || ArrayBuffer.isView(input) || Array.isArray(input);
+
+/** A host's files, to be read from. */
+export function sourcesOf(input: FilesInput, name = 'volume'): ByteSource[] {
+  const source = (data: Blob | ArrayBuffer | Uint8Array, called: string): ByteSource =>
+    data instanceof Blob ? blobSource(data, called) : memorySource(data, called);
+  if (!Array.isArray(input)) return [source(input as Blob | ArrayBuffer | Uint8Array, name)];
+  return (input as readonly (File | VolumeFile)[]).map((file, n) => {
+    need(`file ${n}`, file, 'an object');
+    const data = 'data' in file ? file.data : file;
+    if (!(data instanceof Blob || data instanceof ArrayBuffer)) need(`file ${n}: data`, data, 'a Uint8Array');
+    return source(data, String(file.name ?? `file ${n + 1}`));
+  });
 }

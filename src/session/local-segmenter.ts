@@ -1,18 +1,22 @@
 /** The engine as a host embeds it, computing on the calling thread. */
+import { need, needOptions } from '../base/arguments.js';
 import { checkAborted, SgpSamError } from '../base/errors.js';
 import { Queue } from '../base/queue.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { Engine } from '../engine/gpu/engine.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { voxelSizes } from '../imaging/affine.js';
-import type { Volume } from '../imaging/types.js';
+import type { SeriesInfo } from '../imaging/formats/format.js';
+import { listSeries } from '../imaging/formats/open.js';
+import type { DicomSeries, Volume } from '../imaging/types.js';
 import { formulaWeights, Model, type ModelOptions } from '../sam/model.js';
 import { isTrained, openAnyWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/weight-source.js';
-import { checkDevice, checkGates, checkOptions, openVolumeInput } from './inputs.js';
+import { checkDevice, checkGates, checkOptions, openVolumeInput, sourcesOf } from './inputs.js';
 import { LesionSession } from './lesion-session.js';
 import { LocalVolume, type Owner } from './local-volume.js';
 import type {
+  FilesInput,
   OpenVolumeOptions,
   Segmenter,
   SegmenterInfo,
@@ -158,19 +162,28 @@ export class LocalSegmenter implements Segmenter, Owner {
     this.checkOpen();
     const volume = await openVolumeInput(input, options);
     this.checkOpen();
-    const { dims, affine, header } = volume;
+    const { dims, affine, dicom, notes, channels = 1, channel = 0, datatype = 'float32' } = volume;
     const info: VolumeInfo = {
       name: volume.name,
       dims,
       spacing: voxelSizes(affine),
       affine: [...affine],
-      channels: header.channels,
-      channel: header.channel,
-      datatype: header.datatype,
+      channels,
+      channel,
+      datatype,
+      ...(notes ? { notes } : {}),
+      ...(dicom ? { series: seriesOf(dicom) } : {}),
     };
     const opened = new LocalVolume(info, volume, this);
     this.volumes.add(opened);
     return opened.handle;
+  }
+
+  async listSeries(files: FilesInput, options: OpenVolumeOptions = {}): Promise<readonly SeriesInfo[]> {
+    this.checkOpen();
+    need('listSeries: files', files, 'an object');
+    needOptions('listSeries', options);
+    return listSeries(sourcesOf(files, options.name), options);
   }
 
   setGates(gates: readonly GateSetting[]): Promise<void> {
@@ -236,6 +249,13 @@ export class LocalSegmenter implements Segmenter, Owner {
     await this.source.close();
   }
 }
+
+/** What a series is, without its files. */
+const seriesOf = ({ seriesInstanceUid, modality, description }: DicomSeries) => ({
+  seriesInstanceUid,
+  modality,
+  description,
+});
 
 async function load(
   host: SegmenterHost,

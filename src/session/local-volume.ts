@@ -1,17 +1,29 @@
 /** What a local segmenter's volumes and lesions do when they are asked through their handles. */
-import { need } from '../base/arguments.js';
+import { need, needOptions } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { worldToVoxel } from '../imaging/clicks.js';
 import { type CroppedMask, paintCrop, type VoxelBox } from '../imaging/crop.js';
+import type { SegmentToWrite } from '../imaging/dicom-seg/codes.js';
+import { isDicomName, writeDicomSeg } from '../imaging/formats/dicom-seg.js';
+import type { MaskFile } from '../imaging/formats/masks.js';
+import { isSegNrrdName, readers } from '../imaging/formats/open.js';
 import { writeMask, writeVolume } from '../imaging/nifti-write.js';
 import type { Vec3, Volume } from '../imaging/types.js';
 import { boxOfPoints } from './cubes.js';
 import { checkHere, invoke, volumeHandle } from './handles.js';
-import { checkGates, placeOf } from './inputs.js';
+import { bytesOf, checkGates, placeOf } from './inputs.js';
 import type { CallOptions, LesionSession } from './lesion-session.js';
 import type { Action } from './lesion-state.js';
-import type { BoxPrompt, Lesion, Methods, PointPrompt, SegmenterVolume, VolumeInfo } from './segmenter.js';
+import type {
+  BoxPrompt,
+  Lesion,
+  Methods,
+  PointPrompt,
+  SaveOptions,
+  SegmenterVolume,
+  VolumeInfo,
+} from './segmenter.js';
 
 /** What volumes need of their segmenter. */
 export interface Owner {
@@ -115,15 +127,52 @@ export class LocalVolume implements Methods<SegmenterVolume> {
     return writeVolume(this.volume, 'image.nii') as Uint8Array<ArrayBuffer>;
   }
 
-  async save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>> {
+  async save(
+    names: readonly string[],
+    fileName?: string,
+    options: SaveOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    needOptions('save', options);
     const lesions = names.map((name) => this.lesionOf(name));
     return this.owner.inTurn(async () => {
       if (this.disposed) throw new SgpSamError('bad-argument', 'this volume was disposed of');
+      if (fileName !== undefined && isDicomName(fileName))
+        return writeDicomSeg(this.volume, await this.segmentsOf(names, lesions, options), options);
+      if (fileName !== undefined && isSegNrrdName(fileName))
+        return (await readers()).writeSegments(
+          await this.segmentsOf(names, lesions, options),
+          this.volume,
+        ) as Promise<Uint8Array<ArrayBuffer>>;
       if (names.length > 255) throw new SgpSamError('bad-argument', 'a file holds 255 lesions at most');
       const grid = new Uint8Array(this.volume.data.length);
       for (const [n, { session }] of lesions.entries()) paintCrop((await session.state()).crop, grid, n + 1);
       return writeMask(this.volume, grid, fileName) as Uint8Array<ArrayBuffer>;
     });
+  }
+
+  /** What is written of lesions, each under its own name unless the options give another. */
+  private async segmentsOf(
+    names: readonly string[],
+    lesions: readonly LocalLesion[],
+    { segments = {} }: SaveOptions,
+  ): Promise<SegmentToWrite[]> {
+    const states = await Promise.all(lesions.map(({ session }) => session.state()));
+    return names.map((name, n) => ({ name, ...segments[name], mask: states[n].crop }));
+  }
+
+  async labels(names: readonly string[], options: SaveOptions = {}): Promise<string> {
+    need('labels: names', names, 'a list');
+    needOptions('labels', options);
+    const lesions = names.map((name) => this.lesionOf(name));
+    return this.owner.inTurn(async () =>
+      (await readers()).labelsTable(await this.segmentsOf(names, lesions, options), this.volume),
+    );
+  }
+
+  async masks(file: Blob | ArrayBuffer | Uint8Array, name?: string): Promise<MaskFile> {
+    need('masks: file', file, 'an object');
+    const own = name ?? ('name' in file ? String(file.name) : 'mask');
+    return (await readers()).readMasks(await bytesOf(file), own, this.volume);
   }
 
   async dispose(): Promise<void> {

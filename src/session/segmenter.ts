@@ -7,8 +7,12 @@ import type { AdapterChoice, AdapterReport, Tier } from '../engine/gpu/device.js
 import type { GateSetting, RegionMode } from '../engine/graph/regions.js';
 import type { WeightStorage } from '../engine/kernels/call.js';
 import type { CroppedMask } from '../imaging/crop.js';
+import type { SegmentToWrite } from '../imaging/dicom-seg/codes.js';
+import type { DicomSegOptions } from '../imaging/dicom-seg/write.js';
+import type { SeriesInfo } from '../imaging/formats/format.js';
+import type { MaskFile } from '../imaging/formats/masks.js';
 import type { Preset, PresetName } from '../imaging/presets.js';
-import type { DatatypeName, Vec3, Volume } from '../imaging/types.js';
+import type { DatatypeName, DicomSeries, Vec3, Volume } from '../imaging/types.js';
 import type { ModelConfig } from '../sam/config.js';
 import type { WeightsScope } from '../weights/card.js';
 import type { OpenAnyOptions } from '../weights/open.js';
@@ -16,6 +20,7 @@ import type { CallOptions } from './lesion-session.js';
 import type { Action, LesionState, Segmentation } from './lesion-state.js';
 import type { Zoom } from './zoom.js';
 
+export type { SeriesInfo } from '../imaging/formats/format.js';
 export type { WeightsInput } from '../weights/open.js';
 
 /** Of opening. The weights are safetensors or PyTorch (`.pth`) checkpoints; later calls have signals and progress of their own. */
@@ -62,12 +67,19 @@ export interface SegmenterInfo {
   readonly loadTimes: { readonly weights: number; readonly compile: number };
 }
 
+/** A file of several, with its name: a `File` may lose it on the way into a worker. */
+export interface VolumeFile {
+  readonly name: string;
+  readonly data: Blob | ArrayBuffer | Uint8Array;
+}
+
 /**
- * A volume: a NIfTI file, what was read from one (`readNifti`), or voxels (i fastest) with their place in the world (`spacing`
- * alone: a grid along the axes).
+ * A volume: a file (NIfTI, NRRD, MetaImage, DICOM, or a zip archive), several (a DICOM series, a header with its data), what
+ * was read from one (`readNifti`), or voxels (i fastest) with their place in the world (`spacing` alone: a grid along the axes).
  */
 export type VolumeInput =
   | Blob
+  | readonly (File | VolumeFile)[]
   | ArrayBuffer
   | Uint8Array
   | Volume
@@ -81,12 +93,20 @@ export type VolumeInput =
       readonly affine?: ArrayLike<number> | undefined;
     };
 
+/** Of a volume's inputs, those that are files. */
+export type FilesInput = Blob | ArrayBuffer | Uint8Array | readonly (File | VolumeFile)[];
+
 /** How a volume is read. */
 export interface OpenVolumeOptions extends Pick<CallOptions, 'progress' | 'signal'> {
   /** What errors and outputs call it; a File's or Volume's own name otherwise. */
   readonly name?: string | undefined;
   /** Which image of a 4-D file, from 0; required when there are several. */
   readonly channel?: number | undefined;
+  /**
+   * Which DICOM series, if there are several: its number in the list (from 1), its SeriesInstanceUID, or a part of its
+   * description; `listSeries` gives the list.
+   */
+  readonly series?: string | number | undefined;
 }
 
 /** What an open volume is: sizes in voxels (i, j, k), edges of a voxel in mm, and its place in the world. */
@@ -99,6 +119,10 @@ export interface VolumeInfo {
   readonly channels: number;
   readonly channel: number;
   readonly datatype: DatatypeName;
+  /** What reading it decided and people should know, a sentence each: units of PET, localisers left out. */
+  readonly notes?: readonly string[] | undefined;
+  /** The DICOM series that it is, if it is one; then it can be saved as a DICOM segmentation. */
+  readonly series?: Omit<DicomSeries, 'slices'> | undefined;
 }
 
 /** A place in a volume: voxels of its file (from 0, fractions allowed) or world millimetres (RAS+). */
@@ -146,6 +170,12 @@ export interface Lesion {
   apply(action: Action, options?: CallOptions): Promise<LesionState>;
 }
 
+/** What a DICOM segmentation says of its lesions; other formats take what they can hold: .seg.nrrd names and colours. */
+export interface SaveOptions extends DicomSegOptions {
+  /** By lesion: the segment's own name, its colour (0…255) and codes. */
+  readonly segments?: Readonly<Record<string, Partial<Omit<SegmentToWrite, 'mask'>>>> | undefined;
+}
+
 /** A volume that is open, and its lesions by name. */
 export interface SegmenterVolume {
   /** What was read: the volume's sizes and its place in the world. */
@@ -157,10 +187,23 @@ export interface SegmenterVolume {
   /** The image that is segmented, as NIfTI, on the grid that masks are on: for a viewer. */
   image(): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * Lesions as NIfTI with the volume's header: voxels of the n-th name are n, in this order; later ones lie on top.
-   * @param fileName ends in .nii or .nii.gz
+   * Lesions as NIfTI with the volume's header: voxels of the n-th name are n, in this order; later ones lie on top. Or, of a
+   * volume that is a DICOM series, as a DICOM segmentation; or as one of 3D Slicer: a segment each, which may overlap.
+   * @param fileName ends in .nii, .nii.gz, .dcm or .seg.nrrd
+   * @throws SgpSamError as `writeDicomSeg` for .dcm
    */
-  save(names: readonly string[], fileName?: string): Promise<Uint8Array<ArrayBuffer>>;
+  save(names: readonly string[], fileName?: string, options?: SaveOptions): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * A table of the labels that `save` gives these lesions in a NIfTI file, to lie beside it: index, name, colour, voxels and
+   * millilitres, separated by tabs, as BIDS has such tables (`_dseg.tsv`).
+   */
+  labels(names: readonly string[], options?: SaveOptions): Promise<string>;
+  /**
+   * The masks of a file, on this volume's grid, for `setMask` of its lesions: segments of a DICOM segmentation or
+   * a .seg.nrrd, labels of a volume.
+   * @throws SgpSamError `bad-file`, `unsupported`; `bad-prompt` for masks that do not belong to this volume
+   */
+  masks(file: Blob | ArrayBuffer | Uint8Array, name?: string): Promise<MaskFile>;
   /** Forgets the volume and its lesions; calls on them are errors from then on. */
   dispose(): Promise<void>;
 }
@@ -188,6 +231,12 @@ export interface Segmenter {
    * @throws SgpSamError `bad-file`, `unsupported`, or `bad-argument` for a wrong or missing channel
    */
   openVolume(volume: VolumeInput, options?: OpenVolumeOptions): Promise<SegmenterVolume>;
+  /**
+   * The DICOM series that files hold, to choose one of (`OpenVolumeOptions.series`); none for files of other formats. Only
+   * headers are read.
+   * @throws SgpSamError `bad-file`, `unsupported` for files that hold no image
+   */
+  listSeries(files: FilesInput, options?: OpenVolumeOptions): Promise<readonly SeriesInfo[]>;
   /** Overrules gates from the next click on, one setting per SGPM. */
   setGates(gates: readonly GateSetting[]): Promise<void>;
   /** GPU memory of the engine. */
@@ -247,6 +296,7 @@ const state = { result: 'state' } as const;
 /** A segmenter’s methods, and how the calls of each cross to a worker. */
 export const segmenterMethods: MethodTable<Segmenter> = {
   openVolume: { options: 1, result: 'volume' },
+  listSeries: { options: 1 },
   setGates: {},
   memory: {},
   recover: { options: 0 },
@@ -259,6 +309,8 @@ export const volumeMethods: MethodTable<SegmenterVolume> = {
   remove: {},
   image: file,
   save: file,
+  labels: {},
+  masks: {},
   dispose: {},
 };
 

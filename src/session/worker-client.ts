@@ -7,11 +7,13 @@ import { type Call, methodsOf, volumeHandle } from './handles.js';
 import type { CallOptions } from './lesion-session.js';
 import { type LesionState, withMask } from './lesion-state.js';
 import {
+  type FilesInput,
   type OpenVolumeOptions,
   type Segmenter,
   type SegmenterInfo,
   type SegmenterOptions,
   segmenterMethods,
+  type VolumeFile,
   type VolumeInfo,
   type VolumeInput,
 } from './segmenter.js';
@@ -206,7 +208,10 @@ function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): Worker
       // A File loses its name on the way in some browsers.
       const name =
         options?.name ?? (input instanceof Blob && 'name' in input ? String(input.name) : undefined);
-      return own.openVolume(input, { ...options, name });
+      return own.openVolume(named(input), { ...options, name });
+    },
+    listSeries(files: FilesInput, options?: OpenVolumeOptions) {
+      return own.listSeries(named(files), options);
     },
     extra: <R>(name: string, args: readonly unknown[] = [], work: Work = {}) =>
       calls.call<R>({}, 'extra', [name, ...args], work),
@@ -220,6 +225,14 @@ function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): Worker
   };
   return segmenter;
 }
+
+/** Several files with their names beside them. */
+const named = <T extends VolumeInput>(input: T): T =>
+  Array.isArray(input)
+    ? (input.map((file: File | VolumeFile) =>
+        'data' in file ? file : { name: file.webkitRelativePath || file.name, data: file },
+      ) as unknown as T)
+    : input;
 
 /** Weights as they can be sent: addresses made absolute against the page, streams read. */
 async function sendable(weights: WeightsInput | undefined, work: Work) {

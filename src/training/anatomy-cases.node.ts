@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Draws, mixSeed } from '../base/draws.js';
 import { SgpSamError } from '../base/errors.js';
-import { readNiftiFile } from '../imaging/nifti.node.js';
+import { readVolumeFile } from '../imaging/formats/files.node.js';
 import type { Volume } from '../imaging/types.js';
 import { type Anatomy3, asChest, bodyAnatomy, headAnatomy, imageAnatomy } from '../phantoms/label-maps.js';
 import { type RealShape, realShape } from '../phantoms/lesion-fields.js';
@@ -144,7 +144,7 @@ function reader(folder: string): Read {
     await stat(path).catch((cause) => {
       throw missing(path, cause);
     });
-    return readNiftiFile(path);
+    return readVolumeFile(path);
   };
 }
 
@@ -208,4 +208,4 @@ async function shapeFiles(folder: string): Promise<readonly string[]> {
 }
 
 const readShape = async (path: string): Promise<RealShape | undefined> =>
-  realShape(await readNiftiFile(path));
+  realShape(await readVolumeFile(path));

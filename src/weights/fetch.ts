@@ -3,8 +3,8 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { need, needOptions } from '../base/arguments.js';
+import { type ByteSource, blobSource } from '../base/byte-source.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
-import { type ByteSource, blobSource } from './byte-source.js';
 
 /** How weights are fetched. */
 export interface FetchWeightsOptions {

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { need } from '../base/arguments.js';
+import { type ByteSource, checkRange } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
-import { type ByteSource, checkRange } from './byte-source.js';
 import { openWeights, type WeightOptions, type WeightSource } from './weight-source.js';
 
 /** One read() call of Node takes at most 2 GiB; stay well below. */

@@ -1,5 +1,5 @@
+export * from '../base/byte-source.js';
 export * from '../base/half.js';
-export * from './byte-source.js';
 export * from './check.js';
 export * from './convert.js';
 export { DTYPE_SIZE, decodeF32, elementCount, isFloatDType } from './dtype.js';

@@ -1,5 +1,5 @@
 /** Weights from wherever they are: the one place that tells addresses, files, bytes, streams and formulas apart. */
-import { blobSource, memorySource } from './byte-source.js';
+import { blobSource, memorySource } from '../base/byte-source.js';
 import { collectWeights, type FetchWeightsOptions, fetchWeights } from './fetch.js';
 import { overlayWeights } from './overlay.js';
 import { openWeights, type WeightSource } from './weight-source.js';

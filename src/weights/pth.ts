@@ -1,5 +1,6 @@
+import type { ByteSource } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
-import type { ByteSource } from './byte-source.js';
+import { openZip, type ZipArchive, type ZipEntry } from '../base/zip.js';
 import { DTYPE_SIZE, decodeF32, elementCount } from './dtype.js';
 import { tensorOf } from './lookup.js';
 import { unpickle } from './pickle.js';
@@ -7,7 +8,6 @@ import { findStateDict } from './state-dict.js';
 import { gatherStrided, isContiguous, viewSpan } from './strided.js';
 import { TORCH_GLOBALS, type TorchTensor, torchStorage } from './torch-pickle.js';
 import type { TensorInfo, WeightOptions, WeightSource } from './weight-source.js';
-import { openZip, type ZipArchive, type ZipEntry } from './zip.js';
 
 /** A PyTorch checkpoint as a weight source. */
 export interface PthSource extends WeightSource {

@@ -1,6 +1,6 @@
+import type { ByteSource } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
 import { isJsonObject, type JsonObject, readJson } from '../base/json.js';
-import type { ByteSource } from './byte-source.js';
 import { DTYPE_SIZE, decodeF32, elementCount, isWeightDType } from './dtype.js';
 import { tensorOf } from './lookup.js';
 import { unwrapNames } from './names.js';

@@ -1,6 +1,6 @@
 import { need, needOptions } from '../base/arguments.js';
+import type { ByteSource } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
-import type { ByteSource } from './byte-source.js';
 import type { WeightDType } from './dtype.js';
 import { openPth } from './pth.js';
 import { openSafetensors } from './safetensors.js';

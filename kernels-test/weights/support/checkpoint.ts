@@ -1,4 +1,4 @@
-import { memorySource } from '../../../src/weights/byte-source.js';
+import { memorySource } from '../../../src/base/byte-source.js';
 import { DTYPE_SIZE, type WeightDType } from '../../../src/weights/dtype.js';
 import { openPth, type PthSource } from '../../../src/weights/pth.js';
 import { type Py, pickle } from './pickler.js';

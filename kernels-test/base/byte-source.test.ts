@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { blobSource, memorySource } from '../../src/weights/byte-source.js';
+import { blobSource, memorySource } from '../../src/base/byte-source.js';
 import { openFile, openWeightFile } from '../../src/weights/file.node.js';
-import { expectError } from './support/errors.js';
+import { expectError } from '../weights/support/errors.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'sgp-sam-bytes-'));
 afterAll(() => rmSync(folder, { recursive: true }));

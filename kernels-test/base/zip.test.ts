@@ -1,10 +1,10 @@
 import { zipSync } from 'fflate';
 import { expect, test } from 'vitest';
+import { memorySource } from '../../src/base/byte-source.js';
 import { crc32 } from '../../src/base/crc32.js';
-import { memorySource } from '../../src/weights/byte-source.js';
-import { openZip } from '../../src/weights/zip.js';
-import { expectError } from './support/errors.js';
-import { type ZipFile, zipOf } from './support/zip-writer.js';
+import { openZip } from '../../src/base/zip.js';
+import { expectError } from '../weights/support/errors.js';
+import { type ZipFile, zipOf } from '../weights/support/zip-writer.js';
 
 const text = new TextEncoder().encode('the quick brown fox '.repeat(50));
 const noise = Uint8Array.from({ length: 777 }, (_, i) => (i * 2654435761) >>> 24);

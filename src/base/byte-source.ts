@@ -1,5 +1,5 @@
-import { need, needFields } from '../base/arguments.js';
-import { SgpSamError } from '../base/errors.js';
+import { need, needFields } from './arguments.js';
+import { SgpSamError } from './errors.js';
 
 /**
  * Random access to the bytes of a file, wherever it lives. Readers ask for the ranges they need, so that a

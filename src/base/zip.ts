@@ -1,7 +1,7 @@
 import { inflateSync } from 'fflate';
-import { crc32 } from '../base/crc32.js';
-import { SgpSamError } from '../base/errors.js';
 import type { ByteSource } from './byte-source.js';
+import { crc32 } from './crc32.js';
+import { SgpSamError } from './errors.js';
 
 /** A file in a zip archive, as its central directory describes it. */
 export interface ZipEntry {

@@ -1,0 +1,76 @@
+/** What a segmentation takes over from its images: the modules of patient, study and frame of reference (PS3.3 C.7). */
+export const PATIENT = [
+  'PatientName',
+  'PatientID',
+  'IssuerOfPatientID',
+  'IssuerOfPatientIDQualifiersSequence',
+  'TypeOfPatientID',
+  'PatientBirthDate',
+  'PatientBirthTime',
+  'PatientSex',
+  'OtherPatientIDsSequence',
+  'OtherPatientNames',
+  'EthnicGroup',
+  'PatientComments',
+  'PatientSpeciesDescription',
+  'PatientSpeciesCodeSequence',
+  'PatientBreedDescription',
+  'PatientBreedCodeSequence',
+  'BreedRegistrationSequence',
+  'ResponsiblePerson',
+  'ResponsiblePersonRole',
+  'ResponsibleOrganization',
+  'PatientIdentityRemoved',
+  'DeidentificationMethod',
+  'DeidentificationMethodCodeSequence',
+];
+export const STUDY = [
+  'StudyInstanceUID',
+  'StudyDate',
+  'StudyTime',
+  'ReferringPhysicianName',
+  'StudyID',
+  'AccessionNumber',
+  'IssuerOfAccessionNumberSequence',
+  'StudyDescription',
+  'ProcedureCodeSequence',
+  'AdmittingDiagnosesDescription',
+  'PatientAge',
+  'PatientSize',
+  'PatientWeight',
+  'PatientSexNeutered',
+  'PregnancyStatus',
+];
+export const TRIAL = [
+  'ClinicalTrialSponsorName',
+  'ClinicalTrialProtocolID',
+  'ClinicalTrialProtocolName',
+  'ClinicalTrialSiteID',
+  'ClinicalTrialSiteName',
+  'ClinicalTrialSubjectID',
+  'ClinicalTrialSubjectReadingID',
+  'ClinicalTrialTimePointID',
+  'ClinicalTrialTimePointDescription',
+  'LongitudinalTemporalOffsetFromEvent',
+  'LongitudinalTemporalEventType',
+];
+export const FRAME_OF_REFERENCE = ['FrameOfReferenceUID', 'PositionReferenceIndicator'];
+/** What was done to the images' pixels. */
+export const COMPRESSION = [
+  'LossyImageCompression',
+  'LossyImageCompressionRatio',
+  'LossyImageCompressionMethod',
+];
+/** Elements that must be there, if only empty. */
+export const TYPE_2 = [
+  'PatientName',
+  'PatientID',
+  'PatientBirthDate',
+  'PatientSex',
+  'StudyDate',
+  'StudyTime',
+  'ReferringPhysicianName',
+  'StudyID',
+  'AccessionNumber',
+  'PositionReferenceIndicator',
+];
