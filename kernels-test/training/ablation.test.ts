@@ -4,6 +4,8 @@ import type { LesionScore } from '../../src/training/validation.js';
 
 const score = (lesion: number, millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'c',
+  spacing: 1.5,
+  sets: [],
   lesion,
   millilitres,
   dice,

@@ -14,6 +14,8 @@ import { imageOf } from '../imaging/support.js';
 
 const score = (millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'a',
+  spacing: 1.5,
+  sets: [],
   lesion: 1,
   millilitres,
   dice,

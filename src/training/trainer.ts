@@ -260,6 +260,8 @@ async function score(
     first: 'center',
     clicks: 1,
     perCase: recipe.validateLesions,
+    // Gates for channels are told of by their shares alone: what does not pay for another encode.
+    neighbours: model.config.sgpm !== undefined && gateKindOf(model.config) !== 'channel',
     seed: mixSeed(recipe.seed, STREAM.validation),
     progress: validationProgress,
   } as const;
