@@ -76,7 +76,8 @@ function modelOf(answer: (prompt: Prompt) => Float32Array) {
   const model = {
     async encode(): Promise<Encoded> {
       prompts.push([]);
-      const gate = { openChannels: [3], channels: 12, dispatches: [] };
+      const logits = Float32Array.from({ length: 12 }, (_, n) => 2.5 - n);
+      const gate = { openChannels: [3], channels: 12, logits, dispatches: [] };
       return { gates: [gate] as unknown as Encoded['gates'], token: prompts.length };
     },
     async decode(prompt: Prompt, { token }: { token: number }): Promise<Decoded> {

@@ -88,7 +88,7 @@ const source: Read<{ readonly name: string; readonly share: number }> = (option,
   );
 };
 
-const from0to1: Read<number> = (option, text) => {
+export const from0to1: Read<number> = (option, text) => {
   const value = number(option, text);
   if (value >= 0 && value <= 1) return value;
   throw new SgpSamError('bad-argument', `${option} ${value} is not from 0 to 1`);
