@@ -14,11 +14,13 @@ import { type ArmRun, armsOf, nameOf, type Variant } from './variants.js';
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** The mean over lesions of all runs, and its interval over cases; undefined of nothing. */
+/** The mean over lesions of all runs, and its interval over cases, which one case has none of; undefined of nothing. */
 function over(items: readonly { readonly caseId: string; readonly value: number }[]): Interval | undefined {
   const groups = new Map<string, number[]>();
   for (const { caseId, value } of items) groups.set(caseId, [...(groups.get(caseId) ?? []), value]);
-  return groups.size === 0 ? undefined : bootstrapMean([...groups.values()], { seed: 1 });
+  if (groups.size === 0) return undefined;
+  const interval = bootstrapMean([...groups.values()], { seed: 1 });
+  return groups.size > 1 ? interval : { ...interval, low: Number.NaN, high: Number.NaN };
 }
 
 const shown = (interval: Interval | undefined, digits = 3, factor = 1): string => {
@@ -26,7 +28,7 @@ const shown = (interval: Interval | undefined, digits = 3, factor = 1): string =
   const [middle, low, high] = [interval.mean, interval.low, interval.high].map((v) =>
     (v * factor).toFixed(digits),
   );
-  return `${middle} (${low} to ${high})`;
+  return Number.isNaN(interval.low) ? middle : `${middle} (${low} to ${high})`;
 };
 
 type Paired = { readonly caseId: string; readonly size: string; readonly value: number };
