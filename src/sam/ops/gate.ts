@@ -37,7 +37,7 @@ export function planGate<T>(
   if (caps.maxInvocations < 256 || caps.maxWorkgroupStorage < shared)
     throw new SgpSamError(
       'adapter-limit',
-      `gate of ${channels} channels: needs 256 invocations and ${shared} bytes between them, the device has ${caps.maxInvocations} and ${caps.maxWorkgroupStorage}`,
+      `gate: needs 256 invocations, and for ${channels} channels ${shared} bytes between them; the device has ${caps.maxInvocations} and ${caps.maxWorkgroupStorage}`,
     );
   return {
     kernel: 'gate',
