@@ -10,6 +10,9 @@
 //   A_TRANSPOSED  `a` is (K, rows); B_TRANSPOSED: B[tap, i, col] is element b_first + tap · b_tap + col · b_column + i of `b`.
 //              Both of the subgroup variant alone, with vec4 all over.
 //   REGION     z is a place in the gate's list of open samples; rows are then per sample
+//   BRANCHES   of a region: z is a place in its list of open branches. B and bias are stacks of as many, b_stride and bias_stride
+//              apart; a branch has a dilation of its own (its padding for a kernel of 3), and its n columns of C
+//   NORM       A's rows are normalised as they are loaded: LayerNorm with norm_weight and norm_bias, eps norm_eps
 struct Params {
   rows: u32, n: u32, inner: u32, taps: u32,
   ldc: u32, c_offset: u32, bias_size: u32, residual_rows: u32,
@@ -19,6 +22,12 @@ struct Params {
   dilation: u32, counter: u32, panel: u32,
   //#if B_TRANSPOSED
   b_first: u32, b_tap: u32, b_column: u32,
+  //#end
+  //#if BRANCHES
+  work: u32, b_stride: u32, bias_stride: u32,
+  //#end
+  //#if NORM
+  norm_eps: f32,
   //#end
 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -67,6 +76,11 @@ struct Params {
 //#if REGION
 //#include region.wgsl
 //#end
+//#if BRANCHES
+// What this workgroup is at (matmul_sample.wgsl).
+var<private> branch: u32;
+var<private> dilation: u32;
+//#end
 //#include math.wgsl
 
 // The tile (column, row) of a workgroup, for tiles of this many rows and columns. Not row by row: p.panel rows of tiles are
@@ -92,9 +106,15 @@ fn a_base(row: u32, tap: u32) -> i32 {
   let th = (tap / p.kernel_w) % p.kernel_h;
   let td = tap / (p.kernel_w * p.kernel_h);
   // Unsigned on purpose: a coordinate below zero wraps round and fails the same comparison.
+  //#if BRANCHES
+  let x = w + (tw - 1u) * dilation;
+  let y = h + (th - 1u) * dilation;
+  let z = d + (td - 1u) * dilation;
+  //#else
   let x = w * p.stride + tw * p.dilation - p.padding;
   let y = h * p.stride + th * p.dilation - p.padding;
   let z = d * p.stride + td * p.dilation - p.padding;
+  //#end
   if (x >= p.in_w || y >= p.in_h || z >= p.in_d) { return -1; }
   return i32((((sample * p.in_d + z) * p.in_h + y) * p.in_w + x) * p.in_stride);
   //#else
@@ -120,13 +140,69 @@ fn a_load(base: i32, i: u32) -> vec4f {
   //#end
 }
 
+//#if NORM
+//#if A_SCALAR
+@group(0) @binding(8) var<storage, read> norm_weight: array<f32>;
+@group(0) @binding(9) var<storage, read> norm_bias: array<f32>;
+//#else
+@group(0) @binding(8) var<storage, read> norm_weight: array<vec4f>;
+@group(0) @binding(9) var<storage, read> norm_bias: array<vec4f>;
+//#end
+
+// Mean and 1/deviation of a row of A, centred first, in layer_norm.wgsl's order of sums.
+fn row_norm(row: u32) -> vec2f {
+  let base = row * p.inner;
+  let size = f32(p.inner);
+  var sum = 0.0;
+  var squares = 0.0;
+  //#if A_SCALAR
+  for (var i = 0u; i < p.inner; i++) { sum += a[base + i]; }
+  let mean = sum / size;
+  for (var i = 0u; i < p.inner; i++) {
+    let v = a[base + i] - mean;
+    squares += v * v;
+  }
+  //#else
+  for (var i = 0u; i < p.inner; i += 4u) {
+    let v = a[(base + i) / 4u];
+    sum += v.x + v.y + v.z + v.w;
+  }
+  let mean = sum / size;
+  for (var i = 0u; i < p.inner; i += 4u) {
+    let v = a[(base + i) / 4u] - mean;
+    let s = v * v;
+    squares += s.x + s.y + s.z + s.w;
+  }
+  //#end
+  let variance = squares / size;
+  return vec2f(mean, poisoned(1.0 / sqrt(variance + p.norm_eps), variance, MOST_VARIANCE));
+}
+
+// a_load, normalised by what row_norm gave.
+fn a_normed(base: i32, i: u32, norm: vec2f) -> vec4f {
+  let v = (a_load(base, i) - norm.x) * norm.y;
+  //#if A_SCALAR
+  let last = p.inner - 1u;
+  let at = vec4u(i, min(i + 1u, last), min(i + 2u, last), min(i + 3u, last));
+  return v * vec4f(norm_weight[at.x], norm_weight[at.y], norm_weight[at.z], norm_weight[at.w])
+    + vec4f(norm_bias[at.x], norm_bias[at.y], norm_bias[at.z], norm_bias[at.w]);
+  //#else
+  return v * norm_weight[i / 4u] + norm_bias[i / 4u];
+  //#end
+}
+//#end
+
 // B[k, col … col+3]; `i` is k's place within `inner`. Columns past N repeat the last ones and are never stored.
 //#if B_TEXTURE
 fn b_load(k: u32, i: u32, col: u32) -> vec4f {
   //#if A_SCALAR
   if (i >= p.inner) { return vec4f(0.0); }
   //#end
+  //#if BRANCHES
+  let four = (branch * p.b_stride + k * p.n + min(col, p.n - 4u)) / 4u;
+  //#else
   let four = (k * p.n + min(col, p.n - 4u)) / 4u;
+  //#end
   return textureLoad(b, vec2u(four % $B_WIDTHu, four / $B_WIDTHu), 0);
 }
 //#else
@@ -140,7 +216,11 @@ fn b_at(at: u32) -> f32 {
 }
 fn b_load(k: u32, i: u32, col: u32) -> vec4f {
   if (i >= p.inner) { return vec4f(0.0); }
+  //#if BRANCHES
+  let at = branch * p.b_stride + k * p.n;
+  //#else
   let at = k * p.n;
+  //#end
   let last = p.n - 1u;
   return vec4f(b_at(at + min(col, last)), b_at(at + min(col + 1u, last)), b_at(at + min(col + 2u, last)), b_at(at + min(col + 3u, last)));
 }
@@ -149,7 +229,11 @@ fn b_load(k: u32, i: u32, col: u32) -> vec4f {
   //#if A_SCALAR
   if (i >= p.inner) { return vec4f(0.0); }
   //#end
+  //#if BRANCHES
+  let four = (branch * p.b_stride + k * p.n + min(col, p.n - 4u)) / 4u;
+  //#else
   let four = (k * p.n + min(col, p.n - 4u)) / 4u;
+  //#end
   //#if B_HALF
   return vec4f(unpack2x16float(b[four].x), unpack2x16float(b[four].y));
   //#else
@@ -172,7 +256,11 @@ fn c_index(row: u32, col: u32) -> u32 {
   let x = 2u * w + tap % 2u;
   return ((z * (2u * p.in_h) + y) * (2u * p.in_w) + x) * p.channels + channel;
   //#else
+  //#if BRANCHES
+  return row * p.ldc + branch * p.n + col;
+  //#else
   return row * p.ldc + p.c_offset + col;
+  //#end
   //#end
 }
 
@@ -183,7 +271,11 @@ fn finish(row: u32, col: u32, sum: vec4f) {
   for (var j = 0u; j < 4u && col + j < p.n; j++) {
     var s = v[j];
     //#if BIAS
+    //#if BRANCHES
+    s += bias[branch * p.bias_stride + col + j];
+    //#else
     s += bias[(col + j) % p.bias_size];
+    //#end
     //#end
     s = activate(vec4f(s)).x;
     //#if RESIDUAL
@@ -193,7 +285,11 @@ fn finish(row: u32, col: u32, sum: vec4f) {
   }
   //#else
   //#if BIAS
+  //#if BRANCHES
+  v += bias[(branch * p.bias_stride + col) / 4u];
+  //#else
   v += bias[(col % p.bias_size) / 4u];
+  //#end
   //#end
   v = activate(v);
   //#if RESIDUAL

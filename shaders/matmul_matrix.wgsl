@@ -59,13 +59,7 @@ fn main(
   @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  //#if REGION
-  if (!region_is_open(group.z)) { return; }
-  region_count(index, p.counter);
-  let first = region_sample(group.z) * p.rows;
-  //#else
-  let first = 0u;
-  //#end
+  //#include matmul_sample.wgsl THREAD=index
   let tile = tile_of(group, $TMu, $TNu);
   let row0 = tile.y * $TMu;
   let col0 = tile.x * $TNu;

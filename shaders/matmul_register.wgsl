@@ -5,13 +5,7 @@
 
 @compute @workgroup_size($WGX, $WGY)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
-  //#if REGION
-  if (!region_is_open(group.z)) { return; }
-  region_count(local.x + local.y, p.counter);
-  let first = region_sample(group.z) * p.rows;
-  //#else
-  let first = 0u;
-  //#end
+  //#include matmul_sample.wgsl THREAD=local.x+local.y
   let tile = tile_of(group, $WGYu * $TMu, $WGXu * 4u);
   let row0 = (tile.y * $WGYu + local.y) * $TMu;
   let col = (tile.x * $WGXu + local.x) * 4u;
@@ -19,6 +13,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
   //#unroll r TM
   let row_${r} = first + min(row0 + ${r}u, p.rows - 1u);
   var acc_${r} = vec4f(0.0);
+  //#if NORM
+  let norm_${r} = row_norm(row_${r});
+  //#end
   //#end
   for (var tap = 0u; tap < p.taps; tap++) {
     //#unroll r TM
@@ -38,7 +35,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
         let b3 = b_load(k + 3u, i + 3u, col);
         //#unroll r TM
         {
+          //#if NORM
+          let v = a_normed(base_${r}, i, norm_${r});
+          //#else
           let v = a_load(base_${r}, i);
+          //#end
           sum_${r} = fma(vec4f(v.w), b3, fma(vec4f(v.z), b2, fma(vec4f(v.y), b1, fma(vec4f(v.x), b0, sum_${r}))));
         }
         //#end

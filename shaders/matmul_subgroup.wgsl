@@ -16,13 +16,7 @@ var<workgroup> partial: array<vec4f, $PARTIAL>; // [row][group of columns][lane]
 
 @compute @workgroup_size($SG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  //#if REGION
-  if (!region_is_open(group.z)) { return; }
-  region_count(lane, p.counter);
-  let first = region_sample(group.z) * p.rows;
-  //#else
-  let first = 0u;
-  //#end
+  //#include matmul_sample.wgsl THREAD=lane
   let tile = tile_of(group, $TMu, $COLSu * $SGu * 4u);
   let row0 = tile.y * $TMu;
   let col = (tile.x * $COLSu * $SGu + lane) * 4u; // the first group; the others follow at a subgroup's width
@@ -37,6 +31,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#if B_TRANSPOSED
   //#unroll c COLS
   let column_${c} = p.b_first + min(col + ${c}u * $SGu * 4u, p.n - 4u) * p.b_column;
+  //#end
+  //#end
+  //#if NORM
+  //#unroll j PER_LANE
+  let norm_${j} = row_norm(row_${j});
   //#end
   //#end
   //#unroll r TM
@@ -101,7 +100,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         //#end
         //#else
         //#unroll j PER_LANE
+        //#if NORM
+        let a_${j} = a_normed(base_${j}, i, norm_${j});
+        //#else
         let a_${j} = a_load(base_${j}, i);
+        //#end
         //#end
         //#unroll r TM
         {

@@ -8,13 +8,7 @@ var<workgroup> tile_b: array<vec4f, $TILE_B>; // [buffer][k 0…15][col / 4]
 
 @compute @workgroup_size($THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) index: u32) {
-  //#if REGION
-  if (!region_is_open(group.z)) { return; }
-  region_count(index, p.counter);
-  let first = region_sample(group.z) * p.rows;
-  //#else
-  let first = 0u;
-  //#end
+  //#include matmul_sample.wgsl THREAD=index
   let across = $TNu / (4u * $COLSu);
   let tx = index % across;
   let ty = index / across;
@@ -38,6 +32,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
   //#unroll r 4
   let row_${r} = first + min(row0 + block_at * 4u + ${r}u, p.rows - 1u);
   var base_${r} = a_base(row_${r}, 0u);
+  //#if NORM
+  var norm_${r} = vec2f(0.0);
+  if (loads_a) { norm_${r} = row_norm(row_${r}); }
+  //#end
   //#end
   var tap = 0u;
   var start = 0u;
@@ -50,7 +48,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) in
     if (slice < slices) {
       if (loads_a && start + block_k < p.inner) {
         //#unroll r 4
+        //#if NORM
+        v_${r} = a_normed(base_${r}, start + block_k, norm_${r});
+        //#else
         v_${r} = a_load(base_${r}, start + block_k);
+        //#end
         //#end
       }
       if (loads_b) {

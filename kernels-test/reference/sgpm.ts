@@ -1,4 +1,4 @@
-/** The Self-Gated Prompting Module (SPEC B1), channels-last, decided per sample. */
+/** The Self-Gated Prompting Module (SPEC B1, E2), channels-last, decided per sample. */
 import { gelu, relu, sigmoid } from './activations.js';
 import { conv3d } from './conv.js';
 import { layerNorm, linear } from './linear.js';
@@ -19,14 +19,17 @@ export function spatialMean(x: Tensor64): Tensor64 {
   return map(y, (sum) => sum / voxels);
 }
 
-/** z = lin2(relu(lin1(mean x))): (B, D, H, W, C) → (B, C), `prefix` being `sgpm.{j}`. */
+/** What a module has gates for. */
+export type Kind = 'channel' | 'branch' | 'module';
+
+/** z = lin2(relu(lin1(mean x))): (B, D, H, W, C) → (B, gates), `prefix` being `sgpm.{j}`. */
 export function gateLogits(getWeight: GetWeight, prefix: string, x: Tensor64): Tensor64 {
   const w = (name: string) => getWeight(`${prefix}.gate.${name}`);
   const hidden = map(linear(spatialMean(x), w('lin1.weight'), w('lin1.bias')), relu);
   return linear(hidden, w('lin2.weight'), w('lin2.bias'));
 }
 
-/** 1 where a channel is open (z > 0), else 0. */
+/** 1 where a gate is open (z > 0), else 0. */
 export function openMask(z: Tensor64): Tensor64 {
   return map(z, (value) => (value > 0 ? 1 : 0));
 }
@@ -50,12 +53,16 @@ export function concatLast(parts: readonly Tensor64[]): Tensor64 {
   return y;
 }
 
-/** Fusion(x), all channels of it: (B, D, H, W, C) → (B, D, H, W, C). */
+/**
+ * Fusion(x), all channels of it: (B, D, H, W, C) → (B, D, H, W, C).
+ * @param factors (B, K) of the branches, if they are multiplied
+ */
 export function fusion(
   getWeight: GetWeight,
   prefix: string,
   x: Tensor64,
   dilations: readonly number[] = [1, 2, 3],
+  factors?: Tensor64,
 ): Tensor64 {
   const w = (name: string) => getWeight(`${prefix}.fusion.${name}`);
   const normed = layerNorm(x, w('norm.weight'), w('norm.bias'), 1e-6);
@@ -67,18 +74,27 @@ export function fusion(
       bias: w(`branches.${k}.bias`),
     }),
   );
-  return conv3d(map(concatLast(branches), gelu), w('project.weight'), { bias: w('project.bias') });
+  const h = map(concatLast(branches), gelu);
+  if (factors) {
+    const [k, columns] = [dilations.length, h.shape[h.shape.length - 1]];
+    const perSample = h.data.length / factors.shape[0];
+    h.data.forEach((v, i) => {
+      const branch = Math.floor(((i % columns) * k) / columns);
+      h.data[i] = v * factors.data[Math.floor(i / perSample) * k + branch];
+    });
+  }
+  return conv3d(h, w('project.weight'), { bias: w('project.bias') });
 }
 
 /** What a module computes. */
 export interface SgpmOutput {
-  /** z, (B, C). */
+  /** z, (B, gates). */
   readonly logits: Tensor64;
-  /** (B, C) of 0 and 1. */
+  /** (B, gates) of 0 and 1. */
   readonly open: Tensor64;
-  /** Fusion(x), (B, D, H, W, C), computed whether or not anything is open. */
+  /** Fusion(x), (B, D, H, W, C), computed whether or not anything is open; of gates for branches, what open ones make of it. */
   readonly fused: Tensor64;
-  /** y = x + open ⊙ σ(z) ⊙ Fusion(x); exactly x in closed channels. */
+  /** x + open ⊙ σ(z) ⊙ Fusion(x), or as SPEC E2 has it for branches and modules; exactly x where nothing is open. */
   readonly output: Tensor64;
 }
 
@@ -88,22 +104,28 @@ export function sgpm(
   prefix: string,
   x: Tensor64,
   dilations: readonly number[] = [1, 2, 3],
+  kind: Kind = 'channel',
 ): SgpmOutput {
   const logits = gateLogits(getWeight, prefix, x);
   const open = openMask(logits);
-  const fused = fusion(getWeight, prefix, x, dilations);
+  const amplitude = map(logits, sigmoid);
+  amplitude.data.forEach((a, i) => {
+    amplitude.data[i] = open.data[i] * a;
+  });
+  const fused = fusion(getWeight, prefix, x, dilations, kind === 'branch' ? amplitude : undefined);
   const output = tensor64(x.shape, x.data.slice());
-  const c = logits.shape[1];
-  const voxels = x.data.length / logits.data.length;
-  for (let b = 0; b < logits.shape[0]; b++) {
-    for (let v = 0; v < voxels; v++) {
-      const at = (b * voxels + v) * c;
-      for (let i = 0; i < c; i++) {
-        const gate = b * c + i;
-        if (open.data[gate] === 1) output.data[at + i] += sigmoid(logits.data[gate]) * fused.data[at + i];
-      }
-    }
-  }
+  const [batch, gates] = logits.shape;
+  const c = x.shape[x.shape.length - 1];
+  const perSample = x.data.length / batch;
+  output.data.forEach((_, i) => {
+    const b = Math.floor(i / perSample);
+    const own = (of: Tensor64, gate: number) => of.data[b * gates + gate];
+    const anyOpen = open.data.subarray(b * gates, (b + 1) * gates).some((v) => v === 1);
+    // A branch's amplitude is in it already.
+    const factor = { channel: own(amplitude, i % c), module: own(amplitude, 0), branch: 1 }[kind];
+    const counts = { channel: own(open, i % c) === 1, module: anyOpen, branch: anyOpen }[kind];
+    if (counts) output.data[i] += factor * fused.data[i];
+  });
   return { logits, open, fused, output };
 }
 

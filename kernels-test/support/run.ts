@@ -2,7 +2,7 @@
 import { Engine } from '../../src/engine/gpu/engine.js';
 import { Graph } from '../../src/engine/graph/graph.js';
 import type { Tensor } from '../../src/engine/graph/ir.js';
-import type { ParameterLayout, ParameterSpec } from '../../src/engine/graph/layout.js';
+import { type ParameterLayout, type ParameterSpec, stackOf } from '../../src/engine/graph/layout.js';
 import { ParameterStore } from '../../src/engine/graph/parameters.js';
 import { Program } from '../../src/engine/graph/program.js';
 import type { RegionReport } from '../../src/engine/graph/regions.js';
@@ -36,11 +36,21 @@ export class Bench {
   }
 
   /** A parameter given in PyTorch's layout. */
-  param(name: string, value: Tensor64, layout: ParameterLayout = 'plain'): Tensor {
-    const spec = { name, shape: value.shape, layout };
+  param(name: string, value: Tensor64, layout: ParameterLayout = 'plain', exact = false): Tensor {
+    const spec = { name, shape: value.shape, layout, ...(exact ? { exact } : {}) };
     this.values.set(name, toF32(value));
     this.specs.set(name, spec);
     return this.graph.param(spec);
+  }
+
+  /** Parameters of one shape under one name, in PyTorch's layout. */
+  stack(name: string, members: ReadonlyMap<string, Tensor64>, layout: ParameterLayout = 'plain'): Tensor {
+    const specs = Array.from(members, ([member, value]): ParameterSpec => {
+      this.values.set(member, toF32(value));
+      return { name: member, shape: value.shape, layout, stack: { name, size: members.size } };
+    });
+    for (const spec of specs) this.specs.set(spec.name, spec);
+    return this.graph.param(stackOf(specs[0]));
   }
 }
 

@@ -1,9 +1,13 @@
 import { expect, test } from 'vitest';
-import { type ArmRun, ablationMarkdown, spread } from '../../src/training/ablation.js';
+import { ablationMarkdown, spread } from '../../src/training/ablation.js';
+import { ablationHtml } from '../../src/training/ablation-front.js';
 import type { LesionScore } from '../../src/training/validation.js';
+import { type ArmRun, nameOf, variantsOf } from '../../src/training/variants.js';
 
 const score = (lesion: number, millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'c',
+  spacing: 1.5,
+  sets: [],
   lesion,
   millilitres,
   dice,
@@ -72,4 +76,48 @@ test('tables have every arm, means over lesions, spread over seeds, and the gate
   expect(rows).toContain('| sgp-zoom | whole encode | 20.000 | 9.0 ± 0.0 % |');
   expect(text).toContain('2 lesions');
   expect(text).toContain('50 training cubes');
+});
+
+test('variants: arms without gates once, names as they were where nothing is new', () => {
+  const all = variantsOf(['ft-zoom', 'sgp-zoom'], ['channel', 'branch'], [undefined, 0.5]);
+  expect(all.map(nameOf)).toEqual([
+    'ft-zoom',
+    'sgp-zoom',
+    'sgp-zoom-budget0.5',
+    'sgp-zoom-branch',
+    'sgp-zoom-branch-budget0.5',
+  ]);
+});
+
+test('differences are paired lesion by lesion and seed by seed, and the front says what was computed', () => {
+  const branch = (seed: number, budget: number | undefined, shift: number): ArmRun => ({
+    ...run('sgp-zoom', seed, shift),
+    gate: 'branch',
+    budget,
+    scores: run('sgp-zoom', seed, shift).scores.map((one, n) => ({
+      ...one,
+      caseId: `c${n}`,
+      sets: [budget === undefined || n > 0 ? '111' : '010', '111'],
+      flips: [0, 0.5],
+    })),
+  });
+  const runs = [
+    branch(1, undefined, 0),
+    branch(2, undefined, 0.1),
+    branch(1, 0.5, 0.02),
+    branch(2, 0.5, 0.12),
+  ];
+  const text = ablationMarkdown(runs);
+  // 0.02 more with each seed and lesion; of a single case there is no interval.
+  expect(text).toContain(
+    '| budget | sgp-zoom-branch-budget0.5 − sgp-zoom-branch | 0.020 (0.020 to 0.020) | 0.020 | 0.020 |',
+  );
+  // Of 2 + 2 GFLOP 3 for the one lesion, 1.4 for the other; half of the sets are not the commonest.
+  expect(text).toMatch(
+    /\| sgp-zoom-branch-budget0\.5 \| 0\.470 .* \| 55\.0 \(35\.0 to 75\.0\) \| 50\.0 \| 25\.0 \|/,
+  );
+  const html = ablationHtml(runs, 'of a test');
+  expect(html).toContain('Dice against the share of the fusion computed');
+  expect(html).toContain('budget 0.5');
+  expect(html).toContain('under 0.1 mL');
 });

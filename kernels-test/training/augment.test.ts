@@ -39,6 +39,7 @@ function ball(): { cube: LesionCube; zero: number; raw: Float32Array } {
     values,
     targets,
     click: [16, 15, 17] as [number, number, number],
+    centre: [16, 15, 17] as const,
     spacing: 1,
     zero: -mean / std,
   };

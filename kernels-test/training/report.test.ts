@@ -337,7 +337,7 @@ describe('report', () => {
       '|learning rate|0.00008|',
       '|schedule|cosine, floor 0.01, warmup 25|',
       '|parameter groups|names sgpm.*, lr 10, weight decay 0|',
-      '|flips|yes|noise on gates|no|',
+      '|flips|yes|noise on gates of channels|no|',
       '|training phantoms|24|training modality|flair|validation|none|',
       '|Cubes|400|Clicks|400|Updates|400|Validations|3|Cases|7|',
       '|Time per click, median|40 ms|Time in clicks|16 s|Time in validations|7.5 s|Wall-clock time|1 h 2 min|',

@@ -206,6 +206,7 @@ describe('flips', () => {
     values: Float32Array.from({ length: size ** 3 }, (_, n) => n),
     targets: Float32Array.from({ length: size ** 3 }, (_, n) => Number(n % 7 === 0)),
     click: [3, 3, 3],
+    centre: [3, 3, 3],
     spacing: 1,
     zero: -2,
   };

@@ -14,6 +14,8 @@ import { imageOf } from '../imaging/support.js';
 
 const score = (millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'a',
+  spacing: 1.5,
+  sets: [],
   lesion: 1,
   millilitres,
   dice,
@@ -74,7 +76,8 @@ function modelOf(answer: (prompt: Prompt) => Float32Array) {
   const model = {
     async encode(): Promise<Encoded> {
       prompts.push([]);
-      const gate = { openChannels: [3], channels: 12, dispatches: [] };
+      const logits = Float32Array.from({ length: 12 }, (_, n) => 2.5 - n);
+      const gate = { openChannels: [3], channels: 12, logits, dispatches: [] };
       return { gates: [gate] as unknown as Encoded['gates'], token: prompts.length };
     },
     async decode(prompt: Prompt, { token }: { token: number }): Promise<Decoded> {

@@ -142,9 +142,11 @@ function reportOf(
     gates: last.gates.map((gate) => ({
       module: gate.name,
       block: gate.block,
+      /** What its gates are for: channel, branch or module. */
+      kind: gate.kind,
       openChannels: gate.openChannels[0],
       channels: gate.channels,
-      /** σ(z) per channel; a channel is open above ½. */
+      /** σ(z) per gate, which is open above ½. */
       values: Array.from(gate.logits, (z) => 1 / (1 + Math.exp(-z))),
       executedDispatches: gate.executed,
       skippedDispatches: gate.skipped,
@@ -185,7 +187,7 @@ function summary(report: ReturnType<typeof reportOf>, adapter: string): string {
         : `estimated IoU ${report.iouEstimate.toFixed(3)}`),
     ...report.gates.map(
       (gate) =>
-        `${gate.module}: ${gate.openChannels} of ${gate.channels} channels open, ` +
+        `${gate.module}: ${gate.openChannels} of ${gate.channels} gates (${gate.kind}) open, ` +
         `${gate.executedDispatches} dispatches with work, ${gate.skippedDispatches} without`,
     ),
     `scale ${+report.zoom.spacing.toPrecision(3)} mm: ${report.zoom.why.message}`,

@@ -5,7 +5,8 @@ import { SgpSamError } from '../base/errors.js';
 import { presets, resolvePreset } from '../imaging/presets.js';
 import { losses } from '../nn/loss.js';
 import { contrasts } from '../phantoms/training-phantom.js';
-import { configByName } from '../sam/config.js';
+import { configByName, gateKinds } from '../sam/config.js';
+import type { ModuleSettings } from '../training/base.js';
 import type { PhantomCasesOptions } from '../training/cases.js';
 import { exportKinds } from '../training/export.js';
 import {
@@ -87,6 +88,15 @@ const source: Read<{ readonly name: string; readonly share: number }> = (option,
   );
 };
 
+export const from0to1: Read<number> = (option, text) => {
+  const value = number(option, text);
+  if (value >= 0 && value <= 1) return value;
+  throw new SgpSamError('bad-argument', `${option} ${value} is not from 0 to 1`);
+};
+
+const wholeList: Read<readonly number[]> = (option, text) =>
+  text.split(',').map((part) => wholeFrom(0)(option, part));
+
 const below1: Read<number> = (option, text) => {
   const value = number(option, text);
   if (value >= 0 && value < 1) return value;
@@ -160,6 +170,19 @@ export const trainTable = {
   weights: option('<file>', 'base weights (.pth or .safetensors) to fine-tune', asIs),
   init: option('<seed>', 'begin from random values instead, of this seed', number),
   config: option('<name>', 'the configuration to begin from random values', asIs, 'sgp-small'),
+  gate: option(
+    '<kind>',
+    `what the modules’ gates are for: ${gateKinds.join(', ')} (default: the weights’, or channel); others than the weights’ begin anew`,
+    oneOf(gateKinds),
+  ),
+  gateTemperature: option('<T>', 'of the gates’ straight-through gradient (default: 1)', number),
+  sgpmSites: option(
+    '<list>',
+    'encoder blocks that a module follows (default: the weights’); modules at other places or of other sizes begin anew',
+    wholeList,
+  ),
+  sgpmWidth: option('<n>', 'channels of a module’s branches', whole),
+  sgpmDilations: option('<list>', 'dilations of a module’s branches', wholeList),
   train: option(
     '<patterns>',
     `what is trained, names with * and commas (default: ${TRAIN_DEFAULT}, or everything with --init)`,
@@ -231,7 +254,14 @@ export const trainTable = {
   ),
   flips: off('no mirroring'),
   augment: flag('change cubes as other scanners, sequences, slices and crops would'),
-  gateNoise: flag('logistic noise on the gates'),
+  gateNoise: flag('logistic noise on gates of channels; those of branches and modules always have it'),
+  budget: option(
+    '<share>',
+    'wanted share of the fusion’s work that gates open: loss += λ·(their share, over 64 samples, − this)²',
+    from0to1,
+  ),
+  budgetWeight: option('<λ>', 'of the budget', notBelow0, '1'),
+  budgetWarmup: option('<n>', 'cubes over which λ grows from 0', wholeFrom(0), '0'),
   // validation
   validateEvery: option('<n>', 'cubes between validations (default: one pass over the cases)', number),
   validateLesions: option('<n>', 'lesions per case in them, at most', number, '3'),
@@ -253,6 +283,15 @@ export const trainArguments = (command: Command): Command =>
     '[folder]',
     'the data set (dataset.json, imagesTr, labelsTr); or use --phantoms or --data',
   );
+
+/** What of the modules is not as in the weights, or the configuration, that training begins from. */
+export const moduleSettingsOf = (options: TrainOptions): ModuleSettings => ({
+  ...(options.gate && { gate: options.gate }),
+  ...(options.gateTemperature !== undefined && { temperature: options.gateTemperature }),
+  ...(options.sgpmSites && { sites: options.sgpmSites }),
+  ...(options.sgpmWidth !== undefined && { width: options.sgpmWidth }),
+  ...(options.sgpmDilations && { dilations: options.sgpmDilations }),
+});
 
 /** What phantoms are made like. */
 export const phantomShapeOf = (options: TrainOptions): Omit<PhantomCasesOptions, 'count'> => ({
@@ -343,6 +382,11 @@ export function recipeOf(options: TrainOptions, cases: number): Recipe {
     flips: options.flips,
     ...(options.augment ? { augment: true } : {}),
     gateNoise: options.gateNoise,
+    ...(options.budget === undefined
+      ? {}
+      : {
+          budget: { share: options.budget, weight: options.budgetWeight, warmup: options.budgetWarmup },
+        }),
     validateEvery: options.validateEvery ?? cases,
     validateLesions: options.validateLesions,
     patience: options.patience,

@@ -9,6 +9,7 @@ import { modelParameters } from '../sam/parameters.js';
 import { augmentCube } from '../training/augment.js';
 import { type BaseWeights, checkpointBase, initialBase } from '../training/base.js';
 import type { CheckpointRun, JsonObject } from '../training/checkpoint.js';
+import { gateSummary } from '../training/gate-summary.js';
 import type { RunEntry } from '../training/log.js';
 import { type Arm, groupsOf, lossOf, matcher, type Recipe } from '../training/recipe.js';
 import type { RunFolder } from '../training/run-folder.node.js';
@@ -19,7 +20,7 @@ import { bySize, type LesionScore } from '../training/validation.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { SUBMIT_BUDGET_MS, tellOfWeights, variantsOf } from './common.js';
 import type { ProgressBars } from './progress.js';
-import type { TrainOptions } from './train-options.js';
+import { moduleSettingsOf, type TrainOptions } from './train-options.js';
 import type { Data } from './training-data.js';
 
 /** The weights to begin from, as an arm wants them; to be closed once they are on the device. */
@@ -28,12 +29,13 @@ export async function openBase(
   arm: Arm,
 ): Promise<BaseWeights & { close: () => Promise<void> }> {
   if (options.init !== undefined) {
-    return { ...initialBase(arm, configByName(options.config), options.init), close: async () => {} };
+    const base = initialBase(arm, configByName(options.config), options.init, moduleSettingsOf(options));
+    return { ...base, close: async () => {} };
   }
   const source = await openWeightFile(options.weights as string);
   try {
     tellOfWeights(source);
-    const base = checkpointBase(arm, source, options.seed);
+    const base = checkpointBase(arm, source, options.seed, moduleSettingsOf(options));
     return { ...base, description: basename(base.description), close: () => source.close() };
   } catch (error) {
     await source.close();
@@ -136,6 +138,7 @@ async function follow(
           dice,
           open: [...open],
           sizes: bySize(scores),
+          gates: gateSummary(scores),
           best,
           ms: lap(),
         });
@@ -229,6 +232,7 @@ export async function runTraining(engine: Engine, training: TrainingRun): Promis
     accumulate: recipe.accumulate,
     clip: recipe.clip,
     recompute: options.recompute,
+    budget: recipe.budget !== undefined,
     variants: variantsOf(options),
     budgetMs: SUBMIT_BUDGET_MS,
   });

@@ -24,6 +24,8 @@ export interface Chart {
   readonly title: string;
   /** Where the horizontal axis ends at least, so that charts side by side have the same. */
   readonly until?: number | undefined;
+  /** Names along the horizontal axis instead of numbers: of the points at ½, 1½ and so on. */
+  readonly names?: readonly string[] | undefined;
   /** Names of the axes, with units. */
   readonly x: string;
   readonly y: string;
@@ -288,10 +290,13 @@ function axes(chart: Chart, [xMax, range]: readonly [number, Point], { x, y }: S
         `<path class="grid" d="M${LEFT} ${y(tick)}H${RIGHT}"/>` +
         `<text x="${LEFT - 6}" y="${y(tick)}" dy=".35em" text-anchor="end">${name(tick)}</text>`,
     ),
-    ...ticks([0, xMax], 5).map(
-      (tick) =>
+    ...(
+      chart.names?.map((text, n) => [n + 0.5, text] as const) ??
+      ticks([0, xMax], 5).map((tick) => [tick, numeral(tick)] as const)
+    ).map(
+      ([tick, text]) =>
         `<path class="grid" d="M${x(tick)} ${BOTTOM}v5"/>` +
-        `<text x="${x(tick)}" y="${BOTTOM + 18}" text-anchor="middle">${numeral(tick)}</text>`,
+        `<text x="${x(tick)}" y="${BOTTOM + 18}" text-anchor="middle">${escapeHtml(text)}</text>`,
     ),
     `<path class="grid" d="M${LEFT} ${TOP}V${BOTTOM}H${RIGHT}"/>`,
     `<text x="4" y="13">${escapeHtml(chart.y)}</text>`,
@@ -333,7 +338,7 @@ export function chartHtml(chart: Chart): string {
   );
   if (points.length === 0 || !range) return `<figure>${caption}<p>Nothing to show yet.</p></figure>`;
 
-  const xMax = points.reduce((most, [x]) => Math.max(most, x), chart.until ?? 0) || 1;
+  const xMax = points.reduce((most, [x]) => Math.max(most, x), chart.names?.length ?? chart.until ?? 0) || 1;
   const along = chart.scale === 'log' ? Math.log : (value: number) => value;
   const [low, high] = range;
   const scales: Scales = {

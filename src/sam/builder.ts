@@ -3,7 +3,7 @@
 import { SgpSamError } from '../base/errors.js';
 import { Graph } from '../engine/graph/graph.js';
 import type { Tensor } from '../engine/graph/ir.js';
-import type { ParameterSpec } from '../engine/graph/layout.js';
+import { type ParameterSpec, stackOf } from '../engine/graph/layout.js';
 import { conv3d, convTranspose } from '../engine/ops/conv.js';
 import { gelu, relu } from '../engine/ops/elementwise.js';
 import { layerNorm } from '../engine/ops/layer-norm.js';
@@ -13,6 +13,8 @@ import { modelParameters } from './parameters.js';
 
 export class ModelBuilder {
   readonly graph = new Graph();
+  /** In training: the logits and noise (B, gates) of each SGPM so far. */
+  readonly gates: { readonly z: Tensor; readonly noise: Tensor }[] = [];
   private readonly specs: Map<string, ParameterSpec>;
   private readonly traced: ReadonlySet<string> | 'all';
 
@@ -26,7 +28,9 @@ export class ModelBuilder {
     readonly training = false,
   ) {
     checkConfig(config);
-    this.specs = new Map(modelParameters(config).map((spec) => [spec.name, spec]));
+    const specs = modelParameters(config);
+    const stacks = specs.filter(({ stack }) => stack).map(stackOf);
+    this.specs = new Map([...specs, ...stacks].map((spec) => [spec.name, spec]));
     this.traced = trace === 'all' ? 'all' : new Set(trace);
   }
 

@@ -1,5 +1,5 @@
 /** Model configurations: the rows of SPEC's table, and what a user may vary. */
-import { need, needFields } from '../base/arguments.js';
+import { need, needFields, needOneOf } from '../base/arguments.js';
 import { SgpSamError } from '../base/errors.js';
 
 /**
@@ -21,8 +21,18 @@ export interface SamMed3DConfig {
   readonly out: number;
 }
 
-/** The Self-Gated Prompting Modules of a model (SPEC B1). */
+/**
+ * What a module has gates for (SPEC B1, E2): each output channel of its fusion, each branch, or the module as a whole. What is
+ * closed is not computed: a channel's row of `project`, a branch's convolution and its columns of `project`, or everything.
+ */
+export const gateKinds = ['channel', 'branch', 'module'] as const;
+/** One of {@link gateKinds}. */
+export type GateKind = (typeof gateKinds)[number];
+
+/** The Self-Gated Prompting Modules of a model (SPEC B1, E2). */
 export interface SgpmConfig {
+  /** What its gates are for; not given: each channel. */
+  readonly gate?: GateKind | undefined;
   /** After which encoder blocks. */
   readonly sites: readonly number[];
   readonly width: number;
@@ -152,6 +162,15 @@ export function configByName(name: string): ModelConfig {
   return sgp ? { ...config, sgpm: defaultSgpm(config) } : config;
 }
 
+/** What a configuration's modules have gates for; `channel` unless it says. */
+export const gateKindOf = ({ sgpm }: ModelConfig): GateKind => sgpm?.gate ?? 'channel';
+
+/** Gates of each of a configuration's modules: the length of a gate's logits. */
+export function gatesOf(config: ModelConfig): number {
+  const branches = config.sgpm?.dilations.length ?? 0;
+  return { channel: config.dim, branch: branches, module: 1 }[gateKindOf(config)];
+}
+
 /** Patches along an edge. */
 export const gridOf = (config: SamMed3DConfig): number => config.volume / config.patch;
 
@@ -176,7 +195,10 @@ export function checkConfig(config: ModelConfig): void {
       bad('block index', `${i} is outside 0…${config.depth - 1}`);
   }
   if (config.sgpm) {
-    const { sites, width, hidden, dilations } = config.sgpm;
+    const { gate, sites, width, hidden, dilations, temperature } = config.sgpm;
+    if (gate !== undefined) needOneOf('configuration.sgpm.gate', gate, gateKinds);
+    if (!(temperature > 0 && Number.isFinite(temperature)))
+      bad('sgpm.temperature', `is ${temperature}, not a number above 0`);
     if (!Number.isInteger(width) || width < 1) bad('sgpm.width', `is ${width}, not a positive integer`);
     if (!Number.isInteger(hidden) || hidden < 1) bad('sgpm.hidden', `is ${hidden}, not a positive integer`);
     if (dilations.length < 1 || dilations.some((d) => !Number.isInteger(d) || d < 1))

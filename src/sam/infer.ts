@@ -1,13 +1,21 @@
 /** Which model a weights file holds, read from its tensors' names and shapes. */
 import { SgpSamError } from '../base/errors.js';
 import { jsonText, readJson } from '../base/json.js';
-import { defaultSgpm, type ModelConfig, samMed3DConfigs } from './config.js';
+import {
+  defaultSgpm,
+  type GateKind,
+  gateKindOf,
+  gateKinds,
+  gatesOf,
+  type ModelConfig,
+  samMed3DConfigs,
+} from './config.js';
 
 type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /**
- * The configuration that fits `tensors`. Everything follows from shapes but the SGPMs' sites: those come from
- * the metadata entry `sgpm.sites` (a JSON list), else they are the global blocks.
+ * The configuration that fits `tensors`. Everything follows from shapes but the SGPMs' sites and what their gates are for: those come
+ * from the metadata entries `sgpm.sites` (a JSON list; else they are the global blocks) and `sgpm.gate` (else each channel).
  * @param name of the file, for errors
  * @throws SgpSamError `bad-weights` naming the tensor that is missing or makes no sense
  */
@@ -62,13 +70,16 @@ export function inferConfig(
 }
 
 /** Of a configuration what tensors' names and shapes do not say, as the metadata of a weights file. */
-export const siteMetadata = ({ sgpm }: ModelConfig): Record<string, string> =>
-  sgpm
-    ? {
-        'sgpm.sites': jsonText(sgpm.sites, 'sites'),
-        'sgpm.dilations': jsonText(sgpm.dilations, 'dilations'),
-      }
-    : {};
+export function siteMetadata(config: ModelConfig): Record<string, string> {
+  const { sgpm } = config;
+  if (!sgpm) return {};
+  const gate = gateKindOf(config);
+  return {
+    'sgpm.sites': jsonText(sgpm.sites, 'sites'),
+    'sgpm.dilations': jsonText(sgpm.dilations, 'dilations'),
+    ...(gate === 'channel' ? {} : { 'sgpm.gate': gate }),
+  };
+}
 
 function sgpmOf(
   tensors: Shapes,
@@ -113,5 +124,21 @@ function sgpmOf(
       "Put the sites into the file's metadata as 'sgpm.sites', a JSON list of block indices (and 'sgpm.dilations').",
     );
   }
-  return { sgpm: defaultSgpm(config, { sites, width, hidden, dilations }) };
+  const kind = metadata['sgpm.gate'] ?? 'channel';
+  if (!(gateKinds as readonly string[]).includes(kind))
+    throw new SgpSamError(
+      'bad-weights',
+      `${name}: metadata 'sgpm.gate' is '${kind}', not one of ${gateKinds.join(', ')}`,
+      'It says what the gates are for; without it they are for each channel.',
+    );
+  const gate = kind === 'channel' ? {} : { gate: kind as GateKind };
+  const sgpm = defaultSgpm(config, { sites, width, hidden, dilations, ...gate });
+  const [gates, wanted] = [first('sgpm.0.gate.lin2.weight'), gatesOf({ ...config, sgpm })];
+  if (gates !== wanted)
+    throw new SgpSamError(
+      'bad-weights',
+      `${name}: sgpm.0.gate.lin2.weight has ${gates} gates, where '${kind}' has ${wanted}`,
+      "Put what the gates are for into the file's metadata as 'sgpm.gate': channel, branch or module.",
+    );
+  return { sgpm };
 }

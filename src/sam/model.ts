@@ -18,7 +18,7 @@ import { cardOf, plainCard, type WeightsCard } from '../weights/card.js';
 import { checkTensors, saneReader } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
-import { checkConfig, configByName, gridOf, type ModelConfig } from './config.js';
+import { checkConfig, configByName, type GateKind, gateKindOf, gridOf, type ModelConfig } from './config.js';
 import { Decoders, type Prompt } from './decoders.js';
 import { inferConfig, siteMetadata } from './infer.js';
 import { MASK_TOKENS, modelParameters } from './parameters.js';
@@ -76,7 +76,9 @@ export interface DecodeOptions extends WorkOptions {
 export interface GateReport extends RegionReport {
   /** The encoder block it follows. */
   readonly block: number;
-  /** Gate logits z, (B, dim). */
+  /** What its gates are for; `openChannels` and `channels` count them. */
+  readonly kind: GateKind;
+  /** Gate logits z, (B, gates). */
   readonly logits: Float32Array;
 }
 
@@ -320,6 +322,7 @@ export class Model {
         const gates = encoder.reportsOf(rest.slice(sites.length)).map((report, j) => ({
           ...report,
           block: sites[j],
+          kind: gateKindOf(this.config),
           logits: new Float32Array(rest[j]),
         }));
         // A z that is NaN closes its gate, and the embedding then knows nothing of it.

@@ -1,6 +1,6 @@
 /** Every parameter of a model: the checkpoint's names, PyTorch's shapes, and how the device holds them. */
 import type { ParameterLayout, ParameterSpec } from '../engine/graph/layout.js';
-import { gridOf, type ModelConfig } from './config.js';
+import { gatesOf, gridOf, type ModelConfig } from './config.js';
 
 /** Masks the decoder predicts; fixed by the checkpoints. */
 export const MASK_TOKENS = 4;
@@ -38,11 +38,23 @@ export function modelParameters(config: ModelConfig): ParameterSpec[] {
   sgpm?.sites.forEach((_, j) => {
     const prefix = `sgpm.${j}`;
     linear(`${prefix}.gate.lin1`, dim, sgpm.hidden);
-    linear(`${prefix}.gate.lin2`, sgpm.hidden, dim);
+    linear(`${prefix}.gate.lin2`, sgpm.hidden, gatesOf(config));
     norm(`${prefix}.fusion.norm`, dim);
     conv(`${prefix}.fusion.reduce`, dim, sgpm.width, 1);
-    sgpm.dilations.forEach((_, k) => {
-      conv(`${prefix}.fusion.branches.${k}`, sgpm.width, sgpm.width, 3);
+    // In inference one dispatch has all branches.
+    const { width, dilations } = sgpm;
+    dilations.forEach((_, k) => {
+      const branches = `${prefix}.fusion.branches`;
+      const stack = (what: string) => ({ name: `${branches}.${what}`, size: dilations.length });
+      specs.push(
+        {
+          name: `${branches}.${k}.weight`,
+          shape: [width, width, 3, 3, 3],
+          layout: 'conv',
+          stack: stack('weight'),
+        },
+        { name: `${branches}.${k}.bias`, shape: [width], layout: 'plain', stack: stack('bias') },
+      );
     });
     // One row per output channel, as in PyTorch: the open channels' rows are what is read.
     add(`${prefix}.fusion.project.weight`, [dim, sgpm.width * sgpm.dilations.length, 1, 1, 1]);

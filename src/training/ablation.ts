@@ -1,18 +1,8 @@
-/** The four arms side by side: tables of what their runs scored on cases that none of them saw (SPEC B3). */
+/** Arms, kinds of gates and budgets side by side: tables of what their runs scored on cases that none of them saw (SPEC B3). */
 import { each, fixed, type Table, tableMarkdown, tableOf } from '../base/table.js';
-import { type Arm, arms } from './recipe.js';
+import { differencesMarkdown, frontMarkdown } from './ablation-front.js';
 import { bySize, type LesionScore, meanDice, SIZE_CLASSES, sizeOf } from './validation.js';
-
-/** One arm's run with one seed, and its scores on the test cases. */
-export interface ArmRun {
-  readonly arm: Arm;
-  readonly seed: number;
-  /** Cubes it was trained on. */
-  readonly samples: number;
-  readonly scores: readonly LesionScore[];
-  /** Floating-point operations of an encode with every gate open. */
-  readonly encodeFlops: number;
-}
+import { type ArmRun, armsOf } from './variants.js';
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -28,13 +18,6 @@ const show = (values: readonly number[], digits = 3): string =>
 
 /** Clicks that tables show, of so many. */
 const shownClicks = (clicks: number): number[] => [1, 3, 5].filter((n) => n <= clicks);
-
-/** An arm's runs, by seed. */
-function armsOf(runs: readonly ArmRun[]): [Arm, ArmRun[]][] {
-  return (Object.keys(arms) as Arm[])
-    .map((arm): [Arm, ArmRun[]] => [arm, runs.filter((run) => run.arm === arm)])
-    .filter(([, own]) => own.length > 0);
-}
 
 /** The modules of an arm's runs, by number. */
 const modulesOf = (own: readonly ArmRun[]): number[] => [...(own[0]?.scores[0]?.open.keys() ?? [])];
@@ -94,8 +77,8 @@ function savings(runs: readonly ArmRun[]): Table {
 
 /**
  * Markdown tables: mean Dice after 1, 3 and 5 clicks and after one click by lesion size, each mean ± standard deviation
- * over the seeds; the share of the gates' channels that were open by module and lesion size, with histograms; and the cost
- * that skipping saved.
+ * over the seeds; what differs between variants, with intervals; the share of gates that were open by module and lesion size, with
+ * histograms; how much of the fusion was computed; and the cost that skipping saved.
  * @param note what a reader must know of the test cases
  */
 export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string {
@@ -139,11 +122,13 @@ export function ablationMarkdown(runs: readonly ArmRun[], note?: string): string
     `Dice on ${lesions} lesions (${counts}), mean ± standard deviation over ${seeds} seed${seeds > 1 ? 's' : ''}, ` +
       `after ${cubes} training cubes${note === undefined ? ':' : `. ${note}`}`,
     tableMarkdown(dice),
+    ...differencesMarkdown(runs),
   ];
   if (gates.rows.length > 0) {
-    parts.push('Share of open channels per gate, by lesion size:', tableMarkdown(gates));
+    parts.push(...frontMarkdown(runs));
+    parts.push('Share of open gates per module, by lesion size:', tableMarkdown(gates));
     parts.push(
-      'Lesions of all seeds by the share of channels that were open, in tenths:',
+      'Lesions of all seeds by the share of gates that were open, in tenths:',
       tableMarkdown(histograms(runs)),
       'What skipping saves, in floating-point operations of the workgroups that had work:',
       tableMarkdown(savings(runs)),

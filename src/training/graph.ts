@@ -1,13 +1,17 @@
 /** The graph of one training step: forward, loss, and the gradients of what is trained. */
+
+import { SgpSamError } from '../base/errors.js';
 import { gradientOutputs } from '../engine/autograd/gradients.js';
 import { recompute } from '../engine/autograd/recompute.js';
 import type { Graph } from '../engine/graph/graph.js';
+import type { Tensor } from '../engine/graph/ir.js';
 import { resize } from '../engine/ops/resize.js';
 import { addLoss, type LossOptions } from '../nn/loss.js';
 import { ModelBuilder } from '../sam/builder.js';
 import { gridOf, type ModelConfig } from '../sam/config.js';
 import { imageEncoder } from '../sam/image-encoder.js';
 import { maskDecoder } from '../sam/mask-decoder.js';
+import { budgetGradient, openShare } from '../sam/ops/gate-training.js';
 import {
   densePositionEncoding,
   maskEmbedding,
@@ -23,6 +27,8 @@ export interface TrainingGraphOptions {
   readonly mask: boolean;
   readonly loss: LossOptions;
   readonly trainable: (name: string) => boolean;
+  /** With a budget for what gates open (SPEC E2): input `budget` (4) and output `open_share` (1). */
+  readonly budget?: boolean | undefined;
   /** Keeps of each encoder block and SGPM only its result, and computes the rest again for its gradient. */
   readonly recompute?: boolean | undefined;
 }
@@ -33,12 +39,31 @@ export interface TrainingGraph {
   readonly trained: readonly string[];
 }
 
+/**
+ * The budget's gradients by gate logits. Every module's fusion costs the same (one width, one grid), and so does each of its
+ * gates: what they share, `reduce`, is spread over them.
+ */
+function budgetSeeds({ graph: g, gates, config }: ModelBuilder): [Tensor, Tensor][] {
+  const [first, ...others] = gates;
+  if (!first) throw new SgpSamError('bad-argument', 'a budget without gates', 'Train an arm with SGPMs.');
+  return g.stage('budget', () => {
+    const cost = { weight: 1 / gates.length, temperature: config.sgpm?.temperature ?? 1 };
+    const share = others.reduce(
+      (before, { z, noise }) => openShare(z, noise, cost, before),
+      openShare(first.z, first.noise, cost),
+    );
+    g.output('open_share', share);
+    const budget = g.input('budget', [4]);
+    return gates.map(({ z, noise }) => [z, budgetGradient(z, noise, share, budget, cost)]);
+  });
+}
+
 /** Buffers, not parameters: never trained (SPEC D). */
 const isBuffer = (name: string): boolean => name.endsWith('positional_encoding_gaussian_matrix');
 
 /**
  * Inputs `image` (B, S, S, S, 1), `points` (B, P, 4), `mask` (B, 4g, 4g, 4g, 1), `targets` (B, 1, S, S, S) in {0, 1} and per
- * SGPM `sgpm.{j}.noise` (B, dim); outputs `loss` (see `addLoss`), `low_resolution_logits` (B, 1, 4g, 4g, 4g: mask 0),
+ * SGPM `sgpm.{j}.noise` (B, gates); outputs `loss` (see `addLoss`), `low_resolution_logits` (B, 1, 4g, 4g, 4g: mask 0),
  * `logits` (B, 1, S, S, S: the same at full resolution) and the gradients.
  */
 export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions): TrainingGraph {
@@ -64,6 +89,7 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
   g.output('loss', loss);
   const seeds = new Map([[logits, gradient]]);
   if (iouGradient) seeds.set(iou, iouGradient);
+  if (options.budget) for (const [z, gradient] of budgetSeeds(m)) seeds.set(z, gradient);
 
   const forward = g.nodes.length;
   const wanted = [...g.parameters.values()].filter(({ name }) => options.trainable(name) && !isBuffer(name));

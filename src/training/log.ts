@@ -14,6 +14,7 @@ import {
   text,
 } from '../base/shape.js';
 import type { ModelConfig } from '../sam/config.js';
+import type { GateSummary } from './gate-summary.js';
 import type { Recipe } from './recipe.js';
 import type { LossParts } from './step.js';
 import type { TrainerProgress } from './trainer.js';
@@ -52,6 +53,8 @@ export interface StepEntry {
   /** Before clipping; absent where gradients were only accumulated. */
   readonly gradNorm?: number | undefined;
   readonly lr: number;
+  /** With a budget: the share of the fusion's work that gates opened, noise included. */
+  readonly open?: number | undefined;
   readonly ms: number;
 }
 
@@ -65,6 +68,8 @@ export interface ValidationEntry {
   /** Share of open channels per SGPM. */
   readonly open: readonly number[];
   readonly sizes: readonly SizeSummary[];
+  /** What the gates did; runs of before did not say. */
+  readonly gates?: GateSummary | undefined;
   /** Whether it was the best so far. */
   readonly best: boolean;
   readonly ms: number;
@@ -98,7 +103,10 @@ const FIELDS: {
   >;
 } = {
   run: {
-    config: fields({ name: text, sgpm: optional(fields({ sites: listOf(number) })) }),
+    config: fields({
+      name: text,
+      sgpm: optional(fields({ sites: listOf(number), gate: optional(oneOf('channel', 'branch', 'module')) })),
+    }),
     recipe: fields({ arm: text, loss: text, samples: number, clip: number, patience: number }),
     data: object,
     base: text,
@@ -114,6 +122,7 @@ const FIELDS: {
     millilitres: number,
     loss: fields({ total: number, dice: number, focal: number, ce: number }),
     gradNorm: optional(number),
+    open: optional(number),
     lr: number,
     ms: number,
   },
@@ -121,7 +130,23 @@ const FIELDS: {
     sample: number,
     dice: number,
     open: listOf(number),
-    sizes: listOf(fields({ name: text, lesions: number, dice: listOf(number), open: listOf(number) })),
+    sizes: listOf(
+      fields({
+        name: text,
+        lesions: number,
+        dice: listOf(number),
+        open: listOf(number),
+        fusion: optional(number),
+      }),
+    ),
+    gates: optional(
+      fields({
+        fusion: number,
+        variety: number,
+        flips: optional(number),
+        scales: listOf(fields({ name: text, lesions: number, fusion: number })),
+      }),
+    ),
     best: flag,
     ms: number,
   },

@@ -31,6 +31,19 @@ export interface GroupRecipe {
   readonly weightDecay: number;
 }
 
+/** A budget for what gates open (SPEC E2): loss += λ·(r − τ)². */
+export interface Budget {
+  /** τ, the wanted share of the fusion's floating-point operations. */
+  readonly share: number;
+  /** λ. */
+  readonly weight: number;
+  /** Cubes over which λ grows from 0. */
+  readonly warmup: number;
+}
+
+/** Samples that r, the share of what was open, runs over. */
+export const BUDGET_WINDOW = 64;
+
 /** Every setting that a trained model depends on, apart from its data. Resuming compares them field by field. */
 export interface Recipe {
   readonly arm: Arm;
@@ -63,8 +76,10 @@ export interface Recipe {
   readonly flips: boolean;
   /** Cubes are changed as other scanners, sequences and crops would (`augment.ts`); not given: no. */
   readonly augment?: boolean | undefined;
-  /** Logistic noise on the gates (SPEC B1). */
+  /** Logistic noise on the gates of channels (SPEC B1); those of branches and modules always have it (SPEC E2). */
   readonly gateNoise: boolean;
+  /** For what gates open; not given: none. */
+  readonly budget?: Budget | undefined;
   /** Cubes between validations, lesions per case in them, and how many without an improvement end the run (0: none). */
   readonly validateEvery: number;
   readonly validateLesions: number;
@@ -154,7 +169,14 @@ export function checkRecipe(recipe: Recipe): void {
   const { zeta, dice, focal, ce } = lossOf(recipe);
   if (zeta > 1) fail('loss term zeta', `${zeta}, not between 0 and 1`);
   if (dice + focal + ce === 0) fail('the loss', '0 whatever is predicted');
-  const { scale } = recipe;
+  const { budget, scale } = recipe;
+  if (budget) {
+    fromZero('budget weight', budget.weight);
+    if (!(budget.share >= 0 && budget.share <= 1)) fail('budget', `${budget.share}, not between 0 and 1`);
+    if (!Number.isSafeInteger(budget.warmup) || budget.warmup < 0)
+      fail('budget warmup', `${budget.warmup}, not a whole number from 0`);
+    if (!arms[recipe.arm].sgpm) fail('budget', `${budget.share}, and arm ${recipe.arm} has no gates`);
+  }
   if (scale && !(scale.min > 0 && scale.min <= scale.max && scale.max <= 4))
     fail('scale', `${scale.min}-${scale.max}, not two rising shares of the cube's edge up to 4`);
   matcher(recipe.train);

@@ -23,8 +23,10 @@ import {
   thin,
 } from '../report/chart.js';
 import { htmlDocument } from '../report/document.js';
+import { gateKindOf } from '../sam/config.js';
 import type { EndEntry, LogEntry, RunEntry, StepEntry, ValidationEntry } from './log.js';
 import type { Recipe } from './recipe.js';
+import { type GateLog, gateCharts, gateSection, shareText } from './report-gates.js';
 
 /** Points of a curve, and of raw values, at most: more than a chart has room for. */
 const CURVE_POINTS = 300;
@@ -57,7 +59,6 @@ function sorted(entries: readonly LogEntry[]): Log {
 }
 
 const diceText = (dice: number): string => dice.toFixed(3);
-const shareText = (share: number): string => `${numeral(Math.round(share * 1000) / 10)} %`;
 const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
   items.reduce((total, item) => total + of(item), 0);
 
@@ -144,28 +145,19 @@ function diceChart(log: Log): string {
   });
 }
 
-function opennessChart(log: Log): string {
-  const series = modulesOf(log).map((name, j): Series => {
-    const points = log.validations.flatMap(({ sample, open }) =>
-      open[j] === undefined ? [] : [[sample, open[j]] as const],
-    );
-    // The palette's colours come round again as dashes.
-    return {
-      name,
-      colour: j,
-      style: Math.floor(j / 6) % 2 === 0 ? 'line' : 'dashed',
-      points: thin(points, CURVE_POINTS),
-    };
-  });
-  return chartHtml({
-    title: 'Gates: open channels per SGPM',
-    ...across(log),
-    y: 'open channels, mean over validation lesions',
-    scale: 'linear',
-    percent: true,
-    range: [0, 1],
-    series,
-  });
+/** What of a log its gates' part is made of. */
+function gateLogOf(log: Log): GateLog {
+  const { validations, steps, run } = log;
+  const kind = run ? gateKindOf(run.config) : 'channel';
+  return {
+    kind,
+    modules: modulesOf(log),
+    validations,
+    steps,
+    recipe: run?.recipe,
+    across: across(log),
+    placeOf,
+  };
 }
 
 function rateChart(log: Log): string {
@@ -218,6 +210,7 @@ function sizeTable(validation: ValidationEntry, modules: readonly string[]): str
       c === 0 ? validation.dice : whole((size) => size.dice[c]),
     ),
     open: validation.open,
+    fusion: validation.gates?.fusion,
   };
   const table = tableOf([...sizes, all], (row) => [
     ['Lesion size', row.name],
@@ -225,6 +218,10 @@ function sizeTable(validation: ValidationEntry, modules: readonly string[]): str
     ...each(row.dice, (dice, c) => [fixed(c === 0 ? 'Dice' : `Dice, click ${c + 1}`, 3), dice]),
     ...each(row.open.slice(0, validation.open.length), (share, j) => [
       { name: `${modules[j]} open`, show: shareText },
+      share,
+    ]),
+    ...each(row.fusion === undefined ? [] : [row.fusion], (share) => [
+      { name: 'Fusion computed', show: shareText },
       share,
     ]),
   ]);
@@ -302,7 +299,8 @@ const RECIPE_NAMES: Readonly<Record<keyof Recipe, string>> = {
   correction: 'where corrections go',
   flips: 'flips',
   augment: 'other scanners simulated',
-  gateNoise: 'noise on gates',
+  gateNoise: 'noise on gates of channels',
+  budget: 'budget for gates',
   validateEvery: 'cubes between validations',
   validateLesions: 'validation lesions per case',
   patience: 'validations without improvement (0: any)',
@@ -378,12 +376,13 @@ export function trainingReport(entries: readonly LogEntry[]): string {
   const log = sorted(entries);
   const { run } = log;
   const title = run ? `Training of ${run.config.name}, ${run.recipe.arm}` : 'Training';
-  const gates = modulesOf(log).length > 0 ? [opennessChart(log)] : [];
-  const charts = [lossChart(log), diceChart(log), ...gates, rateChart(log), gradientChart(log)];
+  const gates = gateLogOf(log);
+  const charts = [lossChart(log), diceChart(log), ...gateCharts(gates), rateChart(log), gradientChart(log)];
   const body = [
     header(log, title),
     section('Curves', `<div class="charts">\n${charts.join('\n')}\n</div>`),
     sizeSection(log),
+    gateSection(gates),
     hardestSection(log),
     section('Totals', factList(totalsOf(log))),
     ...(run

@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { appendToFile, systemReason, writeFileAtomic, writeFileChunks } from '../base/files.node.js';
 import { FolderLock, type LockOptions } from '../base/lock.node.js';
-import { all, count, fields, oneOf, orNull, share } from '../base/shape.js';
+import { all, count, fields, listOf, oneOf, optional, orNull, share } from '../base/shape.js';
 import type { Origin } from './base.js';
 import type { CheckpointRun, JsonObject } from './checkpoint.js';
 import { loadCheckpoint, previousCheckpoint, saveCheckpoint, withPrevious } from './checkpoint.node.js';
@@ -25,6 +25,7 @@ const MAY_DIFFER = ['patience'];
 const progressShape = fields({
   samples: count,
   best: orNull(fields({ dice: share, sample: count })),
+  open: optional(listOf(share)),
   stale: count,
   ended: oneOf(null, 'all samples', 'no improvement'),
 });

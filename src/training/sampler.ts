@@ -37,6 +37,8 @@ export interface LesionCube {
   /** 1 on the lesion, 0 elsewhere. */
   readonly targets: Float32Array;
   readonly click: [number, number, number];
+  /** The case's voxel that it lies around. */
+  readonly centre: Vec3;
   /** Edge of its voxels, mm. */
   readonly spacing: number;
   /** What normalisation made of a raw 0: −mean/std. */
@@ -152,6 +154,7 @@ export function lesionCube(
     values: roi.values,
     targets,
     click: voxel,
+    centre,
     spacing: preset.spacing,
     zero: -roi.mean / roi.std,
   };

@@ -16,7 +16,7 @@ import {
   REPORT_BYTES,
 } from '../nn/adamw.js';
 import { LOSS_PARTS, LOSS_SUMS, type LossOptions } from '../nn/loss.js';
-import { gridOf, type ModelConfig } from '../sam/config.js';
+import { gatesOf, gridOf, type ModelConfig } from '../sam/config.js';
 import { modelParameters } from '../sam/parameters.js';
 import { trainingGraph } from './graph.js';
 
@@ -31,6 +31,8 @@ export interface TrainStepOptions {
   readonly accumulate?: number | undefined;
   /** The largest global L2 norm of an update's (mean) gradient; larger ones are scaled to it. 0 or not given: any. */
   readonly clip?: number | undefined;
+  /** With a budget for what gates open (SPEC E2): every sample then says how it stands. */
+  readonly budget?: boolean | undefined;
   /** Less memory for more work: see `TrainingGraphOptions`. */
   readonly recompute?: boolean | undefined;
   readonly variants?: Readonly<Record<string, string>> | undefined;
@@ -48,16 +50,30 @@ export interface TrainSample {
   readonly points: readonly { readonly at: readonly [number, number, number]; readonly label: 1 | 0 | -1 }[];
   /** Low-resolution logits of an earlier click; zeros if not given. */
   readonly mask?: Float32Array | undefined;
-  /** Logistic noise on each SGPM's gate (dim); none if not given. */
+  /** Logistic noise on each SGPM's gates; none if not given. */
   readonly noise?: readonly Float32Array[] | undefined;
+  /** How the budget stands; not given: it counts for nothing. */
+  readonly budget?: BudgetState | undefined;
+}
+
+/** A budget in the middle of training: λ(r − share)², r the mean of the open shares of the samples before and of this one. */
+export interface BudgetState {
+  /** λ, as it is now. */
+  readonly weight: number;
+  /** τ, the wanted share of the fusion's floating-point operations. */
+  readonly share: number;
+  /** Open shares of the last samples before this one. */
+  readonly before: readonly number[];
 }
 
 export type LossParts = Readonly<Record<(typeof LOSS_PARTS)[number], number>>;
 
 /** What one micro-step gave. */
 export interface StepResult {
-  /** The loss before the update. */
+  /** The loss before the update; the budget's part is in the total. */
   readonly loss: LossParts;
+  /** With a budget: the share of the fusion's work that gates opened, noise included. */
+  readonly open?: number;
   /** Global L2 norm of the update's mean gradient, before clipping; undefined on a micro-step without an update. */
   readonly gradNorm?: number;
   /** Whether parameters were updated: not before the last micro-step, and never by a gradient that is not finite. */
@@ -66,6 +82,12 @@ export interface StepResult {
 
 /** Of the loss tensor of a single sample. */
 const LOSS_BYTES = 4 * (LOSS_SUMS + LOSS_PARTS.length);
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
+/** λ(r − τ)² of a sample that opened this share. */
+const penaltyOf = ({ weight, share, before }: BudgetState, open: number): number =>
+  weight * ((sum(before) + open) / (before.length + 1) - share) ** 2;
 
 const allFinite = (values: Float32Array): boolean => values.every(Number.isFinite);
 
@@ -137,7 +159,7 @@ export class TrainStep {
       const hot = await load(true);
       const cold = await load(false);
       const { STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
-      const size = lossOffset(engine) + LOSS_BYTES;
+      const size = shareOffset(engine) + 4;
       results = engine.memory.allocate('step results', size, STORAGE | COPY_DST | COPY_SRC);
       const optimizer = new AdamW(engine, hot, trained, options.groups, options.adamW ?? adamWDefaults, {
         accumulate: accumulate > 1,
@@ -178,9 +200,12 @@ export class TrainStep {
       const { graph } = trainingGraph(this.config, { ...this.options, points, mask: true });
       const { optimizer, results, accumulate } = this;
       const loss = { buffer: results.buffer, offset: lossOffset(this.engine), size: LOSS_BYTES };
+      const placements = new Map([...optimizer.placements(), ['loss', loss]]);
+      if (this.options.budget)
+        placements.set('open_share', { ...loss, offset: shareOffset(this.engine), size: 4 });
       program = await Program.compile(this.engine, graph, {
         parameters: this.parameters,
-        placements: new Map([...optimizer.placements(), ['loss', loss]]),
+        placements,
         epilogue: accumulate > 1 ? optimizer.accumulateCalls(capabilities) : optimizer.calls(capabilities),
         capabilities,
         label: 'training step',
@@ -208,7 +233,7 @@ export class TrainStep {
    */
   async run(sample: TrainSample, factor: number): Promise<StepResult> {
     const { budgetMs, clip } = this.options;
-    const { sgpm, dim } = this.config;
+    const { sgpm } = this.config;
     const { accumulate, optimizer, waiting } = this;
     const limits = budgetMs ? { budgetMs } : {};
     // What fails below leaves the sum of gradients unknown.
@@ -220,7 +245,12 @@ export class TrainStep {
     program.write('points', new Float32Array(rows));
     program.write('mask', sample.mask ?? new Float32Array((4 * gridOf(this.config)) ** 3));
     for (const j of (sgpm?.sites ?? []).keys()) {
-      program.write(`sgpm.${j}.noise`, sample.noise?.[j] ?? new Float32Array(dim));
+      program.write(`sgpm.${j}.noise`, sample.noise?.[j] ?? new Float32Array(gatesOf(this.config)));
+    }
+    const { budget } = sample;
+    if (this.options.budget) {
+      const { weight = 0, share = 0, before = [] } = budget ?? {};
+      program.write('budget', new Float32Array([weight, share, sum(before), before.length + 1]));
     }
     const updates = waiting + 1 === accumulate;
     if (updates) optimizer.prepareStep(factor, 1 / accumulate, clip);
@@ -230,14 +260,19 @@ export class TrainStep {
     if (updates && accumulate > 1) await (await this.updateProgram()).run(limits);
     const words = await this.engine.read(this.results);
     const values = new Float32Array(words, lossOffset(this.engine), LOSS_BYTES / 4).slice(-LOSS_PARTS.length);
-    const loss = Object.fromEntries(LOSS_PARTS.map((part, i) => [part, values[i]])) as LossParts;
+    const parts = Object.fromEntries(LOSS_PARTS.map((part, i) => [part, values[i]])) as LossParts;
+    // Thirds add up to a little more than 1.
+    const open = Math.min(1, new Float32Array(words, shareOffset(this.engine), 1)[0]);
+    const total = parts.total + (budget ? penaltyOf(budget, open) : 0);
+    const loss = this.options.budget ? { ...parts, total } : parts;
+    const opened = this.options.budget ? { open } : {};
     if (!updates) {
       this.waiting = waiting + 1;
-      return { loss, updated: false };
+      return { loss, ...opened, updated: false };
     }
     const { norm, applied } = optimizer.settle(words);
     this.lastNorm = norm;
-    return { loss, gradNorm: norm, updated: applied };
+    return { loss, ...opened, gradNorm: norm, updated: applied };
   }
 
   /**
@@ -344,8 +379,13 @@ export class TrainStep {
   }
 }
 
+/** Where the open share lies behind the loss. */
+const shareOffset = (engine: Engine): number => aligned(engine, lossOffset(engine) + LOSS_BYTES);
+
 /** Where the loss lies behind the optimiser's report: bindings start at multiples of the device's alignment. */
-function lossOffset(engine: Engine): number {
-  const align = engine.gpu.limits.minStorageBufferOffsetAlignment;
-  return Math.ceil(REPORT_BYTES / align) * align;
+const lossOffset = (engine: Engine): number => aligned(engine, REPORT_BYTES);
+
+function aligned({ gpu }: Engine, bytes: number): number {
+  const align = gpu.limits.minStorageBufferOffsetAlignment;
+  return Math.ceil(bytes / align) * align;
 }

@@ -5,12 +5,13 @@
 import { needFields } from '../base/arguments.js';
 import { Draws, mixSeed } from '../base/draws.js';
 import { checkAborted, SgpSamError } from '../base/errors.js';
+import { gateKindOf, gatesOf } from '../sam/config.js';
 import { Model, type ModelOptions } from '../sam/model.js';
 import type { CaseSource } from './cases.js';
-import type { Recipe } from './recipe.js';
+import { BUDGET_WINDOW, type Recipe } from './recipe.js';
 import { type ChangeCube, type CubeOptions, drawCube, errorClick, type LesionCube } from './sampler.js';
 import { scheduleFactor } from './schedule.js';
-import type { LossParts, TrainSample, TrainStep } from './step.js';
+import type { BudgetState, LossParts, TrainSample, TrainStep } from './step.js';
 import { type LesionScore, meanDice, validate } from './validation.js';
 
 /** Where a run is; plain data. */
@@ -23,6 +24,8 @@ export interface TrainerProgress {
   readonly stale: number;
   /** Why the run is over, if it is. */
   readonly ended: 'all samples' | 'no improvement' | null;
+  /** With a budget: the shares that gates opened in the last samples, oldest first. */
+  readonly open?: readonly number[] | undefined;
 }
 
 /** Where a run begins. */
@@ -40,6 +43,8 @@ export type TrainerEvent =
       readonly loss: LossParts;
       readonly gradNorm: number | undefined;
       readonly lr: number;
+      /** With a budget: the share of the fusion's work that gates opened. */
+      readonly open?: number | undefined;
     }
   | {
       readonly kind: 'validation';
@@ -112,9 +117,9 @@ async function drawSample(options: TrainerOptions, sample: number): Promise<Draw
 
 /** Logistic noise for every gate: the difference of two Gumbel variables. */
 function gateNoise(step: TrainStep, draws: Draws): Float32Array[] {
-  const { sgpm, dim } = step.config;
-  return (sgpm?.sites ?? []).map(() =>
-    Float32Array.from({ length: dim }, () => {
+  const { config } = step;
+  return (config.sgpm?.sites ?? []).map(() =>
+    Float32Array.from({ length: gatesOf(config) }, () => {
       const u = Math.min(1 - 1e-7, Math.max(1e-7, draws.unit()));
       return Math.log(u / (1 - u));
     }),
@@ -151,8 +156,8 @@ export async function* train(
       // The host prepares the next cube while the device is at work on this one.
       next = sample + 1 < recipe.samples ? later(() => drawSample(options, sample + 1)) : undefined;
       next?.catch(() => {});
-      yield* trainOn(step, recipe, sample, drawn);
-      progress = { ...progress, samples: sample + 1 };
+      const open = yield* trainOn(step, recipe, sample, drawn, progress.open ?? []);
+      progress = { ...progress, samples: sample + 1, ...(open ? { open } : {}) };
       const last = progress.samples >= recipe.samples;
       const { validation } = options;
       const due = recipe.validateEvery > 0 && progress.samples % recipe.validateEvery === 0;
@@ -186,21 +191,29 @@ const later = <T>(work: () => Promise<T>): Promise<T> =>
     setTimeout(() => work().then(resolve, reject), 0);
   });
 
-/** The updates of one cube: a click each, from the second on where the prediction before was wrong. */
+/**
+ * The updates of one cube: a click each, from the second on where the prediction before was wrong.
+ * @param before with a budget, what gates opened in the last samples
+ * @returns the same, with this cube's
+ */
 async function* trainOn(
   step: TrainStep,
   recipe: Recipe,
   sample: number,
   { cube, draws, clicks }: Drawn,
-): AsyncGenerator<TrainerEvent, void, undefined> {
+  before: readonly number[],
+): AsyncGenerator<TrainerEvent, readonly number[] | undefined, undefined> {
   const { volume } = step.config;
+  const noisy = recipe.gateNoise || (step.config.sgpm && gateKindOf(step.config) !== 'channel');
+  let opened = before;
   const factor = scheduleFactor(recipe.schedule, sample, recipe.samples);
   const points: TrainSample['points'][number][] = [{ at: cube.click, label: 1 }];
   let mask: Float32Array | undefined;
   for (let click = 1; click <= clicks; click++) {
-    const noise = recipe.gateNoise ? gateNoise(step, draws) : undefined;
+    const noise = noisy ? gateNoise(step, draws) : undefined;
+    const budget = budgetAt(recipe, sample, opened);
     const { values: image, targets, caseId, millilitres } = cube;
-    const result = await step.run({ image, targets, points, mask, noise }, factor);
+    const result = await step.run({ image, targets, points, mask, noise, budget }, factor);
     if (!Number.isFinite(result.loss.total) || (result.gradNorm !== undefined && !result.updated)) {
       const where = (await step.nonFinite()) ?? 'loss';
       // A gradient shows only in the sum that an update takes.
@@ -214,15 +227,25 @@ async function* trainOn(
         'Lower the learning rate, clip gradients (--clip 1), or look at that case.',
       );
     }
-    const { loss, gradNorm } = result;
+    const { loss, gradNorm, open } = result;
     const lr = recipe.lr * factor;
-    yield { kind: 'step', sample, click, clicks, caseId, millilitres, loss, gradNorm, lr };
+    if (open !== undefined) opened = [...opened, open].slice(1 - BUDGET_WINDOW);
+    const share = open === undefined ? {} : { open };
+    yield { kind: 'step', sample, click, clicks, caseId, millilitres, loss, gradNorm, lr, ...share };
     if (click === clicks) break;
     const error = errorClick(await step.logits(), targets, volume, recipe.correction, draws);
     if (!error) break;
     points.push({ at: error.voxel, label: error.label });
     mask = await step.lowResolutionLogits();
   }
+  return recipe.budget ? opened : undefined;
+}
+
+/** A recipe's budget at a cube: λ grows over the warm-up. */
+function budgetAt({ budget }: Recipe, sample: number, before: readonly number[]): BudgetState | undefined {
+  if (!budget) return undefined;
+  const { share, weight, warmup } = budget;
+  return { share, weight: weight * Math.min(1, (sample + 1) / (warmup + 1)), before };
 }
 
 async function score(
@@ -237,6 +260,8 @@ async function score(
     first: 'center',
     clicks: 1,
     perCase: recipe.validateLesions,
+    // Gates for channels are told of by their shares alone: what does not pay for another encode.
+    neighbours: model.config.sgpm !== undefined && gateKindOf(model.config) !== 'channel',
     seed: mixSeed(recipe.seed, STREAM.validation),
     progress: validationProgress,
   } as const;

@@ -3,14 +3,17 @@ import { needFields, needList } from '../base/arguments.js';
 import { Draws, mixSeed } from '../base/draws.js';
 import type { RegionReport } from '../engine/graph/regions.js';
 import { diceOf } from '../imaging/metrics/overlap.js';
-import type { Model, PromptPoint } from '../sam/model.js';
+import type { Vec3 } from '../imaging/types.js';
+import type { GateReport, Model, PromptPoint } from '../sam/model.js';
 import type { CaseSource } from './cases.js';
+import { fusionShare } from './gate-summary.js';
 import {
   asPresetSays,
   type ClickMode,
   type CubeOptions,
   errorClick,
   firstClick,
+  lesionCube,
   lesionsOf,
   type ScaleRange,
   scaledCube,
@@ -28,6 +31,8 @@ export interface ValidationOptions {
   /** Lesions of a case at most, spread over its numbers. */
   readonly perCase: number;
   readonly seed: number;
+  /** Encodes the cube around a neighbouring voxel too, to see which gates decide otherwise: an encode more for each lesion. */
+  readonly neighbours?: boolean | undefined;
   readonly progress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -38,10 +43,34 @@ export interface LesionScore {
   readonly millilitres: number;
   /** Dice in the cube after each click. */
   readonly dice: readonly number[];
-  /** Per SGPM the share of its channels that were open. */
+  /** Edge of the cube's voxels, mm. */
+  readonly spacing: number;
+  /** Per SGPM the share of its gates that were open. */
   readonly open: readonly number[];
+  /** Per SGPM its gates in order: 1 open, 0 closed. */
+  readonly sets: readonly string[];
+  /** With `neighbours`: per SGPM the share of its gates that decide otherwise about the cube one voxel aside. */
+  readonly flips?: readonly number[] | undefined;
   /** Per SGPM the floating-point operations of its fusion: with everything open, and by the workgroups that worked. */
   readonly fusion: readonly { readonly full: number; readonly done: number }[];
+}
+
+/** A gate's decisions on the first sample, as text. */
+const setOf = ({ logits, channels }: GateReport): string =>
+  Array.from(logits.subarray(0, channels), (z) => (z > 0 ? '1' : '0')).join('');
+
+/** Share of places at which two texts of one length differ. */
+const difference = (a: string, b: string): number =>
+  Array.from(a).filter((letter, n) => letter !== b[n]).length / a.length;
+
+/** The voxel beside one, along the first axis that has any. */
+function beside(voxel: Vec3, dims: readonly number[]): Vec3 {
+  const axis = Math.max(
+    0,
+    dims.findIndex((size) => size > 1),
+  );
+  const step = voxel[axis] + 1 < dims[axis] ? 1 : -1;
+  return voxel.map((c, a) => (a === axis ? c + step : c)) as unknown as Vec3;
 }
 
 function fusionOf({ dispatches }: RegionReport): { full: number; done: number } {
@@ -79,6 +108,16 @@ export async function validate(
         scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws),
         cubeOptions,
       );
+      const sets = async () => {
+        const preset = { ...cubeOptions.preset, spacing: cube.spacing };
+        const centre = beside(cube.centre, one.image.dims);
+        const aside = asPresetSays(
+          lesionCube(one, lesion, voxel, { ...cubeOptions, preset }, centre),
+          cubeOptions,
+        );
+        return (await model.encode(aside.values)).gates.map(setOf);
+      };
+      const others = options.neighbours && model.sites.length > 0 ? await sets() : undefined;
       const { gates, token } = await model.encode(cube.values);
       const points: PromptPoint[] = [{ at: cube.click, label: 1 }];
       const dice: number[] = [];
@@ -95,7 +134,10 @@ export async function validate(
         caseId: one.id,
         lesion,
         millilitres: cube.millilitres,
+        spacing: cube.spacing,
         dice,
+        sets: gates.map(setOf),
+        ...(others ? { flips: gates.map((gate, j) => difference(setOf(gate), others[j])) } : {}),
         open: gates.map(({ openChannels, channels }) => openChannels[0] / channels),
         fusion: gates.map(fusionOf),
       });
@@ -133,6 +175,8 @@ export interface SizeSummary {
   readonly dice: readonly number[];
   /** Per SGPM. */
   readonly open: readonly number[];
+  /** Share of the fusion's work that was computed. */
+  readonly fusion?: number | undefined;
 }
 
 /** Means by lesion size; classes without lesions are left out. */
@@ -142,6 +186,7 @@ export function bySize(scores: readonly LesionScore[]): SizeSummary[] {
     const own = scores.filter((score) => sizeOf(score) === name);
     if (own.length === 0) return [];
     const open = own[0].open.map((_, j) => mean(own.map((score) => score.open[j])));
-    return [{ name, lesions: own.length, dice: meanDice(own), open }];
+    const fusion = own[0].fusion.length > 0 ? { fusion: mean(own.map(fusionShare)) } : {};
+    return [{ name, lesions: own.length, dice: meanDice(own), open, ...fusion }];
   });
 }

@@ -3,11 +3,20 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import type { GateReport } from '../sam/model.js';
 import { element, make } from './page.js';
 
+/** What the gates are for, in the plural. */
+const GATES: Record<Exclude<GateReport['kind'], 'module'>, string> = {
+  channel: 'channels',
+  branch: 'branches',
+};
+
 const SETTINGS: Record<GateSetting, string> = {
   auto: 'as the gate decides',
   open: 'open',
   closed: 'closed',
 };
+
+const openText = ({ kind, openChannels: [open], channels }: GateReport): string =>
+  kind === 'module' ? (open > 0 ? 'open' : 'closed') : `${open} of ${channels} ${GATES[kind]} open`;
 
 export class GatePanel {
   private rows: {
@@ -29,10 +38,10 @@ export class GatePanel {
       const name = `Module ${site + 1}, after block ${block}`;
       const text = make('span', { className: 'open' });
       const meter = make('meter', { min: 0, max: 1 });
-      meter.setAttribute('aria-label', `${name}: share of open channels`);
+      meter.setAttribute('aria-label', `${name}: share of open gates`);
       const strip = make('canvas', { className: 'channels', height: 1 });
       strip.setAttribute('role', 'img');
-      strip.setAttribute('aria-label', `${name}: each channel's gate, dark closed, bright open`);
+      strip.setAttribute('aria-label', `${name}: each gate, dark closed, bright open`);
       const select = make(
         'select',
         { title: `${name}: gate` },
@@ -59,7 +68,7 @@ export class GatePanel {
     for (const [site, { text, meter, strip }] of this.rows.entries()) {
       const gate = gates?.[site];
       text.textContent = gate
-        ? `${gate.openChannels[0]} of ${gate.channels} channels open; ${gate.executed} dispatches ran, ${gate.skipped} skipped`
+        ? `${openText(gate)}; ${gate.executed} dispatches ran, ${gate.skipped} skipped`
         : 'not asked yet';
       meter.value = gate ? gate.openChannels[0] / gate.channels : 0;
       strip.hidden = !gate;

@@ -116,8 +116,13 @@ export class Graph {
   }
 
   /** A region of this graph: what a gate decides about. Its nodes are built by `within`. */
-  newRegion(name: string, samples: number, channels: number): Region {
-    const region: Region = { id: this.regions.length, name, samples, channels };
+  newRegion(
+    name: string,
+    samples: number,
+    channels: number,
+    { branches = 0, perBranch = false }: Partial<Pick<Region, 'branches' | 'perBranch'>> = {},
+  ): Region {
+    const region: Region = { id: this.regions.length, name, samples, channels, branches, perBranch };
     this.regions.push(region);
     return region;
   }

@@ -37,7 +37,12 @@ export interface Region {
   readonly id: number;
   readonly name: string;
   readonly samples: number;
+  /** Gates per sample: what the region's gate decides about one by one. */
   readonly channels: number;
+  /** Parts of the region that one dispatch computes side by side for the gate's list of (sample, branch); 0 for none. */
+  readonly branches: number;
+  /** The gates are the branches': a closed one's is not on that list. Otherwise all of an open sample's are. */
+  readonly perBranch: boolean;
 }
 
 /** Buffers that belong to a region or the program rather than to a tensor. */

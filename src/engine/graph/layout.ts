@@ -24,18 +24,43 @@ export interface ParameterSpec {
   readonly layout: ParameterLayout;
   /** Never held otherwise than as f32 in a buffer: what reads it takes nothing else. */
   readonly exact?: boolean;
+  /** It is one of so many of the same shape that lie one after the other, so that a kernel can read them all as one ({@link stackOf}). */
+  readonly stack?: Stack;
+  /** It is such a stack of so many of this shape. */
+  readonly stacked?: number;
 }
+
+/** Parameters under one name: those of branches that one dispatch computes. */
+export interface Stack {
+  readonly name: string;
+  readonly size: number;
+}
+
+/** The stack that a parameter is one of: what a graph reads (shape (size, …)), and a store has beside its members. */
+export function stackOf({ name, shape, layout, exact, stack }: ParameterSpec): ParameterSpec {
+  if (!stack) throw new SgpSamError('bad-graph', `${name} is in no stack`);
+  return { name: stack.name, shape, layout, ...(exact ? { exact } : {}), stacked: stack.size };
+}
+
+/** Elements from one member of a stack to the next, held like this: whole alignments of buffers, whole rows of texels. */
+export function stackStride(spec: ParameterSpec, storage: WeightStorage): number {
+  const unit = { f32: 64, f16: 128, texture: 4 * TEXTURE_WIDTH }[storedAs(spec, storage)];
+  return Math.ceil(elements(spec) / unit) * unit;
+}
+
+const elements = ({ shape }: ParameterSpec): number => shape.reduce((a, b) => a * b, 1);
 
 export const weightStorages: readonly WeightStorage[] = ['f32', 'f16', 'texture'];
 
 /** How a store of that kind holds this parameter: only the matrices that the matmul family reads are not f32 in a buffer. */
-export function storedAs({ layout, exact, shape }: ParameterSpec, storage: WeightStorage): WeightStorage {
+export function storedAs(spec: ParameterSpec, storage: WeightStorage): WeightStorage {
+  const { layout, exact, shape, stack, stacked } = spec;
   if (layout === 'plain' || exact) return 'f32';
   if (storage !== 'texture') return storage;
   // A texel is four columns, and WebGPU's textures are 8192 high unless more was asked for.
   const columns = layout === 'conv_transpose' ? shape[1] * shape[2] * shape[3] * shape[4] : shape[0];
-  const texels = shape.reduce((a, b) => a * b, 1) / 4;
-  return columns % 4 === 0 && texels <= 8192 * TEXTURE_WIDTH ? 'texture' : 'f32';
+  const rows = Math.ceil(elements(spec) / 4 / TEXTURE_WIDTH) * (stack?.size ?? stacked ?? 1);
+  return columns % 4 === 0 && rows <= 8192 ? 'texture' : 'f32';
 }
 
 /** The permutation as three nested lengths: element (a, b, c) of the source goes to the place `engine` gives. */
@@ -57,6 +82,8 @@ function axes(
 
 /** The shape on the device. */
 export function engineShape(spec: ParameterSpec): Shape {
+  const { stacked, ...one } = spec;
+  if (stacked !== undefined) return [stacked, ...engineShape(one)];
   const a = axes(spec);
   if (!a) return spec.shape;
   const permuted = a.order.map((axis) => a.lengths[axis]);
@@ -87,7 +114,7 @@ function permute(source: Float32Array, lengths: readonly number[], order: readon
 }
 
 function checkLength(spec: ParameterSpec, values: Float32Array): void {
-  const expected = spec.shape.reduce((a, b) => a * b, 1);
+  const expected = elements(spec);
   if (values.length !== expected) {
     throw new SgpSamError(
       'bad-weights',

@@ -3,14 +3,25 @@ import { checkAborted, type Progress, SgpSamError } from '../../base/errors.js';
 import { f16ToF32, f32ToF16, findF16Overflow } from '../../base/half.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
-import { fromEngine, layouts, type ParameterSpec, storedAs, toEngine } from './layout.js';
+import {
+  fromEngine,
+  layouts,
+  type ParameterSpec,
+  stackOf,
+  stackStride,
+  storedAs,
+  toEngine,
+} from './layout.js';
 
 /** Bytes written before the queue is flushed and waited for: pending writes are copies in host memory. */
 const FLUSH_BYTES = 64 * 2 ** 20;
 
 interface Texels {
   readonly texture: GPUTexture;
-  readonly view: GPUTextureView;
+  /** What kernels read; one of a stack is read with the others alone. */
+  readonly view: GPUTextureView | undefined;
+  /** The first row. */
+  readonly row: number;
 }
 
 interface Entry {
@@ -21,6 +32,29 @@ interface Entry {
 }
 
 const count = ({ shape }: ParameterSpec): number => shape.reduce((a, b) => a * b, 1);
+
+/**
+ * The parameters in order, each alone or, where the first of them stood, as a stack with its members.
+ * @throws SgpSamError `bad-argument` for a stack that is not there as a whole
+ */
+function stacksOf(specs: readonly ParameterSpec[]): [ParameterSpec, readonly ParameterSpec[]][] {
+  const result = new Map<string, [ParameterSpec, ParameterSpec[]]>();
+  for (const spec of specs) {
+    if (!spec.stack) result.set(spec.name, [spec, []]);
+    else if (result.has(spec.stack.name)) result.get(spec.stack.name)?.[1].push(spec);
+    else result.set(spec.stack.name, [stackOf(spec), [spec]]);
+  }
+  for (const [{ name, stacked, shape }, members] of result.values()) {
+    const same = members.every((member) => member.shape.join() === shape.join());
+    if ((stacked !== undefined && stacked !== members.length) || !same)
+      throw new SgpSamError(
+        'bad-argument',
+        `${name}: ${stacked} parameters of one shape belong together, and ${members.map((one) => one.name).join(', ')} are given`,
+        'Give all of them or none: train all branches of a module, or none of them.',
+      );
+  }
+  return [...result.values()];
+}
 
 /** Holds every parameter of a model on one device. Programs bind ranges of its buffers, or its textures. */
 export class ParameterStore {
@@ -89,21 +123,26 @@ export class ParameterStore {
     const limit = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize, 128 * 2 ** 20);
     const places: { spec: ParameterSpec; chunk: number; offset: number; size: number }[] = [];
     const chunks: number[] = [];
-    for (const spec of specs) {
-      const stored = storedAs(spec, this.storage);
+    for (const [first, members] of stacksOf(specs)) {
+      const stored = storedAs(first, this.storage);
       if (stored === 'texture') {
-        this.allocateTexels(spec);
+        this.allocateTexels(first, members);
         continue;
       }
       // Whole words: queues write nothing smaller.
-      const size = Math.ceil(((stored === 'f16' ? 2 : 4) * count(spec)) / 4) * 4;
+      const size = Math.ceil(((stored === 'f16' ? 2 : 4) * count(first)) / 4) * 4;
+      const stride = members.length > 0 ? (stored === 'f16' ? 2 : 4) * stackStride(first, this.storage) : 0;
+      const bytes = Math.max(size, stride * members.length);
       let offset = Math.ceil((chunks[chunks.length - 1] ?? limit) / align) * align;
-      if (chunks.length === 0 || offset + size > limit) {
+      if (chunks.length === 0 || offset + bytes > limit) {
         chunks.push(0);
         offset = 0;
       }
-      chunks[chunks.length - 1] = offset + size;
-      places.push({ spec, chunk: chunks.length - 1, offset, size });
+      chunks[chunks.length - 1] = offset + bytes;
+      const chunk = chunks.length - 1;
+      places.push({ spec: first, chunk, offset, size: bytes });
+      for (const [n, spec] of members.entries())
+        places.push({ spec, chunk, offset: offset + n * stride, size });
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const buffers = chunks.map((bytes, i) => {
@@ -118,12 +157,18 @@ export class ParameterStore {
     }
   }
 
-  private allocateTexels(spec: ParameterSpec): void {
+  private allocateTexels(spec: ParameterSpec, members: readonly ParameterSpec[]): void {
     const rows = Math.ceil(count(spec) / 4 / TEXTURE_WIDTH);
-    const texture = this.engine.memory.allocateTexels(spec.name, TEXTURE_WIDTH, rows);
+    const bytes = 16 * TEXTURE_WIDTH * rows;
+    const texture = this.engine.memory.allocateTexels(spec.name, TEXTURE_WIDTH, rows * (spec.stacked ?? 1));
     this.owned.push(texture);
-    const place = { texture, view: texture.createView() };
-    this.entries.set(spec.name, { spec, place, bytes: 16 * TEXTURE_WIDTH * rows });
+    this.entries.set(spec.name, { spec, place: { texture, view: texture.createView(), row: 0 }, bytes });
+    for (const [n, member] of members.entries())
+      this.entries.set(member.name, {
+        spec: member,
+        place: { texture, view: undefined, row: n * rows },
+        bytes,
+      });
   }
 
   private entry(name: string): Entry {
@@ -160,7 +205,7 @@ export class ParameterStore {
   /** The texture of a parameter that is held in one. */
   texture(name: string): GPUTextureView | undefined {
     const { place } = this.entry(name);
-    return 'view' in place ? place.view : undefined;
+    return 'texture' in place ? place.view : undefined;
   }
 
   /**
@@ -179,7 +224,7 @@ export class ParameterStore {
         const part = packed.subarray(4 * TEXTURE_WIDTH * y, 4 * TEXTURE_WIDTH * y + 4 * width * height);
         const layout = { bytesPerRow: 16 * TEXTURE_WIDTH, rowsPerImage: height };
         queue.writeTexture(
-          { texture: place.texture, origin: [0, y] },
+          { texture: place.texture, origin: [0, place.row + y] },
           part as Float32Array<ArrayBuffer>,
           layout,
           [width, height],
@@ -209,7 +254,7 @@ export class ParameterStore {
   /** A parameter's current values, in PyTorch's layout. */
   async read(name: string): Promise<Float32Array> {
     const { spec, place } = this.entry(name);
-    if ('texture' in place) return fromEngine(spec, await this.readTexels(place.texture, count(spec)));
+    if ('texture' in place) return fromEngine(spec, await this.readTexels(place, count(spec)));
     const bytes = await this.engine.read(place);
     const half = storedAs(spec, this.storage) === 'f16';
     return fromEngine(
@@ -218,14 +263,18 @@ export class ParameterStore {
     );
   }
 
-  private async readTexels(texture: GPUTexture, values: number): Promise<Float32Array> {
+  private async readTexels({ texture, row }: Texels, values: number): Promise<Float32Array> {
     const { memory, device } = this.engine;
-    const { width, height } = texture;
+    const { width } = texture;
+    const height = Math.ceil(values / 4 / width);
     const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const buffer = memory.allocate(texture.label, 16 * width * height, usage);
     try {
       const encoder = device.createCommandEncoder();
-      encoder.copyTextureToBuffer({ texture }, { buffer, bytesPerRow: 16 * width }, [width, height]);
+      encoder.copyTextureToBuffer({ texture, origin: [0, row] }, { buffer, bytesPerRow: 16 * width }, [
+        width,
+        height,
+      ]);
       device.queue.submit([encoder.finish()]);
       return new Float32Array(await this.engine.read({ buffer, offset: 0, size: 4 * values }));
     } finally {

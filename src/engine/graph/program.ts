@@ -17,6 +17,7 @@ import {
   controlWords,
   FORCE,
   type GateSetting,
+  planTable,
   type RegionMode,
   type RegionReport,
   type RegionState,
@@ -171,11 +172,10 @@ export class Program {
       const positions = calls.flatMap((call, i) => (call.region === region ? [i] : []));
       const own = positions.map((i) => calls[i]);
       const controlBytes = 4 * controlOffset(own.length);
-      const bytes = controlBytes + 4 * controlWords(region.samples, region.channels);
+      const bytes = controlBytes + 4 * controlWords(region);
       const decision = this.allocate(`${region.name} decision`, bytes, STORAGE() | GPUBufferUsage.INDIRECT);
       const plan = this.allocate(`${region.name} plan`, 16 * Math.max(1, own.length));
-      const table = new Uint32Array(own.flatMap((call) => [...call.workgroups, call.scaling?.columns ?? 0]));
-      this.engine.device.queue.writeBuffer(plan.buffer, 0, table);
+      this.engine.device.queue.writeBuffer(plan.buffer, 0, planTable(own));
       const control = { buffer: decision.buffer, offset: controlBytes, size: decision.size - controlBytes };
       this.regions.push({ region, calls: own, positions, decision, control, plan });
     }

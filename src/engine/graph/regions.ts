@@ -13,9 +13,24 @@ import type { Call } from './lower.js';
 export type RegionMode = 'predicated' | 'indirect' | 'readback';
 export const regionModes: readonly RegionMode[] = ['predicated', 'indirect', 'readback'];
 
-/** Words of the control block (region.wgsl): open samples, their indices, open channels each, and the channels' lists. */
-export const controlWords = (samples: number, channels: number): number =>
+type Sizes = Pick<Region, 'samples' | 'channels' | 'branches'>;
+
+/** Where the control block's list of open branches begins, in words: after the open samples and channels (region.wgsl). */
+export const workOffset = ({ samples, channels }: Omit<Sizes, 'branches'>): number =>
   1 + 2 * samples + samples * channels;
+
+/** Words of the control block: open samples, their indices, open channels each, the channels' lists, and open branches. */
+export const controlWords = (region: Sizes): number =>
+  workOffset(region) + 1 + region.samples * region.branches;
+
+/** A region's plan for the gate: per dispatch (x, y, z) with everything open, and what scales it (gate.wgsl). */
+export const planTable = (calls: readonly Pick<Call, 'workgroups' | 'scaling'>[]): Uint32Array<ArrayBuffer> =>
+  new Uint32Array(
+    calls.flatMap(({ workgroups, scaling }) => [
+      ...workgroups,
+      scaling?.branches ? 0xffffffff : (scaling?.columns ?? 0),
+    ]),
+  );
 
 /** Where control starts in the decision buffer, in words: after the dispatch counts, 256-byte aligned. */
 export const controlOffset = (dispatches: number): number => ceilDiv(4 * dispatches, 64) * 64;
@@ -24,13 +39,17 @@ export const controlOffset = (dispatches: number): number => ceilDiv(4 * dispatc
 export interface RegionReport {
   readonly name: string;
   readonly openSamples: number;
-  /** Open channels of each sample of the batch. */
+  /** Open gates of each sample of the batch: of channels, or of whatever the region has gates for. */
   readonly openChannels: readonly number[];
+  /** Gates per sample. */
   readonly channels: number;
   /** Dispatches that had work, and those that had none. */
   readonly executed: number;
   readonly skipped: number;
-  /** Per dispatch: workgroups with everything open, those that really worked, and floating-point operations with everything open. */
+  /**
+   * Per dispatch: workgroups with everything open, those that really worked, and floating-point operations with everything open.
+   * A workgroup whose work is in proportion to a sample's open gates counts once for each.
+   */
   readonly dispatches: readonly { kernel: string; planned: number; executed: number; flops: number }[];
 }
 
@@ -64,7 +83,7 @@ export function reportRegion(
 ): RegionReport {
   const dispatches = calls.map((call, i) => ({
     kernel: call.kernel,
-    planned: workgroupCount(call.workgroups),
+    planned: workgroupCount(call.workgroups) * (call.scaling?.parts ?? 1),
     executed: workgroups[i],
     flops: call.cost.flops,
   }));

@@ -72,12 +72,14 @@ export interface Tunable {
   readonly candidates: readonly string[];
 }
 
-/**
- * z always becomes the number of open samples. `columns`: x is ceil(open channels of the sample with most of
- * them / columns) instead of its full value.
- */
+/** z becomes the number of open samples, unless it goes by branches. */
 export interface RegionScaling {
+  /** x is ceil(open channels of the sample with most of them / columns) instead of its full value. */
   readonly columns?: number;
+  /** z is the number of open (sample, branch) instead. */
+  readonly branches?: boolean;
+  /** A workgroup goes through so many parts where all are open, and counts the open ones. */
+  readonly parts?: number;
 }
 
 /** Invocations of a workgroup that shares nothing: what most kernels' texts say. */

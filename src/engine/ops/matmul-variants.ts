@@ -185,7 +185,9 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
     }
   }
   if (spec.transposedA || spec.transposedB) return candidates;
-  for (const { name, tile } of registered.values()) if (tile(spec, caps)) candidates.push(name);
+  // Kernels of others load A without normalising it, and know nothing of branches.
+  if (!spec.norm && !spec.branches)
+    for (const { name, tile } of registered.values()) if (tile(spec, caps)) candidates.push(name);
   candidates.push('register-4', 'register-8');
   const wasteful = (tile: string) =>
     tile !== '64x64' && (sides(tile)[0] / 2 >= rows || sides(tile)[1] / 2 >= n);
@@ -194,7 +196,7 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
     if (fits && !wasteful(tile)) candidates.push(`tiled-${tile}`);
   }
   for (const tile of Object.keys(MATRIX) as Matrix[])
-    if (!spec.gradients && matrixSlice(tile, spec, caps) > 0 && !wasteful(tile))
+    if (!spec.gradients && !spec.norm && matrixSlice(tile, spec, caps) > 0 && !wasteful(tile))
       candidates.push(`matrix-${tile}`);
   return candidates;
 }
@@ -210,7 +212,7 @@ export function usualMatmul(spec: MatmulSpec, caps: Capabilities): MatmulVariant
   if (family === 'subgroup') return subgroup();
   if (family === 'register') return registerTile(rows);
   if (family === 'tiled') return 'tiled-64x64';
-  if (family === 'matrix' && !spec.gradients) return 'matrix-64x64';
+  if (family === 'matrix' && !spec.gradients && !spec.norm) return 'matrix-64x64';
   if (caps.software) return matmulVariants(caps).includes('subgroup') ? subgroup() : registerTile(rows);
   // A tile of 64 × 64 is wasted on a few rows (the decoder's tokens).
   return rows >= 32 && n >= 32 ? 'tiled-64x64' : registerTile(rows);

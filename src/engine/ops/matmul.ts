@@ -66,6 +66,10 @@ export interface MatmulSpec {
   readonly ldc?: number;
   readonly cOffset?: number;
   readonly region?: { readonly samples: number; readonly counter: number };
+  /** Of a region: C's columns are these convolutions' side by side, n each; B and the bias are stacks of theirs. */
+  readonly branches?: BranchesSpec;
+  /** A's rows go through LayerNorm as they are loaded; not a convolution's. */
+  readonly norm?: { readonly eps: number };
   /** A or B holds gradients: of any magnitude, while f16, even split in two (matmul_matrix.wgsl), loses bits below 1e-4. */
   readonly gradients?: boolean;
   /** A is given as (k, rows). Only where `takesTransposed`, as the next. */
@@ -82,6 +86,17 @@ export interface MatmulSpec {
   readonly kernel?: string;
 }
 
+/** Convolutions of 3³ in one dispatch, of what the gate's list of open branches has. */
+export interface BranchesSpec {
+  /** Of each, and its padding. */
+  readonly dilations: readonly number[];
+  /** Word of the control block where that list begins. */
+  readonly work: number;
+  /** Elements from one branch's weights and biases to the next's. */
+  readonly stride: number;
+  readonly biasStride: number;
+}
+
 export interface MatmulBuffers<T> {
   readonly a: T;
   readonly b: T;
@@ -90,6 +105,8 @@ export interface MatmulBuffers<T> {
   readonly residual?: T | undefined;
   readonly control?: T;
   readonly counters?: T;
+  readonly norm_weight?: T;
+  readonly norm_bias?: T;
 }
 
 /** Taps of a convolution and the contiguous length at each: channels, or kw for one input channel. */
@@ -111,11 +128,14 @@ function keyOf({
   scatter,
   weights = 'f32',
   gradients,
+  norm,
+  branches,
   transposedA,
   transposedB,
 }: MatmulSpec): string {
   const transposed = `${transposedA ? ' Aᵀ' : ''}${transposedB ? ' Bᵀ' : ''}`;
-  const traits = `${weights === 'f32' ? '' : ` ${weights}`}${gradients ? ' gradients' : ''}${transposed}`;
+  const fused = `${norm ? ' norm' : ''}${branches ? ` branches ${branches.dilations.length}` : ''}`;
+  const traits = `${weights === 'f32' ? '' : ` ${weights}`}${gradients ? ' gradients' : ''}${transposed}${fused}`;
   const shape = `${kernel} ${rows}x${k}x${n}${traits}`;
   if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
   return scatter ? `${shape} scattered` : shape;
@@ -123,7 +143,7 @@ function keyOf({
 
 /**
  * What a name that is forced means for one shape: a tile too large for it stands for its family, and `matrix` for nothing
- * where there are gradients.
+ * where there are gradients, or rows to be normalised.
  */
 function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabilities {
   const forced = caps.force?.[kernel];
@@ -132,7 +152,7 @@ function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabi
   if (isRegistered(forced))
     return matmulCandidates(spec, caps).includes(forced) ? caps : { ...caps, force: {} };
   const family = familyOf(forced);
-  if (spec.gradients && family === 'matrix' && matmulVariants(caps).includes('matrix'))
+  if ((spec.gradients || spec.norm) && family === 'matrix' && matmulVariants(caps).includes('matrix'))
     return { ...caps, force: {} };
   const all: readonly string[] = matmulCandidates({ ...spec, rows: 2 ** 20, n: 2 ** 20 }, caps);
   const fits = (matmulCandidates(spec, caps) as readonly string[]).includes(forced);
@@ -155,7 +175,7 @@ export function planMatmul<T>(
   spec: MatmulSpec,
   buffers: MatmulBuffers<T>,
 ): KernelCall<T> {
-  const { rows, n, conv, scatter, region, transposedB } = spec;
+  const { rows, n, conv, scatter, region, branches, norm, transposedB } = spec;
   const { taps, inner, kernelW } = conv ? gather(conv) : { taps: 1, inner: spec.k, kernelW: 1 };
   if (taps * inner !== spec.k)
     throw new SgpSamError('bad-graph', `matmul: k = ${spec.k}, gathered ${taps}·${inner}`);
@@ -196,6 +216,10 @@ export function planMatmul<T>(
     BIAS: buffers.bias !== undefined,
     RESIDUAL: buffers.residual !== undefined,
     REGION: region !== undefined,
+    ...(branches
+      ? { BRANCHES: branches.dilations.length, DILATIONS: branches.dilations.map((d) => `${d}u`).join(', ') }
+      : {}),
+    NORM: norm !== undefined,
     ...activationDefines(spec.activation),
     ...tile.defines,
   };
@@ -203,20 +227,20 @@ export function planMatmul<T>(
   const zero: readonly [number, number, number] = [0, 0, 0];
   const input = conv?.input ?? scatter?.input ?? zero;
   const output = conv?.output ?? zero;
-  const samples = region?.samples ?? 1;
+  const samples = (region?.samples ?? 1) * (branches?.dilations.length ?? 1);
   const used: Record<string, T> = { a: buffers.a, b: buffers.b, c: buffers.c };
-  for (const name of ['bias', 'residual', 'control', 'counters'] as const) {
+  for (const name of ['bias', 'residual', 'control', 'counters', 'norm_weight', 'norm_bias'] as const) {
     const buffer = buffers[name];
     if (buffer !== undefined) used[name] = buffer;
   }
   const cost: Cost = {
-    flops: 2 * samples * rows * n * spec.k,
+    flops: 2 * samples * rows * n * spec.k + (norm ? 8 * samples * rows * spec.k : 0),
     bytes:
       4 * (samples * rows * (conv ? spec.k / conv.kernel ** 3 : spec.k) + samples * rows * n) +
       (spec.weights === 'f16' ? 2 : 4) * spec.k * n +
       (buffers.residual ? 4 * samples * rows * n : 0),
   };
-  const scaling: { scaling?: RegionScaling } = region ? { scaling: {} } : {};
+  const scaling: { scaling?: RegionScaling } = region ? { scaling: branches ? { branches: true } : {} } : {};
   return {
     kernel,
     variant,
@@ -249,6 +273,10 @@ export function planMatmul<T>(
             b_column: transposedB.columnStride,
           }
         : {}),
+      ...(branches
+        ? { work: branches.work, b_stride: branches.stride, bias_stride: branches.biasStride }
+        : {}),
+      ...(norm ? { norm_eps: norm.eps } : {}),
     },
     workgroups: [ceilDiv(n, tile.columns), ceilDiv(rows, tile.rows), samples],
     cost,

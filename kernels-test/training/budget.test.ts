@@ -1,0 +1,163 @@
+/** Training with gates for branches and a budget: what a run with it does, resumes to, and begins from. */
+import { describe, expect, it } from 'vitest';
+import { presets } from '../../src/imaging/presets.js';
+import { losses } from '../../src/nn/loss.js';
+import { configByName, gateKindOf, type ModelConfig } from '../../src/sam/config.js';
+import { inferConfig, siteMetadata } from '../../src/sam/infer.js';
+import { modelParameters } from '../../src/sam/parameters.js';
+import { checkpointBase, initialBase } from '../../src/training/base.js';
+import { phantomCases } from '../../src/training/cases.js';
+import { initialSource } from '../../src/training/initial.js';
+import { checkRecipe, type Recipe } from '../../src/training/recipe.js';
+import { TrainStep } from '../../src/training/step.js';
+import { type TrainerEvent, type TrainerProgress, train } from '../../src/training/trainer.js';
+import { testEngine } from '../support/run.js';
+
+const config: ModelConfig = {
+  name: 'small',
+  volume: 24,
+  patch: 6,
+  dim: 24,
+  depth: 2,
+  heads: 2,
+  window: 3,
+  global: [1],
+  out: 48,
+  sgpm: { gate: 'branch', sites: [0, 1], width: 3, hidden: 8, dilations: [1, 2, 3], temperature: 0.7 },
+};
+const recipe: Recipe = {
+  arm: 'sgp-zoom',
+  loss: 'zoom',
+  seed: 5,
+  samples: 4,
+  lr: 2e-3,
+  weightDecay: 0,
+  schedule: { kind: 'constant' },
+  train: 'sgpm.*,mask_decoder.*',
+  groups: [],
+  accumulate: 1,
+  clip: 0,
+  firstClick: 'center',
+  lesionWeight: 'uniform',
+  clicks: 1,
+  correction: 'random',
+  flips: true,
+  gateNoise: false,
+  budget: { share: 0.25, weight: 4, warmup: 2 },
+  validateEvery: 0,
+  validateLesions: 1,
+  patience: 0,
+};
+const create = async (trainable = (name: string) => /^(sgpm|mask_decoder)\./.test(name)) => {
+  const { read } = initialBase('sgp-zoom', config, 3);
+  const groups = [{ match: () => true, lr: recipe.lr, weightDecay: 0 }];
+  return TrainStep.create(await testEngine(), config, read, {
+    loss: losses.zoom,
+    trainable,
+    groups,
+    budget: true,
+  });
+};
+const training = phantomCases(
+  { count: 3, seed: 1, size: 32, spacing: 2, modality: 'mr', anatomy: 'head', contrast: 'bright' },
+  'train',
+);
+
+/** Events of a run until so many cubes are done, and where it is then. */
+async function follow(step: TrainStep, until: number, from?: TrainerProgress) {
+  const steps: Extract<TrainerEvent, { kind: 'step' }>[] = [];
+  const cube = { size: config.volume, preset: presets['sam-med3d'] };
+  for await (const event of train(step, { recipe, cube, training, from })) {
+    if (event.kind === 'step') steps.push(event);
+    if (event.kind === 'boundary' && event.progress.samples >= until)
+      return { steps, progress: event.progress };
+  }
+  throw new Error('the run ended too soon');
+}
+
+describe('a run with a budget', () => {
+  it('says what gates opened, has the penalty in its loss, and resumes to the same bits', async () => {
+    const whole = await create();
+    const all = await follow(whole, 4);
+    const shares = all.steps.map(({ open }) => open as number);
+    expect(all.progress.open).toEqual(shares);
+    for (const share of shares) expect(share * 6).toBeCloseTo(Math.round(share * 6), 5);
+    // The warm-up is over with the third cube.
+    all.steps.forEach(({ loss }, n) => {
+      const r = shares.slice(0, n + 1).reduce((a, b) => a + b, 0) / (n + 1);
+      const penalty = 4 * Math.min(1, (n + 1) / 3) * (r - 0.25) ** 2;
+      expect(loss.total - loss.dice - loss.focal).toBeCloseTo(penalty, 5);
+    });
+
+    const first = await create();
+    const begun = await follow(first, 2);
+    const second = await create();
+    for (const name of first.trained) {
+      second.write(name, await first.parameter(name));
+      for (const which of ['m', 'v'] as const)
+        second.writeMoment(which, name, await first.moment(which, name));
+    }
+    second.restoreUpdates(first.updates);
+    const rest = await follow(second, 4, JSON.parse(JSON.stringify(begun.progress)) as TrainerProgress);
+    expect([...begun.steps, ...rest.steps]).toEqual(all.steps);
+    for (const name of whole.trained)
+      expect(await second.parameter(name), name).toEqual(await whole.parameter(name));
+    for (const step of [whole, first, second]) step.dispose();
+  });
+
+  it('takes all branches of a module, or none', async () => {
+    await expect(create((name) => name.startsWith('sgpm.0.fusion.branches.1'))).rejects.toMatchObject({
+      code: 'bad-argument',
+      message: expect.stringContaining('sgpm.0.fusion.branches.weight'),
+    });
+  });
+
+  it('is refused where there is nothing to open, or a share that is none', () => {
+    expect(() => checkRecipe(recipe)).not.toThrow();
+    expect(() => checkRecipe({ ...recipe, arm: 'ft-zoom' })).toThrow('has no gates');
+    expect(() => checkRecipe({ ...recipe, budget: { share: 2, weight: 1, warmup: 0 } })).toThrow(
+      'budget is 2',
+    );
+  });
+});
+
+describe('weights with other gates', () => {
+  const shapesOf = (of: ModelConfig) =>
+    new Map(modelParameters(of).map(({ name, shape }) => [name, { shape }] as const));
+  const small = configByName('sgp-small');
+  const withGate = (gate: 'channel' | 'branch' | 'module'): ModelConfig => ({
+    ...small,
+    sgpm: { ...(small.sgpm as NonNullable<ModelConfig['sgpm']>), gate },
+  });
+
+  it.each(['channel', 'branch', 'module'] as const)('%s: the metadata say so, absent is channel', (gate) => {
+    const metadata = siteMetadata(withGate(gate));
+    expect(metadata['sgpm.gate']).toBe(gate === 'channel' ? undefined : gate);
+    expect(gateKindOf(inferConfig(shapesOf(withGate(gate)), metadata))).toBe(gate);
+  });
+
+  it('metadata that name no kind, or another than the tensors have, are refused', () => {
+    const shapes = shapesOf(withGate('branch'));
+    const metadata = siteMetadata(withGate('branch'));
+    expect(() => inferConfig(shapes, { ...metadata, 'sgpm.gate': 'voxel' })).toThrow("'voxel'");
+    expect(() => inferConfig(shapes, { ...metadata, 'sgpm.gate': 'module' })).toThrow('has 3 gates');
+    const { 'sgpm.gate': _, ...older } = metadata;
+    expect(() => inferConfig(shapes, older)).toThrow('has 3 gates');
+  });
+
+  it('gates of another kind begin anew, modules of another size as a whole', async () => {
+    const given = initialSource(withGate('channel'), 7);
+    const source = { ...given, metadata: siteMetadata(withGate('channel')) };
+    const branch = checkpointBase('sgp-zoom', source, 8, { gate: 'branch' });
+    expect(gateKindOf(branch.config)).toBe('branch');
+    expect(branch.added.every((name) => /^sgpm\.\d\.gate\./.test(name))).toBe(true);
+    expect((await branch.read('sgpm.0.gate.lin2.bias')).length).toBe(3);
+    const reduce = 'sgpm.0.fusion.reduce.weight';
+    expect(await branch.read(reduce)).toEqual(await source.readF32(reduce));
+    const wide = checkpointBase('sgp-zoom', source, 8, { width: 48 });
+    expect(wide.added.length).toBe(
+      [...source.tensors.keys()].filter((name) => name.startsWith('sgpm.')).length,
+    );
+    expect(checkpointBase('sgp-zoom', source, 8).added).toEqual([]);
+  });
+});
