@@ -295,6 +295,13 @@ async function makeNotices(folder) {
     'fflate',
     'gl-matrix',
     '@noble/hashes',
+    'dcmjs',
+    // Within dcmjs.
+    'adm-zip',
+    'lodash.clonedeep',
+    'loglevel',
+    'ndarray',
+    'pako',
     'dicom-parser',
     'jpeg-lossless-decoder-js',
     '@cornerstonejs/codec-charls',

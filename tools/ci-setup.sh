@@ -42,6 +42,11 @@ if [ "${SGP_SAM_LAVAPIPE:-1}" != 0 ] && ! lavapipe_is_new; then
   fi
 fi
 
+# Programs of others that read the DICOM files written here; tests on them are skipped without.
+command -v dciodvfy >/dev/null || packages="$packages dicom3tools"
+command -v dcmdump >/dev/null || packages="$packages dcmtk"
+/usr/bin/python3 -c 'import pydicom, numpy' 2>/dev/null || packages="$packages python3-pydicom python3-numpy"
+
 if [ -n "$packages$backports" ] && ! ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'; then
   packages="$packages libvulkan1"
 fi

@@ -134,11 +134,12 @@ const TRAIN = [
 ];
 const HELP: Record<string, string[]> = {
   segment: [
-    '<volume>',
+    '<scan...>',
     '--point',
     '--mm',
     '--zoom',
     '--channel',
+    '--series',
     '--preset',
     '--weights',
     '--delta-weights',
@@ -146,6 +147,13 @@ const HELP: Record<string, string[]> = {
     '--prob',
     '--report',
     '--png',
+    '--mask',
+    '--mask-segment',
+    '--segment-name',
+    '--segment-type',
+    '--segment-category',
+    '--reference',
+    '--add-to',
     '--weight-storage',
     ...DEVICE,
   ],

@@ -110,6 +110,7 @@ const GOOD: Readonly<Record<string, readonly unknown[]>> = {
   profileHtml: [{}],
   profileProgram: [{}, {}, {}],
   profileText: [{}, 1],
+  readDicomSeg: [new Uint8Array(9), volume, {}],
   readNifti: [new Uint8Array(9), {}],
   readNiftiFile: ['/nowhere', {}],
   restoreCheckpoint: [source, {}, {}, {}],
@@ -132,6 +133,7 @@ const GOOD: Readonly<Record<string, readonly unknown[]>> = {
   weightChunks: [{}, 'full', {}, {}, {}],
   worldToVoxel: [volume, [1, 2, 3]],
   writeFloat: [volume, new Float32Array(volume.data.length), 'x.nii'],
+  writeDicomSeg: [volume, [], {}],
   writeMask: [volume, new Uint8Array(volume.data.length), 'x.nii'],
   writeVolume: [volume, 'x.nii'],
 };

@@ -1,5 +1,5 @@
 /** Masks of `segment` beside the one in NIfTI: DICOM segmentations that it writes, and masks that it begins with. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { ByteSource } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
@@ -11,6 +11,7 @@ import { fileOnDisk } from '../imaging/formats/files.node.js';
 import { chooseMask, type NamedMask, readMasks } from '../imaging/formats/masks.js';
 import { isSegNrrdName } from '../imaging/formats/open.js';
 import type { Volume } from '../imaging/types.js';
+import { openFile } from '../weights/file.node.js';
 import { asIs, option, type Read, type Values } from './options.js';
 
 const code: Read<Code> = (option, text) => parseCode(option, text);
@@ -30,9 +31,9 @@ export const maskTable = {
       return text;
     },
   ),
-  segmentType: option('<scheme:value:meaning>', 'what it is, in a .dcm; default: SCT:52988006:Lesion', code),
+  segmentType: option('<code>', 'what it is, in a .dcm; default: SCT:52988006:Lesion', code),
   segmentCategory: option(
-    '<scheme:value:meaning>',
+    '<code>',
     'and of which category; default: SCT:49755003:Morphologically Abnormal Structure',
     code,
   ),
@@ -75,11 +76,12 @@ export function checkMaskOptions({ output, ...options }: MaskOptions): void {
       );
 }
 
-function readBytes(path: string): Uint8Array {
+async function readBytes(path: string): Promise<Uint8Array> {
+  const file = await openFile(path);
   try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new SgpSamError('bad-file', `${path}: ${systemReason(cause)}`, undefined, { cause });
+    return await file.read(0, file.size);
+  } finally {
+    await file.close();
   }
 }
 
@@ -90,7 +92,7 @@ export async function initialMask(
   tell: (note: string) => void,
 ): Promise<NamedMask | undefined> {
   if (mask === undefined) return undefined;
-  const file = await readMasks(readBytes(mask), mask, volume);
+  const file = await readMasks(await readBytes(mask), mask, volume);
   for (const note of file.notes) tell(`${mask}: ${note}`);
   const chosen = chooseMask(mask, file, maskSegment);
   tell(`${mask}: beginning with segment ${chosen.number} '${chosen.name}'`);
@@ -131,7 +133,7 @@ export async function dicomSegWriter(
     );
   const reference = folder === undefined ? undefined : await referenceSeries(filesIn(folder), volume, folder);
   const before =
-    addTo === undefined ? undefined : await readDicomSeg(readBytes(addTo), volume, { name: addTo });
+    addTo === undefined ? undefined : await readDicomSeg(await readBytes(addTo), volume, { name: addTo });
   for (const note of before?.notes ?? []) tell(`${addTo}: ${note}`);
   const kept = (before?.segments ?? []).filter((segment) => segment.name !== name);
   return (mask) =>

@@ -102,14 +102,14 @@ export function volumeHandle(
       lesions.delete(name);
       return own.remove(name);
     },
-    async save(names, fileName) {
+    async save(names, fileName, options) {
       need('save: names', names, 'a list');
       const unknown = names.find((name) => !lesions.has(name));
       if (unknown !== undefined) {
         const known = [...lesions.keys()].join(', ') || 'none';
         throw new SgpSamError('bad-argument', `there is no lesion '${unknown}'`, `There are: ${known}.`);
       }
-      return own.save(names, fileName);
+      return own.save(names, fileName, options);
     },
     async dispose() {
       if (disposed) return;

@@ -12,6 +12,11 @@ export type {
 } from '../engine/gpu/device.js';
 export { Engine } from '../engine/gpu/engine.js';
 export type { GateSetting, RegionMode, RegionReport } from '../engine/graph/regions.js';
+export type { Code, SegmentToWrite } from '../imaging/dicom-seg/codes.js';
+export type { DicomSeg, DicomSegment } from '../imaging/dicom-seg/read.js';
+export type { WriteDicomSegOptions } from '../imaging/dicom-seg/volume.js';
+export { readDicomSeg, writeDicomSeg } from '../imaging/formats/dicom-seg.js';
+export type { MaskFile, NamedMask } from '../imaging/formats/masks.js';
 export type { Image, PastedMask, Preset, PresetName, Roi, Vec3, Volume } from '../imaging/index.js';
 export {
   presets,

@@ -20,7 +20,7 @@ export interface Commands {
   /** Moves the crosshair. */
   goTo(voxel: Vec3): void;
   step(what: 'undo' | 'redo' | 'reset'): void;
-  saveMask(): void;
+  saveMask(dicom?: boolean): void;
   saveSession(): void;
   toggleCompare(): void;
   profile(): void;
@@ -39,6 +39,7 @@ export function listen(stage: Stage, commands: Commands): void {
   click('redo', () => commands.step('redo'));
   click('reset', () => commands.step('reset'));
   click('save-mask', () => commands.saveMask());
+  click('save-dicom', () => commands.saveMask(true));
   click('save-session', () => commands.saveSession());
   click('compare', () => commands.toggleCompare());
   click('profile', () => commands.profile());

@@ -13,7 +13,7 @@ import { type Entry, LesionList } from './lesion-list.js';
 import { button, download, element, make } from './page.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { readSession, type SavedSession, writeSession } from './session-file.js';
-import { Stage } from './stage.js';
+import { colourOf, Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
 const SHIPPED = 'weights/sgp-small.safetensors';
@@ -365,18 +365,23 @@ class Viewer implements Commands {
     return (this.volume?.info.name ?? '').replace(/\.(nii(\.gz)?|nrrd|nhdr|mha|mhd|dcm|zip)$/i, '');
   }
 
-  saveMask(): void {
+  /** Of a DICOM series also as a DICOM segmentation, with the colours that are shown. */
+  saveMask(dicom = false): void {
     this.tasks.run('Saving', async () => {
       const { volume } = this;
       const full = this.entries.filter(({ state }) => state?.voxels);
       if (!volume || full.length === 0)
         throw new SgpSamError('bad-argument', 'there is nothing to save yet', 'Click a lesion first.');
-      const name = `${this.baseName}_lesions.nii.gz`;
+      const name = `${this.baseName}_lesions.${dicom ? 'dcm' : 'nii.gz'}`;
+      const segments = Object.fromEntries(
+        full.map((entry) => [entry.lesion.name, { name: entry.name, colour: colourOf(entry.value) }]),
+      );
       const file = await volume.save(
         full.map(({ lesion }) => lesion.name),
         name,
+        dicom ? { segments } : {},
       );
-      download(file, name, 'application/gzip');
+      download(file, name, dicom ? 'application/dicom' : 'application/gzip');
       this.tasks.say(`${name}: ${full.map((entry, n) => `${n + 1} ${entry.name}`).join(', ')}.`);
     });
   }
@@ -437,6 +442,7 @@ class Viewer implements Commands {
     button('reset').disabled = !state?.canUndo;
     for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract'])
       button(id).disabled = !this.volume;
+    button('save-dicom').hidden = !this.volume?.info.series;
     for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
     this.gates.show(state && 'gates' in state ? state.gates : undefined);
     const warnings = state && 'warnings' in state ? state.warnings : [];

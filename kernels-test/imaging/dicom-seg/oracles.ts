@@ -79,11 +79,10 @@ export const pydicomFrames = (path: string): ReadFrame[] =>
   ) as ReadFrame[];
 
 /** What dciodvfy finds wrong. */
-export function dciodvfyErrors(path: string): string[] {
+export function dciodvfyErrors(path: string, kind = /Segmentation/): string[] {
   const { stdout, stderr } = spawnSync('dciodvfy', ['-new', path], { encoding: 'utf8' });
   const lines = `${stdout}${stderr}`.split('\n').filter(Boolean);
-  if (!lines.some((line) => line.includes('Segmentation')))
-    throw new Error(`dciodvfy says: ${lines.join('; ')}`);
+  if (!lines.some((line) => kind.test(line))) throw new Error(`dciodvfy says: ${lines.join('; ')}`);
   return lines.filter((line) => /^error/i.test(line));
 }
 

@@ -17,6 +17,7 @@ export interface Element {
 /** Elements by tag: `00280010`. */
 export type Dataset = Readonly<Record<string, Element>>;
 
+const IMPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2';
 export const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
 const DEFLATED = '1.2.840.10008.1.2.1.99';
 /** Those whose pixels are as they are. */
@@ -25,7 +26,7 @@ const UNCOMPRESSED = ['1.2.840.10008.1.2', EXPLICIT_LITTLE_ENDIAN, DEFLATED, '1.
 const TRAILING_PADDING = 'FFFCFFFC';
 /** An empty DataSetTrailingPadding, by transfer syntax; explicit little endian is all others' too. */
 const DATA_SET_END: Readonly<Record<string, readonly number[]>> = {
-  '1.2.840.10008.1.2': [0xfc, 0xff, 0xfc, 0xff, 0, 0, 0, 0],
+  [IMPLICIT_LITTLE_ENDIAN]: [0xfc, 0xff, 0xfc, 0xff, 0, 0, 0, 0],
   '1.2.840.10008.1.2.2': [0xff, 0xfc, 0xff, 0xfc, 0x4f, 0x42, 0, 0, 0, 0, 0, 0],
   [EXPLICIT_LITTLE_ENDIAN]: [0xfc, 0xff, 0xfc, 0xff, 0x4f, 0x42, 0, 0, 0, 0, 0, 0],
 };
@@ -53,12 +54,25 @@ export interface DicomFile {
 export const isDicom = (bytes: Uint8Array): boolean =>
   bytes.length > 132 && bytes[128] === 68 && bytes[129] === 73 && bytes[130] === 67 && bytes[131] === 77;
 
+/** Files from before there were preambles begin with group 8, in implicit little endian. */
+function withPreamble(bytes: Uint8Array): Uint8Array {
+  if (isDicom(bytes) || bytes[0] !== 8 || bytes[1] !== 0 || bytes[3] !== 0) return bytes;
+  const preamble = new Uint8Array(
+    new DicomDict(datasetOf({ TransferSyntaxUID: IMPLICIT_LITTLE_ENDIAN })).write(),
+  );
+  const whole = new Uint8Array(preamble.length + bytes.length);
+  whole.set(preamble);
+  whole.set(bytes, preamble.length);
+  return whole;
+}
+
 /**
  * Reads a DICOM file.
  * @param part `header` stops before the pixels
  * @throws SgpSamError `bad-file` for what is no DICOM file or is damaged; `unsupported` for texts in several character sets
  */
-export function parseDicom(bytes: Uint8Array, name: string, part: 'all' | 'header'): DicomFile {
+export function parseDicom(given: Uint8Array, name: string, part: 'all' | 'header'): DicomFile {
+  const bytes = withPreamble(given);
   if (!isDicom(bytes))
     throw new SgpSamError('bad-file', `${name}: this is not a DICOM file: there is no DICM at byte 128`);
   try {
@@ -74,8 +88,9 @@ export function parseDicom(bytes: Uint8Array, name: string, part: 'all' | 'heade
 }
 
 /** A file's header if its first bytes hold all of it; undefined where more of them are needed, or it is damaged. */
-export function headerIn(bytes: Uint8Array, name: string): DicomFile | undefined {
+export function headerIn(given: Uint8Array, name: string): DicomFile | undefined {
   try {
+    const bytes = withPreamble(given);
     const file = isDicom(bytes) ? headerOf(bytes) : undefined;
     return file && { name, meta: file.meta, data: file.dict };
   } catch {
@@ -197,9 +212,21 @@ export function datasetOf(content: Content, copied: Dataset = {}): Dataset {
   return { ...copied, ...Object.fromEntries(made) };
 }
 
-/** Those of a data set's elements that have these keywords. */
+const TEXTS = 'AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT'.split(' ');
+
+/** A copy without what pads texts: zeros too, which some writers take for it. */
+function withoutPadding(element: Element): Element {
+  if (!TEXTS.includes(element.vr)) return element;
+  const texts = [element._rawValue ?? element.Value].flat().filter((value) => typeof value === 'string');
+  const Value = texts.map((text) => text.replace(/[\0 ]+$/, ''));
+  return { vr: element.vr, Value: Value.some((text) => text !== '') ? Value : [] };
+}
+
+/** Copies of those of a data set's elements that have these keywords. */
 export const pick = (data: Dataset, keywords: readonly string[]): Dataset =>
-  Object.fromEntries(keywords.map(tagOf).flatMap((tag) => (data[tag] ? [[tag, data[tag]]] : [])));
+  Object.fromEntries(
+    keywords.map(tagOf).flatMap((tag) => (data[tag] ? [[tag, withoutPadding(data[tag])]] : [])),
+  );
 
 /** A file of a data set, explicit little endian. */
 export function writeDicom(meta: Dataset, data: Dataset): Uint8Array<ArrayBuffer> {
