@@ -13,6 +13,7 @@ export * as ops from './engine/ops/index.js';
 /** What compares files of profiles is for Node alone: a page has none. */
 export { compareText, parseProfile } from './engine/profiler/compare.js';
 export * from './engine/profiler/index.js';
+export { listSeriesFiles, readVolumeFile } from './imaging/formats/files.node.js';
 /** For files and demonstrations; a page has no use for their bytes. */
 export { type MontageOptions, montagePng } from './imaging/index.js';
 export * from './imaging/metrics/index.js';

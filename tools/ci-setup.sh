@@ -2,6 +2,7 @@
 # What the full test run wants beyond `npm ci` on a fresh Debian 12 with Node 20: nothing that it cannot do without.
 #   - SwiftShader, its Vulkan loader and a Chromium come with the optional npm package; where that is missing,
 #     Debian's libvulkan1 and chromium stand in for the last two.
+#   - dcm2niix, dcmtk, pydicom, gdcm, nibabel and teem read the same files as this package; comparisons are skipped without them.
 #   - lavapipe (Mesa 23 or newer, on Debian 12 from bookworm-backports) adds f16 and is several times as fast;
 #     tests on it are skipped without it. SGP_SAM_LAVAPIPE=0 leaves it out.
 # Needs root for apt; without it, says what is missing and goes on. Safe to run again: then it only looks.
@@ -27,6 +28,11 @@ if [ ! -e node_modules/@sparticuz/chromium/bin/swiftshader.tar.br ]; then
   say 'the optional package @sparticuz/chromium is missing (npm ci brings it): using Debian'\''s chromium'
   command -v chromium >/dev/null || packages="$packages chromium"
 fi
+
+# Other people's readers of medical images, which tests of formats compare with.
+for tool in dcm2niix dcmtk python3-pydicom python3-gdcm python3-nibabel teem-apps; do
+  dpkg-query -W -f '${db:Status-Status}' "$tool" 2>/dev/null | grep -qx installed || packages="$packages $tool"
+done
 
 if [ "${SGP_SAM_LAVAPIPE:-1}" != 0 ] && ! lavapipe_is_new; then
   if grep -qs '^VERSION_ID="12"' /etc/os-release && grep -qs '^ID=debian' /etc/os-release; then

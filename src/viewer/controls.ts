@@ -3,10 +3,11 @@ import { SgpSamError } from '../base/errors.js';
 import type { Vec3 } from '../imaging/types.js';
 import { parseZoom, type Zoom } from '../session/zoom.js';
 import { button, element, onFile } from './page.js';
+import { droppedFiles, type ScanFiles } from './scan-files.js';
 import type { Stage } from './stage.js';
 
 export interface Commands {
-  openScan(file: File): void;
+  openScan(files: ScanFiles): void;
   openSample(): void;
   openChannel(channel: number): void;
   openSession(file: File): void;
@@ -72,12 +73,22 @@ export function listen(stage: Stage, commands: Commands): void {
   area.addEventListener('drop', (event) => {
     event.preventDefault();
     area.classList.remove('drop');
-    const file = event.dataTransfer?.files[0];
-    if (file) dropped(commands, file);
+    const { items } = event.dataTransfer ?? {};
+    if (items)
+      droppedFiles(items).then(
+        (files) => dropped(commands, files),
+        (error) => commands.fail(error),
+      );
   });
 }
 
-function dropped(commands: Commands, file: File): void {
+function dropped(commands: Commands, files: readonly File[]): void {
+  const [file] = files;
+  if (!file) return;
+  if (files.length > 1) {
+    commands.openScan(files);
+    return;
+  }
   if (/\.(safetensors|pth)$/i.test(file.name)) commands.loadWeights(file);
   else if (/\.json$/i.test(file.name)) commands.openSession(file);
   else commands.openScan(file);

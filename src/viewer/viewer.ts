@@ -11,6 +11,7 @@ import { type Commands, listen } from './controls.js';
 import { GatePanel } from './gate-panel.js';
 import { type Entry, LesionList } from './lesion-list.js';
 import { button, download, element, make } from './page.js';
+import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { readSession, type SavedSession, writeSession } from './session-file.js';
 import { colourOf, Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
@@ -38,7 +39,9 @@ class Viewer implements Commands {
   segmenter: WorkerSegmenter | undefined;
   private volume: SegmenterVolume | undefined;
   /** The file that is open, for other weights and other channels. */
-  private file: File | undefined;
+  private file: ScanFiles | undefined;
+  /** The series of it, if it has several. */
+  private series: number | undefined;
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
@@ -78,7 +81,7 @@ class Viewer implements Commands {
 
   openChannel(channel: number): void {
     const { file } = this;
-    if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work));
+    if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work, this.series));
   }
 
   newLesion(): void {
@@ -90,8 +93,11 @@ class Viewer implements Commands {
     this.tasks.fail(error);
   }
 
-  openScan(file: File): void {
-    this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, 0, work));
+  openScan(file: ScanFiles): void {
+    this.tasks.run(`Opening ${scanName(file)}`, async (work) => {
+      const series = this.segmenter && (await seriesOf(this.segmenter, file, work));
+      await this.show(file, 0, work, series);
+    });
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -130,7 +136,11 @@ class Viewer implements Commands {
     const moved: { entry: Entry; lesion: Lesion; state: LesionState | undefined }[] = [];
     let opened: SegmenterVolume | undefined;
     if (file && volume) {
-      opened = await fresh.openVolume(file, { channel: volume.info.channel, ...work });
+      opened = await fresh.openVolume(file, {
+        channel: volume.info.channel,
+        series: this.series,
+        ...work,
+      });
       for (const entry of this.entries) {
         const lesion = this.lesionOf(opened);
         moved.push({ entry, lesion, state: await this.redo(lesion, entry.actions, work, fresh) });
@@ -165,14 +175,15 @@ class Viewer implements Commands {
   }
 
   /** Opens a channel of a file and shows it; what was open stays when that fails. */
-  private async show(file: File, channel: number, work: Work): Promise<void> {
+  private async show(file: ScanFiles, channel: number, work: Work, series?: number): Promise<void> {
     const { segmenter } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const volume = await segmenter.openVolume(file, { channel, ...work });
+    const volume = await segmenter.openVolume(file, { channel, series, ...work });
     await this.stage.show(await volume.image(), volume.info.name);
     const old = this.volume;
     this.volume = volume;
     this.file = file;
+    this.series = series;
     this.entries = [];
     this.selected = this.addEntry();
     element('welcome').hidden = true;
@@ -188,7 +199,7 @@ class Viewer implements Commands {
     this.refresh();
     await old?.dispose();
     await this.compareNow(work);
-    this.tasks.say('Click a lesion.');
+    this.tasks.say([...(volume.info.notes ?? []), 'Click a lesion.'].join(' '));
   }
 
   private addEntry(given?: string, actions: readonly Action[] = []): Entry | undefined {
@@ -351,7 +362,7 @@ class Viewer implements Commands {
   }
 
   private get baseName(): string {
-    return (this.volume?.info.name ?? '').replace(/\.nii(\.gz)?$/i, '');
+    return (this.volume?.info.name ?? '').replace(/\.(nii(\.gz)?|nrrd|nhdr|mha|mhd|dcm|zip)$/i, '');
   }
 
   /** Of a DICOM series also as a DICOM segmentation, with the colours that are shown. */

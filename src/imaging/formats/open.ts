@@ -9,9 +9,9 @@ import { readNifti } from '../nifti.js';
 import type { Volume } from '../types.js';
 import type { ReadVolumeOptions, SeriesInfo } from './format.js';
 
-/** Whether these are the first bytes of a NIfTI file, or of anything in gzip but a header alone. */
+/** Whether these are the first bytes of a NIfTI file, or of anything in gzip but half of a pair. */
 export function isNifti(head: Uint8Array, name: string): boolean {
-  if (isGzip(head)) return !/\.hdr\.gz$/i.test(name);
+  if (isGzip(head)) return !/\.(hdr|img|raw)\.gz$/i.test(name);
   const magic = (at: number) => head[at] === 0x6e && head[at + 1] === 0x2b;
   return magic(344) || magic(4);
 }

@@ -96,8 +96,11 @@ async function recognise(given: readonly ByteSource[], name: string | undefined)
   const [file] = others;
   if (file)
     return { format: kinds[files.indexOf(file)]!, files: [file, ...files.filter((other) => other !== file)] };
-  // A single file gets the reason why it is no NIfTI file.
-  if (files.length === 1) return { format: nifti, files };
+  // One that is meant to be NIfTI gets the reason why it is none.
+  if (files.length === 1 && (files[0]!.size === 0 || /\.nii(\.gz)?$/i.test(files[0]!.name)))
+    return { format: nifti, files };
+  if (given.length === 1 && files.length === 1)
+    throw new SgpSamError('bad-file', `${where}: this is no image of a format that is read`, READ);
   throw new SgpSamError(
     'bad-file',
     `${where} holds no image that is read${files.length === 0 ? ': it is empty' : ` (${some(files.map((one) => baseName(one.name)))})`}`,

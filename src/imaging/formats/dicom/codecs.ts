@@ -98,7 +98,7 @@ const jpegLossless: Codec = async (packed) => {
   const bytes = packed.bytes.slice();
   const values = decoder.decode(bytes.buffer, 0, bytes.length, packed.bytesPerValue === 1 ? 1 : 2);
   const { dimX: width, dimY: height, numComp: components, precision } = decoder.frame;
-  const found = new Uint8Array(values);
+  const found = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   return fitted(
     {
       bytes: found,

@@ -1,5 +1,6 @@
 /** What of a DICOM file matters here: whose it is, where its frames lie, how their values are stored. */
 import type { ByteSource } from '../../../base/byte-source.js';
+import { SgpSamError } from '../../../base/errors.js';
 import type { Vec3 } from '../../types.js';
 import {
   type DataSet,
@@ -70,6 +71,8 @@ export interface DicomObject {
   readonly sopClass: string;
 }
 
+/** CT, MR, PET, NM, ultrasound, secondary captures: storage classes of images. */
+const IMAGE_CLASS = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(2|4|128|130|20|7)(\.\d+)*$/;
 const DIRECTORY = '1.2.840.10008.1.3.10';
 export const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
 
@@ -92,6 +95,12 @@ export async function readDicomFile(
   const rows = set.uint16('x00280010') ?? 0;
   const columns = set.uint16('x00280011') ?? 0;
   // Of a file that was cut before its pixels the sizes are left: that is an image, and no other object.
+  if (!tag && IMAGE_CLASS.test(sopClass))
+    throw new SgpSamError(
+      'bad-file',
+      `${file.name}: it is an image that ends before its pixels`,
+      'The file was cut short: copy or export it again.',
+    );
   if ((!tag && !(rows && columns)) || sopClass === SEGMENTATION)
     return { object: { file, modality, sopClass } };
   const bitsAllocated = set.uint16('x00280100') ?? 16;

@@ -75,7 +75,7 @@ export function orderSlices({ slices, info }: Stack, where: string): Ordered {
       `ImageOrientationPatient is ${orientation.join(', ')}, no two directions at right angles`,
       'Export the series again.',
     );
-  if (!spacing || !spacing.every((v) => v > 0))
+  if (!spacing?.every((v) => v > 0))
     throw fail(
       `${fileNames([first])} has no PixelSpacing`,
       'A volume needs it: export the original series.',

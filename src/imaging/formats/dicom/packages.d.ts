@@ -22,7 +22,12 @@ declare module '@cornerstonejs/codec-openjpeg/decodewasm' {
 }
 declare module 'jpeg-lossless-decoder-js' {
   export class Decoder {
-    decode(buffer: ArrayBuffer, offset: number, length: number, bytesPerValue: number): ArrayBuffer;
+    decode(
+      buffer: ArrayBuffer,
+      offset: number,
+      length: number,
+      bytesPerValue: number,
+    ): Uint8Array | Uint16Array;
     frame: { dimX: number; dimY: number; numComp: number; precision: number };
   }
 }
