@@ -156,9 +156,7 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
     ...rest
   } = options;
   const own = !(given instanceof Worker);
-  const worker = own
-    ? new Worker(given ?? new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' })
-    : given;
+  const worker = own ? startWorker(given) : given;
   const end = () => {
     if (own) worker.terminate();
   };
@@ -176,6 +174,12 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
     end();
     throw error;
   }
+}
+
+function startWorker(script: string | URL | undefined): Worker {
+  if (script !== undefined) return new Worker(script, { type: 'module', name: 'sgp-sam' });
+  // In one piece: bundlers know a worker by these very words.
+  return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' });
 }
 
 function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): WorkerSegmenter {
