@@ -1,5 +1,5 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js, cornerstone.js, weights.js and engine.js (each one minified file), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -147,6 +147,7 @@ const bundles = [
   { entry: 'src/client.ts', out: 'client.js', with: pageLike },
   { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
+  { entry: 'src/adapters/cornerstone.ts', out: 'cornerstone.js', with: pageLike },
   { entry: 'src/weights-url.ts', out: 'weights.js', with: pageLike },
   { entry: 'src/engine.ts', out: 'engine.js', with: pageLike, shaders: true },
   { entry: 'src/engine.node.ts', out: 'engine.node.js', with: nodeLike },
@@ -214,6 +215,7 @@ async function makeTypes(folder) {
     'src/client.ts',
     'src/session/worker.ts',
     'src/adapters/niivue.ts',
+    'src/adapters/cornerstone.ts',
     'src/weights-url.ts',
     'src/engine.ts',
     'src/engine.node.ts',
@@ -284,10 +286,7 @@ const work = await mkdtemp(join(root, 'out', 'build-'));
 try {
   const fresh = join(work, 'dist');
   await mkdir(fresh);
-  await Promise.all([
-    ...bundles.map((bundle) => makeBundle(fresh, bundle)),
-    makeTypes(fresh),
-  ]);
+  await Promise.all([...bundles.map((bundle) => makeBundle(fresh, bundle)), makeTypes(fresh)]);
   await makeViewer(fresh);
   await makeNotices(fresh);
   await replaceDist(fresh);

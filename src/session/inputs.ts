@@ -6,6 +6,7 @@ import { weightStorages } from '../engine/graph/layout.js';
 import { type GateSetting, regionModes } from '../engine/graph/regions.js';
 import { affineFromRows } from '../imaging/affine.js';
 import type { VoxelBox } from '../imaging/crop.js';
+import { gridOfHost, isHostImage } from '../imaging/host-image.js';
 import { readNifti } from '../imaging/nifti.js';
 import { newHeader } from '../imaging/nifti-write.js';
 import { resolvePreset } from '../imaging/presets.js';
@@ -163,7 +164,7 @@ function volumeOf(
 }
 
 /**
- * A host's volume: a NIfTI file in whatever holds its bytes, or voxels with their sizes.
+ * A host's volume: a NIfTI file in whatever holds its bytes, voxels with their sizes, or an image from a host's memory.
  * @throws SgpSamError `bad-file`, `bad-argument`, `non-finite`, `aborted`
  */
 export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOptions): Promise<Volume> {
@@ -183,5 +184,5 @@ export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOpt
   const { channel, progress, signal } = options;
   return file instanceof Uint8Array
     ? readNifti(file, { name, channel, progress, signal })
-    : volumeOf(file, name);
+    : volumeOf(isHostImage(file) ? gridOfHost(file, name) : file, name);
 }

@@ -7,6 +7,7 @@ import type { AdapterChoice, AdapterReport, Tier } from '../engine/gpu/device.js
 import type { GateSetting, RegionMode } from '../engine/graph/regions.js';
 import type { WeightStorage } from '../engine/kernels/call.js';
 import type { CroppedMask } from '../imaging/crop.js';
+import type { HostImage } from '../imaging/host-image.js';
 import type { Preset, PresetName } from '../imaging/presets.js';
 import type { DatatypeName, Vec3, Volume } from '../imaging/types.js';
 import type { ModelConfig } from '../sam/config.js';
@@ -16,6 +17,7 @@ import type { CallOptions } from './lesion-session.js';
 import type { Action, LesionState, Segmentation } from './lesion-state.js';
 import type { Zoom } from './zoom.js';
 
+export type { HostImage } from '../imaging/host-image.js';
 export type { WeightsInput } from '../weights/open.js';
 
 /** Of opening. The weights are safetensors or PyTorch (`.pth`) checkpoints; later calls have signals and progress of their own. */
@@ -63,14 +65,15 @@ export interface SegmenterInfo {
 }
 
 /**
- * A volume: a NIfTI file, what was read from one (`readNifti`), or voxels (i fastest) with their place in the world (`spacing`
- * alone: a grid along the axes).
+ * A volume: a NIfTI file, what was read from one (`readNifti`), an image as a viewer or toolkit holds it (`HostImage`), or voxels
+ * (i fastest) with their place in the world (`spacing` alone: a grid along the axes).
  */
 export type VolumeInput =
   | Blob
   | ArrayBuffer
   | Uint8Array
   | Volume
+  | HostImage
   | {
       /** A Float32Array is used as it is, not copied (a worker has its own copy). */
       readonly data: ArrayLike<number>;

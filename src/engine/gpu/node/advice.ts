@@ -91,7 +91,9 @@ function swiftShaderAdvice(usable: Usable): string[] {
   if (usable.lavapipe || usable.swiftshader || process.arch !== 'x64') return [];
   return swiftShaderPackage()
     ? []
-    : ['Without root: npm install sgp-sam @sparticuz/chromium brings SwiftShader, a slower software adapter.'];
+    : [
+        'Without root: npm install sgp-sam @sparticuz/chromium brings SwiftShader, a slower software adapter.',
+      ];
 }
 
 function debianRelease(): string | undefined {
