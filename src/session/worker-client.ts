@@ -161,6 +161,10 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
     if (own) worker.terminate();
   };
   const calls = new Calls(worker);
+  // A worker that goes anyway has nothing to answer first, whatever it is compiling.
+  const stop = () =>
+    calls.end(new SgpSamError('aborted', 'stopped on request', undefined, { cause: signal?.reason }));
+  if (own) signal?.addEventListener('abort', stop);
   try {
     const sent = {
       ...rest,
@@ -173,6 +177,8 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
   } catch (error) {
     end();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
   }
 }
 
