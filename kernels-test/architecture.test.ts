@@ -208,6 +208,8 @@ describe('Node', () => {
       'src/client.ts',
       'src/session/worker.ts',
       'src/adapters/niivue.ts',
+      'src/adapters/cornerstone.ts',
+      'src/weights-url.ts',
       'src/viewer/viewer.ts',
     ])
       walk(entry);

@@ -1,5 +1,5 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js and engine.js (each one minified file); formats.js, codecs.js and
+ * Builds dist: browser.js, client.js, worker.js, niivue.js, cornerstone.js, weights.js and engine.js (each one minified file); formats.js, codecs.js and
  * dicom-seg.js (which they load when they are needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
@@ -140,20 +140,29 @@ const squeeze = (line) =>
     return both(/\w/) || both(/[-+*/%&|^<>=!~]/) || a === '$' || b === '$' ? spaces : '';
   });
 
-const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+const { version } = manifest;
 
 const common = {
   absWorkingDir: root,
   bundle: true,
   format: 'esm',
   target: 'es2023',
-  sourcemap: true,
   logLevel: 'warning',
   metafile: true,
   define: { __VERSION__: JSON.stringify(version) },
 };
 
-const nodeLike = { ...common, platform: 'node', packages: 'external', plugins: [wgslPlugin(), loadLater] };
+/** What Node's bundles do not carry: native packages, optional peers of this one. */
+const PEERS = Object.keys(manifest.peerDependencies);
+/** Some of what is bundled is CommonJS and requires Node's own modules, which a module has no `require` for. */
+const REQUIRE = `import { createRequire as sgpSamRequire } from 'node:module';\nconst require = sgpSamRequire(import.meta.url);`;
+const nodeLike = {
+  ...common,
+  platform: 'node',
+  external: PEERS,
+  plugins: [wgslPlugin(), slimMatrix, loadLater],
+};
 
 // platform "browser" makes any import of a Node module an error
 const pageLike = {
@@ -177,13 +186,15 @@ const bundles = [
   { entry: 'src/client.ts', out: 'client.js', with: pageLike },
   { entry: 'src/session/worker.ts', out: 'worker.js', with: pageLike },
   { entry: 'src/adapters/niivue.ts', out: 'niivue.js', with: pageLike },
+  { entry: 'src/adapters/cornerstone.ts', out: 'cornerstone.js', with: pageLike },
+  { entry: 'src/weights-url.ts', out: 'weights.js', with: pageLike },
   { entry: 'src/engine.ts', out: 'engine.js', with: pageLike, shaders: true },
   { entry: 'src/engine.node.ts', out: 'engine.node.js', with: nodeLike },
   { entry: 'src/index.node.ts', out: 'node.js', with: nodeLike },
   {
     entry: 'src/cli/main.ts',
     out: 'cli.js',
-    with: { ...nodeLike, banner: { js: '#!/usr/bin/env node' } },
+    with: { ...nodeLike, banner: { js: `#!/usr/bin/env node\n${REQUIRE}` } },
     executable: true,
   },
   // In pages and in Node alike, with all it needs: whoever never asks for it does not download it.
@@ -193,7 +204,9 @@ const bundles = [
 async function makeBundle(folder, bundle) {
   const outfile = join(folder, bundle.out);
   const plugins = [...bundle.with.plugins, ...(bundle.shaders ? [shadersFirst(bundle.entry)] : [])];
-  const { metafile } = await build({ ...bundle.with, plugins, entryPoints: [bundle.entry], outfile });
+  const made = await build({ ...bundle.with, plugins, entryPoints: [bundle.entry], outfile });
+  const { metafile } = made;
+  carry(made);
   if (bundle.with.platform === 'browser') {
     const outside = Object.values(metafile.outputs).flatMap((output) =>
       output.imports.filter((it) => it.external && !Object.values(LATER).includes(it.path.slice(2))),
@@ -217,19 +230,19 @@ async function makeViewer(folder) {
   const weights = await readFile(join(root, 'weights', SHIPPED));
   const sum = createHash('sha256').update(weights).digest('hex');
   const define = { ...pageLike.define, __WEIGHTS_SHA256__: JSON.stringify(sum) };
-  await Promise.all([
+  const made = await Promise.all([
     build({
       ...pageLike,
       define,
       entryPoints: [at('viewer.ts'), at('worker.ts')],
       outdir: out,
-      sourcemap: false,
     }),
-    build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
+    build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out }),
     copyFile(at('index.html'), join(out, 'index.html')),
     ...Object.values(LATER).map((name) => copyFile(join(folder, name), join(out, name))),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
   ]);
+  carry(made[0]);
   const { makePhantom, writeVolume } = await import(pathToFileURL(join(folder, 'node.js')).href);
   await writeFile(join(out, 'sample.nii.gz'), writeVolume(makePhantom({ seed: 1 }).volume, 'sample.nii.gz'));
   const { size } = await stat(join(out, 'viewer.js'));
@@ -244,6 +257,8 @@ async function makeTypes(folder) {
     'src/client.ts',
     'src/session/worker.ts',
     'src/adapters/niivue.ts',
+    'src/adapters/cornerstone.ts',
+    'src/weights-url.ts',
     'src/engine.ts',
     'src/engine.node.ts',
   ];
@@ -288,26 +303,19 @@ async function makeTypes(folder) {
   console.log(`${'types'.padEnd(12)} ${files.length} declaration files`);
 }
 
+/** Other people's packages that went into any bundle. */
+const carried = new Set();
+const carry = ({ metafile }) => {
+  for (const path of Object.keys(metafile.inputs)) {
+    const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1];
+    if (name) carried.add(name);
+  }
+};
+
 /** What the bundles carry of other people's, with their licences (NiiVue is in the viewer alone). */
 async function makeNotices(folder) {
   const parts = [];
-  for (const name of [
-    'fflate',
-    'gl-matrix',
-    '@noble/hashes',
-    'dcmjs',
-    // Within dcmjs.
-    'adm-zip',
-    'lodash.clonedeep',
-    'loglevel',
-    'ndarray',
-    'pako',
-    'dicom-parser',
-    'jpeg-lossless-decoder-js',
-    '@cornerstonejs/codec-charls',
-    '@cornerstonejs/codec-openjpeg',
-    '@niivue/niivue',
-  ]) {
+  for (const name of [...carried].sort()) {
     const at = join(root, 'node_modules', name);
     const { version: of, license, repository } = JSON.parse(await readFile(join(at, 'package.json'), 'utf8'));
     const file = (await readdir(at)).find((entry) => /^licen[cs]e/i.test(entry));
@@ -327,12 +335,9 @@ const work = await mkdtemp(join(root, 'out', 'build-'));
 try {
   const fresh = join(work, 'dist');
   await mkdir(fresh);
-  await Promise.all([
-    ...bundles.map((bundle) => makeBundle(fresh, bundle)),
-    makeTypes(fresh),
-    makeNotices(fresh),
-  ]);
+  await Promise.all([...bundles.map((bundle) => makeBundle(fresh, bundle)), makeTypes(fresh)]);
   await makeViewer(fresh);
+  await makeNotices(fresh);
   await replaceDist(fresh);
   console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 } catch (error) {

@@ -2,6 +2,8 @@
 import { execFile, spawn } from 'node:child_process';
 import {
   copyFileSync,
+  existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -9,14 +11,15 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { homedir, tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makePhantom } from '../../src/phantoms/phantom.js';
 import { put, writeVolume } from '../cli/support.js';
 import { findBrowser, withPage } from '../support/page.js';
+import { packInto } from '../support/project.js';
 
 const run = promisify(execFile);
 const browser = findBrowser();
@@ -40,51 +43,131 @@ function example(): string {
   return /```js\n([\s\S]*?)```/.exec(section)![1]!;
 }
 
-/** Why the package could not be installed: no registry to be reached. Then the tests on it are skipped. */
-let unreachable: string | undefined;
+/** What the package depends on and who needs what, as its manifest says. */
+const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as {
+  dependencies: Record<string, string>;
+  peerDependencies: Record<string, string>;
+  peerDependenciesMeta: Record<string, { optional: boolean }>;
+  devDependencies: Record<string, string>;
+};
+
+/** `npm install` of these without a registry: what the package asks for comes from the repository's own copies, which it links. */
+async function install(folder: string, ...more: string[]): Promise<void> {
+  const local = [...Object.keys(manifest.dependencies), ...more].map((name) => resolve('node_modules', name));
+  const options = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--install-links=false'];
+  await run('npm', ['install', ...options, tarball, ...local], { cwd: folder });
+}
+
+/** A folder that nothing is installed in or above: what is not installed there must not be found. */
+function emptyFolder(): string | undefined {
+  const lonely = (at: string): boolean =>
+    !existsSync(join(at, 'node_modules')) && (at === dirname(at) || lonely(dirname(at)));
+  const base = [tmpdir(), homedir(), '/dev/shm', '/opt'].find((at) => existsSync(at) && lonely(at));
+  return base && mkdtempSync(join(base, 'sgp-sam-empty-'));
+}
+
+let tarball: string;
 beforeAll(async () => {
-  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], { cwd: resolve('.') });
-  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!;
+  tarball = await packInto(folder);
   writeFileSync(file('package.json'), '{ "name": "host", "private": true, "type": "module" }');
-  const options = ['--ignore-scripts', '--omit=optional', '--prefer-offline', '--no-audit', '--no-fund'];
-  try {
-    await run('npm', ['install', ...options, `./${tarball}`], { cwd: folder });
-  } catch (error) {
-    const text = String((error as { stderr?: string }).stderr ?? error);
-    if (!/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED/.test(text)) throw error;
-    unreachable = text.split('\n')[0];
-    console.log(`skipped: the package's dependencies cannot be fetched here (${unreachable})`);
+  await install(folder);
+});
+
+/** What files below a folder take on a disk: whole blocks of 4 KiB. */
+function bytesOnDisk(at: string): number {
+  const entries = readdirSync(at, { recursive: true, withFileTypes: true });
+  return entries.reduce((sum, entry) => {
+    const { size } = lstatSync(join(entry.parentPath, entry.name));
+    return sum + Math.ceil(size / 4096) * 4096;
+  }, 0);
+}
+
+test('the tarball holds what its exports name, weights and types, and not the viewer', () => {
+  expect(tarball).toMatch(/sgp-sam-\d[^/]*$/);
+  const installed = (name: string) => readdirSync(file('node_modules', 'sgp-sam', name));
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: object };
+  const named = [...JSON.stringify(exports).matchAll(/"\.\/(dist\/[^"*]+)"/g)].map(([, path]) => path!);
+  expect(named.length).toBeGreaterThan(15);
+  for (const path of named) expect(existsSync(file('node_modules', 'sgp-sam', path)), path).toBe(true);
+  expect(installed('dist')).not.toContain('viewer');
+  expect(installed('weights')).toEqual(['README.md', 'sgp-small.safetensors']);
+});
+
+test('what a page installs is under 15 MB on disk, and nothing native', () => {
+  const packages = ['sgp-sam', ...Object.keys(manifest.dependencies)];
+  const sizes = packages.map((name) => [name, bytesOnDisk(file('node_modules', name, '/'))] as const);
+  const megabytes = sizes.reduce((sum, [, bytes]) => sum + bytes, 0) / 1e6;
+  console.log(`a page installs ${megabytes.toFixed(1)} MB on disk: ${packages.join(', ')}`);
+  expect(megabytes).toBeLessThan(15);
+  expect(readdirSync(file('node_modules')).filter((name) => !name.startsWith('.'))).toEqual(
+    [...new Set(packages.map((name) => name.split('/')[0]!))].sort(),
+  );
+  const native = readdirSync(file('node_modules', 'sgp-sam'), { recursive: true }).filter((name) =>
+    /\.(node|so|dylib|dll|exe)$/.test(String(name)),
+  );
+  expect(native).toEqual([]);
+  // A dependency that has dependencies of its own would not have been counted.
+  for (const name of Object.keys(manifest.dependencies)) {
+    const of = JSON.parse(readFileSync(resolve('node_modules', name, 'package.json'), 'utf8')) as object;
+    expect(Object.keys((of as typeof manifest).dependencies ?? {}), name).toEqual([]);
   }
 });
 
-test('the tarball holds what its exports name, weights and types, and not the viewer', ({ skip }) => {
-  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz'))!;
-  expect(tarball).toMatch(/^sgp-sam-\d/);
-  if (unreachable) skip();
-  const installed = (name: string) => readdirSync(file('node_modules', 'sgp-sam', name));
-  expect(installed('dist').sort()).toEqual(
-    expect.arrayContaining([
-      'browser.js',
-      'cli.js',
-      'client.js',
-      'niivue.js',
-      'node.js',
-      'types',
-      'worker.js',
-    ]),
-  );
-  expect(installed('dist')).not.toContain('viewer');
-  expect(installed('weights')).toContain('sgp-small.safetensors');
+test('peers are optional, and npm ci brings them here', () => {
+  for (const name of Object.keys(manifest.peerDependencies)) {
+    expect(manifest.peerDependenciesMeta[name], name).toEqual({ optional: true });
+    expect(manifest.devDependencies[name], name).toMatch(/^\d/);
+  }
 });
 
-test('type-checks in a strict project, for bundlers and for Node', async ({ skip }) => {
-  if (unreachable) skip();
+test('the command in an empty folder: it says what to type, and after that it segments', {
+  tags: ['long'],
+}, async ({ skip }) => {
+  const empty = emptyFolder();
+  if (!empty) {
+    console.log('skipped: every folder to work in has a node_modules above it');
+    return skip();
+  }
+  try {
+    writeFileSync(join(empty, 'package.json'), '{ "name": "empty", "private": true }');
+    copyFileSync(resolve('dist/viewer/sample.nii.gz'), join(empty, 'scan.nii.gz'));
+    const adapter = process.env.SGP_SAM_ADAPTER;
+    const args = ['sgp-sam', 'segment', 'scan.nii.gz', '--point', '46,80,75', '-o', 'mask.nii.gz'];
+    const segment = () =>
+      run('npx', ['--no', '--', ...args, ...(adapter ? ['--adapter', adapter] : [])], { cwd: empty });
+    await install(empty);
+    const failed = (await segment().catch((error) => error)) as { code: number; stderr: string };
+    expect(failed.code).toBeGreaterThan(0);
+    expect(failed.stderr).toContain('WebGPU for Node is not installed');
+    expect(failed.stderr).toContain('"npm install sgp-sam webgpu"');
+    expect(existsSync(join(empty, 'mask.nii.gz'))).toBe(false);
+    // The two steps: what it says, with the software adapter where there is no other, and the command.
+    await install(empty, ...Object.keys(manifest.peerDependencies));
+    const { stdout } = await segment();
+    expect(stdout).toMatch(/mask: \d+ voxels[\s\S]*wrote mask\.nii\.gz/);
+  } finally {
+    rmSync(empty, { recursive: true, force: true });
+  }
+});
+
+test('type-checks in a strict project, for bundlers and for Node', async () => {
   put(
     folder,
     'host.ts',
     `import { openSegmenter, type Segmenter, SgpSamError } from 'sgp-sam';
 import { openWorkerSegmenter, type Segmentation } from 'sgp-sam/client';
+import { CornerstoneLabelmap, cornerstoneImage, type CornerstoneCore, type CornerstoneTools } from 'sgp-sam/cornerstone';
 import { NiivueOverlay, type NiivueLike } from 'sgp-sam/niivue';
+import { sgpSmall } from 'sgp-sam/weights';
+
+export async function cornerstone(core: CornerstoneCore, tools: CornerstoneTools, volumeId: string): Promise<void> {
+  const segmenter = await openWorkerSegmenter({ weights: sgpSmall });
+  const volume = await segmenter.openVolume(cornerstoneImage(core, volumeId));
+  // @ts-expect-error which way its world points has to be said
+  await segmenter.openVolume({ scalars: new Float32Array(8), dimensions: [2, 2, 2], spacing: [1, 1, 1], origin: [0, 0, 0], direction: [1, 0, 0, 0, 1, 0, 0, 0, 1] });
+  const { crop, changed } = await volume.lesion('a').addPoint({ mm: [1, 2, 3] });
+  new CornerstoneLabelmap(core, tools, { volumeId, segmentationId: 'lesions' }).update(1, crop, changed);
+}
 
 export async function segment(scan: File, nv: NiivueLike, device?: GPUDevice): Promise<Uint8Array> {
   const segmenter: Segmenter = device
@@ -133,8 +216,7 @@ export async function segment(scan: File, nv: NiivueLike, device?: GPUDevice): P
   }
 });
 
-test('runs in Node', { tags: ['long'] }, async ({ skip }) => {
-  if (unreachable) skip();
+test('runs in Node', { tags: ['long'] }, async () => {
   const head = makePhantom({ seed: 3, dims: [48, 56, 40], spacing: [3, 3, 3] });
   put(folder, 'head.nii.gz', writeVolume(head.volume, 'head.nii.gz'));
   put(
@@ -151,16 +233,16 @@ await segmenter.dispose();
 process.exit();
 `,
   );
-  // The optional package with SwiftShader is this project's.
-  const env = { ...process.env, NODE_PATH: resolve('node_modules') };
-  const { stdout } = await run(process.execPath, ['host.mjs'], { cwd: folder, env, timeout: 100_000 });
+  // A link, as npm makes of a folder: after the tests of what a page installs.
+  await install(folder, ...Object.keys(manifest.peerDependencies));
+  const { stdout } = await run(process.execPath, ['host.mjs'], { cwd: folder, timeout: 100_000 });
   const result = JSON.parse(stdout.trim().split('\n').at(-1)!) as { voxels: number; millilitres: number };
   expect(result).toMatchObject({ mask: 48 * 56 * 40 });
   expect(result.millilitres).toBeCloseTo((result.voxels * 27) / 1000, 6);
 });
 
 test('README’s example, bundled, runs in a page as it stands', { tags: ['long'] }, async ({ skip }) => {
-  if (unreachable || !browser) skip();
+  if (!browser) skip();
   mkdirSync(file('site'));
   put(
     folder,

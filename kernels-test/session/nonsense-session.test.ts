@@ -98,6 +98,16 @@ const ON_LESIONS: readonly Nonsense[] = [
   ['apply mask', (l) => l.apply(any({ type: 'mask' })), 'bad-argument', /mask is undefined/],
 ];
 
+/** An image as cornerstone3D has it. */
+const host = {
+  scalars: data,
+  dimensions: dims,
+  spacing: [1, 1, 1],
+  origin: [0, 0, 0],
+  direction: [1, 0, 0, 0, 1, 0, 0, 0, 1],
+  space: 'LPS',
+};
+
 const VOLUMES: readonly (readonly [string, unknown, RegExp])[] = [
   ['null', null, /volume is null/],
   ['undefined', undefined, /volume is undefined/],
@@ -112,6 +122,10 @@ const VOLUMES: readonly (readonly [string, unknown, RegExp])[] = [
   ['spacing NaN', { data, dims, spacing: [Number.NaN, 1, 1] }, /spacing/],
   ['affine {}', { data, dims, affine: {} }, /affine/],
   ['affine text', { data, dims, affine: 'x' }, /affine/],
+  ['scalars alone', { scalars: data }, /dimensions is undefined/],
+  ['scalars without space', { ...host, space: undefined }, /space is undefined/],
+  ['scalars that do not fill', { ...host, scalars: data.subarray(1) }, /do not fill/],
+  ['a flat direction', { ...host, direction: [1, 0, 0, 1, 0, 0, 0, 0, 1] }, /singular/],
 ];
 
 describe.each([

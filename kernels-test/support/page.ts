@@ -12,6 +12,8 @@ export { findBrowser } from './browser.js';
 export interface PageOptions {
   /** URL prefixes ending in `/` and the folders they show. */
   serve?: Record<string, string>;
+  /** Further headers of all that is served. */
+  headers?: Record<string, string>;
   /** Further flags for Chromium. */
   args?: readonly string[];
 }
@@ -48,7 +50,7 @@ export interface OpenPage {
 export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
   const found = findBrowser();
   if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
-  const server = await serveFolders(options.serve ?? {});
+  const server = await serveFolders(options.serve ?? {}, options.headers);
   let browser: Browser | undefined;
   const close = async () => {
     await browser?.close();
@@ -91,7 +93,10 @@ export async function loadModule(page: Page, url = '/dist/browser.js', name = 'b
   await page.waitForFunction(`globalThis.${name} !== undefined`);
 }
 
-async function serveFolders(folders: Record<string, string>): Promise<Server> {
+async function serveFolders(
+  folders: Record<string, string>,
+  headers: Record<string, string> = {},
+): Promise<Server> {
   // The longest prefix wins, so that `/` can be served beside others.
   const prefixes = Object.keys(folders).sort((a, b) => b.length - a.length);
   const server = createServer((request, response) => {
@@ -104,6 +109,7 @@ async function serveFolders(folders: Record<string, string>): Promise<Server> {
         'content-type': type,
         'content-length': file.size,
         'cache-control': 'no-store',
+        ...headers,
       });
       createReadStream(file.path).pipe(response);
     } else {

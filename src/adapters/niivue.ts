@@ -1,10 +1,68 @@
 /**
- * `sgp-sam/niivue`: lesions as NiiVue's drawing, and clicks on NiiVue's canvas as voxels. Nothing of NiiVue is imported; the
- * host hands its instance in (tested with 0.69). Only the changed box is written and uploaded, whatever the volume's size.
+ * `sgp-sam/niivue`: NiiVue's volume as the image that is segmented, lesions as its drawing, clicks on its canvas as voxels. Nothing of
+ * NiiVue is imported; the host hands its instance in (tested with 0.69). Only the changed box is written and uploaded, whatever the
+ * volume's size.
  */
 import { SgpSamError } from '../base/errors.js';
-import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../imaging/crop.js';
+import { boxSizes, type VoxelBox } from '../imaging/crop.js';
+import type { HostImage } from '../imaging/host-image.js';
 import type { Vec3 } from '../imaging/types.js';
+import { LesionLayers } from './layers.js';
+
+/** A typed array of numbers. */
+export interface NiivueScalars extends ArrayLike<number> {
+  /** The same memory from `begin` to `end`. */
+  subarray(begin: number, end: number): ArrayLike<number>;
+}
+
+/** The part of NiiVue's volume (`nv.volumes[0]`) that is its image. */
+export interface NiivueImage {
+  /** All voxels of all frames, in the file's order and as stored. */
+  readonly img?: NiivueScalars | undefined;
+  readonly hdr: {
+    /** NIfTI's: from index 1 the sizes along i, j, k. */
+    readonly dims: number[];
+    /** Voxel → world (RAS+), four rows. */
+    readonly affine: number[][];
+    readonly datatypeCode: number;
+    readonly scl_slope: number;
+    readonly scl_inter: number;
+  } | null;
+  /** The frame that is shown, of several. */
+  readonly frame4D?: number | undefined;
+}
+
+/** NIfTI's codes of what is not one real number a voxel: complex numbers, RGB, RGBA. */
+const COLOURS = [32, 128, 1792, 2048, 2304];
+
+/**
+ * The image that NiiVue holds, for `openVolume`: its shown frame with its values, where NiiVue shows it, whatever file it was.
+ * @throws SgpSamError `bad-argument` before it is loaded, and for colours
+ */
+export function niivueImage({ img, hdr, frame4D = 0 }: NiivueImage): HostImage {
+  if (!img || !hdr)
+    throw new SgpSamError('bad-argument', 'NiiVue has not loaded this volume', 'Wait for it.');
+  const [ni, nj, nk] = [1, 2, 3].map((n) => Math.max(1, hdr.dims[n] ?? 1));
+  const voxels = ni * nj * nk;
+  if (COLOURS.includes(hdr.datatypeCode))
+    throw new SgpSamError(
+      'bad-argument',
+      'NiiVue shows colours or complex numbers here',
+      'Load the scan itself.',
+    );
+  const { scl_slope: slope, scl_inter: intercept, affine } = hdr;
+  const scaled = Number.isFinite(slope) && slope !== 0 && Number.isFinite(intercept);
+  return {
+    scalars: img.subarray(voxels * frame4D, voxels * (frame4D + 1)),
+    dimensions: [ni, nj, nk],
+    // The affine's columns as they are: spacing × direction is again exactly these.
+    spacing: [1, 1, 1],
+    direction: [0, 1, 2].flatMap((axis) => [0, 1, 2].map((world) => affine[world][axis])),
+    origin: [0, 1, 2].map((world) => affine[world][3]),
+    space: 'RAS',
+    ...(scaled ? { slope, intercept } : {}),
+  };
+}
 
 /** The part of a NiiVue instance that is used. */
 export interface NiivueLike {
@@ -85,56 +143,20 @@ export function fractionOfVoxel(nv: NiivueLike, voxel: Vec3): [number, number, n
 }
 
 /** Lesions of one volume as NiiVue's drawing: each has a value of its own (1 to 255), later ones lie on top. */
-export class NiivueOverlay {
-  private readonly lesions = new Map<number, { crop: CroppedMask; visible: boolean }>();
-
+export class NiivueOverlay extends LesionLayers {
   /** @param nv with the segmented volume as its first */
   constructor(private readonly nv: NiivueLike) {
+    super();
     nv.createEmptyDrawing();
   }
 
-  /**
-   * Shows a lesion's new mask.
-   * @param changed where it differs from what was shown; all of both unless given
-   */
-  update(value: number, crop: CroppedMask, changed?: VoxelBox | undefined): void {
-    if (!(Number.isInteger(value) && value >= 1 && value <= 255))
-      throw new SgpSamError('bad-argument', `${value} is no drawing value: 1 to 255`);
-    const before = this.lesions.get(value);
-    this.lesions.set(value, { crop, visible: before?.visible ?? true });
-    this.paint(changed ?? unionBox(before?.crop.box, crop.box));
-  }
-
-  /** Shows or hides a lesion. */
-  setVisible(value: number, visible: boolean): void {
-    const lesion = this.lesions.get(value);
-    if (!lesion || lesion.visible === visible) return;
-    lesion.visible = visible;
-    this.paint(lesion.crop.box);
-  }
-
-  /** Removes a lesion; a value that is not shown is no error. */
-  remove(value: number): void {
-    const lesion = this.lesions.get(value);
-    if (!lesion) return;
-    this.lesions.delete(value);
-    this.paint(lesion.crop.box);
-  }
-
-  /** Removes all lesions. */
-  clear(): void {
-    for (const value of [...this.lesions.keys()]) this.remove(value);
-  }
-
-  /** Writes what all lesions say of a box into the drawing, and that part of the texture. */
-  private paint(box: VoxelBox | undefined): void {
+  /** Into the drawing, and that part of the texture. */
+  protected override paint(box: VoxelBox, valueAt: (i: number, j: number, k: number) => number): void {
     const { nv } = this;
-    if (!box) return;
     const axes = rasAxes(nv);
     if (!nv.drawBitmap) nv.createEmptyDrawing();
     const bitmap = nv.drawBitmap;
     if (!bitmap) return;
-    const shown = [...this.lesions].filter(([, { visible }]) => visible).reverse();
     const first = axes.map(({ source, flip, size }) => (flip ? size - 1 - box.max[source] : box.min[source]));
     const sizes = boxSizes(box);
     const [nx, ny, nz] = axes.map(({ source }) => sizes[source]);
@@ -151,8 +173,7 @@ export class NiivueOverlay {
         const row = first[0] + axes[0].size * (first[1] + y + axes[1].size * (first[2] + z));
         for (let x = 0; x < nx; x++, at++) {
           place(0, x);
-          const top = shown.find(([, { crop }]) => inCrop(crop, voxel[0], voxel[1], voxel[2]));
-          part[at] = bitmap[row + x] = top?.[0] ?? 0;
+          part[at] = bitmap[row + x] = valueAt(voxel[0], voxel[1], voxel[2]);
         }
       }
     }

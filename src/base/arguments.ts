@@ -2,8 +2,9 @@
 import { type ErrorCode, SgpSamError } from './errors.js';
 
 const isObject = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null;
-const three = (v: unknown, test: (n: unknown) => boolean) =>
-  isNumbers(v) && v.length === 3 && [0, 1, 2].every((a) => test(v[a]));
+const all = (count: number, v: unknown, test: (n: unknown) => boolean) =>
+  isNumbers(v) && v.length === count && Array.from(v).every(test);
+const three = (v: unknown, test: (n: unknown) => boolean) => all(3, v, test);
 /** Whether these are numbers by index: a list, or a typed array. */
 const isNumbers = (v: unknown): v is ArrayLike<unknown> => isObject(v) && isWhole(v.length);
 const isWhole = (v: unknown) => Number.isSafeInteger(v) && (v as number) >= 0;
@@ -22,6 +23,7 @@ const kinds = {
   'a number above 0': (v: unknown) => Number.isFinite(v) && (v as number) > 0,
   'a whole number from 0': isWhole,
   'three finite numbers': (v: unknown) => three(v, Number.isFinite),
+  'nine finite numbers': (v: unknown) => all(9, v, Number.isFinite),
   'three numbers above 0': (v: unknown) => three(v, (n) => Number.isFinite(n) && (n as number) > 0),
   'three whole numbers from 1': (v: unknown) => three(v, (n) => isWhole(n) && (n as number) > 0),
 } as const satisfies Record<string, (v: unknown) => boolean>;

@@ -8,6 +8,7 @@ import { type GateSetting, regionModes } from '../engine/graph/regions.js';
 import { affineFault, affineFromRows } from '../imaging/affine.js';
 import type { VoxelBox } from '../imaging/crop.js';
 import { readVolume } from '../imaging/formats/open.js';
+import { gridOfHost, isHostImage } from '../imaging/host-image.js';
 import { needHeader } from '../imaging/nifti-write.js';
 import { resolvePreset } from '../imaging/presets.js';
 import type { Vec3, Volume } from '../imaging/types.js';
@@ -172,7 +173,7 @@ export async function bytesOf(file: Blob | ArrayBuffer | ArrayBufferView): Promi
 }
 
 /**
- * A host's volume: files in whatever holds their bytes, or voxels with their sizes.
+ * A host's volume: files in whatever holds their bytes, voxels with their sizes, or an image from a host's memory.
  * @throws SgpSamError `bad-file`, `unsupported`, `bad-argument`, `non-finite`, `aborted`
  */
 export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOptions): Promise<Volume> {
@@ -181,7 +182,10 @@ export async function openVolumeInput(input: VolumeInput, options: OpenVolumeOpt
   if (options.name !== undefined) need('openVolume: name', options.name, 'a text');
   const own = 'name' in input ? String(input.name) : undefined;
   const name = options.name ?? own;
-  if (!isFiles(input)) return volumeOf(input as Extract<VolumeInput, { data: unknown }>, name ?? 'volume');
+  if (!isFiles(input)) {
+    const shown = name ?? 'volume';
+    return volumeOf(isHostImage(input) ? gridOfHost(input, shown) : input, shown);
+  }
   const { channel, series, progress, signal } = options;
   if (series !== undefined && typeof series !== 'number') need('openVolume: series', series, 'a text');
   return readVolume(sourcesOf(input, name), { name, channel, series, progress, signal });

@@ -11,6 +11,7 @@ import type { SegmentToWrite } from '../imaging/dicom-seg/codes.js';
 import type { DicomSegOptions } from '../imaging/dicom-seg/write.js';
 import type { SeriesInfo } from '../imaging/formats/format.js';
 import type { MaskFile } from '../imaging/formats/masks.js';
+import type { HostImage } from '../imaging/host-image.js';
 import type { Preset, PresetName } from '../imaging/presets.js';
 import type { DatatypeName, DicomSeries, Vec3, Volume } from '../imaging/types.js';
 import type { ModelConfig } from '../sam/config.js';
@@ -21,6 +22,7 @@ import type { Action, LesionState, Segmentation } from './lesion-state.js';
 import type { Zoom } from './zoom.js';
 
 export type { SeriesInfo } from '../imaging/formats/format.js';
+export type { HostImage } from '../imaging/host-image.js';
 export type { WeightsInput } from '../weights/open.js';
 
 /** Of opening. The weights are safetensors or PyTorch (`.pth`) checkpoints; later calls have signals and progress of their own. */
@@ -75,7 +77,8 @@ export interface VolumeFile {
 
 /**
  * A volume: a file (NIfTI, NRRD, MetaImage, DICOM, or a zip archive), several (a DICOM series, a header with its data), what
- * was read from one (`readNifti`), or voxels (i fastest) with their place in the world (`spacing` alone: a grid along the axes).
+ * was read from one (`readNifti`), an image as a viewer or toolkit holds it (`HostImage`), or voxels (i fastest) with their place in
+ * the world (`spacing` alone: a grid along the axes).
  */
 export type VolumeInput =
   | Blob
@@ -83,6 +86,7 @@ export type VolumeInput =
   | ArrayBuffer
   | Uint8Array
   | Volume
+  | HostImage
   | {
       /** A Float32Array is used as it is, not copied (a worker has its own copy). */
       readonly data: ArrayLike<number>;

@@ -158,13 +158,15 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
     ...rest
   } = options;
   const own = !(given instanceof Worker);
-  const worker = own
-    ? new Worker(given ?? new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' })
-    : given;
+  const worker = own ? startWorker(given) : given;
   const end = () => {
     if (own) worker.terminate();
   };
   const calls = new Calls(worker);
+  // A worker that goes anyway has nothing to answer first, whatever it is compiling.
+  const stop = () =>
+    calls.end(new SgpSamError('aborted', 'stopped on request', undefined, { cause: signal?.reason }));
+  if (own) signal?.addEventListener('abort', stop);
   try {
     const sent = {
       ...rest,
@@ -177,7 +179,15 @@ export async function openWorkerSegmenter(options: WorkerSegmenterOptions): Prom
   } catch (error) {
     end();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
   }
+}
+
+function startWorker(script: string | URL | undefined): Worker {
+  if (script !== undefined) return new Worker(script, { type: 'module', name: 'sgp-sam' });
+  // In one piece: bundlers know a worker by these very words.
+  return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'sgp-sam' });
 }
 
 function segmenterOf(calls: Calls, info: SegmenterInfo, end: () => void): WorkerSegmenter {

@@ -22,7 +22,7 @@ export function howToGetOne(choice: AdapterChoice): string {
   const hardware =
     "Install the GPU's Vulkan driver (NVIDIA's own, or mesa-vulkan-drivers for AMD and Intel).";
   const lavapipe = 'Install mesa-vulkan-drivers (on Debian 12 from bookworm-backports: its own is too old).';
-  const swiftshader = 'Run "npm install @sparticuz/chromium" (Linux on x64).';
+  const swiftshader = 'Type "npm install sgp-sam @sparticuz/chromium" (Linux on x64).';
   if (choice === 'hardware') return hardware;
   if (choice === 'lavapipe') return lavapipe;
   if (choice === 'swiftshader') return swiftshader;
@@ -91,7 +91,9 @@ function swiftShaderAdvice(usable: Usable): string[] {
   if (usable.lavapipe || usable.swiftshader || process.arch !== 'x64') return [];
   return swiftShaderPackage()
     ? []
-    : ['Without root: npm install @sparticuz/chromium brings SwiftShader, a slower software adapter.'];
+    : [
+        'Without root: npm install sgp-sam @sparticuz/chromium brings SwiftShader, a slower software adapter.',
+      ];
 }
 
 function debianRelease(): string | undefined {

@@ -1,4 +1,4 @@
-/** Dawn, loaded on demand: the npm package `webgpu` is only needed where a device is opened. */
+/** Dawn, loaded on demand: the npm package `webgpu`, an optional peer, is only needed where Node opens a device. */
 import { SgpSamError } from '../../../base/errors.js';
 import { Queue } from '../../../base/queue.js';
 import type { DeviceFeatures } from '../device.js';
@@ -27,6 +27,9 @@ const EXACT_TIMESTAMPS = 'disable-dawn-features=timestamp_quantization';
 export const dawnFeatures = (features: DeviceFeatures | undefined): string[] =>
   features === 'experimental' ? ['enable-dawn-features=allow_unsafe_apis'] : [];
 
+/** What brings Dawn, an optional peer dependency of the package. */
+const INSTALL = 'npm install sgp-sam webgpu';
+
 type Dawn = typeof import('webgpu');
 let loading: Promise<Dawn> | undefined;
 
@@ -42,10 +45,13 @@ function loadDawn(): Promise<Dawn> {
     },
     (cause: unknown) => {
       loading = undefined;
+      const missing = (cause as { code?: string } | null)?.code === 'ERR_MODULE_NOT_FOUND';
       throw new SgpSamError(
         'no-adapter',
-        `WebGPU for Node (the package "webgpu") could not be loaded: ${firstLine(cause)}`,
-        'Run "npm install webgpu"; it has builds for Linux with glibc, macOS and Windows on x64 and arm64.',
+        missing
+          ? 'WebGPU for Node is not installed: the package "webgpu", which pages have no use for'
+          : `WebGPU for Node (the package "webgpu") could not be loaded: ${firstLine(cause)}`,
+        `Type "${INSTALL}"; it has builds for Linux with glibc, macOS and Windows on x64 and arm64.`,
         { cause },
       );
     },

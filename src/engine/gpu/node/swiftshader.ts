@@ -1,5 +1,5 @@
 /**
- * SwiftShader without root or a package manager: the optional dependency `@sparticuz/chromium` carries it, with a
+ * SwiftShader without root or a package manager: the optional peer `@sparticuz/chromium` carries it, with a
  * Vulkan loader of its own, in an archive of 3.5 MB for Linux on x64.
  */
 import { existsSync, readFileSync } from 'node:fs';
