@@ -21,7 +21,6 @@ export { readNiftiFile } from './imaging/nifti.node.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
 export { makePhantom } from './phantoms/phantom.js';
-export { makeTrainingPhantom } from './phantoms/training-phantom.js';
 /** Charts are for files: a page has its own, the viewer's. */
 export { profileHtml } from './report/profile.js';
 export { windowAttention } from './sam/ops/window-attention.js';

@@ -7,7 +7,6 @@ export * from './engine/profiler/index.js';
 export * from './imaging/metrics/index.js';
 export type { ParityReport, ParityRow } from './parity/compare.js';
 export { type ParityOptions, parity } from './parity/parity.js';
-export { makeTrainingPhantom } from './phantoms/training-phantom.js';
 export * from './session/index.js';
 export * from './training/index.js';
 

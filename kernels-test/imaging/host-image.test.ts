@@ -5,7 +5,7 @@ import { niivueImage } from '../../src/adapters/niivue.js';
 import { affineFromRows } from '../../src/imaging/affine.js';
 import { gridOfHost, type HostImage } from '../../src/imaging/host-image.js';
 import { readNifti } from '../../src/imaging/nifti.js';
-import { newHeader, writeVolume } from '../../src/imaging/nifti-write.js';
+import { writeVolume } from '../../src/imaging/nifti-write.js';
 import type { Vec3 } from '../../src/imaging/types.js';
 import { axisOf, ORIENTATIONS } from '../support/orientations.js';
 import { expectError } from './support.js';
@@ -76,8 +76,7 @@ test('every order and direction of axes, upright and oblique: the grid is the on
         });
         const rows = [0, 1, 2].flatMap((w) => [...axes.map((axis, a) => axis[w]! * spacing[a]!), origin[w]!]);
         const affine = affineFromRows(rows);
-        const header = newHeader({ dims, affine, datatype: 'float32' });
-        const file = await readNifti(writeVolume({ name: 'x', dims, affine, data, header }, 'x.nii'), {
+        const file = await readNifti(writeVolume({ name: 'x', dims, affine, data }, 'x.nii'), {
           name: 'x.nii',
         });
         for (const [host, image] of Object.entries(hosts(axes, spacing, origin))) {

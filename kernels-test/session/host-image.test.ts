@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { openDevice } from '../../src/engine/gpu/node/open.js';
 import { affineFromRows } from '../../src/imaging/affine.js';
 import type { HostImage } from '../../src/imaging/host-image.js';
-import { newHeader, writeVolume } from '../../src/imaging/nifti-write.js';
+import { writeVolume } from '../../src/imaging/nifti-write.js';
 import { makePhantom } from '../../src/phantoms/phantom.js';
 import { segmenterOpener } from '../../src/session/local-segmenter.js';
 import type { VolumeInput } from '../../src/session/segmenter.js';
@@ -25,8 +25,7 @@ test('all 48 orders and directions of axes', async () => {
     const axes = [0, 1, 2].map((a) => axisOf(orientation, a));
     const rows = [0, 1, 2].flatMap((w) => [...axes.map((axis, a) => axis[w]! * spacing[a]!), origin[w]!]);
     const affine = affineFromRows(rows);
-    const header = newHeader({ dims, affine, datatype: 'float32' });
-    const file = writeVolume({ name: 'x', dims, affine, data, header }, 'x.nii');
+    const file = writeVolume({ name: 'x', dims, affine, data }, 'x.nii');
     const image: HostImage = {
       scalars: Float64Array.from(data),
       dimensions: dims,

@@ -1,6 +1,7 @@
 /** Nonsense for every argument of every public function: always an error of ours with a code, never a foreign one. */
 import { describe, expect, test } from 'vitest';
 import * as api from '../../src/index.node.js';
+import * as phantoms from '../../src/phantoms/index.js';
 
 const NONSENSE: readonly unknown[] = [
   undefined,
@@ -147,7 +148,7 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
   writeFileAtomic: 'writes files: its errors are tested where files are written',
 };
 
-const functions = Object.entries(api).filter(
+const functions = Object.entries({ ...api, ...phantoms }).filter(
   ([, value]) => typeof value === 'function' && !/^class\b/.test(String(value)),
 );
 
@@ -159,7 +160,7 @@ test('every exported function is in the table', () => {
 
 describe('each argument in turn', () => {
   test.each(Object.entries(GOOD))('%s', async (name, good) => {
-    const run = (api as unknown as Record<string, (...a: unknown[]) => unknown>)[name]!;
+    const run = ({ ...api, ...phantoms } as unknown as Record<string, (...a: unknown[]) => unknown>)[name]!;
     await survives(name, () => run(), '');
     let refused = 0;
     for (const at of good.keys()) {

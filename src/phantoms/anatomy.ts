@@ -3,6 +3,7 @@ import type { Vec3 } from '../imaging/types.js';
 import type { Scene } from './scene.js';
 import { hosts, makeTissue, type Role, type Tissue } from './tissues.js';
 
+/** What a phantom shows: a head with its brain, or a body with organs. */
 export type Anatomy = 'head' | 'body';
 
 /** Paints an anatomy of this kind over an empty scene, distractors included. */

@@ -14,6 +14,7 @@ import { closing, contrastUnit, hosts, yielding } from './tissues.js';
  * contrast agent makes them.
  */
 export const contrasts = ['any', 'bright', 'enhancing'] as const;
+/** One of `contrasts`. */
 export type Contrast = (typeof contrasts)[number];
 
 /** A lesion as it was meant; what noise and resolution leave of it is another matter. */

@@ -1,6 +1,7 @@
 /** What a phantom is made of, and how it shows on MR and CT. */
 import type { Draws } from '../base/draws.js';
 
+/** How a phantom is shown: values of MR, or Hounsfield units. */
 export type Modality = 'mr' | 'ct';
 
 /** What a region stands for. */

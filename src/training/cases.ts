@@ -6,7 +6,6 @@ import { SgpSamError } from '../base/errors.js';
 import { voxelSizes } from '../imaging/affine.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { Anatomy, Contrast, Modality, PhantomLesion } from '../phantoms/training-phantom.js';
-import { makeTrainingPhantom } from '../phantoms/training-phantom.js';
 
 /** A volume and its lesions. */
 export interface TrainingCase {
@@ -104,6 +103,8 @@ export function phantomCases(
   return {
     ids,
     async load(n) {
+      // A part of its own: pages that train on their own cases do not download it.
+      const { makeTrainingPhantom } = await import('../phantoms/index.js');
       // In a crowded scene there may be no room for a lesion: then another is made.
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const phantom = makeTrainingPhantom({
