@@ -141,8 +141,9 @@ test('every method of the tables arrives under its own name, with its arguments 
     else expect(own).toMatchObject(options);
   }
   served.answer = new Uint8Array([1, 2, 3]);
-  expect(await volume.save(['a'], 'x.nii')).toEqual(new Uint8Array([1, 2, 3]));
-  expect(served.asked.at(-1)).toEqual(['save', [['a'], 'x.nii'], undefined]);
+  const saving = { segments: { a: { name: 'one' } } };
+  expect(await volume.save(['a'], 'x.dcm', saving)).toEqual(new Uint8Array([1, 2, 3]));
+  expect(served.asked.at(-1)).toEqual(['save', [['a'], 'x.dcm', saving], undefined]);
   served.answer = new Uint8Array([4]);
   await volume.image();
   served.answer = undefined;
