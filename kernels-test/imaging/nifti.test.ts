@@ -235,7 +235,7 @@ describe('files that are refused', () => {
   test('what people hand over by mistake', async () => {
     const dicom = new Uint8Array(200);
     dicom.set(new TextEncoder().encode('DICM'), 128);
-    await expectError(readNifti(dicom), 'bad-file', /DICOM/, /dcm2niix/);
+    await expectError(readNifti(dicom), 'bad-file', /DICOM/, /openVolume/);
     await expectError(readNifti(new TextEncoder().encode('NRRD0005 ...')), 'bad-file', /NRRD/);
   });
 
