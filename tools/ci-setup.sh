@@ -29,8 +29,8 @@ if [ ! -e node_modules/@sparticuz/chromium/bin/swiftshader.tar.br ]; then
   command -v chromium >/dev/null || packages="$packages chromium"
 fi
 
-# Other people's readers of medical images, which tests of formats compare with.
-for tool in dcm2niix dcmtk python3-pydicom python3-gdcm python3-nibabel teem-apps; do
+# Programs of others that read the same images, and those written here; tests that compare are skipped without.
+for tool in dcm2niix dcmtk dicom3tools python3-numpy python3-pydicom python3-gdcm python3-nibabel teem-apps; do
   dpkg-query -W -f '${db:Status-Status}' "$tool" 2>/dev/null | grep -qx installed || packages="$packages $tool"
 done
 
@@ -41,11 +41,6 @@ if [ "${SGP_SAM_LAVAPIPE:-1}" != 0 ] && ! lavapipe_is_new; then
     packages="$packages mesa-vulkan-drivers"
   fi
 fi
-
-# Programs of others that read the DICOM files written here; tests on them are skipped without.
-command -v dciodvfy >/dev/null || packages="$packages dicom3tools"
-command -v dcmdump >/dev/null || packages="$packages dcmtk"
-/usr/bin/python3 -c 'import pydicom, numpy' 2>/dev/null || packages="$packages python3-pydicom python3-numpy"
 
 if [ -n "$packages$backports" ] && ! ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1'; then
   packages="$packages libvulkan1"

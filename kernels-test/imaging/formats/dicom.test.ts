@@ -379,7 +379,7 @@ describe('what is no volume is named', () => {
       'bad-file',
       /no image that is read/,
     ],
-    ['nothing', () => [], 'bad-file', /0 files holds no image/],
+    ['nothing', () => [], 'bad-file', /0 files: there is no image/],
     [
       'contours alone',
       () => [memorySource(dicomFile([['0008,0060', 'CS', 'RTSTRUCT']]), 'rs.dcm')],

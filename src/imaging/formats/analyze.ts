@@ -83,7 +83,7 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   const name = options.name ?? file.name;
   const { fields, offset, analyze } = singleFileHeader(await wholeOf(file), name);
   const stem = baseName(file.name)
-    .replace(/\.hdr(\.gz)?$/i, '')
+    .replace(/\.(hdr(\.gz)?|nii)$/i, '')
     .toLowerCase();
   const image = files.find(
     (other) =>

@@ -90,7 +90,7 @@ async function recognise(given: readonly ByteSource[], name: string | undefined)
   if (others.length > 1)
     throw new SgpSamError(
       'bad-argument',
-      `${where} holds ${others.length} images: ${some(others.map((file) => baseName(file.name)))}`,
+      `${where}: there are ${others.length} images: ${some(others.map((file) => baseName(file.name)))}`,
       'Give one of them.',
     );
   const [file] = others;
@@ -103,7 +103,7 @@ async function recognise(given: readonly ByteSource[], name: string | undefined)
     throw new SgpSamError('bad-file', `${where}: this is no image of a format that is read`, READ);
   throw new SgpSamError(
     'bad-file',
-    `${where} holds no image that is read${files.length === 0 ? ': it is empty' : ` (${some(files.map((one) => baseName(one.name)))})`}`,
+    `${where}: there is no image that is read${files.length === 0 ? ': it is empty' : ` (${some(files.map((one) => baseName(one.name)))})`}`,
     READ,
   );
 }

@@ -44,7 +44,7 @@ function noImages(objects: readonly DicomObject[], where: string): SgpSamError {
   ];
   return new SgpSamError(
     objects.length > 0 ? 'unsupported' : 'bad-file',
-    objects.length > 0 ? `${where} holds ${kinds.join('; ')}` : `${where} holds no DICOM images`,
+    objects.length > 0 ? `${where}: this is ${kinds.join('; ')}` : `${where}: there are no DICOM images`,
     'Give the folder or the files of an image series.',
   );
 }

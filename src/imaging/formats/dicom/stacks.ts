@@ -174,12 +174,12 @@ export function chooseStack(
   if (patients.size > 1)
     throw new SgpSamError(
       'bad-argument',
-      `${where} holds images of ${patients.size} patients:${list}`,
+      `${where}: there are images of ${patients.size} patients:${list}`,
       'Give the folder of one patient, or choose a series by its number: --series N (in code { series: N }).',
     );
   throw new SgpSamError(
     'bad-argument',
-    `${where} holds ${stacks.length} series:${list}`,
+    `${where}: there are ${stacks.length} series:${list}`,
     'Choose one by its number: --series N (in code { series: N }).',
   );
 }
