@@ -114,7 +114,6 @@ const GOOD: Readonly<Record<string, readonly unknown[]>> = {
   profileText: [{}, 1],
   readDicomSeg: [new Uint8Array(9), volume, {}],
   readNifti: [new Uint8Array(9), {}],
-  listSeriesFiles: ['/nowhere', {}],
   readNiftiFile: ['/nowhere', {}],
   readVolumeFile: ['/nowhere', {}],
   restoreCheckpoint: [source, {}, {}, {}],
