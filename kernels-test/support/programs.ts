@@ -1,4 +1,5 @@
 /** The devices that are planned for where none is at hand, and what the models ask of each: every dispatch of every configuration. */
+import type { Graph } from '../../src/engine/graph/graph.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
 import type { Capabilities, KernelCall } from '../../src/engine/kernels/call.js';
 import { losses } from '../../src/nn/loss.js';
@@ -60,8 +61,17 @@ export function trainingCalls(config: ModelConfig, caps: Capabilities): AnyCall[
       trainable: (name) => !name.startsWith('image_encoder'),
     }),
   ];
-  return graphs.flatMap(({ graph }) => [...planGraph(graph, caps).calls]);
+  return [...graphs.map(({ graph }) => graph), budgeted(config)].flatMap((graph) => [
+    ...planGraph(graph, caps).calls,
+  ]);
 }
+
+/** A step whose gates are for branches and held to a budget (SPEC E2). */
+export const budgeted = (config: ModelConfig): Graph =>
+  trainingGraph(
+    { ...config, sgpm: { ...defaultSgpm(config), gate: 'branch' } },
+    { points: 2, mask: true, loss: losses.zoom, budget: true, trainable: () => true },
+  ).graph;
 
 export function modelCalls(config: ModelConfig, caps: Capabilities): AnyCall[] {
   const sgpm = defaultSgpm(config);

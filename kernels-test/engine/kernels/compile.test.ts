@@ -22,9 +22,10 @@ import {
   planWindowAttention,
   windowAttentionCandidates,
 } from '../../../src/sam/ops/window-attention-plan.js';
+import { encoderGraph } from '../../../src/sam/sam-med3d.js';
 import { trainingGraph } from '../../../src/training/graph.js';
 import { testGpu } from '../../support/gpu.js';
-import { type AnyCall, base, devices, modelCalls, trainingCalls } from '../../support/programs.js';
+import { type AnyCall, base, budgeted, devices, modelCalls, trainingCalls } from '../../support/programs.js';
 import { Bench, testCapabilities } from '../../support/run.js';
 import { shaderSources } from '../../support/shaders.js';
 import { place } from '../autograd/support.js';
@@ -192,11 +193,13 @@ function canCompile(code: string, { subgroupSize, subgroupMatrix }: Capabilities
 function workgroupBytes(code: string): number {
   const constants = new Map([...code.matchAll(/const (\w+) = (\d+)u;/g)].map((m) => [m[1], Number(m[2])]));
   const widths: Record<string, number> = { f16: 2, f32: 4, u32: 4, vec3u: 16, vec4f: 16, vec4u: 16 };
+  const aliases = new Map([...code.matchAll(/alias (\w+) = (\w+);/g)].map((m) => [m[1], m[2]]));
   let bytes = 0;
   for (const [whole, type, length] of code.matchAll(/var<workgroup> \w+: array<(\w+), (\w+)>;/g)) {
     const count = constants.get(length) ?? Number(length);
-    if (!(type in widths) || !Number.isInteger(count)) throw new Error(`cannot size '${whole}'`);
-    bytes += Math.ceil((widths[type] * count) / 16) * 16;
+    const width = widths[aliases.get(type) ?? type];
+    if (width === undefined || !Number.isInteger(count)) throw new Error(`cannot size '${whole}'`);
+    bytes += Math.ceil((width * count) / 16) * 16;
   }
   if (
     (code.match(/var<workgroup>/g) ?? []).length !== (code.match(/var<workgroup> \w+: array/g) ?? []).length
@@ -312,12 +315,11 @@ describe('planning', () => {
 
   it('every operation there is is in one of these graphs', () => {
     const loss = { ...losses['dice-ce'], focal: 1, iou: 1 };
-    const { graph } = trainingGraph(
-      { ...samMed3DConfigs.tiny, sgpm: defaultSgpm(samMed3DConfigs.tiny) },
-      { points: 2, mask: true, loss, trainable: () => true },
-    );
+    const config = { ...samMed3DConfigs.tiny, sgpm: defaultSgpm(samMed3DConfigs.tiny) };
+    const { graph } = trainingGraph(config, { points: 2, mask: true, loss, trainable: () => true });
+    const whole = [graph, budgeted(samMed3DConfigs.tiny), encoderGraph(config)];
     const found = new Set(
-      [products(), sizes(), ...problems, graph].flatMap((g) => g.nodes.map(({ op }) => op.name)),
+      [products(), sizes(), ...problems, ...whole].flatMap((g) => g.nodes.map(({ op }) => op.name)),
     );
     expect([...found].sort()).toEqual([...operations.keys()].sort());
   });

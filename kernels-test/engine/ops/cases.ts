@@ -305,19 +305,29 @@ function transposeCase(name: string, batch: number, rows: number, cols: number, 
   };
 }
 
-function channelScaleCase(name: string, shape: readonly number[], residual: boolean): Case {
+function channelScaleCase(
+  name: string,
+  shape: readonly number[],
+  residual: boolean,
+  gates = shape[shape.length - 1],
+): Case {
   const [batch] = shape;
   const c = shape[shape.length - 1];
   return {
     op: 'channel_scale',
     name,
-    operands: { f: input(shape, 1), a: input([batch, c], 2), ...(residual ? { x: input(shape, 3) } : {}) },
+    operands: {
+      f: input(shape, 1),
+      a: input([batch, gates], 2),
+      ...(residual ? { x: input(shape, 3) } : {}),
+    },
     build: (_, t) => sam.channelScale(t.f, t.a, residual ? t.x : undefined),
     reference: (v) => {
       const rows = v.f.data.length / batch;
       const y = tensor64(shape);
       for (let i = 0; i < y.data.length; i++) {
-        const scaled = v.f.data[i] * v.a.data[Math.floor(i / rows) * c + (i % c)];
+        const scaled =
+          v.f.data[i] * v.a.data[Math.floor(i / rows) * gates + Math.floor((i % c) / (c / gates))];
         y.data[i] = scaled + (residual ? v.x.data[i] : 0);
       }
       return y;
@@ -420,7 +430,21 @@ export function straightThroughCase(name: string, shape: readonly number[], temp
   };
 }
 
+/** Two of three samples have an open gate, one by its noise alone. */
+function anyOpenCase(): Case {
+  const z = tensor64([3, 2], [-1, 0.5, -2, -0.25, -1, -3]);
+  const noise = tensor64([3, 2], [0, 0, 0, 0, 0.5, 3.5]);
+  return {
+    op: 'any_open',
+    name: '3 samples of 2 gates',
+    operands: { z: fixed(z), noise: fixed(noise) },
+    build: (_, t) => sam.anyOpen(t.z, t.noise),
+    reference: () => tensor64([3, 1], [1, 0, 1]),
+  };
+}
+
 export const cases: readonly Case[] = [
+  anyOpenCase(),
   ...generalCases,
   ...generalConvCases,
 
@@ -577,6 +601,7 @@ export const cases: readonly Case[] = [
 
   channelScaleCase('with a residual, batch 2', [2, 2, 3, 2, 6], true),
   channelScaleCase('alone', [1, 4, 4, 4, 5], false),
+  channelScaleCase('a scale for each run of channels, batch 2', [2, 3, 2, 2, 12], true, 3),
 
   straightThroughCase('T 1', [2, 9], 1),
   straightThroughCase('T 0.3, more than a workgroup', [3, 30], 0.3),
