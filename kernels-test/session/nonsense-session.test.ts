@@ -113,7 +113,7 @@ const VOLUMES: readonly (readonly [string, unknown, RegExp])[] = [
   ['undefined', undefined, /volume is undefined/],
   ['a number', 5, /volume is 5/],
   ['an address', 'http://x/y.nii', /volume is 'http/],
-  ['{}', {}, /neither a NIfTI file nor/],
+  ['{}', {}, /neither a file nor/],
   ['data only', { data }, /dims is undefined/],
   ['data: 5', { data: 5, dims }, /data is 5/],
   ['dims: -1', { data, dims: [-1, 24, 24] }, /dims is \[-1, 24, 24\]/],
