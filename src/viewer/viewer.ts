@@ -3,13 +3,14 @@ import { SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { Vec3 } from '../imaging/types.js';
-import type { Action, LesionState, Segmentation } from '../session/lesion-state.js';
-import type { Lesion, SegmenterVolume } from '../session/segmenter.js';
+import type { Segmentation } from '../session/lesion-state.js';
+import type { SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
 import { type Commands, listen } from './controls.js';
 import { GatePanel } from './gate-panel.js';
 import { type Entry, LesionList } from './lesion-list.js';
+import { Lesions, type LesionsHost, type Moved } from './lesions.js';
 import { button, download, element, make } from './page.js';
 import { readSession, type SavedSession, writeSession } from './session-file.js';
 import { Stage } from './stage.js';
@@ -18,8 +19,8 @@ import { Tasks, type Work } from './tasks.js';
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
 
-class Viewer implements Commands {
-  private readonly tasks = new Tasks();
+class Viewer implements Commands, LesionsHost {
+  readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
   /** For the comparison; made when it is first asked for. */
   private other: Stage | undefined;
@@ -32,20 +33,22 @@ class Viewer implements Commands {
       entry.visible = visible;
       this.stage.setVisible(entry.value, visible);
     },
-    remove: (entry) => this.delete(entry),
+    remove: (entry) => this.lesions.delete(entry),
   });
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
-  private volume: SegmenterVolume | undefined;
+  volume: SegmenterVolume | undefined;
+  readonly lesions = new Lesions(this);
   /** The file that is open, for other weights and other channels. */
   private file: File | undefined;
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
-  private entries: Entry[] = [];
-  private selected: Entry | undefined;
-  /** Lesions asked of segmenters so far: each has a name of its own there. */
-  private lesions = 0;
+
+  /** For the console and tests. */
+  get entries(): readonly Entry[] {
+    return this.lesions.entries;
+  }
 
   start(): void {
     listen(this.stage, this);
@@ -82,8 +85,26 @@ class Viewer implements Commands {
   }
 
   newLesion(): void {
-    this.selected = this.addEntry() ?? this.selected;
+    this.lesions.more();
+  }
+
+  click(voxel: Vec3, remove: boolean): void {
+    element<HTMLInputElement>('voxel').value = voxel.join(', ');
+    this.lesions.click(voxel, remove);
+  }
+
+  step(what: 'undo' | 'redo' | 'reset'): void {
+    this.lesions.step(what);
+  }
+
+  afterStep(work: Work): Promise<void> {
+    return this.compareNow(work);
+  }
+
+  private select(entry: Entry): void {
+    this.lesions.selected = entry;
     this.refresh();
+    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
   }
 
   fail(error: unknown): void {
@@ -127,41 +148,17 @@ class Viewer implements Commands {
   /** Goes on with another segmenter: the same scan, and all steps done again. Nothing changes unless all of it succeeds. */
   private async moveTo(fresh: WorkerSegmenter, work: Work): Promise<void> {
     const { file, volume } = this;
-    const moved: { entry: Entry; lesion: Lesion; state: LesionState | undefined }[] = [];
     let opened: SegmenterVolume | undefined;
+    let moved: Moved[] = [];
     if (file && volume) {
       opened = await fresh.openVolume(file, { channel: volume.info.channel, ...work });
-      for (const entry of this.entries) {
-        const lesion = this.lesionOf(opened);
-        moved.push({ entry, lesion, state: await this.redo(lesion, entry.actions, work, fresh) });
-      }
+      moved = await this.lesions.redo(opened, this.entries, work, fresh);
     }
     this.segmenter = fresh;
     this.gates.setModules(fresh.info.sites);
     this.volume = opened;
-    for (const { entry, lesion, state } of moved) {
-      entry.lesion = lesion;
-      entry.state = state;
-      if (state) this.stage.update(entry.value, state.crop);
-    }
+    this.lesions.goOn(moved);
     this.refresh();
-  }
-
-  private lesionOf(volume: SegmenterVolume): Lesion {
-    return volume.lesion(`#${++this.lesions}`);
-  }
-
-  /** Does steps on a lesion that has none. */
-  private async redo(
-    lesion: Lesion,
-    actions: readonly Action[],
-    work: Work,
-    segmenter = this.segmenter,
-  ): Promise<LesionState | undefined> {
-    let state: LesionState | undefined;
-    for (const action of actions)
-      state = await this.recovering(work, () => lesion.apply(action, work), segmenter);
-    return state;
   }
 
   /** Opens a channel of a file and shows it; what was open stays when that fails. */
@@ -173,8 +170,7 @@ class Viewer implements Commands {
     const old = this.volume;
     this.volume = volume;
     this.file = file;
-    this.entries = [];
-    this.selected = this.addEntry();
+    this.lesions.begin();
     element('welcome').hidden = true;
     const { name, dims, spacing, channels } = volume.info;
     element('title').textContent =
@@ -191,115 +187,18 @@ class Viewer implements Commands {
     this.tasks.say('Click a lesion.');
   }
 
-  private addEntry(given?: string, actions: readonly Action[] = []): Entry | undefined {
-    if (!this.volume) return undefined;
-    const value = 1 + this.entries.reduce((most, entry) => Math.max(most, entry.value), 0);
-    const taken = new Set(this.entries.map(({ name }) => name));
-    let number = value;
-    while (taken.has(`Lesion ${number}`)) number++;
-    const lesion = this.lesionOf(this.volume);
-    const entry: Entry = {
-      name: given ?? `Lesion ${number}`,
-      value,
-      visible: true,
-      lesion,
-      state: undefined,
-      actions,
-    };
-    this.entries.push(entry);
-    return entry;
-  }
-
   goTo(voxel: Vec3): void {
     if (!this.volume) return;
     this.stage.goTo(voxel);
     if (this.comparing) this.other?.lookAt(this.stage);
   }
 
-  click(ijk: Vec3, remove: boolean): void {
-    const entry = this.selected;
-    if (!entry) {
-      this.tasks.fail(new SgpSamError('bad-argument', 'no scan is open', 'Open one first.'));
-      return;
-    }
-    this.tasks.run(remove ? 'Removing' : 'Segmenting', async (work) => {
-      if (!this.entries.includes(entry)) return; // deleted while this waited
-      const state = await this.recovering(work, () =>
-        entry.lesion.addPoint({ ijk, label: remove ? 0 : 1 }, work),
-      );
-      element<HTMLInputElement>('voxel').value = ijk.join(', ');
-      await this.take(entry, state);
-      this.tasks.say(
-        `${remove ? 'Removed' : 'Added'} at voxel ${ijk.join(', ')}: ${state.voxels} voxels, ${state.millilitres.toFixed(2)} mL.`,
-      );
-      await this.compareNow(work);
-    });
-  }
-
-  step(what: 'undo' | 'redo' | 'reset'): void {
-    const entry = this.selected;
-    if (!entry) return;
-    this.tasks.run(what, async (work) => {
-      if (!this.entries.includes(entry)) return;
-      const state = await entry.lesion[what]();
-      await this.take(entry, state);
-      this.tasks.say(`${what}: ${state.clicks.length} clicks, ${state.voxels} voxels.`);
-      await this.compareNow(work);
-    });
-  }
-
-  private async take(entry: Entry, state: LesionState | Segmentation): Promise<void> {
-    entry.state = state;
-    entry.actions = await entry.lesion.actions();
-    this.stage.update(entry.value, state.crop, state.changed);
-    this.refresh();
-  }
-
-  private select(entry: Entry): void {
-    this.selected = entry;
-    this.refresh();
-    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
-  }
-
-  private delete(entry: Entry): void {
-    this.tasks.run('Deleting', async (work) => {
-      if (!this.entries.includes(entry)) return;
-      this.entries = this.entries.filter((other) => other !== entry);
-      this.stage.remove(entry.value);
-      if (this.entries.length === 0) this.addEntry();
-      if (this.selected === entry) this.selected = this.entries[this.entries.length - 1];
-      this.refresh();
-      await this.volume?.remove(entry.lesion.name);
-      await this.compareNow(work);
-    });
-  }
-
-  /** Does something, and should the GPU go away meanwhile, once more on another. */
-  private async recovering<R>(work: Work, act: () => Promise<R>, segmenter = this.segmenter): Promise<R> {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof SgpSamError) || error.code !== 'device-lost' || !segmenter) throw error;
-      this.tasks.say('The GPU was lost; starting anew …');
-      await segmenter.recover(work);
-      return act();
-    }
-  }
-
   /** Overrules gates and does all steps again; a lesion whose turn did not come is as it was. */
   private setGates(settings: readonly GateSetting[]): void {
     this.tasks.run('Applying gates', async (work) => {
       await this.segmenter?.setGates(settings);
-      await this.recompute(work);
+      await this.lesions.recompute(work);
     });
-  }
-
-  private async recompute(work: Work): Promise<void> {
-    for (const entry of this.entries) {
-      if (entry.actions.length === 0) continue;
-      await this.take(entry, await this.recovering(work, () => entry.lesion.recompute(work)));
-    }
-    await this.compareNow(work);
   }
 
   openSession(file: File): void {
@@ -309,40 +208,17 @@ class Viewer implements Commands {
         throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
       const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, volume.info);
       const before = [...this.gates.settings];
-      const done: {
-        name: string;
-        actions: readonly Action[];
-        lesion: Lesion;
-        state: LesionState | undefined;
-      }[] = [];
+      let done: Moved[];
       await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
       try {
-        for (const one of session.lesions) {
-          const lesion = this.lesionOf(volume);
-          done.push({ ...one, lesion, state: undefined });
-          done[done.length - 1].state = await this.redo(lesion, one.actions, work);
-        }
+        done = await this.lesions.redo(volume, session.lesions, work);
       } catch (error) {
         // As it was before.
         await segmenter.setGates(before).catch(() => {});
-        for (const { lesion } of done) await volume.remove(lesion.name).catch(() => {});
         throw error;
       }
       this.gates.setSettings(session.gates);
-      const old = this.entries;
-      this.entries = [];
-      this.stage.clear();
-      for (const { name, actions, lesion, state } of done) {
-        const entry = this.addEntry(name, actions);
-        if (!entry) continue;
-        entry.lesion = lesion;
-        entry.state = state;
-        if (state) this.stage.update(entry.value, state.crop);
-      }
-      if (this.entries.length === 0) this.addEntry();
-      this.selected = this.entries[0];
-      this.refresh();
-      for (const { lesion } of old) await volume.remove(lesion.name);
+      await this.lesions.replace(done);
       await this.compareNow(work);
       const other =
         session.weights === segmenter.info.weights ? '' : ` It was saved with ${session.weights}.`;
@@ -394,7 +270,8 @@ class Viewer implements Commands {
 
   /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view; nothing unless comparing. */
   private async compareNow(work: Work): Promise<void> {
-    const { other, volume, segmenter, selected } = this;
+    const { other, volume, segmenter } = this;
+    const { selected } = this.lesions;
     if (!this.comparing || !other || !volume || !segmenter) return;
     if (this.otherShows !== volume) await other.show(await volume.image(), volume.info.name);
     this.otherShows = volume;
@@ -402,7 +279,7 @@ class Viewer implements Commands {
     other.lookAt(this.stage);
     if (!selected?.actions.length) return;
     const closed = segmenter.info.sites.map((): GateSetting => 'closed');
-    const state = await this.recovering(work, () => selected.lesion.preview(closed, work));
+    const state = await this.lesions.recovering(work, () => selected.lesion.preview(closed, work));
     other.update(selected.value, state.crop);
     const own = selected.state?.millilitres ?? 0;
     this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
@@ -417,8 +294,9 @@ class Viewer implements Commands {
   }
 
   /** Everything beside the scan. */
-  private refresh(): void {
-    const { selected, segmenter } = this;
+  refresh(): void {
+    const { segmenter } = this;
+    const { selected } = this.lesions;
     this.list.show(this.entries, selected, segmenter?.info.estimatesIou ?? false);
     const state = selected?.state;
     button('undo').disabled = !state?.canUndo;
