@@ -184,7 +184,7 @@ async function makeViewer(folder) {
       outdir: out,
       sourcemap: false,
     }),
-    build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out, sourcemap: false }),
+    build({ ...pageLike, entryPoints: [at('viewer.css'), at('lesions.css')], outdir: out, sourcemap: false }),
     copyFile(at('index.html'), join(out, 'index.html')),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
   ]);

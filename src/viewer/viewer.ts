@@ -2,45 +2,47 @@
 import { SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import type { GateSetting } from '../engine/graph/regions.js';
+import type { CroppedMask } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
-import type { Segmentation } from '../session/lesion-state.js';
-import type { SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
+import type { Shown } from './chain.js';
 import { type Commands, listen } from './controls.js';
+import type { Entry, Measures } from './entry.js';
 import { GatePanel } from './gate-panel.js';
-import { type Entry, LesionList } from './lesion-list.js';
-import { Lesions, type LesionsHost, type Moved } from './lesions.js';
-import { button, download, element, make } from './page.js';
-import { readSession, type SavedSession, writeSession } from './session-file.js';
+import { Keeper, type KeeperHost } from './keeper.js';
+import { type FilesHost, LesionFiles } from './lesion-files.js';
+import { LesionPanel } from './lesion-panel.js';
+import { Lesions, type LesionsHost } from './lesions.js';
+import { offer } from './notice.js';
+import { button, element, make } from './page.js';
+import { Scan } from './scan.js';
+import { scopeLine } from './scope.js';
+import { readSession } from './session-file.js';
 import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
 
-class Viewer implements Commands, LesionsHost {
+class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
   /** For the comparison; made when it is first asked for. */
   private other: Stage | undefined;
-  /** The volume that the other stage shows. */
-  private otherShows: SegmenterVolume | undefined;
+  /** The channel that the other stage shows. */
+  private otherShows: object | undefined;
   private comparing = false;
-  private readonly list = new LesionList({
-    select: (entry) => this.select(entry),
-    setVisible: (entry, visible) => {
-      entry.visible = visible;
-      this.stage.setVisible(entry.value, visible);
-    },
-    remove: (entry) => this.lesions.delete(entry),
-  });
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
-  volume: SegmenterVolume | undefined;
+  scan: Scan | undefined;
   readonly lesions = new Lesions(this);
-  /** The file that is open, for other weights and other channels. */
-  private file: File | undefined;
+  private readonly panel = new LesionPanel(this);
+  readonly table = this.panel.table;
+  private readonly files = new LesionFiles(this);
+  private readonly keeper = new Keeper(this);
+  /** Masks that are being measured. */
+  private readonly measuring = new Map<CroppedMask, Promise<void>>();
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
@@ -50,8 +52,18 @@ class Viewer implements Commands, LesionsHost {
     return this.lesions.entries;
   }
 
+  get gateSettings(): readonly GateSetting[] {
+    return this.gates.settings;
+  }
+
+  get scope(): string | undefined {
+    return this.segmenter && scopeLine(this.segmenter.info);
+  }
+
   start(): void {
     listen(this.stage, this);
+    this.panel.listen(this.files);
+    this.tasks.watcher = this.panel;
     this.refresh();
     if (!('gpu' in navigator)) {
       const secure = isSecureContext;
@@ -75,17 +87,22 @@ class Viewer implements Commands, LesionsHost {
       const response = await fetch(SAMPLE);
       if (!response.ok)
         throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-      await this.show(new File([await response.blob()], SAMPLE), 0, work);
+      await this.show(new File([await response.blob()], SAMPLE), work);
     });
   }
 
   openChannel(channel: number): void {
-    const { file } = this;
-    if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work));
+    const { scan } = this;
+    if (scan) this.tasks.run('Opening the channel', (work) => this.showChannel(scan, channel, work));
   }
 
   newLesion(): void {
     this.lesions.more();
+  }
+
+  /** Whether a click on the slices takes away, unless Shift says otherwise. */
+  get removing(): boolean {
+    return this.panel.toolbar.removing;
   }
 
   click(voxel: Vec3, remove: boolean): void {
@@ -97,14 +114,37 @@ class Viewer implements Commands, LesionsHost {
     this.lesions.step(what);
   }
 
-  afterStep(work: Work): Promise<void> {
-    return this.compareNow(work);
+  async afterStep(work: Work): Promise<void> {
+    await this.compareNow(work);
   }
 
-  private select(entry: Entry): void {
-    this.lesions.selected = entry;
-    this.refresh();
+  working(at: Vec3): void {
+    this.panel.working(at);
+  }
+
+  changed(): void {
+    this.keeper.changed();
+  }
+
+  saved(): void {
+    this.keeper.saved();
+  }
+
+  deleted(names: readonly string[], restore: () => void): void {
+    offer(`Deleted ${names.join(', ')}.`, [{ text: 'Undo', act: restore }]);
+  }
+
+  select(entry: Entry): void {
+    if (this.lesions.selected === entry) return;
+    this.lesions.select(entry);
     if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
+  }
+
+  /** Goes to where a lesion's long axis was measured, or to its middle. */
+  visit(entry: Entry): void {
+    const { box } = entry.state ?? {};
+    const ends = entry.measures?.axes?.long ?? (box && [box.min, box.max]);
+    if (ends) this.goTo([0, 1, 2].map((a) => Math.round((ends[0][a] + ends[1][a]) / 2)) as unknown as Vec3);
   }
 
   fail(error: unknown): void {
@@ -112,7 +152,7 @@ class Viewer implements Commands, LesionsHost {
   }
 
   openScan(file: File): void {
-    this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, 0, work));
+    this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, work));
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -147,48 +187,78 @@ class Viewer implements Commands, LesionsHost {
 
   /** Goes on with another segmenter: the same scan, and all steps done again. Nothing changes unless all of it succeeds. */
   private async moveTo(fresh: WorkerSegmenter, work: Work): Promise<void> {
-    const { file, volume } = this;
-    let opened: SegmenterVolume | undefined;
-    let moved: Moved[] = [];
-    if (file && volume) {
-      opened = await fresh.openVolume(file, { channel: volume.info.channel, ...work });
-      moved = await this.lesions.redo(opened, this.entries, work, fresh);
+    const { scan } = this;
+    let goOn = () => {};
+    if (scan) {
+      const opened = await Scan.open(scan.file, fresh, scan.channel, work);
+      const adopt = await this.lesions.redo(opened, work);
+      goOn = () => {
+        this.scan = opened;
+        adopt();
+      };
     }
     this.segmenter = fresh;
     this.gates.setModules(fresh.info.sites);
-    this.volume = opened;
-    this.lesions.goOn(moved);
+    goOn();
     this.refresh();
   }
 
-  /** Opens a channel of a file and shows it; what was open stays when that fails. */
-  private async show(file: File, channel: number, work: Work): Promise<void> {
-    const { segmenter } = this;
+  /** Opens a file and shows its first image; what was open stays when that fails, or is called off. */
+  private async show(file: File, work: Work): Promise<void> {
+    const { segmenter, scan } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const volume = await segmenter.openVolume(file, { channel, ...work });
-    await this.stage.show(await volume.image(), volume.info.name);
-    const old = this.volume;
-    this.volume = volume;
-    this.file = file;
+    const fresh = await Scan.open(file, segmenter, 0, work);
+    let kept: Entry[] = [];
+    try {
+      const keep = scan && (await this.keeper.part(scan, fresh, () => this.files.saveMaskNow()));
+      if (keep) kept = this.lesions.entries.filter(({ voxels }) => voxels > 0);
+      await this.stage.show(await fresh.shown.image(), fresh.info.name);
+    } catch (error) {
+      await fresh.dispose();
+      throw error;
+    }
+    this.scan = fresh;
     this.lesions.begin();
+    const carried = kept.map(({ name, value, visible, state }) => {
+      const mask = (state as Shown).crop;
+      return { name, value, visible, channel: 0, steps: [[{ type: 'mask' as const, mask }]] };
+    });
+    if (carried.length > 0) await this.lesions.replace(carried, work);
     element('welcome').hidden = true;
-    const { name, dims, spacing, channels } = volume.info;
+    const { name, dims, spacing, channels } = fresh.info;
     element('title').textContent =
       `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
     element('channel-field').hidden = channels < 2;
     element('channel').replaceChildren(
-      ...Array.from({ length: channels }, (_, n) =>
-        make('option', { value: String(n), selected: n === channel }, String(n)),
-      ),
+      ...Array.from({ length: channels }, (_, n) => make('option', { value: String(n) }, String(n))),
     );
     this.refresh();
-    await old?.dispose();
+    await scan?.dispose();
     await this.compareNow(work);
     this.tasks.say('Click a lesion.');
+    this.keeper.opened(fresh).catch((error) => console.warn(error));
+  }
+
+  /** Another channel of the scan: the lesions are the grid's, and stay. */
+  private async showChannel(scan: Scan, channel: number, work: Work): Promise<void> {
+    const before = scan.channel;
+    try {
+      const volume = await scan.volume(channel, work);
+      await this.stage.show(await volume.image(), volume.info.name);
+    } catch (error) {
+      element<HTMLSelectElement>('channel').value = String(before);
+      throw error;
+    }
+    scan.channel = channel;
+    this.lesions.draw();
+    await scan.tidy(this.lesions.channels);
+    this.refresh();
+    await this.compareNow(work);
+    this.tasks.say(this.lesions.any ? `Channel ${channel}; the lesions stay.` : 'Click a lesion.');
   }
 
   goTo(voxel: Vec3): void {
-    if (!this.volume) return;
+    if (!this.scan) return;
     this.stage.goTo(voxel);
     if (this.comparing) this.other?.lookAt(this.stage);
   }
@@ -201,59 +271,43 @@ class Viewer implements Commands, LesionsHost {
     });
   }
 
+  async setGateSettings(settings: readonly GateSetting[]): Promise<void> {
+    await this.segmenter?.setGates(settings);
+    this.gates.setSettings(settings);
+  }
+
   openSession(file: File): void {
     this.tasks.run(`Opening ${file.name}`, async (work) => {
-      const { volume, segmenter } = this;
-      if (!volume || !segmenter)
+      const { scan, segmenter } = this;
+      if (!scan || !segmenter)
         throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, volume.info);
+      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, scan.info);
       const before = [...this.gates.settings];
-      let done: Moved[];
       await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
       try {
-        done = await this.lesions.redo(volume, session.lesions, work);
+        await this.lesions.replace(
+          session.lesions.map((one) => ({ ...one, steps: one.actions.map((action) => [action]) })),
+          work,
+        );
       } catch (error) {
-        // As it was before.
-        await segmenter.setGates(before).catch(() => {});
+        await segmenter.setGates(before).catch(() => {}); // as it was before
         throw error;
       }
       this.gates.setSettings(session.gates);
-      await this.lesions.replace(done);
+      this.refresh();
       await this.compareNow(work);
       const other =
         session.weights === segmenter.info.weights ? '' : ` It was saved with ${session.weights}.`;
-      this.tasks.say(`${file.name}: ${done.length} lesions.${other}`);
+      this.tasks.say(`${file.name}: ${session.lesions.length} lesions.${other}`);
     });
-  }
-
-  private get baseName(): string {
-    return (this.volume?.info.name ?? '').replace(/\.nii(\.gz)?$/i, '');
   }
 
   saveMask(): void {
-    this.tasks.run('Saving', async () => {
-      const { volume } = this;
-      const full = this.entries.filter(({ state }) => state?.voxels);
-      if (!volume || full.length === 0)
-        throw new SgpSamError('bad-argument', 'there is nothing to save yet', 'Click a lesion first.');
-      const name = `${this.baseName}_lesions.nii.gz`;
-      const file = await volume.save(
-        full.map(({ lesion }) => lesion.name),
-        name,
-      );
-      download(file, name, 'application/gzip');
-      this.tasks.say(`${name}: ${full.map((entry, n) => `${n + 1} ${entry.name}`).join(', ')}.`);
-    });
+    this.files.saveMask();
   }
 
   saveSession(): void {
-    this.tasks.run('Saving', async () => {
-      const { volume, segmenter } = this;
-      if (!volume || !segmenter) return;
-      const lesions = this.entries.map(({ name, actions }) => ({ name, actions }));
-      const session: SavedSession = { weights: segmenter.info.weights, gates: this.gates.settings, lesions };
-      download(writeSession(volume.info, session), `${this.baseName}_session.json`, 'application/json');
-    });
+    this.files.saveSession();
   }
 
   toggleCompare(): void {
@@ -270,16 +324,17 @@ class Viewer implements Commands, LesionsHost {
 
   /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view; nothing unless comparing. */
   private async compareNow(work: Work): Promise<void> {
-    const { other, volume, segmenter } = this;
+    const { other, scan, segmenter } = this;
     const { selected } = this.lesions;
-    if (!this.comparing || !other || !volume || !segmenter) return;
-    if (this.otherShows !== volume) await other.show(await volume.image(), volume.info.name);
-    this.otherShows = volume;
+    if (!this.comparing || !other || !scan || !segmenter) return;
+    if (this.otherShows !== scan.shown) await other.show(await scan.shown.image(), scan.info.name);
+    this.otherShows = scan.shown;
     other.clear();
     other.lookAt(this.stage);
     if (!selected?.actions.length) return;
     const closed = segmenter.info.sites.map((): GateSetting => 'closed');
-    const state = await this.lesions.recovering(work, () => selected.lesion.preview(closed, work));
+    const lesion = await selected.chain.lesion(work);
+    const state = await this.lesions.recovering(work, () => lesion.preview(closed, work));
     other.update(selected.value, state.crop);
     const own = selected.state?.millilitres ?? 0;
     this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
@@ -293,38 +348,56 @@ class Viewer implements Commands, LesionsHost {
     });
   }
 
+  async measureAll(): Promise<void> {
+    const { scan } = this;
+    if (!scan) return;
+    const { name, channel } = scan.info;
+    for (const entry of this.entries) {
+      const { state } = entry;
+      if (!state?.voxels || entry.isMeasured(channel) || this.measuring.has(state.crop)) continue;
+      const { crop } = state;
+      const measured = scan.segmenter
+        .extra<Measures>('measure', [name, channel, crop])
+        .then((measures) => entry.measure(crop, channel, measures))
+        .catch((error) => console.warn(error)) // its worker may have failed, which the next click says
+        .then(() => {
+          this.measuring.delete(crop);
+          this.refresh();
+        });
+      this.measuring.set(crop, measured);
+    }
+    await Promise.all(this.measuring.values());
+  }
+
   /** Everything beside the scan. */
   refresh(): void {
-    const { segmenter } = this;
+    const { segmenter, scan } = this;
     const { selected } = this.lesions;
-    this.list.show(this.entries, selected, segmenter?.info.estimatesIou ?? false);
+    this.measureAll();
+    this.panel.show();
     const state = selected?.state;
-    button('undo').disabled = !state?.canUndo;
-    button('redo').disabled = !state?.canRedo;
-    button('reset').disabled = !state?.canUndo;
-    for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract'])
-      button(id).disabled = !this.volume;
+    for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract', 'open-mask'])
+      button(id).disabled = !scan;
     for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
-    this.gates.show(state && 'gates' in state ? state.gates : undefined);
-    const warnings = state && 'warnings' in state ? state.warnings : [];
-    element('warnings').replaceChildren(...warnings.map(({ message }) => make('li', {}, message)));
-    if (state && 'timings' in state) this.showTimes(state);
-    else {
-      element('times').replaceChildren();
-      element('scale').textContent = '';
-    }
+    element<HTMLSelectElement>('channel').value = String(scan?.channel ?? 0);
+    this.gates.show(state?.gates);
+    this.showTimes(state);
     if (segmenter)
       element('adapter').textContent = `${segmenter.info.weights} on ${adapterLine(segmenter.info.adapter)}`;
   }
 
-  private showTimes({ timings, encodes, zoom }: Segmentation): void {
-    element('scale').textContent = `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`;
-    const rows = [
-      ['Resample', timings.preprocess],
-      [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],
-      ['Decode', timings.decode],
-      ['Paste back', timings.pasteBack],
-    ] as const;
+  private showTimes({ timings, encodes = 1, zoom }: Partial<Shown> = {}): void {
+    element('scale').textContent = zoom
+      ? `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`
+      : '';
+    const rows = timings
+      ? ([
+          ['Resample', timings.preprocess],
+          [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],
+          ['Decode', timings.decode],
+          ['Paste back', timings.pasteBack],
+        ] as const)
+      : [];
     element('times').replaceChildren(
       ...rows.flatMap(([name, ms]) => [make('dt', {}, name), make('dd', {}, `${ms.toFixed(0)} ms`)]),
     );
