@@ -9,7 +9,7 @@ import type { LesionTable } from './lesion-table.js';
 import type { Lesions } from './lesions.js';
 import type { Labels } from './measure.js';
 import { download, element } from './page.js';
-import { panesOf, spotOf } from './panes.js';
+import { panesOf, spotOf } from './places.js';
 import type { Scan } from './scan.js';
 import { type EarlierSession, readEarlier, type SavedSession, writeSession } from './session-file.js';
 import type { Stage } from './stage.js';

@@ -47,7 +47,11 @@ export class LesionPanel implements Watcher {
   constructor(private readonly host: PanelHost) {
     const { lesions, stage } = host;
     this.list = new LesionList({
-      select: (entry) => host.select(entry),
+      select: (entry) => {
+        if (entry === lesions.selected) return;
+        host.select(entry);
+        host.visit(entry);
+      },
       rename: (entry, name) => lesions.rename(entry, name),
       setVisible: (entry, visible) => lesions.setVisible(entry, visible),
       remove: (entry) => lesions.delete([entry]),

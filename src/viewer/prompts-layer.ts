@@ -2,7 +2,7 @@
 import type { Niivue } from '@niivue/niivue';
 import type { Vec3 } from '../imaging/types.js';
 import { type Entry, type PromptMark, promptsOf } from './entry.js';
-import { afterDraw, type Pane, panesOf, pixelsPerMm, spotOf, underPoint } from './panes.js';
+import { afterDraw, type Pane, panesOf, pixelsPerMm, spotOf, underPoint } from './places.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** Points are shown, ever fainter, so many slices away from theirs. */

@@ -22,7 +22,7 @@ describe.skipIf(noBrowser)('the viewer keeps', () => {
     put(scratch, 'small.nii', writeVolume(makePhantom({ seed: 5, dims: [48, 52, 40] }).volume, 'small.nii'));
   });
   beforeEach(async () => {
-    await viewer.it.open('two.nii');
+    await viewer.it.afresh('two.nii');
     await viewer.it.typed(lesion);
   });
 

@@ -27,7 +27,7 @@ const status = async () => (await viewer.it.page.textContent('#status')) ?? '';
 describe.skipIf(noBrowser)('over the slices', () => {
   beforeEach(async () => {
     const { page } = viewer.it;
-    await viewer.it.open('head.nii.gz');
+    await viewer.it.afresh('head.nii.gz');
     await page.click('#tool-point');
     await page.click('#sign-add');
     await page.fill('#voxel', lesion.join(', '));
@@ -57,10 +57,10 @@ describe.skipIf(noBrowser)('over the slices', () => {
 
   test('a point is dragged, its mask goes with it, and undo brings both back', async () => {
     const before = await viewer.it.drawn();
-    const [[clicked]] = (await viewer.it.actions()) as never;
+    const clicked = (await viewer.it.actions())[0]![0];
     await drag(await beside(), await beside(24, 10));
     await viewer.it.says('Moved: 1 clicks');
-    const [[moved]] = (await viewer.it.actions()) as never;
+    const moved = (await viewer.it.actions())[0]![0];
     expect(moved).not.toEqual(clicked);
     expect(await viewer.it.steps()).toEqual([1]);
     await viewer.it.page.click('#undo');

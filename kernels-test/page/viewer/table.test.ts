@@ -21,7 +21,7 @@ async function saved(button: string): Promise<{ readonly name: string; readonly 
 describe.skipIf(noBrowser)('the table', () => {
   beforeEach(async () => {
     const { page } = viewer.it;
-    await viewer.it.open('head.nii.gz');
+    await viewer.it.afresh('head.nii.gz');
     await viewer.it.typed(lesion);
     await viewer.it.typed(near);
     await page.click('#new-lesion');

@@ -41,6 +41,8 @@ export interface Globals {
     readonly segmenter: { loseDevice(): Promise<void>; readonly calls: { readonly worker: Worker } };
     readonly gates: { readonly settings: readonly GateSetting[] };
     readonly entries: readonly { readonly actions: readonly Action[] }[];
+    readonly lesions: { begin(): void };
+    refresh(): void;
   };
 }
 
@@ -111,6 +113,21 @@ export class Viewer {
     await this.page.waitForFunction(asked, undefined, { timeout: 200_000 });
     if (await this.page.locator('dialog.ask').count()) await this.page.click('dialog.ask button[value=drop]');
     await this.says('Click a lesion');
+  }
+
+  /** A scan without lesions, at its first channel; opened only if another one is. */
+  async afresh(name: string): Promise<void> {
+    await this.idle();
+    if (!(await this.page.textContent('#title'))?.startsWith(name)) await this.open(name);
+    if ((await this.page.inputValue('#channel')) !== '0') {
+      await this.page.selectOption('#channel', '0');
+      await this.idle();
+    }
+    await this.page.evaluate(() => {
+      const { viewer } = globalThis as unknown as Globals;
+      viewer.lesions.begin();
+      viewer.refresh();
+    });
   }
 
   async openSession(name: string, buffer: Buffer): Promise<void> {
