@@ -99,7 +99,7 @@ export class LesionPanel implements Watcher {
         if (target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
         if (target instanceof HTMLInputElement && !['radio', 'checkbox', 'range'].includes(target.type))
           return;
-        if (key.toLowerCase() === 'n') this.host.newLesion();
+        if (key.toLowerCase() === 'c') this.host.newLesion();
         else if (key.toLowerCase() === 't') this.toggleTable();
         else if (!this.toolbar.key(key)) return;
         // NiiVue has keys of its own.

@@ -12,16 +12,7 @@ const TOOLS: readonly {
   { tool: 'box', name: 'Box', key: 'b', hint: 'Drag a box around a lesion' },
   { tool: 'scribble', name: 'Scribble', key: 's', hint: 'Draw a line inside a lesion' },
   { tool: 'lasso', name: 'Lasso', key: 'l', hint: 'Draw a line around a lesion' },
-  { tool: 'brush', name: 'Brush', key: 'd', hint: 'Paint voxels; removing, it is an eraser' },
-];
-
-/** Keys of the tools, for the help. */
-export const TOOL_KEYS: readonly (readonly [key: string, what: string])[] = [
-  ...TOOLS.map(({ key, name }) => [key.toUpperCase(), name] as const),
-  ['X', 'Add or remove'],
-  ['[ ]', 'Smaller, larger brush'],
-  ['N', 'New lesion'],
-  ['T', 'Table of lesions'],
+  { tool: 'brush', name: 'Brush', key: 'e', hint: 'Paint voxels; removing, it is an eraser' },
 ];
 
 export class Toolbar {
@@ -49,8 +40,8 @@ export class Toolbar {
             type: 'button',
             id: removing ? 'sign-remove' : 'sign-add',
             title: removing
-              ? 'What is clicked or drawn is not lesion (X; Shift for once)'
-              : 'What is clicked or drawn is lesion (X)',
+              ? 'What is clicked or drawn is not lesion (A; Shift for once)'
+              : 'What is clicked or drawn is lesion (A)',
           },
           removing ? '− Remove' : '+ Add',
         );
@@ -85,7 +76,7 @@ export class Toolbar {
     const found = TOOLS.find((one) => one.key === key.toLowerCase());
     if (found) this.choose(found.tool);
     else if (key === 'Escape') this.choose('point');
-    else if (key.toLowerCase() === 'x') this.sign(!this.removing);
+    else if (key.toLowerCase() === 'a') this.sign(!this.removing);
     else if (key === '[' || key === ']') {
       const size = element<HTMLInputElement>('brush-mm');
       if (key === '[') size.stepDown();

@@ -137,12 +137,12 @@ describe.skipIf(noBrowser)('over the slices', () => {
   test('the brush paints, the eraser takes away, undo takes both back, and a click refines what was painted', async () => {
     const { page } = viewer.it;
     const before = await went();
-    await page.keyboard.press('d');
+    await page.keyboard.press('e');
     await drag(await beside(50, 0), await beside(90, 0));
     expect(await status()).toContain('Painted');
     const painted = await went();
     expect(painted).toBeGreaterThan(before);
-    await page.keyboard.press('x');
+    await page.keyboard.press('a');
     await drag(await beside(60, 0), await beside(75, 0));
     expect(await status()).toContain('Erased');
     const erased = await went();
@@ -155,7 +155,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
     expect(await went()).toBe(before);
     await page.keyboard.press('Control+y');
     await viewer.it.idle();
-    await page.keyboard.press('x');
+    await page.keyboard.press('a');
     await page.keyboard.press('p');
     await viewer.it.typed(elsewhere);
     expect(await went()).toBeGreaterThan(painted);
