@@ -237,7 +237,7 @@ async function makeViewer(folder) {
       entryPoints: [at('viewer.ts'), at('worker.ts')],
       outdir: out,
     }),
-    build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out }),
+    build({ ...pageLike, entryPoints: [at('viewer.css'), at('lesions.css')], outdir: out }),
     copyFile(at('index.html'), join(out, 'index.html')),
     ...Object.values(LATER).map((name) => copyFile(join(folder, name), join(out, name))),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),

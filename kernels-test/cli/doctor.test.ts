@@ -166,7 +166,16 @@ const HELP: Record<string, string[]> = {
     ...DEVICE,
   ],
   train: TRAIN,
-  ablate: ['--seeds', '--arms', '--gates', '--budgets', '--test-phantoms', '--test-clicks', '--shard', ...TRAIN],
+  ablate: [
+    '--seeds',
+    '--arms',
+    '--gates',
+    '--budgets',
+    '--test-phantoms',
+    '--test-clicks',
+    '--shard',
+    ...TRAIN,
+  ],
   eval: [
     '<data>',
     'label-file',

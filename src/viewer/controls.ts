@@ -15,6 +15,8 @@ export interface Commands {
   /** The scale of all lesions; undefined: as the weights say. */
   setZoom(zoom: Zoom | undefined): void;
   newLesion(): void;
+  /** Whether a click on the slices takes away, unless Shift is held. */
+  readonly removing: boolean;
   /** Adds or removes at a voxel, for the lesion that is selected. */
   click(voxel: Vec3, remove: boolean): void;
   /** Moves the crosshair. */
@@ -54,7 +56,7 @@ export function listen(stage: Stage, commands: Commands): void {
   click('subtract', () => typed(commands, true));
   stage.onClick((at, remove) => {
     // A click means the voxel under it, which can also be typed.
-    commands.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove);
+    commands.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove !== commands.removing);
   });
   document.addEventListener('keydown', (event) => {
     const typing = event.target instanceof HTMLInputElement && event.target.type === 'text';

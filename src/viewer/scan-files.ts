@@ -13,6 +13,10 @@ export const scanName = (files: ScanFiles): string => {
   return first?.webkitRelativePath.split('/')[0] || first?.name || 'nothing';
 };
 
+/** A file's name without what tells its format. */
+export const baseName = (name: string): string =>
+  name.replace(/\.(nii(\.gz)?|nrrd|nhdr|mha|mhd|dcm|zip)$/i, '');
+
 /** All files of a drop, those of folders too. */
 export async function droppedFiles(items: DataTransferItemList): Promise<File[]> {
   // Before anything is awaited: the list is emptied then.

@@ -3,19 +3,7 @@ import { MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLICE_TYPE } from '@nii
 import { fractionOfVoxel, NiivueOverlay, voxelAtCanvas, voxelAtFraction } from '../adapters/niivue.js';
 import type { CroppedMask, VoxelBox } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
-
-/** Lesions' colours, by their place; distinguishable with the common colour blindnesses (after Okabe and Ito). */
-export const COLOURS = [
-  [230, 159, 0],
-  [86, 180, 233],
-  [0, 158, 115],
-  [240, 228, 66],
-  [204, 121, 167],
-  [213, 94, 0],
-  [0, 114, 178],
-] as const;
-
-export const colourOf = (value: number) => COLOURS[(value - 1) % COLOURS.length];
+import { colourOf } from './colours.js';
 
 /** A click is not a drag: at most so many CSS pixels between down and up. */
 const CLICK_SLOP = 4;
