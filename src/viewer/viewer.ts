@@ -7,17 +7,27 @@ import type { Segmentation } from '../session/lesion-state.js';
 import type { SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
-import { type Commands, listen } from './controls.js';
+import { type Commands, listen, type View } from './controls.js';
 import { GatePanel } from './gate-panel.js';
 import { type Entry, LesionList } from './lesion-list.js';
 import { Lesions, type LesionsHost, type Moved } from './lesions.js';
 import { button, download, element, make } from './page.js';
+import { readForDisplay } from './preview.js';
+import type { ReadScan } from './reader.js';
+import { isReduced } from './reduce.js';
 import { readSession, type SavedSession, writeSession } from './session-file.js';
 import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
+
+/** A channel of a file that is read for the display. */
+interface Reading {
+  readonly file: File;
+  readonly channel: number;
+  readonly scan: Promise<ReadScan>;
+}
 
 class Viewer implements Commands, LesionsHost {
   readonly tasks = new Tasks();
@@ -41,6 +51,9 @@ class Viewer implements Commands, LesionsHost {
   readonly lesions = new Lesions(this);
   /** The file that is open, for other weights and other channels. */
   private file: File | undefined;
+  /** What shows the scan, and which channel of which file that is. */
+  private view: View | undefined;
+  private reading: Reading | undefined;
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
@@ -51,7 +64,7 @@ class Viewer implements Commands, LesionsHost {
   }
 
   start(): void {
-    listen(this.stage, this);
+    this.view = listen(this.stage, this);
     this.refresh();
     if (!('gpu' in navigator)) {
       const secure = isSecureContext;
@@ -71,12 +84,13 @@ class Viewer implements Commands, LesionsHost {
   }
 
   openSample(): void {
-    this.tasks.run('Opening the sample', async (work) => {
-      const response = await fetch(SAMPLE);
+    const sample = fetch(SAMPLE).then(async (response) => {
       if (!response.ok)
         throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-      await this.show(new File([await response.blob()], SAMPLE), 0, work);
+      return new File([await response.blob()], SAMPLE);
     });
+    sample.then((file) => this.preview(file)).catch(() => {});
+    this.tasks.run('Opening the sample', async (work) => this.show(await sample, 0, work));
   }
 
   openChannel(channel: number): void {
@@ -90,7 +104,10 @@ class Viewer implements Commands, LesionsHost {
 
   click(voxel: Vec3, remove: boolean): void {
     element<HTMLInputElement>('voxel').value = voxel.join(', ');
-    this.lesions.click(voxel, remove);
+    // While weights load, the click waits for them.
+    if (!this.volume && this.reading)
+      this.tasks.run('Waiting for the weights', async () => {}).then(() => this.lesions.click(voxel, remove));
+    else this.lesions.click(voxel, remove);
   }
 
   step(what: 'undo' | 'redo' | 'reset'): void {
@@ -112,7 +129,47 @@ class Viewer implements Commands, LesionsHost {
   }
 
   openScan(file: File): void {
+    this.preview(file);
     this.tasks.run(`Opening ${file.name}`, (work) => this.show(file, 0, work));
+  }
+
+  /** Begins to read a channel for the display; one that is being read already is not read again. */
+  private read(file: File, channel: number, signal?: AbortSignal): Promise<ReadScan> {
+    const { reading } = this;
+    if (reading?.file === file && reading.channel === channel) return reading.scan;
+    const scan = this.stage
+      .limit()
+      .then((limit) => readForDisplay({ input: file, name: file.name, channel, limit }, signal));
+    this.reading = { file, channel, scan };
+    scan.catch(() => {
+      if (this.reading?.scan === scan) this.reading = undefined;
+    });
+    return scan;
+  }
+
+  /** Shows a scan while weights are on their way; what fails then is said when its turn comes. */
+  private preview(file: File): void {
+    if (this.volume) return;
+    this.read(file, 0)
+      .then((scan) => (this.volume || this.reading?.file !== file ? undefined : this.display(scan)))
+      .catch(() => {});
+  }
+
+  /** Shows what was read, and what it is. */
+  private async display(scan: ReadScan): Promise<void> {
+    if (this.stage.scan !== scan) {
+      await this.stage.show(scan);
+      this.view?.window.begin(scan);
+      this.view?.look.show();
+    }
+    element('welcome').hidden = true;
+    const { name, dims, spacing, factors } = scan;
+    element('title').textContent =
+      `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+    element('title').title = element('title').textContent;
+    const note = element('shown-note');
+    note.hidden = !isReduced(factors);
+    note.textContent = `Large scan: ${factors.join(' × ')} voxels are shown as one, without 3D. Segmentation uses all of them.`;
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -165,16 +222,15 @@ class Viewer implements Commands, LesionsHost {
   private async show(file: File, channel: number, work: Work): Promise<void> {
     const { segmenter } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
+    const read = this.read(file, channel, work.signal);
+    read.catch(() => {}); // said by what waits for it
     const volume = await segmenter.openVolume(file, { channel, ...work });
-    await this.stage.show(await volume.image(), volume.info.name);
+    await this.display(await read);
     const old = this.volume;
     this.volume = volume;
     this.file = file;
     this.lesions.begin();
-    element('welcome').hidden = true;
-    const { name, dims, spacing, channels } = volume.info;
-    element('title').textContent =
-      `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+    const { channels } = volume.info;
     element('channel-field').hidden = channels < 2;
     element('channel').replaceChildren(
       ...Array.from({ length: channels }, (_, n) =>
@@ -188,7 +244,7 @@ class Viewer implements Commands, LesionsHost {
   }
 
   goTo(voxel: Vec3): void {
-    if (!this.volume) return;
+    if (!this.stage.scan) return;
     this.stage.goTo(voxel);
     if (this.comparing) this.other?.lookAt(this.stage);
   }
@@ -260,6 +316,7 @@ class Viewer implements Commands, LesionsHost {
     this.tasks.run('Comparing', async (work) => {
       this.comparing = !this.comparing;
       element('other').hidden = !this.comparing;
+      element('caption').hidden = !this.comparing;
       button('compare').setAttribute('aria-pressed', String(this.comparing));
       this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
       this.stage.redraw();
@@ -273,7 +330,12 @@ class Viewer implements Commands, LesionsHost {
     const { other, volume, segmenter } = this;
     const { selected } = this.lesions;
     if (!this.comparing || !other || !volume || !segmenter) return;
-    if (this.otherShows !== volume) await other.show(await volume.image(), volume.info.name);
+    const { scan } = this.stage;
+    if (this.otherShows !== volume && scan) {
+      await other.show(scan);
+      const { low, high } = this.stage.window;
+      other.setWindow(low, high);
+    }
     this.otherShows = volume;
     other.clear();
     other.lookAt(this.stage);

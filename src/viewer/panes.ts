@@ -1,0 +1,64 @@
+/** What is written over the panes: which plane and slice each is, and what is under the pointer. */
+import type { Vec3 } from '../imaging/types.js';
+import { element, make } from './page.js';
+import type { Pane, Stage } from './stage.js';
+
+const NAMES = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal', '3D': '3D' } as const;
+const AXES = { axial: 2, coronal: 1, sagittal: 0 } as const;
+
+export class PaneLabels {
+  private readonly labels = new Map<
+    Pane['plane'],
+    { box: HTMLElement; text: HTMLElement; button: HTMLButtonElement }
+  >();
+
+  constructor(private readonly stage: Stage) {
+    const layer = element('panes');
+    for (const plane of ['axial', 'coronal', 'sagittal', '3D'] as const) {
+      const text = make('span');
+      const button = make('button', { type: 'button', title: `${NAMES[plane]} alone, or all planes` }, '⤢');
+      button.addEventListener('click', () => stage.navigation.toggleAlone(plane));
+      const box = make('div', { className: 'pane', hidden: true }, text, button);
+      box.dataset.plane = plane;
+      layer.append(box);
+      this.labels.set(plane, { box, text, button });
+    }
+    stage.onDraw = () => this.place();
+    stage.navigation.onHover = (voxel) => this.read(voxel);
+  }
+
+  private place(): void {
+    const { panes, scan, nv } = this.stage;
+    for (const [plane, { box, text, button }] of this.labels) {
+      const pane = scan && panes.find((one) => one.plane === plane);
+      box.hidden = !pane;
+      if (!pane) continue;
+      box.style.transform = `translate(${Math.round(pane.left)}px, ${Math.round(pane.top)}px)`;
+      box.style.width = `${Math.round(pane.width)}px`;
+      button.setAttribute('aria-pressed', String(this.stage.navigation.alone === plane));
+      text.textContent = NAMES[plane];
+      if (plane === '3D') continue;
+      const axis = AXES[plane];
+      const size = nv.volumes[0]?.dimsRAS?.[axis + 1] ?? 1;
+      const at = Math.min(size - 1, Math.floor(nv.scene.crosshairPos[axis] * size));
+      text.textContent = `${NAMES[plane]} ${at + 1}/${size}`;
+    }
+    this.read(undefined);
+  }
+
+  /** Voxel, millimetres and intensity: under the pointer, else at the crosshair. */
+  private read(voxel: Vec3 | undefined): void {
+    const { scan } = this.stage;
+    if (!scan) return;
+    const at = voxel ?? this.stage.crosshair;
+    const found = this.stage.valueAt(at);
+    if (!found) return;
+    const { value, mm } = found;
+    const reduced = scan.factors.some((f) => f > 1);
+    const shown =
+      scan.hounsfield || Math.abs(value) >= 1000 ? value.toFixed(0) : String(+value.toPrecision(4));
+    element('readout').textContent =
+      `${reduced ? '≈ ' : ''}${shown}${scan.hounsfield ? ' HU' : ''} · voxel ${at.map(Math.round).join(', ')} · ` +
+      `${mm.map((v) => v.toFixed(1)).join(', ')} mm`;
+  }
+}
