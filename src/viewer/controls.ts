@@ -6,7 +6,7 @@ import { filesOf, oneOfEach } from './drop.js';
 import { type Key, listenKeys, writeHelp } from './keys.js';
 import { LookControls } from './look.js';
 import { Offline } from './offline.js';
-import { button, element, onFile } from './page.js';
+import { button, element, onFile, onFiles } from './page.js';
 import { PaneLabels } from './panes.js';
 import type { Pane, Stage } from './stage.js';
 import { WindowLevel } from './window-level.js';
@@ -42,7 +42,13 @@ export interface View {
 export function listen(stage: Stage, commands: Commands): View {
   const click = (id: string, act: () => void) => button(id).addEventListener('click', act);
   const dialog = (id: string) => element<HTMLDialogElement>(id).showModal();
-  onFile('file', 'open', (file) => commands.openScan(file));
+  onFiles('file', 'open', (files) => {
+    try {
+      openFiles(files, commands);
+    } catch (error) {
+      commands.fail(error);
+    }
+  });
   onFile('weights-file', 'open-weights', (file) => commands.loadWeights(file));
   onFile('session-file', 'open-session', (file) => commands.openSession(file));
   click('sample', () => commands.openSample());

@@ -63,7 +63,8 @@ export class LookControls {
     for (const [what, id] of Object.entries(this.toggles))
       button(id).setAttribute('aria-pressed', String(look[what as keyof LookControls['toggles']]));
     const side = look.radiological ? 'Radiological' : 'Neurological';
-    button('convention').textContent = side;
+    button('convention').textContent = look.radiological ? 'R | L' : 'L | R';
+    button('convention').ariaLabel = `${side} convention`;
     button('convention').title =
       `${side}: the patient’s ${look.radiological ? 'right' : 'left'} is on the left (N)`;
   }

@@ -4,12 +4,17 @@ import { element, make } from './page.js';
 import type { Pane, Stage } from './stage.js';
 
 const NAMES = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal', '3D': '3D' } as const;
+const SHORT = { axial: 'Ax', coronal: 'Cor', sagittal: 'Sag', '3D': '3D' } as const;
+/** Narrower panes have the short names, CSS pixels. */
+const NARROW = 260;
+/** Left, top, right and bottom in radiological convention; in the other, left and right of axial and coronal planes change places. */
+const LETTERS = { axial: 'RALP', coronal: 'RSLI', sagittal: 'PSAI', '3D': '' } as const;
 const AXES = { axial: 2, coronal: 1, sagittal: 0 } as const;
 
 export class PaneLabels {
   private readonly labels = new Map<
     Pane['plane'],
-    { box: HTMLElement; text: HTMLElement; button: HTMLButtonElement }
+    { box: HTMLElement; text: HTMLElement; button: HTMLButtonElement; letters: HTMLElement[] }
   >();
 
   constructor(private readonly stage: Stage) {
@@ -18,30 +23,39 @@ export class PaneLabels {
       const text = make('span');
       const button = make('button', { type: 'button', title: `${NAMES[plane]} alone, or all planes` }, '⤢');
       button.addEventListener('click', () => stage.navigation.toggleAlone(plane));
-      const box = make('div', { className: 'pane', hidden: true }, text, button);
+      const letters = [...LETTERS[plane]].map((_, side) =>
+        make('span', { className: `letter ${['left', 'top', 'right', 'bottom'][side]}` }),
+      );
+      const box = make('div', { className: 'pane', hidden: true }, text, button, ...letters);
       box.dataset.plane = plane;
       layer.append(box);
-      this.labels.set(plane, { box, text, button });
+      this.labels.set(plane, { box, text, button, letters });
     }
     stage.onDraw = () => this.place();
     stage.navigation.onHover = (voxel) => this.read(voxel);
   }
 
   private place(): void {
-    const { panes, scan, nv } = this.stage;
-    for (const [plane, { box, text, button }] of this.labels) {
+    const { panes, scan, nv, look } = this.stage;
+    for (const [plane, { box, text, button, letters }] of this.labels) {
       const pane = scan && panes.find((one) => one.plane === plane);
       box.hidden = !pane;
       if (!pane) continue;
       box.style.transform = `translate(${Math.round(pane.left)}px, ${Math.round(pane.top)}px)`;
       box.style.width = `${Math.round(pane.width)}px`;
+      box.style.height = `${Math.round(pane.height)}px`;
       button.setAttribute('aria-pressed', String(this.stage.navigation.alone === plane));
-      text.textContent = NAMES[plane];
+      const [left, top, right, bottom] = LETTERS[plane];
+      const turned = plane !== 'sagittal' && !look.radiological;
+      const said = turned ? [right, top, left, bottom] : [left, top, right, bottom];
+      for (const [side, letter] of letters.entries()) letter.textContent = said[side] ?? '';
+      const name = (pane.width < NARROW ? SHORT : NAMES)[plane];
+      text.textContent = name;
       if (plane === '3D') continue;
       const axis = AXES[plane];
       const size = nv.volumes[0]?.dimsRAS?.[axis + 1] ?? 1;
       const at = Math.min(size - 1, Math.floor(nv.scene.crosshairPos[axis] * size));
-      text.textContent = `${NAMES[plane]} ${at + 1}/${size}`;
+      text.textContent = `${name} ${at + 1}/${size}`;
     }
     this.read(undefined);
   }

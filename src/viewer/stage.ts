@@ -80,10 +80,8 @@ export class Stage {
       multiplanarPadPixels: 2,
       crosshairWidthUnit: 'mm',
       crosshairColor: [0.25, 0.85, 0.95, 1],
-      fontColor: [0.8, 0.83, 0.87, 1],
-      fontMinPx: 12,
-      fontSizeScaling: 0.1,
-      showAllOrientationMarkers: true,
+      // Letters are the page's (panes.ts): these are cut off at the canvas's edge.
+      isOrientationTextVisible: false,
       isForceMouseClickToVoxelCenters: false,
       isColorbar: false,
       logLevel: 'error',
@@ -94,9 +92,10 @@ export class Stage {
     });
     const draw = this.nv.drawScene.bind(this.nv);
     this.nv.drawScene = () => {
-      const said = draw();
-      if (!this.fitCrosshair()) return said;
-      return draw();
+      let said = draw();
+      if (this.fitCrosshair()) said = draw();
+      this.onDraw();
+      return said;
     };
     this.ready = this.nv.attachToCanvas(canvas, true);
     this.navigation = new Navigation(this);
@@ -121,8 +120,9 @@ export class Stage {
       new Uint8Array(data.buffer) as Uint8Array<ArrayBuffer>,
     );
     const volume = await NVImage.loadFromUrl({ url: bytes.buffer as ArrayBuffer, name: `${scan.name}.nii` });
+    // NiiVue draws at each of these.
+    this.scan = undefined;
     for (const old of [...nv.volumes]) nv.removeVolume(old);
-    this.scan = scan;
     nv.setDrawColormap({
       R: [0, ...this.channel(0)],
       G: [0, ...this.channel(1)],
@@ -132,6 +132,7 @@ export class Stage {
       labels: [],
     } as unknown as string);
     nv.addVolume(volume);
+    this.scan = scan;
     nv.scene.crosshairPos = [0.5, 0.5, 0.5] as unknown as typeof nv.scene.crosshairPos;
     this.overlay = new NiivueOverlay(nv as unknown as ConstructorParameters<typeof NiivueOverlay>[0]);
     this.setLook({ ...this.look, render: !isReduced(scan.factors) });
@@ -148,6 +149,7 @@ export class Stage {
     nv.drawOpacity = look.overlay ? Math.max(look.fill, 0.001) : 0;
     nv.drawRimOpacity = look.overlay ? look.contour : 0;
     nv.opts.isRadiologicalConvention = look.radiological;
+    nv.opts.multiplanarLayout = look.render ? MULTIPLANAR_TYPE.GRID : MULTIPLANAR_TYPE.AUTO;
     nv.opts.multiplanarShowRender = look.render ? SHOW_RENDER.ALWAYS : SHOW_RENDER.NEVER;
     if (nv.renderShader) {
       nv.renderShader.use(nv.gl);
@@ -200,8 +202,6 @@ export class Stage {
       nv.opts.crosshairGap = (2 * GAP) / LINE;
       if (nv.crosshairs3D) nv.crosshairs3D.mm = [Number.NaN, Number.NaN, Number.NaN];
     }
-    // After the second drawing, which finds nothing changed.
-    if (!changed) this.onDraw();
     return changed;
   }
 

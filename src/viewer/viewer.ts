@@ -163,6 +163,7 @@ class Viewer implements Commands, LesionsHost {
       this.view?.look.show();
     }
     element('welcome').hidden = true;
+    document.body.classList.add('has-scan');
     const { name, dims, spacing, factors } = scan;
     element('title').textContent =
       `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { newHeader } from '../../../src/imaging/nifti-write.js';
 import type { Look, Stage } from '../../../src/viewer/stage.js';
 import { phantom, put, writeVolume } from '../../cli/support.js';
 import { type OpenPage, openPage } from '../../support/page.js';
@@ -135,12 +136,31 @@ export function headCt(dims: readonly [number, number, number], spacing: readonl
       for (let i = 0; i < dims[0]; i++, n++) {
         const r = Math.hypot((2 * i) / dims[0] - 1, ((2 * j) / dims[1] - 1) * 0.85, (2 * k) / dims[2] - 1);
         const spot = Math.hypot(i / dims[0] - 0.62, j / dims[1] - 0.5, k / dims[2] - 0.5);
-        data[n] = r > 0.85 ? -1000 : r > 0.76 ? 900 : spot < 0.06 ? 65 : 30 + ((n * 7919) % 11) + (r < 0.2 ? -20 : 0);
+        data[n] =
+          r > 0.85 ? -1000 : r > 0.76 ? 900 : spot < 0.06 ? 65 : 30 + ((n * 7919) % 11) + (r < 0.2 ? -20 : 0);
       }
     }
   }
-  const affine = Float64Array.from([spacing[0], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[2], 0, 0, 0, 0, 1]);
-  return { ...phantom.volume, dims, affine, data };
+  const affine = Float64Array.from([
+    spacing[0],
+    0,
+    0,
+    0,
+    0,
+    spacing[1],
+    0,
+    0,
+    0,
+    0,
+    spacing[2],
+    0,
+    0,
+    0,
+    0,
+    1,
+  ]);
+  const header = newHeader({ dims, affine, datatype: 'int16' });
+  return { name: 'ct', dims, affine, data, header };
 }
 
 /** One browser and one page for the tests of a file; each begins with head.nii.gz as it is first shown. */
