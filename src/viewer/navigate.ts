@@ -211,8 +211,7 @@ export class Navigation {
   /** Window by dragging: to the right wider, down darker, as reading rooms have it. */
   private drawWindow(dx: number, dy: number): void {
     const { low, high } = this.stage.window;
-    const { low: least, high: most } = this.stage.robust;
-    const unit = Math.max(most - least, 1e-6) / 400;
+    const unit = (high - low) / 300;
     const width = Math.max(unit, high - low + dx * unit);
     const level = (low + high) / 2 + dy * unit;
     this.stage.setWindow(level - width / 2, level + width / 2);

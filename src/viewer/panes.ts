@@ -9,7 +9,6 @@ const SHORT = { axial: 'Ax', coronal: 'Cor', sagittal: 'Sag', '3D': '3D' } as co
 const NARROW = 260;
 /** Left, top, right and bottom in radiological convention; in the other, left and right of axial and coronal planes change places. */
 const LETTERS = { axial: 'RALP', coronal: 'RSLI', sagittal: 'PSAI', '3D': '' } as const;
-const AXES = { axial: 2, coronal: 1, sagittal: 0 } as const;
 
 export class PaneLabels {
   private readonly labels = new Map<
@@ -36,7 +35,7 @@ export class PaneLabels {
   }
 
   private place(): void {
-    const { panes, scan, nv, look } = this.stage;
+    const { panes, scan, look } = this.stage;
     for (const [plane, { box, text, button, letters }] of this.labels) {
       const pane = scan && panes.find((one) => one.plane === plane);
       box.hidden = !pane;
@@ -52,10 +51,8 @@ export class PaneLabels {
       const name = (pane.width < NARROW ? SHORT : NAMES)[plane];
       text.textContent = name;
       if (plane === '3D') continue;
-      const axis = AXES[plane];
-      const size = nv.volumes[0]?.dimsRAS?.[axis + 1] ?? 1;
-      const at = Math.min(size - 1, Math.floor(nv.scene.crosshairPos[axis] * size));
-      text.textContent = `${name} ${at + 1}/${size}`;
+      const { at, of } = this.stage.sliceOf(plane);
+      text.textContent = `${name} ${at + 1}/${of}`;
     }
     this.read(undefined);
   }

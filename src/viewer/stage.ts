@@ -240,6 +240,23 @@ export class Stage {
     this.nv.drawScene();
   }
 
+  /** Which slice of the file a plane shows, from 0, and how many there are, counted to the right, forward or up. */
+  sliceOf(plane: Exclude<Pane['plane'], '3D'>): { at: number; of: number } {
+    const axis = { sagittal: 0, coronal: 1, axial: 2 }[plane];
+    const ends = [0, 1].map((v) => {
+      const frac = [0.5, 0.5, 0.5];
+      frac[axis] = v;
+      return this.full(voxelAtFraction(this.like, frac));
+    });
+    // The one of the file's axes that runs along this one.
+    const steps = [0, 1, 2].map((a) => Math.abs(ends[1][a] - ends[0][a]));
+    const source = steps.indexOf(Math.max(...steps));
+    const of = this.scan?.dims[source] ?? 1;
+    const voxel = Math.round(this.crosshair[source]);
+    const at = ends[1][source] < ends[0][source] ? of - 1 - voxel : voxel;
+    return { at: Math.max(0, Math.min(of - 1, at)), of };
+  }
+
   /** The voxel (of the file, continuous) under a point, CSS pixels from the canvas's corner; undefined outside all slices. */
   voxelAt(x: number, y: number): Vec3 | undefined {
     if (this.nv.volumes.length === 0) return undefined;

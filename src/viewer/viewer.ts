@@ -159,6 +159,7 @@ class Viewer implements Commands, LesionsHost {
   private async display(scan: ReadScan): Promise<void> {
     if (this.stage.scan !== scan) {
       await this.stage.show(scan);
+      performance.mark('scan-shown');
       this.view?.window.begin(scan);
       this.view?.look.show();
     }

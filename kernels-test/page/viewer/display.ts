@@ -80,8 +80,9 @@ export class Display {
     const pane = (await this.state()).panes.find((one) => one.plane === plane);
     if (!pane) throw new Error(`no ${plane} pane`);
     return {
-      x: canvas.x + pane.left + pane.width * (0.5 + across),
-      y: canvas.y + pane.top + pane.height * (0.5 + down),
+      // Whole pixels: events have no others.
+      x: Math.round(canvas.x + pane.left + pane.width * (0.5 + across)),
+      y: Math.round(canvas.y + pane.top + pane.height * (0.5 + down)),
     };
   }
 
@@ -103,7 +104,11 @@ export class Display {
     await this.page.keyboard.press(key);
   }
 
+  /** A picture for people, where they ask for it: one takes up to half a minute where the CPU draws. */
   async picture(name: string): Promise<void> {
+    if (!process.env.SGP_SAM_PICTURES) return;
+    // The drawing is not kept from one picture of the page to the next.
+    await this.page.evaluate('viewer.stage.redraw()');
     await this.page.screenshot({ path: `out/viewer/${name}.png` });
   }
 
