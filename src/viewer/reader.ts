@@ -59,7 +59,7 @@ async function read({ input, name, channel, limit }: ReadRequest): Promise<ReadS
     spacing,
     factors,
     shown: {
-      data: short ? Int16Array.from(means, Math.round) : means,
+      data: short ? rounded(means) : means,
       dims: reducedDims(dims, factors),
       spacing: voxelSizes(affineShown),
       affine: affineShown,
@@ -68,6 +68,12 @@ async function read({ input, name, channel, limit }: ReadRequest): Promise<ReadS
     least,
     most,
   };
+}
+
+function rounded(values: Float32Array): Int16Array<ArrayBuffer> {
+  const out = new Int16Array(values.length);
+  for (let n = 0; n < values.length; n++) out[n] = Math.round(values[n]);
+  return out;
 }
 
 addEventListener('message', async ({ data }: MessageEvent<ReadRequest>) => {
