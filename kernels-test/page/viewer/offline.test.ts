@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { phantom, put, writeVolume } from '../../cli/support.js';
 import { type OpenPage, openPage } from '../../support/page.js';
 import { noBrowser, VIEWER } from './viewer.js';
@@ -43,6 +43,9 @@ function serve(): Promise<Server> {
   return new Promise((done) => made.listen(0, '127.0.0.1', () => done(made)));
 }
 
+// A page that compiles on the CPU lets a reload wait for it.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 200_000 });
+
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), 'sgp-sam-site-'));
   site = join(scratch, 'site');
@@ -60,6 +63,8 @@ beforeAll(async () => {
   put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
   server = await serve();
   opened = await openPage({ args: VIEWER.args ?? [] });
+  opened.page.setDefaultTimeout(200_000);
+  opened.page.setDefaultNavigationTimeout(200_000);
   opened.page.on('console', (message) => {
     if (/Content Security Policy|Refused to/i.test(message.text())) refused.push(message.text());
   });
@@ -74,7 +79,7 @@ afterAll(async () => {
 });
 
 /** Waits for what an expression says; `waitForFunction` evaluates in the page, which its policy forbids. */
-const until = (expression: string, timeout = 60_000) =>
+const until = (expression: string, timeout = 100_000) =>
   expect.poll(() => opened.page.evaluate(expression), { timeout }).toBe(true);
 const shown = async () => {
   const { page } = opened;
