@@ -9,7 +9,8 @@ import type { LesionTable } from './lesion-table.js';
 import type { Lesions } from './lesions.js';
 import type { Labels } from './measure.js';
 import { download, element } from './page.js';
-import { panesOf, spotOf } from './places.js';
+import { lettersOf } from './panes.js';
+import { type Slice, slicesOf, spotOf } from './places.js';
 import type { Scan } from './scan.js';
 import { baseName } from './scan-files.js';
 import { type EarlierSession, readEarlier, type SavedSession, writeSession } from './session-file.js';
@@ -160,10 +161,11 @@ export class LesionFiles {
       const shrink = (scale * canvas.width) / canvas.getBoundingClientRect().width;
       pen.lineWidth = 2;
       pen.strokeStyle = cssColourOf(entry.value);
-      for (const pane of panesOf(nv)) {
-        if (!axes || pane.axis !== axes.axis) continue;
+      for (const slice of slicesOf(stage)) {
+        this.letters(pen, slice, shrink);
+        if (!axes || slice.axis !== axes.axis) continue;
         for (const [from, to] of [axes.long, axes.short]) {
-          const [a, b] = [spotOf(nv, pane, from), spotOf(nv, pane, to)];
+          const [a, b] = [spotOf(stage, slice, from), spotOf(stage, slice, to)];
           if (!a || !b) continue;
           pen.beginPath();
           pen.moveTo(a.x * shrink, a.y * shrink);
@@ -175,6 +177,26 @@ export class LesionFiles {
     }
     stage.goTo(before);
     return pictures;
+  }
+
+  /** The patient's sides at a slice's edges, which over the stage are the page's. */
+  private letters(pen: CanvasRenderingContext2D, slice: Slice, shrink: number): void {
+    const { left, top, width, height } = slice;
+    const [l, t, r, b] = lettersOf(slice.plane, this.host.stage.look.radiological);
+    pen.save();
+    pen.fillStyle = '#fff';
+    pen.font = `${Math.round(14 * shrink)}px sans-serif`;
+    pen.textAlign = 'center';
+    pen.textBaseline = 'middle';
+    const edge = 10;
+    for (const [letter, x, y] of [
+      [l, left + edge, top + height / 2],
+      [t, left + width / 2, top + edge],
+      [r, left + width - edge, top + height / 2],
+      [b, left + width / 2, top + height - edge],
+    ] as const)
+      pen.fillText(letter ?? '', x * shrink, y * shrink);
+    pen.restore();
   }
 
   /** The labels of a file as lesions that begin with their masks. */

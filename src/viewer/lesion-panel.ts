@@ -4,6 +4,7 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import type { Vec3 } from '../imaging/types.js';
 import type { WorkerSegmenter } from '../session/worker-client.js';
 import { type Entry, type PromptMark, promptsOf } from './entry.js';
+import type { Key } from './keys.js';
 import type { LesionFiles } from './lesion-files.js';
 import { LesionList } from './lesion-list.js';
 import { LesionTable } from './lesion-table.js';
@@ -28,6 +29,8 @@ export interface PanelHost {
   visit(entry: Entry): void;
   goTo(voxel: Vec3): void;
   newLesion(): void;
+  /** Acts now; while weights load for a scan that is shown already, when they have come. */
+  whenReady(act: () => void): void;
 }
 
 const KINDS: Readonly<Record<Tool, StrokeKind | undefined>> = {
@@ -66,7 +69,7 @@ export class LesionPanel implements Watcher {
       merge: (entries) => lesions.merge(entries),
       copy: (entry) => lesions.copy(entry),
     });
-    this.layer = new PromptsLayer(stage.nv, element<HTMLCanvasElement>('canvas'), {
+    this.layer = new PromptsLayer(stage, {
       change: (entry, mark, to) => lesions.change(entry, mark, to),
       drawn: (stroke) => this.drawn(stroke),
     });
@@ -80,7 +83,7 @@ export class LesionPanel implements Watcher {
     if (toolbar) this.layer.use(KINDS[toolbar.tool], toolbar.brush.mm, toolbar.removing);
   }
 
-  /** Binds buttons, fields and keys. */
+  /** Binds buttons and fields. */
   listen(files: LesionFiles): void {
     const click = (id: string, act: () => void) => button(id).addEventListener('click', act);
     onFile('mask-file', 'open-mask', (file) => files.openMask(file));
@@ -91,25 +94,19 @@ export class LesionPanel implements Watcher {
     click('close-earlier', () => this.table.compare(undefined));
     click('show-table', () => this.toggleTable());
     click('close-table', () => this.toggleTable());
-    document.addEventListener(
-      'keydown',
-      (event) => {
-        const { target, key } = event;
-        if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
-        if (target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement) return;
-        if (target instanceof HTMLInputElement && !['radio', 'checkbox', 'range'].includes(target.type))
-          return;
-        if (key.toLowerCase() === 'c') this.host.newLesion();
-        else if (key.toLowerCase() === 't') this.toggleTable();
-        else if (!this.toolbar.key(key)) return;
-        // NiiVue has keys of its own.
-        event.stopPropagation();
-      },
-      { capture: true },
-    );
+  }
+
+  /** Keys of lesions, for the page's table of them. */
+  get keys(): Key[] {
+    return [
+      ...this.toolbar.keys,
+      { keys: ['c'], does: 'a new lesion', act: () => this.host.newLesion() },
+      { keys: ['t'], does: 'the table of lesions, or no table', act: () => this.toggleTable() },
+    ];
   }
 
   private toggleTable(): void {
+    if (!this.host.scan) return;
     const panel = element('table-panel');
     panel.hidden = !panel.hidden;
     this.host.stage.redraw();
@@ -117,9 +114,19 @@ export class LesionPanel implements Watcher {
   }
 
   private drawn(stroke: Stroke): void {
-    const { scan, lesions } = this.host;
     const { tool, removing, brush } = this.toolbar;
-    if (!scan || tool === 'point') return;
+    if (tool === 'point') return;
+    this.host.whenReady(() => this.draw(tool, stroke, removing, brush));
+  }
+
+  private draw(
+    tool: Exclude<Tool, 'point'>,
+    stroke: Stroke,
+    removing: boolean,
+    brush: Toolbar['brush'],
+  ): void {
+    const { scan, lesions } = this.host;
+    if (!scan) return;
     const { dims, affine } = scan.info;
     const grid = { dims, affine: Float64Array.from(affine) };
     const doing = doingOf(tool, stroke, removing !== stroke.shift, grid, brush);

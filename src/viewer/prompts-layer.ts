@@ -1,8 +1,8 @@
 /** What lies over the slices: the prompts of the selected lesion, which can be dragged, what is being drawn, and work under way. */
-import type { Niivue } from '@niivue/niivue';
 import type { Vec3 } from '../imaging/types.js';
 import { type Entry, type PromptMark, promptsOf } from './entry.js';
-import { afterDraw, type Pane, panesOf, pixelsPerMm, spotOf, underPoint } from './places.js';
+import { afterDraw, factorsOf, type Slice, slicesOf, spotOf, underPoint } from './places.js';
+import type { Stage } from './stage.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** Points are shown, ever fainter, so many slices away from theirs. */
@@ -23,7 +23,7 @@ function draw<K extends keyof SVGElementTagNameMap>(
 
 /** What a hand drew in a pane. */
 export interface Stroke {
-  readonly pane: Pane;
+  readonly slice: Slice;
   /** Voxels of the file, fractions included. */
   readonly path: readonly Vec3[];
   /** Whether it takes away (Shift). */
@@ -51,19 +51,20 @@ export class PromptsLayer {
   private entry: Entry | undefined;
   private at: Vec3 | undefined;
   private dragging = false;
+  private drawing = false;
   private kind: StrokeKind | undefined;
   private brushMm = 0;
   private removing = false;
 
   constructor(
-    private readonly nv: Niivue,
-    private readonly canvas: HTMLCanvasElement,
+    private readonly stage: Stage,
     private readonly actions: LayerActions,
   ) {
     this.svg = draw('svg', { class: 'prompts', 'aria-hidden': 'true' }, this.marks, this.line, this.ring);
+    const { canvas } = stage;
     canvas.after(this.svg);
     this.ring.style.display = 'none';
-    afterDraw(nv, () => this.place());
+    afterDraw(stage, () => this.place());
     this.svg.addEventListener('pointerdown', (event) => this.begin(event));
     // The slices scroll under a tool too.
     this.svg.addEventListener(
@@ -74,6 +75,13 @@ export class PromptsLayer {
       },
       { passive: false },
     );
+    // And the view's own drags go on: window, pan, what is under the pointer.
+    this.svg.addEventListener('pointermove', (event) => {
+      if (!this.drawing && !this.dragging) canvas.dispatchEvent(new PointerEvent('pointermove', event));
+    });
+    this.svg.addEventListener('pointerleave', (event) => {
+      canvas.dispatchEvent(new PointerEvent('pointerleave', event));
+    });
     this.svg.addEventListener('contextmenu', (event) => event.preventDefault());
   }
 
@@ -102,7 +110,7 @@ export class PromptsLayer {
 
   private placeRing(): void {
     const { at } = this;
-    const spot = at && panesOf(this.nv).flatMap((pane) => spotOf(this.nv, pane, at) ?? [])[0];
+    const spot = at && slicesOf(this.stage).flatMap((slice) => spotOf(this.stage, slice, at) ?? [])[0];
     this.ring.style.display = spot ? '' : 'none';
     if (spot) this.ring.setAttribute('transform', `translate(${spot.x} ${spot.y})`);
   }
@@ -111,23 +119,23 @@ export class PromptsLayer {
   private place(): void {
     this.placeRing();
     if (this.dragging) return;
-    const { entry, nv } = this;
-    const panes = entry ? panesOf(nv) : [];
+    const { entry, stage } = this;
+    const slices = entry ? slicesOf(stage) : [];
     const marks = entry?.visible ? promptsOf(entry) : [];
     this.marks.replaceChildren(
-      ...panes.flatMap((pane) =>
+      ...slices.flatMap((slice) =>
         marks.flatMap((mark) => {
           const { what } = mark;
-          if (what.type === 'click') return this.point(pane, mark, what.click.at, what.click.label === 1);
-          if (what.type === 'box') return this.box(pane, what.box.min, what.box.max);
+          if (what.type === 'click') return this.point(slice, mark, what.click.at, what.click.label === 1);
+          if (what.type === 'box') return this.box(slice, what.box.min, what.box.max);
           return [];
         }),
       ),
     );
   }
 
-  private point(pane: Pane, mark: PromptMark, at: Vec3, positive: boolean): SVGElement[] {
-    const spot = spotOf(this.nv, pane, at);
+  private point(slice: Slice, mark: PromptMark, at: Vec3, positive: boolean): SVGElement[] {
+    const spot = spotOf(this.stage, slice, at);
     if (!spot || spot.away > NEAR + 0.5) return [];
     const here = spot.away <= 0.5;
     const glyph = positive ? 'M-3.5 0H3.5M0 -3.5V3.5' : 'M-3.5 0H3.5';
@@ -149,7 +157,7 @@ export class PromptsLayer {
       ?.append(
         `${positive ? 'Lesion' : 'Not lesion'}, voxel ${at.map((c) => Math.round(c)).join(', ')}. Drag to move, right-click to take away`,
       );
-    made.addEventListener('pointerdown', (event) => this.drag(event, made, mark, pane));
+    made.addEventListener('pointerdown', (event) => this.drag(event, made, mark, slice));
     made.addEventListener('contextmenu', (event) => {
       event.preventDefault();
       if (this.entry) this.actions.change(this.entry, mark, undefined);
@@ -157,10 +165,10 @@ export class PromptsLayer {
     return [made];
   }
 
-  private box(pane: Pane, min: Vec3, max: Vec3): SVGElement[] {
-    const [a, b] = [spotOf(this.nv, pane, min), spotOf(this.nv, pane, max)];
+  private box(slice: Slice, min: Vec3, max: Vec3): SVGElement[] {
+    const [a, b] = [spotOf(this.stage, slice, min), spotOf(this.stage, slice, max)];
     if (!a || !b) return [];
-    const thick = max[pane.axis] - min[pane.axis];
+    const thick = (max[slice.axis] - min[slice.axis]) / factorsOf(this.stage)[slice.axis];
     if (Math.max(a.away, b.away) > thick + 0.5) return [];
     return [
       draw('rect', {
@@ -174,11 +182,11 @@ export class PromptsLayer {
   }
 
   private placeOf(event: PointerEvent): [number, number] {
-    const corner = this.canvas.getBoundingClientRect();
+    const corner = this.stage.canvas.getBoundingClientRect();
     return [event.clientX - corner.left, event.clientY - corner.top];
   }
 
-  private drag(event: PointerEvent, made: SVGElement, mark: PromptMark, pane: Pane): void {
+  private drag(event: PointerEvent, made: SVGElement, mark: PromptMark, slice: Slice): void {
     if (event.button !== 0 || !this.entry) return;
     event.preventDefault();
     event.stopPropagation();
@@ -191,8 +199,8 @@ export class PromptsLayer {
       (next) => {
         const [x, y] = this.placeOf(next);
         if (!to && Math.hypot(x - from[0], y - from[1]) <= SLOP) return;
-        const under = underPoint(this.nv, x, y);
-        if (under?.pane.index !== pane.index) return;
+        const under = underPoint(this.stage, x, y);
+        if (under?.slice.index !== slice.index) return;
         to = under.voxel;
         made.setAttribute('transform', `translate(${x} ${y})`);
       },
@@ -208,19 +216,23 @@ export class PromptsLayer {
   private begin(event: PointerEvent): void {
     const { kind } = this;
     const [x, y] = this.placeOf(event);
-    const start = underPoint(this.nv, x, y);
-    if (!kind || event.button !== 0 || !event.isPrimary || !start) return;
+    const start = underPoint(this.stage, x, y);
+    if (!kind) return;
+    if (event.button !== 0 || event.ctrlKey || event.metaKey || !event.isPrimary) {
+      if (event.pointerType === 'mouse')
+        this.stage.canvas.dispatchEvent(new PointerEvent('pointerdown', event));
+      return;
+    }
+    if (!start) return;
     event.preventDefault();
-    this.canvas.focus({ preventScroll: true });
-    const { pane } = start;
+    this.drawing = true;
+    this.stage.canvas.focus({ preventScroll: true });
+    const { slice } = start;
     const path: Vec3[] = [start.voxel];
     const points: [number, number][] = [[x, y]];
     const shift = event.shiftKey;
     this.line.setAttribute('class', `stroke ${kind}${shift !== this.removing ? ' minus' : ''}`);
-    this.line.setAttribute(
-      'stroke-width',
-      String(kind === 'brush' ? 2 * this.brushMm * pixelsPerMm(this.nv, pane) : 2),
-    );
+    this.line.setAttribute('stroke-width', String(kind === 'brush' ? 2 * this.brushMm * slice.scale : 2));
     const trace = () => {
       const [[x0, y0]] = points;
       const [x1, y1] = points[points.length - 1];
@@ -236,15 +248,16 @@ export class PromptsLayer {
       (next) => {
         const at = this.placeOf(next);
         const last = points[points.length - 1];
-        const under = underPoint(this.nv, ...at);
-        if (under?.pane.index !== pane.index || Math.hypot(at[0] - last[0], at[1] - last[1]) < 2) return;
+        const under = underPoint(this.stage, ...at);
+        if (under?.slice.index !== slice.index || Math.hypot(at[0] - last[0], at[1] - last[1]) < 2) return;
         points.push(at);
         path.push(under.voxel);
         trace();
       },
       (done) => {
+        this.drawing = false;
         this.line.removeAttribute('d');
-        if (done) this.actions.drawn({ pane, path, shift });
+        if (done) this.actions.drawn({ slice, path, shift });
       },
     );
   }

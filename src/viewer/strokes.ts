@@ -46,7 +46,7 @@ function middleOf({ box, values }: CroppedMask, affine: Float64Array): Vec3 | un
  */
 export function doingOf(
   tool: Exclude<Tool, 'point'>,
-  { path, pane }: Stroke,
+  { path, slice }: Stroke,
   remove: boolean,
   grid: Grid,
   brush: { readonly mm: number; readonly ball: boolean },
@@ -55,7 +55,7 @@ export function doingOf(
   const at = rounded(path[Math.floor(path.length / 2)]);
   const did = remove ? 'Removed' : 'Added';
   if (tool === 'brush') {
-    const painted = sweep(grid, path, brush.mm, brush.ball ? undefined : pane.axis);
+    const painted = sweep(grid, path, brush.mm, brush.ball ? undefined : slice.axis);
     return {
       name: remove ? 'Erasing' : 'Painting',
       step: (mask): Step => [changed(mask, painted, remove)],
@@ -74,7 +74,7 @@ export function doingOf(
     };
   }
   if (tool === 'lasso') {
-    const inside = enclosed(dims, pane.axis, at[pane.axis], path);
+    const inside = enclosed(dims, slice.axis, at[slice.axis], path);
     const middle = middleOf(inside, affine);
     if (!middle) return undefined;
     return {

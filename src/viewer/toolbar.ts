@@ -1,4 +1,5 @@
 /** Which tool the pointer is, and whether it adds or takes away. */
+import type { Key } from './keys.js';
 import { button, element, make } from './page.js';
 import type { Tool } from './strokes.js';
 
@@ -21,7 +22,7 @@ export class Toolbar {
   removing = false;
 
   constructor(private readonly changed: () => void) {
-    element('tools').append(
+    element('tool').append(
       ...TOOLS.map(({ tool, name, key, hint }) => {
         const made = make(
           'button',
@@ -71,19 +72,29 @@ export class Toolbar {
     this.show();
   }
 
-  /** @returns whether a key was one of the tools' */
-  key(key: string): boolean {
-    const found = TOOLS.find((one) => one.key === key.toLowerCase());
-    if (found) this.choose(found.tool);
-    else if (key === 'Escape') this.choose('point');
-    else if (key.toLowerCase() === 'a') this.sign(!this.removing);
-    else if (key === '[' || key === ']') {
-      const size = element<HTMLInputElement>('brush-mm');
-      if (key === '[') size.stepDown();
-      else size.stepUp();
-      this.show();
-    } else return false;
-    return true;
+  /** Keys of the tools, for the page's table of them. */
+  get keys(): Key[] {
+    const size = element<HTMLInputElement>('brush-mm');
+    return [
+      ...TOOLS.map(
+        ({ tool, name, key, hint }): Key => ({
+          keys: [key],
+          does: `${name.toLowerCase()}: ${hint.charAt(0).toLowerCase()}${hint.slice(1)}`,
+          act: () => this.choose(tool),
+        }),
+      ),
+      { keys: ['a'], does: 'add, or remove', act: () => this.sign(!this.removing) },
+      {
+        keys: ['[', ']'],
+        does: 'a smaller brush, a larger one',
+        act: ({ key }) => {
+          if (key === '[') size.stepDown();
+          else size.stepUp();
+          this.show();
+        },
+      },
+      { keys: ['Escape'], does: 'call a stroke off; back to points', act: () => this.choose('point') },
+    ];
   }
 
   private show(): void {

@@ -7,7 +7,7 @@ import type { Vec3 } from '../imaging/types.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
 import type { Shown } from './chain.js';
-import { type Commands, listen } from './controls.js';
+import { type Commands, listen, type View } from './controls.js';
 import type { Entry, Measures } from './entry.js';
 import { GatePanel } from './gate-panel.js';
 import { Keeper, type KeeperHost } from './keeper.js';
@@ -16,7 +16,10 @@ import { LesionPanel } from './lesion-panel.js';
 import { Lesions, type LesionsHost } from './lesions.js';
 import { offer } from './notice.js';
 import { button, element, make } from './page.js';
-import { Scan } from './scan.js';
+import { readForDisplay } from './preview.js';
+import type { ReadScan } from './reader.js';
+import { isReduced } from './reduce.js';
+import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { scopeLine } from './scope.js';
 import { readSession } from './session-file.js';
@@ -26,13 +29,16 @@ import { Tasks, type Work } from './tasks.js';
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
 
+/** A channel of a scan that is read for the display. */
+interface Reading extends Pick<Place, 'files' | 'channel'> {
+  readonly scan: Promise<ReadScan>;
+}
+
 class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
   /** For the comparison; made when it is first asked for. */
   private other: Stage | undefined;
-  /** The channel that the other stage shows. */
-  private otherShows: object | undefined;
   private comparing = false;
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
@@ -44,6 +50,9 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   private readonly keeper = new Keeper(this);
   /** Masks that are being measured. */
   private readonly measuring = new Map<CroppedMask, Promise<void>>();
+  /** What shows the scan, and what is read for it. */
+  private view: View | undefined;
+  private reading: Reading | undefined;
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
@@ -62,7 +71,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   start(): void {
-    listen(this.stage, this);
+    this.view = listen(this.stage, this, this.panel.keys);
     this.panel.listen(this.files);
     this.tasks.watcher = this.panel;
     this.refresh();
@@ -84,12 +93,15 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   openSample(): void {
-    this.tasks.run('Opening the sample', async (work) => {
-      const response = await fetch(SAMPLE);
+    const sample = fetch(SAMPLE).then(async (response) => {
       if (!response.ok)
         throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-      await this.show(new File([await response.blob()], SAMPLE), work);
+      return new File([await response.blob()], SAMPLE);
     });
+    this.open(
+      'the sample',
+      sample.then((files) => ({ files, series: undefined, channel: 0 })),
+    );
   }
 
   openChannel(channel: number): void {
@@ -108,7 +120,12 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
 
   click(voxel: Vec3, remove: boolean): void {
     element<HTMLInputElement>('voxel').value = voxel.join(', ');
-    this.lesions.click(voxel, remove);
+    this.whenReady(() => this.lesions.click(voxel, remove));
+  }
+
+  whenReady(act: () => void): void {
+    if (this.scan || !this.reading) act();
+    else this.tasks.run('Waiting for the weights', async () => {}).then(act);
   }
 
   step(what: 'undo' | 'redo' | 'reset'): void {
@@ -153,7 +170,55 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   openScan(files: ScanFiles): void {
-    this.tasks.run(`Opening ${scanName(files)}`, (work) => this.show(files, work));
+    this.open(
+      scanName(files),
+      seriesOf(files).then((series) => ({ files, series, channel: 0 })),
+    );
+  }
+
+  /** Shows a scan while weights are on their way, and opens it when they have come. */
+  private open(name: string, place: Promise<Place>): void {
+    this.preview(place).catch(() => {}); // said when its turn comes
+    this.tasks.run(`Opening ${name}`, async (work) => this.show(await place, work));
+  }
+
+  private async preview(place: Promise<Place>): Promise<void> {
+    const its = await place;
+    if (this.scan) return;
+    const scan = await this.read(its);
+    if (!this.scan && this.reading?.files === its.files) await this.display(scan);
+  }
+
+  /** Begins to read a channel for the display; one that is being read already is not read again. */
+  private read(place: Place, signal?: AbortSignal): Promise<ReadScan> {
+    const { reading } = this;
+    const { files, channel } = place;
+    if (reading?.files === files && reading.channel === channel) return reading.scan;
+    const scan = this.stage.limit().then((limit) => readForDisplay(place, limit, signal));
+    this.reading = { files, channel, scan };
+    scan.catch(() => {
+      if (this.reading?.scan === scan) this.reading = undefined;
+    });
+    return scan;
+  }
+
+  /** Shows what was read, and what it is. */
+  private async display(scan: ReadScan): Promise<void> {
+    if (this.stage.scan !== scan) {
+      await this.stage.show(scan);
+      performance.mark('scan-shown');
+      this.view?.window.begin(scan);
+      this.view?.look.show();
+    }
+    element('welcome').hidden = true;
+    document.body.classList.add('has-scan');
+    const { name, dims, spacing, factors } = scan;
+    const title = element('title');
+    title.textContent = `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+    title.title = title.textContent;
+    const note = element('shown-note');
+    note.hidden = !isReduced(factors);
+    note.textContent = `Large scan: ${factors.join(' × ')} voxels are shown as one, without 3D. Segmentation uses all of them.`;
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -204,17 +269,18 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.refresh();
   }
 
-  /** Opens files and shows their first image; what was open stays when that fails, or is called off. */
-  private async show(files: ScanFiles, work: Work): Promise<void> {
+  /** Opens a scan and shows it; what was open stays when that fails, or is called off. */
+  private async show(place: Place, work: Work): Promise<void> {
     const { segmenter, scan } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const series = await seriesOf(segmenter, files, work);
-    const fresh = await Scan.open({ files, series, channel: 0 }, segmenter, work);
+    const read = this.read(place, work.signal);
+    read.catch(() => {}); // said by what waits for it
+    const fresh = await Scan.open(place, segmenter, work);
     let kept: Entry[] = [];
     try {
       const keep = scan && (await this.keeper.part(scan, fresh, () => this.files.saveMaskNow()));
       if (keep) kept = this.lesions.entries.filter(({ voxels }) => voxels > 0);
-      await this.stage.show(await fresh.shown.image(), fresh.info.name);
+      await this.display(await read);
     } catch (error) {
       await fresh.dispose();
       throw error;
@@ -226,10 +292,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       return { name, value, visible, channel: 0, steps: [[{ type: 'mask' as const, mask }]] };
     });
     if (carried.length > 0) await this.lesions.replace(carried, work);
-    element('welcome').hidden = true;
-    const { name, dims, spacing, channels } = fresh.info;
-    element('title').textContent =
-      `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+    const { channels } = fresh.info;
     element('channel-field').hidden = channels < 2;
     element('channel').replaceChildren(
       ...Array.from({ length: channels }, (_, n) => make('option', { value: String(n) }, String(n))),
@@ -245,8 +308,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   private async showChannel(scan: Scan, channel: number, work: Work): Promise<void> {
     const before = scan.channel;
     try {
-      const volume = await scan.volume(channel, work);
-      await this.stage.show(await volume.image(), volume.info.name);
+      const { files, series } = scan;
+      const read = this.read({ files, series, channel }, work.signal);
+      read.catch(() => {}); // said by what waits for it
+      await scan.volume(channel, work);
+      await this.display(await read);
     } catch (error) {
       element<HTMLSelectElement>('channel').value = String(before);
       throw error;
@@ -260,7 +326,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   goTo(voxel: Vec3): void {
-    if (!this.scan) return;
+    if (!this.stage.scan) return;
     this.stage.goTo(voxel);
     if (this.comparing) this.other?.lookAt(this.stage);
   }
@@ -316,6 +382,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.tasks.run('Comparing', async (work) => {
       this.comparing = !this.comparing;
       element('other').hidden = !this.comparing;
+      element('caption').hidden = !this.comparing;
       button('compare').setAttribute('aria-pressed', String(this.comparing));
       this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
       this.stage.redraw();
@@ -329,8 +396,12 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     const { other, scan, segmenter } = this;
     const { selected } = this.lesions;
     if (!this.comparing || !other || !scan || !segmenter) return;
-    if (this.otherShows !== scan.shown) await other.show(await scan.shown.image(), scan.info.name);
-    this.otherShows = scan.shown;
+    const shown = this.stage.scan;
+    if (shown && other.scan !== shown) {
+      await other.show(shown);
+      const { low, high } = this.stage.window;
+      other.setWindow(low, high);
+    }
     other.clear();
     other.lookAt(this.stage);
     if (!selected?.actions.length) return;

@@ -80,6 +80,8 @@ export class Viewer {
   /** Loads the page anew, up to where it waits for a scan. */
   async load(): Promise<void> {
     await this.page.reload();
+    // What is folded away has controls that these tests use.
+    await this.page.evaluate('document.querySelector("#engine").open = true');
     await this.says('is ready');
   }
 
