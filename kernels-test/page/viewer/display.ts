@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
-import { newHeader } from '../../../src/imaging/nifti-write.js';
 import type { Look, Stage } from '../../../src/viewer/stage.js';
 import { phantom, put, writeVolume } from '../../cli/support.js';
 import { type OpenPage, openPage } from '../../support/page.js';
@@ -164,8 +163,7 @@ export function headCt(dims: readonly [number, number, number], spacing: readonl
     0,
     1,
   ]);
-  const header = newHeader({ dims, affine, datatype: 'int16' });
-  return { name: 'ct', dims, affine, data, header };
+  return { name: 'ct', dims, affine, data, datatype: 'int16' as const };
 }
 
 /** One browser and one page for the tests of a file; each begins with head.nii.gz as it is first shown. */

@@ -96,7 +96,7 @@ const weighted = () =>
 describe.skipIf(noBrowser)('the static folder', () => {
   test('lets nothing in or out but itself', () => {
     expect(headers['Content-Security-Policy']).toMatch(
-      /default-src 'none'; script-src 'self'; .*connect-src 'self'/,
+      /default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; .*connect-src 'self'/,
     );
   });
 
