@@ -24,6 +24,7 @@ import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { writeOperations } from './operations.mjs';
+import { viewerHeaders } from './viewer-headers.mjs';
 import { wgslPlugin } from './wgsl.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -202,6 +203,10 @@ const bundles = [
   ...Object.entries(LATER).map(([entry, out]) => ({ entry, out, with: { ...partLike, sourcemap: false } })),
 ];
 
+const headerLines = Object.entries(viewerHeaders)
+  .map(([name, value]) => `  ${name}: ${value}`)
+  .join('\n');
+
 async function makeBundle(folder, bundle) {
   const outfile = join(folder, bundle.out);
   const plugins = [...bundle.with.plugins, ...(bundle.shaders ? [shadersFirst(bundle.entry)] : [])];
@@ -223,29 +228,56 @@ async function makeBundle(folder, bundle) {
   );
 }
 
-/** The viewer: one static folder with all it needs, weights and a sample included. Needs node.js. */
+/**
+ * NiiVue without its gradients: it computes them for lighting the 3D pane, which the viewer does not do, and anew at every change of
+ * the window, in as much GPU memory as the scan again.
+ */
+const withoutGradients = {
+  name: 'without-gradients',
+  setup(bundler) {
+    bundler.onLoad({ filter: /@niivue[\\/]niivue[\\/].*\.js$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8');
+      const head = 'function gradientGL(params) {';
+      if (text.split(head).length !== 2) throw new Error(`${path}: NiiVue's gradientGL is not where it was`);
+      return { contents: text.replace(head, `${head}\n  return params.gradientTexture;`), loader: 'js' };
+    });
+  },
+};
+
+/** The viewer: one static folder with all it needs, weights and a sample included; and everybody's licences. Needs node.js. */
 async function makeViewer(folder) {
   const out = join(folder, 'viewer');
   const at = (name) => join(root, 'src', 'viewer', name);
   await mkdir(join(out, 'weights'), { recursive: true });
   const weights = await readFile(join(root, 'weights', SHIPPED));
   const sum = createHash('sha256').update(weights).digest('hex');
+  const viewer = { ...pageLike, outdir: out };
+  const plugins = [...pageLike.plugins, withoutGradients];
   const define = { ...pageLike.define, __WEIGHTS_SHA256__: JSON.stringify(sum) };
+  const scripts = ['viewer.ts', 'worker.ts', 'reader.ts'].map(at);
   const made = await Promise.all([
-    build({
-      ...pageLike,
-      define,
-      entryPoints: [at('viewer.ts'), at('worker.ts')],
-      outdir: out,
-    }),
-    build({ ...pageLike, entryPoints: [at('viewer.css')], outdir: out }),
-    copyFile(at('index.html'), join(out, 'index.html')),
+    build({ ...viewer, plugins, define, entryPoints: scripts }),
+    build({ ...viewer, entryPoints: [at('viewer.css'), at('lesions.css')] }),
+    ...['index.html', 'icon.svg', 'manifest.webmanifest'].map((name) => copyFile(at(name), join(out, name))),
     ...Object.values(LATER).map((name) => copyFile(join(folder, name), join(out, name))),
     copyFile(join(root, 'weights', SHIPPED), join(out, 'weights', SHIPPED)),
   ]);
   carry(made[0]);
+  await makeNotices(folder);
+  await copyFile(join(folder, 'THIRD_PARTY_LICENSES.txt'), join(out, 'licences.txt'));
   const { makePhantom, writeVolume } = await import(pathToFileURL(join(folder, 'node.js')).href);
   await writeFile(join(out, 'sample.nii.gz'), writeVolume(makePhantom({ seed: 1 }).volume, 'sample.nii.gz'));
+  await writeFile(join(out, '_headers'), `/*\n${headerLines}\n`);
+  // Last: it knows the digest of all others. The engine keeps the weights itself.
+  const files = (await readdir(out)).filter((name) => name !== 'weights' && name !== '_headers').sort();
+  const digest = createHash('sha256');
+  for (const name of files) digest.update(name).update(await readFile(join(out, name)));
+  const kept = {
+    ...pageLike.define,
+    __BUILD__: JSON.stringify(digest.digest('hex').slice(0, 16)),
+    __FILES__: JSON.stringify(['./', ...files]),
+  };
+  await build({ ...viewer, define: kept, entryPoints: [at('service-worker.ts')] });
   const { size } = await stat(join(out, 'viewer.js'));
   console.log(`${'viewer'.padEnd(12)} viewer.js ${(size / 1024).toFixed(0)} KiB, most of it NiiVue`);
 }
@@ -338,7 +370,6 @@ try {
   await mkdir(fresh);
   await Promise.all([...bundles.map((bundle) => makeBundle(fresh, bundle)), makeTypes(fresh)]);
   await makeViewer(fresh);
-  await makeNotices(fresh);
   await replaceDist(fresh);
   console.log(`built in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 } catch (error) {

@@ -5,7 +5,7 @@ import { cropMask } from '../../src/imaging/crop.js';
 import type { Vec3 } from '../../src/imaging/types.js';
 import { actionsFromJson, actionsToJson } from '../../src/session/actions-json.js';
 import type { Action } from '../../src/session/lesion-state.js';
-import { readSession, writeSession } from '../../src/viewer/session-file.js';
+import { readEarlier, readSession, writeSession } from '../../src/viewer/session-file.js';
 
 const DIMS: Vec3 = [3, 4, 2];
 const number = fc.double({ noNaN: true, noDefaultInfinity: true, min: -5, max: 9 }).map((v) => v + 0); // no −0 in JSON
@@ -82,20 +82,46 @@ describe('session files', () => {
     lesions: [
       {
         name: 'a',
+        value: 2,
+        channel: 0,
         actions: [{ type: 'click' as const, click: { at: [1, 2, 0] as Vec3, label: 1 as const } }],
+        measures: { millilitres: 1.5, longMm: 20, shortMm: 10 },
       },
     ],
   };
-  const text = writeSession(volume, session);
+  const text = writeSession(volume, session, '2026-03-04T05:06:07.000Z');
 
   it('there and back', () => {
-    expect(readSession(text, 's.json', volume)).toEqual(session);
+    const { lesions, ...rest } = session;
+    const told = lesions.map(({ measures: _, ...one }) => one);
+    expect(readSession(text, 's.json', volume)).toEqual({ ...rest, lesions: told });
+  });
+
+  it('of version 1, which had the file’s channel alone', () => {
+    const value = JSON.parse(text);
+    value.version = 1;
+    for (const one of value.lesions) {
+      delete one.channel;
+      delete one.value;
+      delete one.measures;
+    }
+    const [lesion] = readSession(JSON.stringify(value), 's.json', volume).lesions;
+    expect(lesion).toMatchObject({ name: 'a', channel: 0, value: undefined });
+    expect(() => readEarlier(JSON.stringify(value), 's.json')).toThrow(/no lesion that was measured/);
+  });
+
+  it('is read for its measures whatever the scan', () => {
+    expect(readEarlier(text, 's.json')).toMatchObject({
+      scan: volume.name,
+      saved: '2026-03-04T05:06:07.000Z',
+      lesions: [{ name: 'a', measures: { millilitres: 1.5, longMm: 20, shortMm: 10 } }],
+    });
   });
 
   it.each([
     ['no JSON', '{', /s\.json is not JSON/],
     ['another format', '{"format":"x"}', /is no sgp-sam session of version 1/],
-    ['another version', text.replace('"version": 1', '"version": 2'), /of version 1/],
+    ['another version', text.replace('"version": 2', '"version": 3'), /of version 1 or 2/],
     [
       'another grid',
       text.replace('"dims": [\n   3', '"dims": [\n   5'),
@@ -103,8 +129,8 @@ describe('session files', () => {
     ],
     [
       'another channel',
-      text.replace('"channel": 0', '"channel": 1'),
-      /saved for channel 1, and channel 0 is open/,
+      text.replaceAll('"channel": 0', '"channel": 1'),
+      /lesions\[0\] was made in channel 1, and this file has 1/,
     ],
     ['an unknown gate', text.replace('"closed"', '"ajar"'), /gates: not a list/],
     ['a nameless lesion', text.replace('"name": "a"', '"name": 3'), /lesions\[0\]\.name: no text/],

@@ -128,6 +128,11 @@ export class LocalSegmenter implements Segmenter, Owner {
     return { engine: this.engine, model: this.model };
   }
 
+  /** The volume of a name and channel that was opened last: for what a worker's own script computes on it. */
+  opened(name: string, channel: number): Volume | undefined {
+    return [...this.volumes].findLast(({ info }) => info.name === name && info.channel === channel)?.volume;
+  }
+
   /** A lesion's session with what this segmenter runs now. */
   session(volume: Volume): LesionSession {
     const { preset, zoom } = this.options;

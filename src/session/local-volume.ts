@@ -93,8 +93,8 @@ export class LocalVolume implements Methods<SegmenterVolume> {
   readonly handle: SegmenterVolume;
 
   constructor(
-    info: VolumeInfo,
-    private readonly volume: Volume,
+    readonly info: VolumeInfo,
+    readonly volume: Volume,
     private readonly owner: Owner,
   ) {
     this.handle = volumeHandle(info, (target) => async (method, args, options) => {

@@ -3,6 +3,7 @@ import { voxelSizes } from '../imaging/affine.js';
 import { formatClick } from '../imaging/clicks.js';
 import { type CroppedMask, inCrop, padBox } from '../imaging/crop.js';
 import { isHounsfield } from '../imaging/hounsfield.js';
+import { Moments } from '../imaging/metrics/intensity.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { WeightsScope } from '../weights/card.js';
 import { type Direction, longestSide } from './cubes.js';
@@ -141,19 +142,6 @@ export function contrastOf(image: Image, crop: CroppedMask): number | undefined 
   const within = (inside.squares + shell.squares) / (inside.count + shell.count);
   const difference = Math.abs(inside.mean - shell.mean);
   return difference === 0 ? 0 : difference / Math.sqrt(within);
-}
-
-/** Mean and sum of squared deviations, by Welford (1962): sums of squares would cancel. */
-class Moments {
-  count = 0;
-  mean = 0;
-  squares = 0;
-
-  add(value: number): void {
-    const off = value - this.mean;
-    this.mean += off / ++this.count;
-    this.squares += off * (value - this.mean);
-  }
 }
 
 /** What a result is judged by. */

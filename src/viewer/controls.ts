@@ -2,9 +2,15 @@
 import { SgpSamError } from '../base/errors.js';
 import type { Vec3 } from '../imaging/types.js';
 import { parseZoom, type Zoom } from '../session/zoom.js';
-import { button, element, onFile } from './page.js';
-import { droppedFiles, type ScanFiles } from './scan-files.js';
-import type { Stage } from './stage.js';
+import { filesOf, oneOfEach } from './drop.js';
+import { type Key, listenKeys, writeHelp } from './keys.js';
+import { LookControls } from './look.js';
+import { Offline } from './offline.js';
+import { button, element, onFile, onFiles } from './page.js';
+import { PaneLabels } from './panes.js';
+import type { ScanFiles } from './scan-files.js';
+import type { Pane, Stage } from './stage.js';
+import { WindowLevel } from './window-level.js';
 
 export interface Commands {
   openScan(files: ScanFiles): void;
@@ -15,6 +21,8 @@ export interface Commands {
   /** The scale of all lesions; undefined: as the weights say. */
   setZoom(zoom: Zoom | undefined): void;
   newLesion(): void;
+  /** Whether a click on the slices takes away, unless Shift is held. */
+  readonly removing: boolean;
   /** Adds or removes at a voxel, for the lesion that is selected. */
   click(voxel: Vec3, remove: boolean): void;
   /** Moves the crosshair. */
@@ -27,10 +35,26 @@ export interface Commands {
   fail(error: unknown): void;
 }
 
-/** Binds buttons, fields, keys, drops and clicks. */
-export function listen(stage: Stage, commands: Commands): void {
+/** What shows the scan, for whoever shows another one. */
+export interface View {
+  readonly look: LookControls;
+  readonly window: WindowLevel;
+}
+
+/**
+ * Binds buttons, fields, keys, drops and clicks.
+ * @param more keys besides those of the view
+ */
+export function listen(stage: Stage, commands: Commands, more: readonly Key[]): View {
   const click = (id: string, act: () => void) => button(id).addEventListener('click', act);
-  onFile('file', 'open', (file) => commands.openScan(file));
+  const dialog = (id: string) => element<HTMLDialogElement>(id).showModal();
+  onFiles('file', 'open', (files) => {
+    try {
+      openFiles(files, commands);
+    } catch (error) {
+      commands.fail(error);
+    }
+  });
   onFile('weights-file', 'open-weights', (file) => commands.loadWeights(file));
   onFile('session-file', 'open-session', (file) => commands.openSession(file));
   click('sample', () => commands.openSample());
@@ -43,6 +67,8 @@ export function listen(stage: Stage, commands: Commands): void {
   click('save-session', () => commands.saveSession());
   click('compare', () => commands.toggleCompare());
   click('profile', () => commands.profile());
+  click('help', () => dialog('help-dialog'));
+  click('about', () => dialog('about-dialog'));
   const channel = element<HTMLSelectElement>('channel');
   channel.addEventListener('change', () => commands.openChannel(Number(channel.value)));
   const zoom = element<HTMLSelectElement>('zoom');
@@ -54,44 +80,120 @@ export function listen(stage: Stage, commands: Commands): void {
   click('subtract', () => typed(commands, true));
   stage.onClick((at, remove) => {
     // A click means the voxel under it, which can also be typed.
-    commands.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove);
+    commands.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove !== commands.removing);
   });
-  document.addEventListener('keydown', (event) => {
-    const typing = event.target instanceof HTMLInputElement && event.target.type === 'text';
-    if (!(event.ctrlKey || event.metaKey) || typing) return;
-    const key = event.key.toLowerCase();
-    if (key !== 'z' && key !== 'y') return;
-    event.preventDefault();
-    commands.step(key === 'y' || event.shiftKey ? 'redo' : 'undo');
+  const view = { look: new LookControls(stage), window: new WindowLevel(stage) };
+  new PaneLabels(stage);
+  new Offline((error) => commands.fail(error));
+  const { navigation } = stage;
+  click('zoom-in', () => navigation.zoom(1.25));
+  click('zoom-out', () => navigation.zoom(0.8));
+  click('fit', () => navigation.fit());
+  click('reset-view', () => resetView(stage, view));
+  const keys = keysFor(stage, commands, view, more);
+  listenKeys(keys, stage.canvas);
+  writeHelp(keys);
+  listenDrops(commands);
+  return view;
+}
+
+function resetView(stage: Stage, view: View): void {
+  if (!stage.scan) return;
+  stage.navigation.reset();
+  view.window.begin(stage.scan);
+}
+
+/** All keys; the help lists them in this order. */
+function keysFor(stage: Stage, commands: Commands, { look, window }: View, more: readonly Key[]): Key[] {
+  const { navigation, nv } = stage;
+  /** Across: as the picture has left and right. */
+  const side = () => (stage.look.radiological ? -1 : 1);
+  const move = (name: string, shown: string, does: string, by: () => Vec3): Key => ({
+    keys: [name],
+    shown,
+    does,
+    canvas: true,
+    act: () => stage.scan && nv.moveCrosshairInVox(...by()),
   });
-  const area = element('stage');
-  area.addEventListener('dragover', (event) => {
+  const plane = (): Pane['plane'] => navigation.alone ?? 'axial';
+  return [
+    {
+      keys: ['Enter'],
+      does: 'segment at the crosshair; with Shift, take it out of the lesion',
+      canvas: true,
+      act: ({ shiftKey }) => {
+        if (stage.scan) navigation.onClick(stage.crosshair, shiftKey);
+      },
+    },
+    move('ArrowLeft', '←', 'crosshair to the left of the axial plane', () => [-side(), 0, 0]),
+    move('ArrowRight', '→', 'crosshair to its right', () => [side(), 0, 0]),
+    move('ArrowUp', '↑', 'crosshair forward', () => [0, 1, 0]),
+    move('ArrowDown', '↓', 'crosshair back', () => [0, -1, 0]),
+    move('PageUp', 'Page Up', 'a slice up', () => [0, 0, 1]),
+    move('PageDown', 'Page Down', 'a slice down', () => [0, 0, -1]),
+    {
+      keys: ['z'],
+      ctrl: true,
+      does: 'undo; with Shift, redo',
+      act: ({ shiftKey }) => commands.step(shiftKey ? 'redo' : 'undo'),
+    },
+    { keys: ['y'], ctrl: true, does: 'redo', act: () => commands.step('redo') },
+    ...more,
+    { keys: ['h'], does: 'hide lesions, or show them', act: () => look.toggle('overlay') },
+    { keys: ['x'], does: 'hide the crosshair, or show it', act: () => look.toggle('crosshair') },
+    { keys: ['d'], does: '3D pane on or off', act: () => look.toggle('render') },
+    { keys: ['n'], does: 'radiological or neurological sides', act: () => look.toggle('radiological') },
+    {
+      keys: ['m'],
+      does: 'the plane alone, or all planes',
+      act: () => stage.scan && navigation.toggleAlone(plane()),
+    },
+    { keys: ['+', '='], shown: '+', does: 'larger, about the crosshair', act: () => navigation.zoom(1.25) },
+    { keys: ['-'], shown: '−', does: 'smaller', act: () => navigation.zoom(0.8) },
+    { keys: ['f', '0'], does: 'fit the scan into every pane', act: () => navigation.fit() },
+    {
+      keys: ['r'],
+      does: 'reset the view: planes, zoom, window',
+      act: () => resetView(stage, { look, window }),
+    },
+    {
+      keys: ['1', '2', '3', '4', '5', '6', '7', '8', '9'],
+      shown: '1 to 9',
+      does: 'CT windows in the list’s order; in other scans 1 automatic, 2 full range',
+      act: ({ key }) => window.chooseNumber(Number(key)),
+    },
+    { keys: ['?'], does: 'this help', act: () => element<HTMLDialogElement>('help-dialog').showModal() },
+  ];
+}
+
+/** Drops anywhere: beside the scan a browser would leave the page for the file. */
+function listenDrops(commands: Commands): void {
+  const sign = element('drop');
+  const files = (event: DragEvent) => event.dataTransfer?.types.includes('Files');
+  document.addEventListener('dragover', (event) => {
+    if (!files(event)) return;
     event.preventDefault();
-    area.classList.add('drop');
+    sign.hidden = false;
   });
-  area.addEventListener('dragleave', () => area.classList.remove('drop'));
-  area.addEventListener('drop', (event) => {
+  document.addEventListener('dragleave', (event) => {
+    if (event.relatedTarget === null) sign.hidden = true;
+  });
+  document.addEventListener('drop', (event) => {
+    if (!event.dataTransfer || !files(event)) return;
     event.preventDefault();
-    area.classList.remove('drop');
-    const { items } = event.dataTransfer ?? {};
-    if (items)
-      droppedFiles(items).then(
-        (files) => dropped(commands, files),
-        (error) => commands.fail(error),
-      );
+    sign.hidden = true;
+    filesOf(event.dataTransfer)
+      .then((all) => openFiles(all, commands))
+      .catch((error: unknown) => commands.fail(error));
   });
 }
 
-function dropped(commands: Commands, files: readonly File[]): void {
-  const [file] = files;
-  if (!file) return;
-  if (files.length > 1) {
-    commands.openScan(files);
-    return;
-  }
-  if (/\.(safetensors|pth)$/i.test(file.name)) commands.loadWeights(file);
-  else if (/\.json$/i.test(file.name)) commands.openSession(file);
-  else commands.openScan(file);
+/** Weights first, then the scan, then its session: they are opened one after the other. */
+export function openFiles(files: readonly File[], commands: Commands): void {
+  const { weights, scan, session } = oneOfEach(files);
+  if (weights) commands.loadWeights(weights);
+  if (scan) commands.openScan(scan);
+  if (session) commands.openSession(session);
 }
 
 /** Adds or removes at the voxel that was typed. */

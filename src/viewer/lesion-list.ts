@@ -1,23 +1,12 @@
-/** The lesions of the volume: which there are, which one clicks are for. */
-import type { Action, LesionState, Segmentation } from '../session/lesion-state.js';
-import type { Lesion } from '../session/segmenter.js';
+/** The lesions of the scan in short: which there are, which one clicks are for, what is doubtful about it. */
+import { cssColourOf } from './colours.js';
+import type { Entry } from './entry.js';
+import { shown } from './lesion-rows.js';
 import { element, make } from './page.js';
-import { colourOf } from './stage.js';
-
-export interface Entry {
-  /** What the page calls it. */
-  readonly name: string;
-  /** Its value in the drawing, from 1; its colour. */
-  readonly value: number;
-  visible: boolean;
-  lesion: Lesion;
-  state: LesionState | Segmentation | undefined;
-  /** What was done so far: kept here too, since a worker can fail. */
-  actions: readonly Action[];
-}
 
 export interface ListActions {
   select(entry: Entry): void;
+  rename(entry: Entry, name: string): void;
   setVisible(entry: Entry, visible: boolean): void;
   remove(entry: Entry): void;
 }
@@ -25,8 +14,12 @@ export interface ListActions {
 interface Row {
   readonly item: HTMLLIElement;
   readonly radio: HTMLInputElement;
+  readonly name: HTMLInputElement;
   readonly visible: HTMLInputElement;
+  readonly remove: HTMLButtonElement;
   readonly size: HTMLElement;
+  readonly details: HTMLElement;
+  readonly warnings: HTMLElement;
 }
 
 export class LesionList {
@@ -41,31 +34,67 @@ export class LesionList {
       item.remove();
       this.rows.delete(entry);
     }
-    for (const entry of entries) {
-      const { state } = entry;
-      const { item, radio, visible, size } = this.rows.get(entry) ?? this.add(entry);
-      item.className = entry === selected ? 'selected' : '';
-      radio.checked = entry === selected;
-      visible.checked = entry.visible;
-      const iou = state && 'iou' in state && estimatesIou ? `, IoU est. ${state.iou.toFixed(2)}` : '';
-      size.textContent = state?.voxels ? `${state.millilitres.toFixed(2)} mL${iou}` : 'empty';
+    for (const [n, entry] of entries.entries()) {
+      const { state, measures } = entry;
+      const row = this.rows.get(entry) ?? this.make(entry);
+      const list = element('lesions');
+      if (list.children[n] !== row.item) list.insertBefore(row.item, list.children[n] ?? null);
+      row.item.className = entry === selected ? 'selected' : '';
+      row.radio.checked = entry === selected;
+      row.radio.setAttribute('aria-label', `Select ${entry.name}`);
+      row.visible.checked = entry.visible;
+      row.visible.title = `Show ${entry.name}`;
+      row.remove.title = `Delete ${entry.name}`;
+      if (document.activeElement !== row.name) row.name.value = entry.name;
+      row.size.textContent = state?.voxels ? `${shown.millilitres(state.millilitres)} mL` : 'empty';
+      const axes = measures?.axes;
+      const warnings = state?.warnings ?? [];
+      const details = [
+        ...(axes ? [`${shown.mm(axes.longMm)} × ${shown.mm(axes.shortMm)} mm`] : []),
+        ...(estimatesIou && state?.voxels && state.iou !== undefined
+          ? [`IoU est. ${state.iou.toFixed(2)}`]
+          : []),
+        ...(warnings.length > 0 ? [`${warnings.length} ${warnings.length > 1 ? 'doubts' : 'doubt'}`] : []),
+      ];
+      row.details.textContent = details.join(' · ');
+      const told = entry === selected ? warnings : [];
+      row.warnings.replaceChildren(...told.map(({ message }) => make('li', {}, message)));
     }
   }
 
-  private add(entry: Entry): Row {
-    const { name, value } = entry;
+  private make(entry: Entry): Row {
     const swatch = make('span', { className: 'swatch' });
-    swatch.style.background = `rgb(${colourOf(value).join(' ')})`;
+    swatch.style.background = cssColourOf(entry.value);
+    const number = make(
+      'span',
+      { className: 'number', title: 'Its label in the saved mask' },
+      String(entry.value),
+    );
     const radio = make('input', { type: 'radio', name: 'lesion' });
     radio.addEventListener('change', () => this.actions.select(entry));
-    const visible = make('input', { type: 'checkbox', title: `Show ${name}` });
+    const name = make('input', { type: 'text', className: 'name', spellcheck: false, autocomplete: 'off' });
+    name.setAttribute('aria-label', `Name of lesion ${entry.value}`);
+    name.addEventListener('focus', () => this.actions.select(entry));
+    name.addEventListener('change', () => this.actions.rename(entry, name.value));
+    name.addEventListener('keydown', ({ key }) => {
+      if (key === 'Escape') name.value = entry.name;
+      if (key === 'Enter' || key === 'Escape') name.blur();
+    });
+    const visible = make('input', { type: 'checkbox' });
     visible.addEventListener('change', () => this.actions.setVisible(entry, visible.checked));
-    const remove = make('button', { type: 'button', title: `Delete ${name}` }, '×');
+    const remove = make('button', { type: 'button' }, '×');
     remove.addEventListener('click', () => this.actions.remove(entry));
     const size = make('span', { className: 'size' });
-    const item = make('li', {}, swatch, make('label', {}, radio, name), size, visible, remove);
-    element('lesions').append(item);
-    const row = { item, radio, visible, size };
+    const details = make('span', { className: 'details' });
+    const warnings = make('ul', { className: 'doubts' });
+    warnings.setAttribute('aria-live', 'polite');
+    const label = make('label', {}, radio, swatch, number);
+    const item = make('li', {}, label, name, size, visible, remove, details, warnings);
+    // Anywhere on it, as long as it does nothing else.
+    item.addEventListener('click', ({ target }) => {
+      if (target === item || target === size || target === details) this.actions.select(entry);
+    });
+    const row = { item, radio, name, visible, remove, size, details, warnings };
     this.rows.set(entry, row);
     return row;
   }

@@ -20,16 +20,20 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Asks for a file through one of the page's file inputs. */
-export function onFile(input: string, opener: string, take: (file: File) => void): void {
+/** Asks for files through one of the page's file inputs. */
+export function onFiles(input: string, opener: string, take: (files: File[]) => void): void {
   const field = element<HTMLInputElement>(input);
   button(opener).addEventListener('click', () => field.click());
   field.addEventListener('change', () => {
-    const file = field.files?.[0];
+    const files = [...(field.files ?? [])];
     field.value = ''; // so that the same file can be chosen again
-    if (file) take(file);
+    if (files.length > 0) take(files);
   });
 }
+
+/** Asks for a file. */
+export const onFile = (input: string, opener: string, take: (file: File) => void): void =>
+  onFiles(input, opener, ([file]) => take(file as File));
 
 /** Hands bytes to the browser's downloads. */
 export function download(bytes: BlobPart, name: string, type: string): void {

@@ -19,7 +19,15 @@ export interface Work {
   readonly progress: Progress;
 }
 
+/** Who else shows how far work is. */
+export interface Watcher {
+  /** @param part 0 to 1; undefined while it is unknown */
+  progress(part: number | undefined): void;
+  ended(): void;
+}
+
 export class Tasks {
+  watcher: Watcher | undefined;
   private controller: AbortController | undefined;
   private readonly queue = new Queue();
   private waiting = 0;
@@ -55,6 +63,7 @@ export class Tasks {
     } finally {
       clearTimeout(timer);
       element('work').hidden = true;
+      this.watcher?.ended();
       this.controller = undefined;
       if (--this.waiting === 0) document.body.removeAttribute('aria-busy');
     }
@@ -82,6 +91,7 @@ export class Tasks {
       const left = ((performance.now() - this.began) * (total - done)) / Math.max(done, 1) / 1000;
       element('work-left').textContent = left >= 1 ? `about ${Math.ceil(left)} s left` : '';
     } else bar.removeAttribute('value');
+    this.watcher?.progress(total > 0 ? done / total : undefined);
   }
 
   say(text: string): void {

@@ -2,56 +2,78 @@
 import { SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import type { GateSetting } from '../engine/graph/regions.js';
+import type { CroppedMask } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
-import type { Action, LesionState, Segmentation } from '../session/lesion-state.js';
-import type { Lesion, SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
-import { type Commands, listen } from './controls.js';
+import type { Shown } from './chain.js';
+import { type Commands, listen, type View } from './controls.js';
+import type { Entry, Measures } from './entry.js';
 import { GatePanel } from './gate-panel.js';
-import { type Entry, LesionList } from './lesion-list.js';
-import { button, download, element, make } from './page.js';
+import { Keeper, type KeeperHost } from './keeper.js';
+import { type FilesHost, LesionFiles } from './lesion-files.js';
+import { LesionPanel } from './lesion-panel.js';
+import { Lesions, type LesionsHost } from './lesions.js';
+import { offer } from './notice.js';
+import { button, element, make } from './page.js';
+import { readForDisplay } from './preview.js';
+import type { ReadScan } from './reader.js';
+import { isReduced } from './reduce.js';
+import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
-import { readSession, type SavedSession, writeSession } from './session-file.js';
-import { colourOf, Stage } from './stage.js';
+import { scopeLine } from './scope.js';
+import { readSession } from './session-file.js';
+import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
 
-class Viewer implements Commands {
-  private readonly tasks = new Tasks();
+/** A channel of a scan that is read for the display. */
+interface Reading extends Pick<Place, 'files' | 'channel'> {
+  readonly scan: Promise<ReadScan>;
+}
+
+class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
+  readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
   /** For the comparison; made when it is first asked for. */
   private other: Stage | undefined;
-  /** The volume that the other stage shows. */
-  private otherShows: SegmenterVolume | undefined;
   private comparing = false;
-  private readonly list = new LesionList({
-    select: (entry) => this.select(entry),
-    setVisible: (entry, visible) => {
-      entry.visible = visible;
-      this.stage.setVisible(entry.value, visible);
-    },
-    remove: (entry) => this.delete(entry),
-  });
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
-  private volume: SegmenterVolume | undefined;
-  /** The file that is open, for other weights and other channels. */
-  private file: ScanFiles | undefined;
-  /** The series of it, if it has several. */
-  private series: number | undefined;
+  scan: Scan | undefined;
+  readonly lesions = new Lesions(this);
+  private readonly panel = new LesionPanel(this);
+  readonly table = this.panel.table;
+  private readonly files = new LesionFiles(this);
+  private readonly keeper = new Keeper(this);
+  /** Masks that are being measured. */
+  private readonly measuring = new Map<CroppedMask, Promise<void>>();
+  /** What shows the scan, and what is read for it. */
+  private view: View | undefined;
+  private reading: Reading | undefined;
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
-  private entries: Entry[] = [];
-  private selected: Entry | undefined;
-  /** Lesions asked of segmenters so far: each has a name of its own there. */
-  private lesions = 0;
+
+  /** For the console and tests. */
+  get entries(): readonly Entry[] {
+    return this.lesions.entries;
+  }
+
+  get gateSettings(): readonly GateSetting[] {
+    return this.gates.settings;
+  }
+
+  get scope(): string | undefined {
+    return this.segmenter && scopeLine(this.segmenter.info);
+  }
 
   start(): void {
-    listen(this.stage, this);
+    this.view = listen(this.stage, this, this.panel.keys);
+    this.panel.listen(this.files);
+    this.tasks.watcher = this.panel;
     this.refresh();
     if (!('gpu' in navigator)) {
       const secure = isSecureContext;
@@ -71,33 +93,132 @@ class Viewer implements Commands {
   }
 
   openSample(): void {
-    this.tasks.run('Opening the sample', async (work) => {
-      const response = await fetch(SAMPLE);
+    const sample = fetch(SAMPLE).then(async (response) => {
       if (!response.ok)
         throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-      await this.show(new File([await response.blob()], SAMPLE), 0, work);
+      return new File([await response.blob()], SAMPLE);
     });
+    this.open(
+      'the sample',
+      sample.then((files) => ({ files, series: undefined, channel: 0 })),
+    );
   }
 
   openChannel(channel: number): void {
-    const { file } = this;
-    if (file) this.tasks.run('Opening the channel', (work) => this.show(file, channel, work, this.series));
+    const { scan } = this;
+    if (scan) this.tasks.run('Opening the channel', (work) => this.showChannel(scan, channel, work));
   }
 
   newLesion(): void {
-    this.selected = this.addEntry() ?? this.selected;
-    this.refresh();
+    this.lesions.more();
+  }
+
+  /** Whether a click on the slices takes away, unless Shift says otherwise. */
+  get removing(): boolean {
+    return this.panel.toolbar.removing;
+  }
+
+  click(voxel: Vec3, remove: boolean): void {
+    element<HTMLInputElement>('voxel').value = voxel.join(', ');
+    this.whenReady(() => this.lesions.click(voxel, remove));
+  }
+
+  whenReady(act: () => void): void {
+    if (this.scan || !this.reading) act();
+    else this.tasks.run('Waiting for the weights', async () => {}).then(act);
+  }
+
+  step(what: 'undo' | 'redo' | 'reset'): void {
+    this.lesions.step(what);
+  }
+
+  async afterStep(work: Work): Promise<void> {
+    await this.compareNow(work);
+  }
+
+  working(at: Vec3): void {
+    this.panel.working(at);
+  }
+
+  changed(): void {
+    this.keeper.changed();
+  }
+
+  saved(): void {
+    this.keeper.saved();
+  }
+
+  deleted(names: readonly string[], restore: () => void): void {
+    offer(`Deleted ${names.join(', ')}.`, [{ text: 'Undo', act: restore }]);
+  }
+
+  select(entry: Entry): void {
+    if (this.lesions.selected === entry) return;
+    this.lesions.select(entry);
+    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
+  }
+
+  /** Goes to where a lesion's long axis was measured, or to its middle. */
+  visit(entry: Entry): void {
+    const { box } = entry.state ?? {};
+    const ends = entry.measures?.axes?.long ?? (box && [box.min, box.max]);
+    if (ends) this.goTo([0, 1, 2].map((a) => Math.round((ends[0][a] + ends[1][a]) / 2)) as unknown as Vec3);
   }
 
   fail(error: unknown): void {
     this.tasks.fail(error);
   }
 
-  openScan(file: ScanFiles): void {
-    this.tasks.run(`Opening ${scanName(file)}`, async (work) => {
-      const series = this.segmenter && (await seriesOf(this.segmenter, file, work));
-      await this.show(file, 0, work, series);
+  openScan(files: ScanFiles): void {
+    this.open(
+      scanName(files),
+      seriesOf(files).then((series) => ({ files, series, channel: 0 })),
+    );
+  }
+
+  /** Shows a scan while weights are on their way, and opens it when they have come. */
+  private open(name: string, place: Promise<Place>): void {
+    this.preview(place).catch(() => {}); // said when its turn comes
+    this.tasks.run(`Opening ${name}`, async (work) => this.show(await place, work));
+  }
+
+  private async preview(place: Promise<Place>): Promise<void> {
+    const its = await place;
+    if (this.scan) return;
+    const scan = await this.read(its);
+    if (!this.scan && this.reading?.files === its.files) await this.display(scan);
+  }
+
+  /** Begins to read a channel for the display; one that is being read already is not read again. */
+  private read(place: Place, signal?: AbortSignal): Promise<ReadScan> {
+    const { reading } = this;
+    const { files, channel } = place;
+    if (reading?.files === files && reading.channel === channel) return reading.scan;
+    const scan = this.stage.limit().then((limit) => readForDisplay(place, limit, signal));
+    this.reading = { files, channel, scan };
+    scan.catch(() => {
+      if (this.reading?.scan === scan) this.reading = undefined;
     });
+    return scan;
+  }
+
+  /** Shows what was read, and what it is. */
+  private async display(scan: ReadScan): Promise<void> {
+    if (this.stage.scan !== scan) {
+      await this.stage.show(scan);
+      performance.mark('scan-shown');
+      this.view?.window.begin(scan);
+      this.view?.look.show();
+    }
+    element('welcome').hidden = true;
+    document.body.classList.add('has-scan');
+    const { name, dims, spacing, factors } = scan;
+    const title = element('title');
+    title.textContent = `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+    title.title = title.textContent;
+    const note = element('shown-note');
+    note.hidden = !isReduced(factors);
+    note.textContent = `Large scan: ${factors.join(' × ')} voxels are shown as one, without 3D. Segmentation uses all of them.`;
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -132,274 +253,136 @@ class Viewer implements Commands {
 
   /** Goes on with another segmenter: the same scan, and all steps done again. Nothing changes unless all of it succeeds. */
   private async moveTo(fresh: WorkerSegmenter, work: Work): Promise<void> {
-    const { file, volume } = this;
-    const moved: { entry: Entry; lesion: Lesion; state: LesionState | undefined }[] = [];
-    let opened: SegmenterVolume | undefined;
-    if (file && volume) {
-      opened = await fresh.openVolume(file, {
-        channel: volume.info.channel,
-        series: this.series,
-        ...work,
-      });
-      for (const entry of this.entries) {
-        const lesion = this.lesionOf(opened);
-        moved.push({ entry, lesion, state: await this.redo(lesion, entry.actions, work, fresh) });
-      }
+    const { scan } = this;
+    let goOn = () => {};
+    if (scan) {
+      const opened = await Scan.open(scan, fresh, work);
+      const adopt = await this.lesions.redo(opened, work);
+      goOn = () => {
+        this.scan = opened;
+        adopt();
+      };
     }
     this.segmenter = fresh;
     this.gates.setModules(fresh.info.sites);
-    this.volume = opened;
-    for (const { entry, lesion, state } of moved) {
-      entry.lesion = lesion;
-      entry.state = state;
-      if (state) this.stage.update(entry.value, state.crop);
-    }
+    goOn();
     this.refresh();
   }
 
-  private lesionOf(volume: SegmenterVolume): Lesion {
-    return volume.lesion(`#${++this.lesions}`);
-  }
-
-  /** Does steps on a lesion that has none. */
-  private async redo(
-    lesion: Lesion,
-    actions: readonly Action[],
-    work: Work,
-    segmenter = this.segmenter,
-  ): Promise<LesionState | undefined> {
-    let state: LesionState | undefined;
-    for (const action of actions)
-      state = await this.recovering(work, () => lesion.apply(action, work), segmenter);
-    return state;
-  }
-
-  /** Opens a channel of a file and shows it; what was open stays when that fails. */
-  private async show(file: ScanFiles, channel: number, work: Work, series?: number): Promise<void> {
-    const { segmenter } = this;
+  /** Opens a scan and shows it; what was open stays when that fails, or is called off. */
+  private async show(place: Place, work: Work): Promise<void> {
+    const { segmenter, scan } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const volume = await segmenter.openVolume(file, { channel, series, ...work });
-    await this.stage.show(await volume.image(), volume.info.name);
-    const old = this.volume;
-    this.volume = volume;
-    this.file = file;
-    this.series = series;
-    this.entries = [];
-    this.selected = this.addEntry();
-    element('welcome').hidden = true;
-    const { name, dims, spacing, channels } = volume.info;
-    element('title').textContent =
-      `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+    const read = this.read(place, work.signal);
+    read.catch(() => {}); // said by what waits for it
+    const fresh = await Scan.open(place, segmenter, work);
+    let kept: Entry[] = [];
+    try {
+      const keep = scan && (await this.keeper.part(scan, fresh, () => this.files.saveMaskNow()));
+      if (keep) kept = this.lesions.entries.filter(({ voxels }) => voxels > 0);
+      await this.display(await read);
+    } catch (error) {
+      await fresh.dispose();
+      throw error;
+    }
+    this.scan = fresh;
+    this.lesions.begin();
+    const carried = kept.map(({ name, value, visible, state }) => {
+      const mask = (state as Shown).crop;
+      return { name, value, visible, channel: 0, steps: [[{ type: 'mask' as const, mask }]] };
+    });
+    if (carried.length > 0) await this.lesions.replace(carried, work);
+    const { channels } = fresh.info;
     element('channel-field').hidden = channels < 2;
     element('channel').replaceChildren(
-      ...Array.from({ length: channels }, (_, n) =>
-        make('option', { value: String(n), selected: n === channel }, String(n)),
-      ),
+      ...Array.from({ length: channels }, (_, n) => make('option', { value: String(n) }, String(n))),
     );
     this.refresh();
-    await old?.dispose();
+    await scan?.dispose();
     await this.compareNow(work);
-    this.tasks.say([...(volume.info.notes ?? []), 'Click a lesion.'].join(' '));
+    this.tasks.say([...(fresh.info.notes ?? []), 'Click a lesion.'].join(' '));
+    this.keeper.opened(fresh).catch((error) => console.warn(error));
   }
 
-  private addEntry(given?: string, actions: readonly Action[] = []): Entry | undefined {
-    if (!this.volume) return undefined;
-    const value = 1 + this.entries.reduce((most, entry) => Math.max(most, entry.value), 0);
-    const taken = new Set(this.entries.map(({ name }) => name));
-    let number = value;
-    while (taken.has(`Lesion ${number}`)) number++;
-    const lesion = this.lesionOf(this.volume);
-    const entry: Entry = {
-      name: given ?? `Lesion ${number}`,
-      value,
-      visible: true,
-      lesion,
-      state: undefined,
-      actions,
-    };
-    this.entries.push(entry);
-    return entry;
+  /** Another channel of the scan: the lesions are the grid's, and stay. */
+  private async showChannel(scan: Scan, channel: number, work: Work): Promise<void> {
+    const before = scan.channel;
+    try {
+      const { files, series } = scan;
+      const read = this.read({ files, series, channel }, work.signal);
+      read.catch(() => {}); // said by what waits for it
+      await scan.volume(channel, work);
+      await this.display(await read);
+    } catch (error) {
+      element<HTMLSelectElement>('channel').value = String(before);
+      throw error;
+    }
+    scan.channel = channel;
+    this.lesions.draw();
+    await scan.tidy(this.lesions.channels);
+    this.refresh();
+    await this.compareNow(work);
+    this.tasks.say(this.lesions.any ? `Channel ${channel}; the lesions stay.` : 'Click a lesion.');
   }
 
   goTo(voxel: Vec3): void {
-    if (!this.volume) return;
+    if (!this.stage.scan) return;
     this.stage.goTo(voxel);
     if (this.comparing) this.other?.lookAt(this.stage);
-  }
-
-  click(ijk: Vec3, remove: boolean): void {
-    const entry = this.selected;
-    if (!entry) {
-      this.tasks.fail(new SgpSamError('bad-argument', 'no scan is open', 'Open one first.'));
-      return;
-    }
-    this.tasks.run(remove ? 'Removing' : 'Segmenting', async (work) => {
-      if (!this.entries.includes(entry)) return; // deleted while this waited
-      const state = await this.recovering(work, () =>
-        entry.lesion.addPoint({ ijk, label: remove ? 0 : 1 }, work),
-      );
-      element<HTMLInputElement>('voxel').value = ijk.join(', ');
-      await this.take(entry, state);
-      this.tasks.say(
-        `${remove ? 'Removed' : 'Added'} at voxel ${ijk.join(', ')}: ${state.voxels} voxels, ${state.millilitres.toFixed(2)} mL.`,
-      );
-      await this.compareNow(work);
-    });
-  }
-
-  step(what: 'undo' | 'redo' | 'reset'): void {
-    const entry = this.selected;
-    if (!entry) return;
-    this.tasks.run(what, async (work) => {
-      if (!this.entries.includes(entry)) return;
-      const state = await entry.lesion[what]();
-      await this.take(entry, state);
-      this.tasks.say(`${what}: ${state.clicks.length} clicks, ${state.voxels} voxels.`);
-      await this.compareNow(work);
-    });
-  }
-
-  private async take(entry: Entry, state: LesionState | Segmentation): Promise<void> {
-    entry.state = state;
-    entry.actions = await entry.lesion.actions();
-    this.stage.update(entry.value, state.crop, state.changed);
-    this.refresh();
-  }
-
-  private select(entry: Entry): void {
-    this.selected = entry;
-    this.refresh();
-    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
-  }
-
-  private delete(entry: Entry): void {
-    this.tasks.run('Deleting', async (work) => {
-      if (!this.entries.includes(entry)) return;
-      this.entries = this.entries.filter((other) => other !== entry);
-      this.stage.remove(entry.value);
-      if (this.entries.length === 0) this.addEntry();
-      if (this.selected === entry) this.selected = this.entries[this.entries.length - 1];
-      this.refresh();
-      await this.volume?.remove(entry.lesion.name);
-      await this.compareNow(work);
-    });
-  }
-
-  /** Does something, and should the GPU go away meanwhile, once more on another. */
-  private async recovering<R>(work: Work, act: () => Promise<R>, segmenter = this.segmenter): Promise<R> {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof SgpSamError) || error.code !== 'device-lost' || !segmenter) throw error;
-      this.tasks.say('The GPU was lost; starting anew …');
-      await segmenter.recover(work);
-      return act();
-    }
   }
 
   /** Overrules gates and does all steps again; a lesion whose turn did not come is as it was. */
   private setGates(settings: readonly GateSetting[]): void {
     this.tasks.run('Applying gates', async (work) => {
       await this.segmenter?.setGates(settings);
-      await this.recompute(work);
+      await this.lesions.recompute(work);
     });
   }
 
-  private async recompute(work: Work): Promise<void> {
-    for (const entry of this.entries) {
-      if (entry.actions.length === 0) continue;
-      await this.take(entry, await this.recovering(work, () => entry.lesion.recompute(work)));
-    }
-    await this.compareNow(work);
+  async setGateSettings(settings: readonly GateSetting[]): Promise<void> {
+    await this.segmenter?.setGates(settings);
+    this.gates.setSettings(settings);
   }
 
   openSession(file: File): void {
     this.tasks.run(`Opening ${file.name}`, async (work) => {
-      const { volume, segmenter } = this;
-      if (!volume || !segmenter)
+      const { scan, segmenter } = this;
+      if (!scan || !segmenter)
         throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, volume.info);
+      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, scan.info);
       const before = [...this.gates.settings];
-      const done: {
-        name: string;
-        actions: readonly Action[];
-        lesion: Lesion;
-        state: LesionState | undefined;
-      }[] = [];
       await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
       try {
-        for (const one of session.lesions) {
-          const lesion = this.lesionOf(volume);
-          done.push({ ...one, lesion, state: undefined });
-          done[done.length - 1].state = await this.redo(lesion, one.actions, work);
-        }
+        await this.lesions.replace(
+          session.lesions.map((one) => ({ ...one, steps: one.actions.map((action) => [action]) })),
+          work,
+        );
       } catch (error) {
-        // As it was before.
-        await segmenter.setGates(before).catch(() => {});
-        for (const { lesion } of done) await volume.remove(lesion.name).catch(() => {});
+        await segmenter.setGates(before).catch(() => {}); // as it was before
         throw error;
       }
       this.gates.setSettings(session.gates);
-      const old = this.entries;
-      this.entries = [];
-      this.stage.clear();
-      for (const { name, actions, lesion, state } of done) {
-        const entry = this.addEntry(name, actions);
-        if (!entry) continue;
-        entry.lesion = lesion;
-        entry.state = state;
-        if (state) this.stage.update(entry.value, state.crop);
-      }
-      if (this.entries.length === 0) this.addEntry();
-      this.selected = this.entries[0];
       this.refresh();
-      for (const { lesion } of old) await volume.remove(lesion.name);
       await this.compareNow(work);
       const other =
         session.weights === segmenter.info.weights ? '' : ` It was saved with ${session.weights}.`;
-      this.tasks.say(`${file.name}: ${done.length} lesions.${other}`);
+      this.tasks.say(`${file.name}: ${session.lesions.length} lesions.${other}`);
     });
   }
 
-  private get baseName(): string {
-    return (this.volume?.info.name ?? '').replace(/\.(nii(\.gz)?|nrrd|nhdr|mha|mhd|dcm|zip)$/i, '');
-  }
-
-  /** Of a DICOM series also as a DICOM segmentation, with the colours that are shown. */
   saveMask(dicom = false): void {
-    this.tasks.run('Saving', async () => {
-      const { volume } = this;
-      const full = this.entries.filter(({ state }) => state?.voxels);
-      if (!volume || full.length === 0)
-        throw new SgpSamError('bad-argument', 'there is nothing to save yet', 'Click a lesion first.');
-      const name = `${this.baseName}_lesions.${dicom ? 'dcm' : 'nii.gz'}`;
-      const segments = Object.fromEntries(
-        full.map((entry) => [entry.lesion.name, { name: entry.name, colour: colourOf(entry.value) }]),
-      );
-      const file = await volume.save(
-        full.map(({ lesion }) => lesion.name),
-        name,
-        dicom ? { segments } : {},
-      );
-      download(file, name, dicom ? 'application/dicom' : 'application/gzip');
-      this.tasks.say(`${name}: ${full.map((entry, n) => `${n + 1} ${entry.name}`).join(', ')}.`);
-    });
+    this.files.saveMask(dicom);
   }
 
   saveSession(): void {
-    this.tasks.run('Saving', async () => {
-      const { volume, segmenter } = this;
-      if (!volume || !segmenter) return;
-      const lesions = this.entries.map(({ name, actions }) => ({ name, actions }));
-      const session: SavedSession = { weights: segmenter.info.weights, gates: this.gates.settings, lesions };
-      download(writeSession(volume.info, session), `${this.baseName}_session.json`, 'application/json');
-    });
+    this.files.saveSession();
   }
 
   toggleCompare(): void {
     this.tasks.run('Comparing', async (work) => {
       this.comparing = !this.comparing;
       element('other').hidden = !this.comparing;
+      element('caption').hidden = !this.comparing;
       button('compare').setAttribute('aria-pressed', String(this.comparing));
       this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
       this.stage.redraw();
@@ -410,15 +393,21 @@ class Viewer implements Commands {
 
   /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view; nothing unless comparing. */
   private async compareNow(work: Work): Promise<void> {
-    const { other, volume, segmenter, selected } = this;
-    if (!this.comparing || !other || !volume || !segmenter) return;
-    if (this.otherShows !== volume) await other.show(await volume.image(), volume.info.name);
-    this.otherShows = volume;
+    const { other, scan, segmenter } = this;
+    const { selected } = this.lesions;
+    if (!this.comparing || !other || !scan || !segmenter) return;
+    const shown = this.stage.scan;
+    if (shown && other.scan !== shown) {
+      await other.show(shown);
+      const { low, high } = this.stage.window;
+      other.setWindow(low, high);
+    }
     other.clear();
     other.lookAt(this.stage);
     if (!selected?.actions.length) return;
     const closed = segmenter.info.sites.map((): GateSetting => 'closed');
-    const state = await this.recovering(work, () => selected.lesion.preview(closed, work));
+    const lesion = await selected.chain.lesion(work);
+    const state = await this.lesions.recovering(work, () => lesion.preview(closed, work));
     other.update(selected.value, state.crop);
     const own = selected.state?.millilitres ?? 0;
     this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
@@ -432,38 +421,57 @@ class Viewer implements Commands {
     });
   }
 
-  /** Everything beside the scan. */
-  private refresh(): void {
-    const { selected, segmenter } = this;
-    this.list.show(this.entries, selected, segmenter?.info.estimatesIou ?? false);
-    const state = selected?.state;
-    button('undo').disabled = !state?.canUndo;
-    button('redo').disabled = !state?.canRedo;
-    button('reset').disabled = !state?.canUndo;
-    for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract'])
-      button(id).disabled = !this.volume;
-    button('save-dicom').hidden = !this.volume?.info.series;
-    for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
-    this.gates.show(state && 'gates' in state ? state.gates : undefined);
-    const warnings = state && 'warnings' in state ? state.warnings : [];
-    element('warnings').replaceChildren(...warnings.map(({ message }) => make('li', {}, message)));
-    if (state && 'timings' in state) this.showTimes(state);
-    else {
-      element('times').replaceChildren();
-      element('scale').textContent = '';
+  async measureAll(): Promise<void> {
+    const { scan } = this;
+    if (!scan) return;
+    const { name, channel } = scan.info;
+    for (const entry of this.entries) {
+      const { state } = entry;
+      if (!state?.voxels || entry.isMeasured(channel) || this.measuring.has(state.crop)) continue;
+      const { crop } = state;
+      const measured = scan.segmenter
+        .extra<Measures>('measure', [name, channel, crop])
+        .then((measures) => entry.measure(crop, channel, measures))
+        .catch((error) => console.warn(error)) // its worker may have failed, which the next click says
+        .then(() => {
+          this.measuring.delete(crop);
+          this.refresh();
+        });
+      this.measuring.set(crop, measured);
     }
+    await Promise.all(this.measuring.values());
+  }
+
+  /** Everything beside the scan. */
+  refresh(): void {
+    const { segmenter, scan } = this;
+    const { selected } = this.lesions;
+    this.measureAll();
+    this.panel.show();
+    const state = selected?.state;
+    for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract', 'open-mask'])
+      button(id).disabled = !scan;
+    button('save-dicom').hidden = !scan?.info.series;
+    for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
+    element<HTMLSelectElement>('channel').value = String(scan?.channel ?? 0);
+    this.gates.show(state?.gates);
+    this.showTimes(state);
     if (segmenter)
       element('adapter').textContent = `${segmenter.info.weights} on ${adapterLine(segmenter.info.adapter)}`;
   }
 
-  private showTimes({ timings, encodes, zoom }: Segmentation): void {
-    element('scale').textContent = `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`;
-    const rows = [
-      ['Resample', timings.preprocess],
-      [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],
-      ['Decode', timings.decode],
-      ['Paste back', timings.pasteBack],
-    ] as const;
+  private showTimes({ timings, encodes = 1, zoom }: Partial<Shown> = {}): void {
+    element('scale').textContent = zoom
+      ? `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`
+      : '';
+    const rows = timings
+      ? ([
+          ['Resample', timings.preprocess],
+          [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],
+          ['Decode', timings.decode],
+          ['Paste back', timings.pasteBack],
+        ] as const)
+      : [];
     element('times').replaceChildren(
       ...rows.flatMap(([name, ms]) => [make('dt', {}, name), make('dd', {}, `${ms.toFixed(0)} ms`)]),
     );

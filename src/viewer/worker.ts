@@ -1,13 +1,25 @@
-/** The viewer's worker: the engine, and the profile that the page shows on demand. */
+/** The viewer's worker: the engine, what is measured on masks, and the profile that the page shows on demand. */
+import { SgpSamError } from '../base/errors.js';
 import { openDevice } from '../engine/gpu/open.js';
 import { profileProgram } from '../engine/profiler/index.js';
+import type { CroppedMask } from '../imaging/crop.js';
 import { profileHtml } from '../report/profile.js';
+import { openVolumeInput } from '../session/inputs.js';
 import { segmenterOpener } from '../session/local-segmenter.js';
 import type { Port } from '../session/worker-protocol.js';
 import { serveSegmenter } from '../session/worker-server.js';
+import { labelsOf, measure } from './measure.js';
 
 serveSegmenter(globalThis as unknown as Port, segmenterOpener(openDevice), {
   extras: {
+    /** What is measured on a mask in a channel of what is open. */
+    measure: (segmenter, [name, channel, crop]) => {
+      const volume = segmenter.opened(String(name), Number(channel));
+      if (!volume) throw new SgpSamError('bad-argument', `${name}, channel ${channel}, is not open`);
+      return measure(volume, crop as CroppedMask);
+    },
+    /** The labels of a file that holds masks. */
+    labels: async (_, [file], { signal }) => labelsOf(await openVolumeInput(file as File, { signal })),
     /** An encode of noise, dispatch by dispatch, as an HTML document. */
     profile: async (segmenter, _, { signal, progress }) => {
       const { engine, model } = segmenter.internals;

@@ -115,7 +115,9 @@ describe.skipIf(noBrowser)('with weights that have no modules, the viewer', () =
     await viewer.it.typed(lesion);
     expect(differing((await viewer.it.savedMask()).values, plain)).toBe(0);
     await page.selectOption('#channel', '1');
-    await viewer.it.says('Click a lesion');
+    await viewer.it.says('Channel 1; the lesions stay.');
+    await page.click('#reset');
+    await viewer.it.says('reset: 0 clicks');
     expect(await page.textContent('#lesions')).toContain('empty');
     await viewer.it.typed([lesion[0], lesion[1], nk - 1 - lesion[2]]);
     const other = (await viewer.it.savedMask()).values;

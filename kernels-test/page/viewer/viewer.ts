@@ -1,8 +1,9 @@
 /** The built viewer in headless Chromium on SwiftShader, loaded once for the tests of a file, and driven as a person does. */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { build, type Plugin } from 'esbuild';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, vi } from 'vitest';
 import { Engine } from '../../../src/engine/gpu/engine.js';
@@ -15,6 +16,7 @@ import { LesionSession, type LesionSessionOptions } from '../../../src/session/l
 import type { Action, Click } from '../../../src/session/lesion-state.js';
 import type { Stage } from '../../../src/viewer/stage.js';
 import { openWeightFile } from '../../../src/weights/file.node.js';
+import { wgslPlugin } from '../../../tools/wgsl.mjs';
 import { phantom, put, writeVolume } from '../../cli/support.js';
 import { findBrowser, type OpenPage, openPage, type PageOptions } from '../../support/page.js';
 
@@ -39,6 +41,8 @@ export interface Globals {
     readonly segmenter: { loseDevice(): Promise<void>; readonly calls: { readonly worker: Worker } };
     readonly gates: { readonly settings: readonly GateSetting[] };
     readonly entries: readonly { readonly actions: readonly Action[] }[];
+    readonly lesions: { begin(): void };
+    refresh(): void;
   };
 }
 
@@ -76,6 +80,8 @@ export class Viewer {
   /** Loads the page anew, up to where it waits for a scan. */
   async load(): Promise<void> {
     await this.page.reload();
+    // What is folded away has controls that these tests use.
+    await this.page.evaluate('document.querySelector("#engine").open = true');
     await this.says('is ready');
   }
 
@@ -102,9 +108,28 @@ export class Viewer {
     return (await this.page.textContent('#error')) ?? '';
   }
 
+  /** Opens a scan; asked about the lesions that there are, without them. */
   async open(name: string): Promise<void> {
     await this.page.setInputFiles('#file', join(this.scratch, name));
+    const asked = `document.querySelector('dialog.ask') || (${settled})`;
+    await this.page.waitForFunction(asked, undefined, { timeout: 200_000 });
+    if (await this.page.locator('dialog.ask').count()) await this.page.click('dialog.ask button[value=drop]');
     await this.says('Click a lesion');
+  }
+
+  /** A scan without lesions, at its first channel; opened only if another one is. */
+  async afresh(name: string): Promise<void> {
+    await this.idle();
+    if (!(await this.page.textContent('#title'))?.startsWith(name)) await this.open(name);
+    if ((await this.page.inputValue('#channel')) !== '0') {
+      await this.page.selectOption('#channel', '0');
+      await this.idle();
+    }
+    await this.page.evaluate(() => {
+      const { viewer } = globalThis as unknown as Globals;
+      viewer.lesions.begin();
+      viewer.refresh();
+    });
   }
 
   async openSession(name: string, buffer: Buffer): Promise<void> {
@@ -189,6 +214,8 @@ export class Viewer {
       await lesions.last().locator('button').click();
       await this.idle();
     }
+    await page.locator('#lesions input[type=radio]').check();
+    if (await page.isVisible('#notice')) await page.click('#notice button:last-child');
     for (let more = (await this.steps())[0]!; more > 1; more--) {
       await page.click('#undo');
       await this.idle();
@@ -204,8 +231,44 @@ export class Viewer {
   }
 }
 
-/** One browser and one loaded page for the tests of a file, if there is a browser; a fault of the page fails the test it came in. */
-export function useViewer(): { readonly it: Viewer } {
+/** Readers of other formats stay the built viewer's own files. */
+const later: Plugin = {
+  name: 'load-later',
+  setup(bundler) {
+    const files: Record<string, string> = {
+      'formats/readers.js': 'formats.js',
+      'dicom/wasm-codecs.js': 'codecs.js',
+      'dicom-seg/index.js': 'dicom-seg.js',
+    };
+    bundler.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
+      const [, file] = Object.entries(files).find(([end]) => resolve(resolveDir, path).endsWith(end)) ?? [];
+      return kind === 'dynamic-import' && file ? { path: `./${file}`, external: true } : undefined;
+    });
+  },
+};
+
+/** The built viewer with a worker in whose model a click is a ball: for what is the page's own, at once. */
+async function quickSite(folder: string): Promise<string> {
+  cpSync('dist/viewer', folder, { recursive: true });
+  await build({
+    entryPoints: ['kernels-test/page/viewer/quick-worker.ts'],
+    outfile: join(folder, 'worker.js'),
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2023',
+    define: { __VERSION__: '"test"' },
+    plugins: [wgslPlugin(), later],
+    logLevel: 'warning',
+  });
+  return folder;
+}
+
+/**
+ * One browser and one loaded page for the tests of a file, if there is a browser; a fault of the page fails the test it came in.
+ * @param quick without the model
+ */
+export function useViewer({ quick = false } = {}): { readonly it: Viewer } {
   const held: { it: Viewer } = { it: undefined as never };
   if (noBrowser) return held;
   // SwiftShader takes the most of a minute to compile a model where it has a core for itself, and every load compiles.
@@ -214,7 +277,8 @@ export function useViewer(): { readonly it: Viewer } {
     mkdirSync('out/viewer', { recursive: true });
     const scratch = await mkdtemp(join(tmpdir(), 'sgp-sam-viewer-'));
     put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
-    held.it = new Viewer(await openPage(VIEWER), scratch);
+    const site = quick ? { ...VIEWER, serve: { '/': await quickSite(join(scratch, 'site')) } } : VIEWER;
+    held.it = new Viewer(await openPage(site), scratch);
     await held.it.load();
   });
   afterEach(() => {

@@ -1,0 +1,79 @@
+/** Files that are dropped on the page or chosen, several and in folders: which is the scan, the weights, the session. */
+import { SgpSamError } from '../base/errors.js';
+import type { ScanFiles } from './scan-files.js';
+
+/** What was found among files, by what their names say. */
+export interface Sorted {
+  readonly scans: readonly File[];
+  readonly weights: readonly File[];
+  readonly sessions: readonly File[];
+}
+
+const kind = (name: string): keyof Sorted =>
+  /\.(safetensors|pth)$/i.test(name) ? 'weights' : /\.json$/i.test(name) ? 'sessions' : 'scans';
+
+/** Files that systems leave in folders. */
+const hidden = ({ name }: File) => name.startsWith('.') || /^(thumbs\.db|desktop\.ini|dicomdir)$/i.test(name);
+
+export function sortFiles(files: readonly File[]): Sorted {
+  const of = (want: keyof Sorted) => files.filter((file) => !hidden(file) && kind(file.name) === want);
+  return { scans: of('scans'), weights: of('weights'), sessions: of('sessions') };
+}
+
+/** Scans that are one file; others may be parts of one: a DICOM series, a header and its data. */
+const ONE = /\.(nii|nii\.gz|nrrd|mha|zip)$/i;
+
+/**
+ * What is to be done with files that came together. Of several scans only one can be open.
+ * @throws SgpSamError `bad-argument` that names what else came, before anything is opened
+ */
+export function oneOfEach(files: readonly File[]): { scan?: ScanFiles; weights?: File; session?: File } {
+  const { scans, weights, sessions } = sortFiles(files);
+  const whole = scans.filter(({ name }) => ONE.test(name));
+  for (const [what, some] of Object.entries({ scans: whole, weights, sessions })) {
+    if (some.length < 2) continue;
+    const few = some.slice(0, 3).map(({ name }) => name);
+    throw new SgpSamError(
+      'bad-argument',
+      `${some.length} ${what} came together: ${few.join(', ')}${some.length > 3 ? ', …' : ''}`,
+      'One is open at a time: drop the one you want, with its session or weights if you like.',
+    );
+  }
+  if (scans.length + weights.length + sessions.length === 0)
+    throw new SgpSamError(
+      'bad-argument',
+      'there is no file in what was dropped',
+      'Drop a scan: NIfTI, NRRD, MetaImage, DICOM, or a folder or zip archive of DICOM files.',
+    );
+  const scan = scans.length > 1 ? scans : scans[0];
+  const [own] = weights;
+  const [session] = sessions;
+  return { ...(scan && { scan }), ...(own && { weights: own }), ...(session && { session }) };
+}
+
+/** All files of a drop, those in folders included. */
+export async function filesOf(transfer: DataTransfer): Promise<File[]> {
+  // Asked for at once: the list is empty after the event.
+  const entries = [...transfer.items]
+    .map((item) => item.webkitGetAsEntry?.())
+    .filter((entry) => entry !== null && entry !== undefined);
+  const plain = [...transfer.files];
+  if (!entries.some(({ isDirectory }) => isDirectory)) return plain;
+  const found: File[] = [];
+  for (const entry of entries) await collect(entry, found);
+  return found;
+}
+
+async function collect(entry: FileSystemEntry, found: File[]): Promise<void> {
+  if (entry.isFile) {
+    found.push(await new Promise<File>((take, fail) => (entry as FileSystemFileEntry).file(take, fail)));
+    return;
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  for (;;) {
+    // A reader gives a hundred at a time.
+    const some = await new Promise<FileSystemEntry[]>((take, fail) => reader.readEntries(take, fail));
+    if (some.length === 0) return;
+    for (const one of some) await collect(one, found);
+  }
+}

@@ -1,0 +1,65 @@
+/** Scans for the display, read in a worker of their own: what is asked for first is in sight first, whatever the engine does. */
+import { checkAborted } from '../base/errors.js';
+import type { SeriesInfo } from '../session/segmenter.js';
+import { errorOf } from '../session/worker-protocol.js';
+import type { ReadReply, ReadRequest, ReadScan } from './reader.js';
+import type { Place } from './scan.js';
+import { type ScanFiles, sendable } from './scan-files.js';
+
+/** At most so many voxels are shown: NiiVue keeps 4 bytes of each on the GPU, and up to as many again while it fills them. */
+const LIMIT = 2 ** 26;
+/** The same where the CPU draws: every voxel costs its time too. */
+const SOFTWARE_LIMIT = 2 ** 24;
+
+/** How many voxels a canvas's GPU is to show. */
+export function limitOf(gl: WebGL2RenderingContext): number {
+  const info = gl.getExtension('WEBGL_debug_renderer_info');
+  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  return /swiftshader|llvmpipe|softpipe|software/i.test(renderer) ? SOFTWARE_LIMIT : LIMIT;
+}
+
+/** Asks a worker of its own; it, and all that it held, is gone afterwards. */
+function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {
+  const worker = new Worker(new URL('reader.js', document.baseURI), { type: 'module', name: 'scan' });
+  return new Promise<R>((resolve, reject) => {
+    const stop = () => {
+      try {
+        checkAborted(signal);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    stop();
+    signal?.addEventListener('abort', stop, { once: true });
+    worker.addEventListener('message', ({ data }: MessageEvent<ReadReply>) => {
+      if ('error' in data) reject(errorOf(data.error));
+      else resolve(data.answer as R);
+    });
+    worker.addEventListener('error', (event) => {
+      event.preventDefault();
+      reject(new Error(`the scan could not be read: ${event.message || 'reader.js did not load'}`));
+    });
+    worker.postMessage(request);
+  }).finally(() => worker.terminate());
+}
+
+/**
+ * Reads a channel of a scan's files for the display.
+ * @param limit at most so many voxels are shown
+ * @throws SgpSamError what the files' reader says of them; `aborted`
+ */
+export const readForDisplay = (
+  { files, series, channel }: Place,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<ReadScan> => {
+  const name = files instanceof File ? files.name : undefined;
+  return asked({ what: 'scan', input: sendable(files), name, series, channel, limit }, signal);
+};
+
+/**
+ * The DICOM series that files hold.
+ * @throws SgpSamError what the files' reader says of them
+ */
+export const listSeries = (files: ScanFiles): Promise<readonly SeriesInfo[]> =>
+  asked({ what: 'series', input: sendable(files), name: files instanceof File ? files.name : undefined });
