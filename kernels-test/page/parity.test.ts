@@ -1,8 +1,8 @@
 /** The built browser bundle in a real page: parity, and a volume segmented there as in Node. */
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-test('the bundle imports nothing, and is small', async () => {
+test('the bundle imports nothing but its own parts, when they are asked for, and is small', async () => {
   const text = readFileSync(bundle);
   // Whatever it still imports, statically or not, shows up as external here.
   const { metafile } = await build({
@@ -43,7 +43,10 @@ test('the bundle imports nothing, and is small', async () => {
     logLevel: 'silent',
   });
   const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
-  expect(imports).toEqual([]);
+  expect(imports.filter(({ kind }) => kind !== 'dynamic-import')).toEqual([]);
+  const parts = imports.map(({ path }) => path).sort();
+  expect(parts).toEqual(['./dicom-seg.js', './formats.js', './phantoms.js']);
+  for (const part of parts) expect(existsSync(join(dirname(bundle), part)), part).toBe(true);
   expect(text.toString()).not.toMatch(/["']node:|\brequire\(["']|\bprocess\.(env|versions|platform)/);
   const kib = gzipSync(text, { level: 9 }).length / 1024;
   console.log(`dist/browser.js: ${(text.length / 1024).toFixed(1)} KiB, gzipped ${kib.toFixed(1)} KiB`);
