@@ -54,6 +54,7 @@ describe.skipIf(noBrowser)('in the viewer', () => {
     await viewer.it.picture('first-click');
   });
 
+  // Beside the first click's own mark, which takes the pointer to be dragged.
   test('a Shift-click on a slice takes away at NiiVue’s own crosshair, with the library’s mask', async () => {
     const { page } = viewer.it;
     const spot = await page.evaluate(() => {
@@ -66,7 +67,7 @@ describe.skipIf(noBrowser)('in the viewer', () => {
       for (let y = 2; y < corner.height; y += 3) {
         for (let x = 2; x < corner.width; x += 3) {
           const at = nv.canvasPos2frac([x * scale, y * scale]);
-          const far = Math.hypot(at[0]! - aim[0]! - 0.05, at[1]! - aim[1]!, at[2]! - aim[2]!);
+          const far = Math.hypot(at[0]! - aim[0]! - 0.1, at[1]! - aim[1]!, at[2]! - aim[2]!);
           if (at[0]! >= 0 && far < best.far) best = { x: x + corner.left, y: y + corner.top, far };
         }
       }
