@@ -42,7 +42,7 @@ test(
       expect(existsSync(join(folder, `${arm}-1`, 'scores.json')), arm).toBe(true);
     }
     expect(readdirSync(folder).sort()).toEqual(
-      [...Object.keys(arms).map((arm) => `${arm}-1`), 'ablation.md'].sort(),
+      [...Object.keys(arms).map((arm) => `${arm}-1`), 'ablation.html', 'ablation.md'].sort(),
     );
     const weights = join(folder, 'sgp-zoom-1', 'weights.safetensors');
     const time = statSync(weights).mtimeMs;
