@@ -42,10 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
 @group(0) @binding(5) var<storage, read> share: array<f32>;
 @group(0) @binding(6) var<storage, read> budget: array<f32>;
 
-fn sigmoid(x: f32) -> f32 {
-  let e = exp(-abs(x));
-  return select(1.0, e, x < 0.0) / (1.0 + e);
-}
+//#include sigmoid.wgsl
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {

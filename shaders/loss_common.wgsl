@@ -8,10 +8,7 @@ fn log1p(e: f32) -> f32 {
   return 2.0 * u * (1.0 + s * (0.33333333 + s * (0.2 + s * (0.14285714 + s * (0.11111111 + s * (0.09090909 + s * 0.07692308))))));
 }
 fn softplus(t: f32) -> f32 { return max(t, 0.0) + log1p(exp(-abs(t))); }
-fn sigmoid(t: f32) -> f32 {
-  let e = exp(-abs(t));
-  return select(1.0, e, t < 0.0) / (1.0 + e);
-}
+//#include sigmoid.wgsl
 // σ(t)^γ; γ = 2, the default, without a logarithm.
 fn focus(t: f32, gamma: f32) -> f32 {
   let s = sigmoid(t);

@@ -9,10 +9,7 @@ struct Params { count: u32, temperature: f32 }
 //#end
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
-fn sigmoid(x: f32) -> f32 {
-  let e = exp(-abs(x));
-  return select(1.0, e, x < 0.0) / (1.0 + e);
-}
+//#include sigmoid.wgsl
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
