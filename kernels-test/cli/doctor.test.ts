@@ -235,7 +235,17 @@ const HELP: Record<string, string[]> = {
   ],
   kernel: ['--like', '--tile', '--define', '--runs', '--json', ...DEVICE],
   tune: ['--config', '--work', '--train', '--runs', '--output', '--weight-storage', ...DEVICE],
-  convert: ['<in>', '<out>', '--f16', '--scope', '--state-dict', '--quiet', '--help'],
+  convert: [
+    '<in>',
+    '<out>',
+    '--f16',
+    '--scope',
+    '--zoom',
+    '--calibration',
+    '--state-dict',
+    '--quiet',
+    '--help',
+  ],
   doctor: ['--json', '--features', '--help'],
   phantom: [
     'out',

@@ -11,6 +11,8 @@ import { parseProfile } from '../../src/engine/profiler/compare.js';
 import type { CaseResult } from '../../src/evaluation/case.js';
 import { parseResults } from '../../src/evaluation/compare.js';
 import { casesCsv } from '../../src/evaluation/results.js';
+import { cardOf } from '../../src/weights/card.js';
+import { openWeightFile } from '../../src/weights/file.node.js';
 import { runCli, runCliFast } from '../support/cli.js';
 import { expectError } from '../weights/support/errors.js';
 import { scratchFolder } from './support.js';
@@ -240,6 +242,45 @@ test('profiles that are damaged or edited are not compared', async () => {
     [{ what: 7 }, "'what' is 7, not a text"],
   ] as const)
     await expectError(sealed(change), 'bad-file', 'p.json', says);
+});
+
+test('convert keeps how a mask’s IoU follows from its probability, if there are lesions enough', async () => {
+  const out = join(scratch, 'calibrated.safetensors');
+  const shipped = 'weights/sgp-small.safetensors';
+  const convert = (results: string) =>
+    runCliFast(['convert', shipped, out, '--zoom', 'auto', '--calibration', results]);
+  const results = read(join(merged, 'results.json'));
+  const [one] = results.cases[0].lesions;
+  const of = (shares: readonly number[]) => {
+    results.cases = [
+      {
+        ...results.cases[0],
+        lesions: shares.map((p, n) => ({
+          ...one,
+          lesion: n + 1,
+          probability: one.dice.map(() => p),
+          iou: one.dice.map(() => p / 2),
+        })),
+      },
+    ];
+    const path = join(scratch, 'many.json');
+    writeFileSync(path, JSON.stringify(results));
+    return path;
+  };
+  const few = await convert(of([0.5, 0.6]));
+  expect(few.code).toBe(1);
+  expect(few.stderr).toMatch(
+    /--calibration .*many\.json: 2 pairs are too few for 8 knots.*\n {2}Evaluate more lesions/,
+  );
+  expect(existsSync(out)).toBe(false);
+  const { code, stderr } = await convert(of(Array.from({ length: 16 }, (_, n) => 0.5 + n / 40)));
+  expect(code, stderr).toBe(0);
+  const source = await openWeightFile(out);
+  const card = cardOf(source);
+  await source.close();
+  expect(card).toMatchObject({ zoom: 'auto', estimatesIou: true });
+  expect(card.calibration).toHaveLength(8);
+  for (const [p, iou] of card.calibration!) expect(iou).toBeCloseTo(p / 2, 3);
 });
 
 test('cells that a spreadsheet would take for a formula are texts; numbers stay numbers', () => {

@@ -204,4 +204,15 @@ describe('of a session', () => {
       expect(codes(result)).toEqual(estimatesIou ? ['low-iou'] : []);
     }
   });
+
+  it('a calibration speaks in the head’s place', async () => {
+    const { image } = ballIn(dims, [1, 1, 1], middle, 12);
+    for (const at of [0.3, 0.8]) {
+      const { model } = thresholdModel({ card: { calibration: [[0, at]] }, iou: () => 0.55 });
+      const result = await new LesionSession(model, image).addClick({ at: middle, label: 1 });
+      expect(result.iou).toBe(at);
+      expect(result.zoom.tried[0]!.iou).toBe(at);
+      expect(codes(result)).toEqual(at < 0.5 ? ['low-iou'] : []);
+    }
+  });
 });

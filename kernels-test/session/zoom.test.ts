@@ -5,13 +5,14 @@ import {
   checkZoom,
   choose,
   type Finding,
-  firstSpacing,
+  fillingSpacing,
   type Limits,
   limitsOf,
   nextSpacing,
   POLICY,
   parseZoom,
   reasonOf,
+  rungsOf,
 } from '../../src/session/zoom.js';
 
 const SIZE = 48;
@@ -21,6 +22,7 @@ const finding = (spacing: number, extent: number, more: Partial<Finding> = {}): 
   holdsClick: extent > 0,
   cut: false,
   iou: undefined,
+  probability: extent > 0 ? 0.7 : 0,
   ...more,
 });
 
@@ -34,53 +36,71 @@ const seen = (mm: number, spacing: number, end: boolean): Finding => {
   return mm < spacing ? finding(spacing, 0) : finding(spacing, extent, { cut });
 };
 
-/** All scales that are tried for a lesion. */
+/** All scales that are tried for a lesion of which one click is known. */
 function search(see: (spacing: number) => Finding, limits: Limits, preset = 1.5): Finding[] {
-  const tried = [see(firstSpacing(preset, 0, SIZE, limits))];
+  const rungs = rungsOf(preset, limits);
+  const tried = [see(rungs[0]!)];
   for (;;) {
-    const next = nextSpacing(tried, limits);
+    const next = nextSpacing(tried, rungs, limits);
     if (next === undefined) return tried;
     tried.push(see(next));
   }
 }
 
-describe('the next scale', () => {
-  it('a lesion of any size, clicked anywhere, is found at a scale that fits, in four encodes', () => {
-    const limits = limitsOf([400, 400, 300], [1, 1, 1], SIZE);
+describe('the scales of a first click', () => {
+  const limits = limitsOf([400, 400, 300], [1, 1, 1], SIZE);
+
+  it('are octaves around the preset’s voxels, within what the volume has', () => {
     expect(limits.least).toBe(0.5);
     expect(limits.most).toBeCloseTo(400 / (0.9 * SIZE), 9);
+    expect(rungsOf(1.5, limits)).toEqual([1, 0.5, 2, 4]);
+    // A specimen of 20 mm, and one with voxels of 5 mm.
+    const [only, ...more] = rungsOf(1.5, limitsOf([200, 200, 200], [0.1, 0.1, 0.1], SIZE));
+    expect(only).toBeCloseTo(20 / (0.9 * SIZE), 9);
+    expect(more).toEqual([]);
+    expect(rungsOf(1.5, limitsOf([200, 200, 200], [5, 5, 5], SIZE))).toEqual([2.5, 4]);
+  });
+
+  it('a lesion of any size, clicked anywhere, is found at a scale that fits, in four encodes', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, noNaN: true }), fc.boolean(), (u, end) => {
-        const mm = 2 * 75 ** u; // 2 to 150 mm
+        const mm = 5 * 16 ** u; // 5 to 80 mm
         const tried = search((spacing) => seen(mm, spacing, end), limits);
         expect(tried.length).toBeLessThanOrEqual(POLICY.encodes);
         const taken = tried[choose(tried)]!;
-        expect(taken.cut).toBe(false);
+        expect(taken).toMatchObject({ cut: false, holdsClick: true });
+        expect(taken.extent).toBeGreaterThanOrEqual(POLICY.least);
         expect(taken.extent).toBeLessThanOrEqual(POLICY.most);
-        if (taken.spacing > limits.least) expect(taken.extent).toBeGreaterThan(POLICY.least);
       }),
     );
   });
 
-  it('jumps to where the extent would fill its share', () => {
-    const limits = { least: 0.1, most: 10 };
-    expect(nextSpacing([finding(1.5, 0.15)], limits)).toBeCloseTo((1.5 * 0.15) / 0.45, 9);
-    expect(nextSpacing([finding(1.5, 1, { cut: true })], limits)).toBeCloseTo(1.5 / 0.45, 9);
-    // Cut at one face with a small extent: larger all the same.
-    expect(nextSpacing([finding(1.5, 0.3, { cut: true })], limits)).toBeCloseTo(1.5 * POLICY.grow, 9);
-    for (const extent of [0.25, 0.45, 0.8])
-      expect(nextSpacing([finding(1.5, extent)], limits)).toBeUndefined();
+  it('are all looked at, unless the model is sure of one that fits', () => {
+    const sure = { probability: POLICY.sure };
+    const rungs = [1, 0.5, 2, 4];
+    expect(nextSpacing([finding(1, 0.3)], rungs, limits)).toBe(0.5);
+    expect(nextSpacing([finding(1, 0.3, sure)], rungs, limits)).toBeUndefined();
+    for (const doubtful of [
+      finding(1, 0.1, sure),
+      finding(1, 0.9, sure),
+      finding(1, 0.5, { ...sure, cut: true }),
+      finding(1, 0.5, { ...sure, holdsClick: false }),
+    ])
+      expect(nextSpacing([doubtful], rungs, limits)).toBe(0.5);
+    expect(nextSpacing([finding(1, 0.1), finding(0.5, 0.3)], rungs, limits)).toBe(2);
+    expect(
+      nextSpacing(
+        [1, 0.5, 2, 4].map((s) => finding(s, 0.3)),
+        rungs,
+        limits,
+      ),
+    ).toBeUndefined();
   });
 
-  it('an empty mask, or one that lies elsewhere, wants a smaller cube, cut or not', () => {
-    const limits = { least: 0.1, most: 10 };
-    for (const one of [finding(1.5, 0), finding(1.5, 0.6, { holdsClick: false, cut: true })])
-      expect(nextSpacing([one], limits)).toBeCloseTo(1.5 / POLICY.shrink, 9);
-  });
-
-  it('never leaves the limits, never repeats a scale, never turns round past one, and ends', () => {
+  it('never leave the limits, never repeat, and end', () => {
     const any = fc.record({
       extent: fc.double({ min: 0, max: 1, noNaN: true }),
+      probability: fc.double({ min: 0, max: 1, noNaN: true }),
       holdsClick: fc.boolean(),
       cut: fc.boolean(),
       iou: fc.constant(undefined),
@@ -91,13 +111,13 @@ describe('the next scale', () => {
         fc.double({ min: 0.05, max: 3, noNaN: true }),
         fc.double({ min: 1, max: 20, noNaN: true }),
         (answers, least, factor) => {
-          const limits = { least, most: least * factor };
+          const own = { least, most: least * factor };
           let n = 0;
-          const tried = search((spacing) => ({ ...answers[n++]!, spacing }), limits);
+          const tried = search((spacing) => ({ ...answers[n++]!, spacing }), own);
           expect(tried.length).toBeLessThanOrEqual(POLICY.encodes);
           tried.forEach(({ spacing }, i) => {
-            expect(spacing).toBeGreaterThanOrEqual(limits.least);
-            expect(spacing).toBeLessThanOrEqual(limits.most);
+            expect(spacing).toBeGreaterThanOrEqual(own.least);
+            expect(spacing).toBeLessThanOrEqual(own.most);
             for (const other of tried.slice(0, i))
               expect(Math.max(spacing / other.spacing, other.spacing / spacing)).toBeGreaterThan(1.15);
           });
@@ -105,89 +125,59 @@ describe('the next scale', () => {
       ),
     );
   });
-
-  it('a mask that fits and is estimated badly is compared with its neighbours', () => {
-    const limits = { least: 0.1, most: 10 };
-    const low = { iou: POLICY.doubt - 0.1 };
-    expect(nextSpacing([finding(1.5, 0.4, { iou: POLICY.doubt })], limits)).toBeUndefined();
-    expect(nextSpacing([finding(1.5, 0.4, low)], limits)).toBeCloseTo(1.5 * POLICY.grow, 9);
-    expect(nextSpacing([finding(3, 0.2, low), finding(1.5, 0.4, low)], limits)).toBeCloseTo(
-      1.5 / POLICY.grow,
-      9,
-    );
-    expect(
-      nextSpacing([finding(3, 0.2, low), finding(0.7, 0.9, low), finding(1.5, 0.4, low)], limits),
-    ).toBeUndefined();
-    // At the coarsest there is no larger one; a scale that is kept is no longer doubted.
-    expect(nextSpacing([finding(1.5, 0.4, low)], { least: 0.1, most: 1.5 })).toBeCloseTo(
-      1.5 / POLICY.grow,
-      9,
-    );
-    expect(nextSpacing([finding(1.5, 0.4, low)], { least: 1.5, most: 1.5 })).toBeUndefined();
-    expect(nextSpacing([finding(1.5, 0.4, low)], limits, true)).toBeUndefined();
-  });
-
-  it('two scales that point at each other are met between', () => {
-    const tried = [finding(1.5, 0.2), finding(0.6, 1, { cut: true })];
-    const next = nextSpacing(tried, { least: 0.1, most: 10 })!;
-    expect(next).toBeCloseTo(Math.sqrt(1.5 * 0.6), 9);
-  });
-
-  it('a scale that is kept is only left for a larger one', () => {
-    const limits = { least: 1.5, most: 10 };
-    expect(nextSpacing([finding(1.5, 0.1)], limits)).toBeUndefined();
-    expect(nextSpacing([finding(1.5, 0)], limits)).toBeUndefined();
-    expect(nextSpacing([finding(1.5, 0.9)], limits)).toBeGreaterThan(1.5);
-  });
 });
 
-describe('the first scale', () => {
-  it('is the preset’s, within what the volume has', () => {
-    expect(firstSpacing(1.5, 0, SIZE, limitsOf([200, 200, 200], [1, 1, 1], SIZE))).toBe(1.5);
-    // A specimen of 20 mm, and one with voxels of 5 mm.
-    expect(firstSpacing(1.5, 0, SIZE, limitsOf([200, 200, 200], [0.1, 0.1, 0.1], SIZE))).toBeCloseTo(
-      20 / (0.9 * SIZE),
-      9,
-    );
-    expect(firstSpacing(1.5, 0, SIZE, limitsOf([60, 60, 60], [5, 5, 5], SIZE))).toBe(2.5);
+describe('a lesion whose scale is known', () => {
+  const limits = { least: 0.1, most: 10 };
+
+  it('keeps it, whatever its mask, unless that outgrows its cube', () => {
+    for (const one of [
+      finding(1.5, 0.05),
+      finding(1.5, 0),
+      finding(1.5, 0.9, { holdsClick: false, cut: true }),
+    ])
+      expect(nextSpacing([one], [], limits)).toBeUndefined();
+    expect(nextSpacing([finding(1.5, 0.9)], [], limits)).toBeCloseTo(1.5 * POLICY.grow, 9);
+    expect(nextSpacing([finding(1.5, 1, { cut: true })], [], limits)).toBeCloseTo(1.5 / 0.45, 9);
+    // Cut at one face with a small extent: larger all the same, as far as the volume goes.
+    expect(nextSpacing([finding(1.5, 0.3, { cut: true })], [], limits)).toBeCloseTo(1.5 * POLICY.grow, 9);
+    expect(nextSpacing([finding(1.5, 0.9)], [], { least: 0.1, most: 1.5 })).toBeUndefined();
   });
 
   it('of a box is where the box fills its share', () => {
-    expect(firstSpacing(1.5, 30, SIZE, { least: 0.1, most: 10 })).toBeCloseTo(30 / (0.45 * SIZE), 9);
+    expect(fillingSpacing(30, SIZE, limits)).toBeCloseTo(30 / (0.45 * SIZE), 9);
   });
 });
 
 describe('which is taken', () => {
-  it('with an estimate, the one that is estimated best, unless its geometry is plainly wrong', () => {
-    expect(choose([finding(1.5, 0.2, { iou: 0.6 }), finding(0.6, 0.5, { iou: 0.8 })])).toBe(1);
-    expect(choose([finding(1.5, 0.3, { iou: 0.8 }), finding(0.6, 0.5, { iou: 0.6 })])).toBe(0);
-    expect(choose([finding(1.5, 0.3, { iou: 0.7 }), finding(0.6, 0.9, { iou: 0.8, cut: true })])).toBe(0);
-    expect(
-      choose([finding(1.5, 0.3, { iou: 0.9, holdsClick: false }), finding(0.6, 0.5, { iou: 0.6 })]),
-    ).toBe(1);
-    // The head has no sigmoid: what is above 1 is 1.
-    expect(choose([finding(1.5, 0.4, { iou: 1 }), finding(0.6, 0.5, { iou: 7 })])).toBe(0);
-  });
-
-  it('without, by geometry and by agreement with the neighbours', () => {
+  it('the one the model is surest of, unless its place in the cube is plainly wrong', () => {
+    expect(choose([finding(1.5, 0.3, { probability: 0.6 }), finding(0.6, 0.5, { probability: 0.8 })])).toBe(
+      1,
+    );
+    expect(choose([finding(1.5, 0.3, { probability: 0.8 }), finding(0.6, 0.5, { probability: 0.6 })])).toBe(
+      0,
+    );
+    const cut = { probability: 0.9, cut: true };
+    expect(choose([finding(1.5, 0.3, { probability: 0.6 }), finding(0.6, 0.7, cut)])).toBe(0);
+    const beside = { probability: 0.9, holdsClick: false };
+    expect(choose([finding(1.5, 0.3, beside), finding(0.6, 0.5, { probability: 0.55 })])).toBe(1);
     expect(choose([finding(1.5, 0.05), finding(0.5, 0.3)])).toBe(1);
     expect(choose([finding(0.5, 1, { cut: true }), finding(1.2, 0.5)])).toBe(1);
-    expect(choose([finding(1.5, 0.3, { stability: 0.1 }), finding(2, 0.4, { stability: 0.9 })])).toBe(1);
     expect(choose([finding(1.5, 0), finding(0.5, 0.9, { holdsClick: false, cut: true })])).toBe(1);
   });
 
   it('and why, in words', () => {
-    const tried = [finding(1.5, 0.2, { iou: 0.6 }), finding(0.6666, 0.44, { iou: 0.8 })];
+    const tried = [finding(1.5, 0.2, { probability: 0.6 }), finding(0.6666, 0.44, { probability: 0.8 })];
     expect(reasonOf('auto', tried, 1, false)).toEqual({
-      code: 'best-estimate',
+      code: 'surest',
       message:
-        "of 1.5 mm, 0.667 mm the mask at 0.667 mm is estimated best (IoU 0.80): the mask takes 44 % of the cube's edge",
+        "of 1.5 mm, 0.667 mm the mask at 0.667 mm is the surest (mean probability 0.80): the mask takes 44 % of the cube's edge",
     });
     expect(reasonOf('auto', [finding(1.5, 0.3)], 0, false).code).toBe('fits');
     expect(reasonOf('auto', [finding(1.5, 0.3)], 0, true).code).toBe('kept');
     expect(reasonOf('off', [finding(1.5, 0.3)], 0, true).code).toBe('off');
     expect(reasonOf(2, [finding(2, 0.3)], 0, true).code).toBe('fixed');
-    expect(reasonOf('auto', [finding(1, 0.1), finding(2, 0.3)], 1, true).code).toBe('best-fit');
+    expect(reasonOf('auto', [finding(1, 0.1), finding(2, 0.3)], 1, true).code).toBe('surest');
   });
 });
 

@@ -1,5 +1,8 @@
 /** What the commands share: the device options, opening an engine, parsing, and how errors are shown. */
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
+import { readTextBytes } from '../base/json.node.js';
 import {
   type AdapterChoice,
   type AdapterReport,
@@ -12,6 +15,7 @@ import { readTunedFile, tunedFile } from '../engine/gpu/node/tuned.js';
 import { weightStorages } from '../engine/graph/layout.js';
 import { regionModes } from '../engine/graph/regions.js';
 import { choicesOf, parseTunedTable, tableFits } from '../engine/profiler/tune.js';
+import { type Compared, parseResults } from '../evaluation/compare.js';
 import { some } from '../imaging/dataset.js';
 import { presets, resolvePreset } from '../imaging/presets.js';
 import { parseZoom } from '../session/zoom.js';
@@ -200,3 +204,11 @@ export const scope: Read<string> = (option, text) => {
   scopeOf(option, text);
   return text;
 };
+
+/** A results file of `eval`, or that in a folder of one. */
+export const resultsFile = (path: string): string =>
+  existsSync(path) && statSync(path).isDirectory() ? join(path, 'results.json') : path;
+
+/** @throws SgpSamError `bad-file` naming the entry, for what is no results of `eval` */
+export const readResults = (path: string): Compared =>
+  parseResults(readTextBytes(resultsFile(path), 'Give results that eval wrote.'), path);

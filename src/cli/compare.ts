@@ -1,18 +1,8 @@
 /** `sgp-sam compare`: evaluations of the same lesions. */
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { readTextBytes } from '../base/json.node.js';
-import {
-  type Compared,
-  compareResults,
-  comparisonTable,
-  letterOf,
-  parseResults,
-  sideBySide,
-  units,
-} from '../evaluation/compare.js';
+import { compareResults, comparisonTable, letterOf, sideBySide, units } from '../evaluation/compare.js';
 import { zeroRules } from '../imaging/metrics/statistics.js';
+import { readResults, resultsFile } from './common.js';
 import { asIs, declare, flag, oneOf, option, type Values, valuesOf, whole, wholeFrom } from './options.js';
 import { checkOutputs, outputsOf, writeOutput } from './outputs.js';
 
@@ -30,22 +20,14 @@ const compareTable = {
   output: option('-o, <r.json>', 'also write the table as JSON', asIs),
 };
 
-/** A results file, or that in a folder. */
-const fileOf = (path: string): string =>
-  existsSync(path) && statSync(path).isDirectory() ? join(path, 'results.json') : path;
-
-async function read(path: string): Promise<Compared> {
-  return parseResults(readTextBytes(fileOf(path), 'Give results that eval wrote.'), path);
-}
-
 async function compare(
   first: string,
   others: string[],
   { output, ...settings }: Values<typeof compareTable>,
 ): Promise<void> {
-  checkOutputs(outputsOf({ '--output': output }), [first, ...others].map(fileOf));
-  const a = await read(first);
-  const all = await Promise.all(others.map(read));
+  checkOutputs(outputsOf({ '--output': output }), [first, ...others].map(resultsFile));
+  const a = readResults(first);
+  const all = others.map(readResults);
   const compared = all.map((b) => ({
     a: a.name,
     b: b.name,

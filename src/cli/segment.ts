@@ -1,6 +1,8 @@
 /** `sgp-sam segment`: a volume and clicks in, a mask on the volume's grid out. */
+
 import type { Command } from 'commander';
 import { type Progress, SgpSamError } from '../base/errors.js';
+import { sigmoid } from '../base/sigmoid.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import { parsePoint, requireInside, worldToVoxel } from '../imaging/clicks.js';
 import { isDicomName } from '../imaging/formats/dicom-seg.js';
@@ -147,7 +149,7 @@ function reportOf(
       openChannels: gate.openChannels[0],
       channels: gate.channels,
       /** σ(z) per gate, which is open above ½. */
-      values: Array.from(gate.logits, (z) => 1 / (1 + Math.exp(-z))),
+      values: Array.from(gate.logits, sigmoid),
       executedDispatches: gate.executed,
       skippedDispatches: gate.skipped,
       dispatches: gate.dispatches,

@@ -53,8 +53,10 @@ export interface LesionResult {
   readonly dice: readonly number[];
   readonly iou: readonly number[];
   readonly predictedMillilitres: readonly number[];
-  /** The model's own estimate of `iou`, where it has one worth keeping. Absent in older results, as the next three. */
+  /** The model's own estimate of `iou`, where it has one worth keeping. Absent in older results, as the next four. */
   readonly iouEstimate?: readonly number[];
+  /** Mean probability of each mask's voxels, from which an estimate can be calibrated. */
+  readonly probability?: readonly number[];
   readonly flood?: BaselineScores;
   /** Cubes that were encoded for the first mask, and the codes of what it was warned of. */
   readonly encodes?: number;
@@ -241,6 +243,7 @@ export async function evaluateCase(
       iou: ious,
       predictedMillilitres: predicted,
       ...(model.card.estimatesIou ? { iouEstimate: result.iou } : {}),
+      probability: result.probability,
       ...(options.baseline ? { flood: floodScores(image, result.clicks[0].at, truth, voxel) } : {}),
       encodes: result.encodes,
       warnings: result.warnings,

@@ -87,6 +87,7 @@ const lesionShape = (n: number): Shape =>
     iou: optional(perClick(share, n)),
     predictedMillilitres: optional(perClick(fromZero, n)),
     iouEstimate: optional(perClick(number, n)),
+    probability: optional(perClick(share, n)),
     flood: optional(fields({ dice: share, iou: share, millilitres: fromZero })),
     encodes: optional(count),
     warnings: optional(listOf(text)),

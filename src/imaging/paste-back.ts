@@ -4,7 +4,9 @@
  * cube voxel beyond the outermost cube voxels' centres, that is up to the cube's faces, the edge's value holds;
  * beyond, nothing was predicted: mask 0 and probability 0. In float64, and only over source voxels in the cube.
  */
+
 import { SgpSamError } from '../base/errors.js';
+import { sigmoid } from '../base/sigmoid.js';
 import { affineDeterminant } from './affine.js';
 import {
   boxSizes,
@@ -202,7 +204,7 @@ export function probabilitiesOf(dims: Vec3, field: LogitField | undefined): Floa
   if (!field) return out;
   const [ni] = boxSizes(field.box);
   eachLine(dims, field.box, (to, from) => {
-    for (let i = 0; i < ni; i++) out[to + i] = 1 / (1 + Math.exp(-field.values[from + i]!));
+    for (let i = 0; i < ni; i++) out[to + i] = sigmoid(field.values[from + i]!);
   });
   return out;
 }

@@ -3,8 +3,9 @@
  * are put together. Refining what a coarse cube found in cubes of finer voxels is the scheme of nnInteractive (Isensee et
  * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `search.ts` runs the model.
  */
+import { sigmoid } from '../base/sigmoid.js';
 import { voxelSizes } from '../imaging/affine.js';
-import { boxSizes, type CroppedMask, inCrop, unionBox, type VoxelBox } from '../imaging/crop.js';
+import { boxSizes, type CroppedMask, unionBox, type VoxelBox } from '../imaging/crop.js';
 import { voxelAt } from '../imaging/masks.js';
 import { ioOrientation } from '../imaging/orientation.js';
 import { type LogitField, sampleLogits } from '../imaging/paste-back.js';
@@ -68,6 +69,8 @@ export interface ClickedPart {
   readonly extent: number;
   /** Whether every click is in the mask. */
   readonly holdsClicks: boolean;
+  /** Mean σ(logit) of its voxels; 0 where it is empty. */
+  readonly probability: number;
 }
 
 /**
@@ -95,7 +98,10 @@ export function clickedPart(frame: RoiFrame, logits: Float32Array, clicks: reado
   if (queue.length === 0) for (let at = 0; at < mask.length; at++) visit(at);
   const low = [size, size, size];
   const high = [-1, -1, -1];
+  let [sum, count] = [0, 0];
   for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+    sum += sigmoid(logits[at]);
+    count++;
     for (let a = 0; a < 3; a++) {
       const c = Math.floor(at / strides[a]) % size;
       if (c < low[a]) low[a] = c;
@@ -105,25 +111,7 @@ export function clickedPart(frame: RoiFrame, logits: Float32Array, clicks: reado
     }
   }
   const extent = high[0] < 0 ? 0 : Math.max(...[0, 1, 2].map((a) => high[a] + 1 - low[a])) / size;
-  return { mask, extent, holdsClicks };
-}
-
-/** Dice of two masks of one grid, over the voxels of a box; 1 where neither has any there. */
-export function agreement(a: CroppedMask, b: CroppedMask, within: VoxelBox | undefined): number {
-  const box = unionBox(a.box, b.box);
-  let [sum, both] = [0, 0];
-  if (box && within) {
-    const low = box.min.map((c, axis) => Math.max(c, within.min[axis]));
-    const high = box.max.map((c, axis) => Math.min(c, within.max[axis]));
-    for (let k = low[2]; k <= high[2]; k++)
-      for (let j = low[1]; j <= high[1]; j++)
-        for (let i = low[0]; i <= high[0]; i++) {
-          const [p, q] = [inCrop(a, i, j, k), inCrop(b, i, j, k)];
-          sum += Number(p) + Number(q);
-          if (p && q) both++;
-        }
-  }
-  return sum === 0 ? 1 : (2 * both) / sum;
+  return { mask, extent, holdsClicks, probability: count === 0 ? 0 : sum / count };
 }
 
 /** A box's longest side in the world, mm. */

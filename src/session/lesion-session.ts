@@ -36,7 +36,7 @@ import {
 } from './lesion-state.js';
 import { type Pass, Search, type Start } from './search.js';
 import { type Levels, levelsOf, type Warning, warningsOf } from './warnings.js';
-import { checkZoom, firstSpacing, holding, limitsOf, type Zoom } from './zoom.js';
+import { checkZoom, fillingSpacing, holding, limitsOf, rungsOf, type Zoom } from './zoom.js';
 
 /** What one call wants. */
 export interface CallOptions {
@@ -266,7 +266,7 @@ export class LesionSession {
     const reference = clicks.find(({ label }) => label === 1)?.at;
     const search = new Search(model, volume, this.preset, this.gates, options, spent, reference);
     const begun = this.start(search, zoom, clicks, found, box);
-    const { pass, crop: coarse, tiles, zoom: scale } = await search.find(zoom, begun);
+    const { pass, crop: coarse, iou, tiles, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
     const { roi } = pass.cube;
@@ -277,8 +277,7 @@ export class LesionSession {
     const merged = options.probabilities || tiles.length > 0 ? field() : undefined;
     const crop = tiles.length > 0 ? cropField(volume.dims, merged) : coarse;
     const probabilities = options.probabilities ? probabilitiesOf(volume.dims, merged) : undefined;
-    const [iou] = pass.decoded.iou;
-    const warnings = this.doubts(pass, crop, clicks);
+    const warnings = this.doubts(pass, crop, clicks, iou);
     spent.pasteBack += performance.now() - begin;
     checkAborted(signal);
     const { encodes, ...timings } = spent;
@@ -304,9 +303,13 @@ export class LesionSession {
   }
 
   /** What is doubtful about a mask. */
-  private doubts({ cube, decoded }: Pass, crop: CroppedMask, clicks: readonly Click[]): Warning[] {
+  private doubts(
+    { cube, decoded: { logits } }: Pass,
+    crop: CroppedMask,
+    clicks: readonly Click[],
+    iou: number,
+  ): Warning[] {
     const { volume: image, model } = this;
-    const { logits, iou } = decoded;
     this.levels ??= levelsOf(image);
     let inside = 0;
     for (const v of logits) if (v > 0) inside++;
@@ -319,7 +322,7 @@ export class LesionSession {
       outliers: cube.roi.outliers,
       cut: cutFaces(cube.roi, logits),
       fill: inside / logits.length,
-      iou: model.card.estimatesIou ? iou[0] : undefined,
+      iou: model.card.estimatesIou ? iou : undefined,
       scope: model.card.scope,
     });
   }
@@ -342,8 +345,7 @@ export class LesionSession {
     const asked = [click.at, ...(box && zoom !== 'off' ? [box.min, box.max] : [])];
     if (earlier && before.lowRes && asked.every((at) => earlier.holds(at))) {
       // The scale is kept, unless the mask outgrows it.
-      const own = { least: earlier.spacing, most: Math.max(earlier.spacing, limits.most) };
-      return { cube: earlier, mask: before.lowRes, clicks, kept: true, limits: own };
+      return { cube: earlier, mask: before.lowRes, clicks, kept: true, rungs: [], limits };
     }
     const fixed = zoom === 'off' ? preset.spacing : zoom;
     const prompts = unionBox(boxOfPoints(clicks.map(({ at }) => at)), box) as VoxelBox;
@@ -354,13 +356,14 @@ export class LesionSession {
     const edge = alone ? 0 : longestSide(volume, around);
     const least = Math.min(limits.most, Math.max(limits.least, holding(edge, size), earlier?.spacing ?? 0));
     const own = { least, most: limits.most };
-    const spacing = fixed === 'auto' ? firstSpacing(preset.spacing, edge, size, own) : fixed;
+    const rungs = alone && fixed === 'auto' ? rungsOf(preset.spacing, own) : [];
+    const spacing = fixed === 'auto' ? (rungs[0] ?? fillingSpacing(edge, size, own)) : fixed;
     const cube = search.cubeAt({
       centre: alone ? click.at : middle(around),
       preset: { ...preset, spacing },
     });
     for (const { at } of clicks) clickInRoi(cube.roi, at);
     const mask = found.box ? maskPrompt(cube.roi, found, model.lowResolution) : model.emptyMask();
-    return { cube, mask, clicks, kept: false, limits: own };
+    return { cube, mask, clicks, kept: false, rungs, limits: own };
   }
 }

@@ -55,7 +55,10 @@ export type RoiPlace = Omit<Roi, 'values'>;
 
 /** What the model said in a step. */
 export interface Segmentation extends LesionState {
-  /** Estimated IoU of the mask; not clamped to 0…1, since the head has no sigmoid. Of the cube at the scale taken. */
+  /**
+   * Estimated IoU of the mask in the cube at the scale taken: by the weights' calibration, or their head's, which has no sigmoid and so is not
+   * limited to 0…1; it means nothing where `info.estimatesIou` is false.
+   */
   readonly iou: number;
   readonly gates: readonly GateReport[];
   readonly roi: RoiPlace;

@@ -1,18 +1,16 @@
 /** Runs the model in cubes for one step of a session: at the scales that `zoom.ts` asks for, and in finer ones over the result. */
 import { SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
-import { type CroppedMask, unionBox, type VoxelBox } from '../imaging/crop.js';
+import type { CroppedMask } from '../imaging/crop.js';
 import { coveredBox, cropField, sampleLogits } from '../imaging/paste-back.js';
 import type { Preset } from '../imaging/presets.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { Decoded, Encoded, Model } from '../sam/model.js';
+import { calibratedIou } from '../weights/card.js';
 import {
-  agreement,
-  boxOfPoints,
   clickedPart,
   cutFaces,
   maskPrompt,
-  middle,
   type Placement,
   placeTiles,
   type Tile,
@@ -39,11 +37,17 @@ export interface Pass {
   readonly decoded: Decoded;
 }
 
+/** The IoU that is estimated of a mask: by the weights' calibration, or by the head. */
+const estimateOf = ({ card }: Model, [head]: Decoded['iou'], probability: number): number =>
+  card.calibration ? calibratedIou(card.calibration, probability) : head;
+
 /** What a step found: the cube that was taken, finer ones over it, and why. */
 export interface Found {
   readonly pass: Pass;
   /** That cube's mask. */
   readonly crop: CroppedMask;
+  /** The IoU that is estimated of it. */
+  readonly iou: number;
   readonly tiles: readonly Tile[];
   readonly zoom: ZoomReport;
 }
@@ -56,12 +60,15 @@ export interface Start {
   readonly clicks: readonly Click[];
   /** Whether the cube is the one of the step before. */
   readonly kept: boolean;
+  /** Scales to look at, the cube's own among them: for a lesion of which one click is known. */
+  readonly rungs: readonly number[];
   /** Scales that may be tried, if any but the first are. */
   readonly limits: Limits;
 }
 
 interface Candidate {
   readonly pass: Pass;
+  readonly iou: number;
   readonly crop: CroppedMask;
   readonly finding: Finding;
 }
@@ -114,15 +121,18 @@ export class Search {
     const crop = cropField(this.image.dims, sampleLogits(cube.roi, logits, 'positive'));
     this.spent.pasteBack += performance.now() - begin;
     const part = clickedPart(cube.roi, logits, inside);
+    const estimate = estimateOf(this.model, iou, part.probability);
     return {
       pass,
+      iou: estimate,
       crop,
       finding: {
         spacing: cube.spacing,
         extent: part.extent,
         holdsClick: part.holdsClicks,
         cut: cutFaces(cube.roi, part.mask).length > 0,
-        iou: this.model.card.estimatesIou ? iou[0] : undefined,
+        iou: this.model.card.estimatesIou ? estimate : undefined,
+        probability: part.probability,
       },
     };
   }
@@ -132,28 +142,22 @@ export class Search {
     const { model, image, preset } = this;
     const { clicks, kept } = start;
     const all = [await this.candidate(start.cube, clicks, start.mask)];
+    const { centre } = start.cube.place;
     while (setting === 'auto') {
-      const last = all[all.length - 1];
-      const spacing = nextSpacing(
-        all.map(({ finding }) => finding),
-        start.limits,
-        kept,
-      );
-      const cube = spacing && this.cubeIf(this.next(last, spacing, clicks));
+      const findings = all.map(({ finding }) => finding);
+      const spacing = nextSpacing(findings, start.rungs, start.limits);
+      const cube = spacing && this.cubeIf({ centre, preset: { ...preset, spacing } });
       if (!cube || !clicks.every(({ at }) => cube.holds(at))) break;
-      // A mask that lies elsewhere would lead the next one astray.
-      const prompt = POLICY.carry && last.finding.holdsClick;
-      all.push(
-        await this.candidate(
-          cube,
-          clicks,
-          prompt ? maskPrompt(cube.roi, last.crop, model.lowResolution) : model.emptyMask(),
-        ),
-      );
+      // Scales that are compared see the click alone; a larger cube for a lesion that is known sees what is known.
+      const prompt =
+        start.rungs.length === 0
+          ? maskPrompt(cube.roi, all[choose(findings)].crop, model.lowResolution)
+          : model.emptyMask();
+      all.push(await this.candidate(cube, clicks, prompt));
     }
-    const tried = withStability(all);
+    const tried = all.map(({ finding }) => finding);
     const taken = choose(tried);
-    const { pass, crop } = all[taken];
+    const { pass, crop, iou } = all[taken];
     const { above, spacing } = POLICY.refine;
     const places =
       setting === 'auto' && pass.cube.spacing > above * preset.spacing
@@ -163,6 +167,7 @@ export class Search {
     return {
       pass,
       crop,
+      iou,
       tiles,
       zoom: {
         setting,
@@ -172,13 +177,6 @@ export class Search {
         why: reasonOf(setting, tried, taken, kept),
       },
     };
-  }
-
-  private next({ pass, crop }: Candidate, spacing: number, clicks: readonly Click[]): Placement {
-    const { centre } = pass.cube.place;
-    const known = unionBox(crop.box, boxOfPoints(clicks.map(({ at }) => at))) as VoxelBox;
-    const moves = POLICY.recentre && spacing > pass.cube.spacing;
-    return { centre: moves ? middle(known) : centre, preset: { ...this.preset, spacing } };
   }
 
   /** Runs the model in finer cubes over what a coarse one found. */
@@ -205,20 +203,4 @@ export class Search {
     }
     return tiles;
   }
-}
-
-/** Findings with their agreement with the neighbouring scales, where both cubes look: the mean, if there are two. */
-function withStability(all: readonly Candidate[]): Finding[] {
-  const sorted = [...all].sort((a, b) => a.finding.spacing - b.finding.spacing);
-  const between = sorted.slice(1).map((coarse, n) => {
-    const fine = sorted[n];
-    return agreement(fine.crop, coarse.crop, coveredBox(fine.pass.cube.roi));
-  });
-  return all.map((one) => {
-    const at = sorted.indexOf(one);
-    const near = [between[at - 1], between[at]].filter((dice) => dice !== undefined);
-    return near.length === 0
-      ? one.finding
-      : { ...one.finding, stability: near.reduce((a, b) => a + b, 0) / near.length };
-  });
 }

@@ -17,7 +17,7 @@ import type { Image, Vec3 } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
 import { LesionSession } from './lesion-session.js';
 import type { Click, Segmentation } from './lesion-state.js';
-import type { Zoom } from './zoom.js';
+import { takenOf, type Zoom } from './zoom.js';
 
 /** How many clicks are simulated, and where they go. */
 export interface SimulationOptions {
@@ -38,8 +38,10 @@ export interface Simulation {
   /** Dice on the volume's own grid, all of the volume, after each click. */
   readonly dice: readonly number[];
   readonly clicks: readonly Click[];
-  /** Estimated IoU after each click; of worth only where the head that estimates it was trained. */
+  /** Estimated IoU after each click; of worth only where the weights know an estimate. */
   readonly iou: readonly number[];
+  /** Mean probability of the mask's voxels after each click. */
+  readonly probability: readonly number[];
   /** Cubes that were encoded for the first mask, and the codes of what it was warned of. */
   readonly encodes: number;
   readonly warnings: readonly string[];
@@ -82,6 +84,7 @@ export async function simulateClicks(
   const clicks: Click[] = [{ at: first.voxel, label: 1 }];
   const dice: number[] = [];
   const iou: number[] = [];
+  const probability: number[] = [];
   const masks: Uint8Array[] = [];
   let last = truth;
   const take = (mask: Uint8Array, click: number) => {
@@ -100,6 +103,7 @@ export async function simulateClicks(
     milliseconds.decode += result.timings.decode;
     dice.push(diceOf(result.mask, truth));
     iou.push(result.iou);
+    probability.push(takenOf(result.zoom).probability);
     take(result.mask, n);
     if (n === 0) {
       encodes = result.encodes;
@@ -119,9 +123,10 @@ export async function simulateClicks(
   for (let n = dice.length; n < options.clicks; n++) {
     dice.push(dice[n - 1]);
     iou.push(iou[n - 1]);
+    probability.push(probability[n - 1]);
     take(last, n);
   }
-  return { dice, iou, encodes, warnings, clicks, masks, open, covered, milliseconds };
+  return { dice, iou, probability, encodes, warnings, clicks, masks, open, covered, milliseconds };
 }
 
 function shareInside(truth: Uint8Array, dims: Vec3, box: VoxelBox | undefined): number {

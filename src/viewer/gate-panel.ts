@@ -1,4 +1,5 @@
 /** What each module's gate decided, and a way to overrule it. */
+import { sigmoid } from '../base/sigmoid.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { GateReport } from '../sam/model.js';
 import { element, make } from './page.js';
@@ -76,7 +77,7 @@ export class GatePanel {
       strip.width = gate.logits.length;
       const pen = strip.getContext('2d');
       for (const [n, z] of gate.logits.entries()) {
-        const open = 1 / (1 + Math.exp(-z));
+        const open = sigmoid(z);
         if (!pen) break;
         pen.fillStyle = `hsl(${open > 0.5 ? 150 : 215} 45% ${Math.round(15 + 55 * open)}%)`;
         pen.fillRect(n, 0, 1, 1);

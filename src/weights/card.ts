@@ -19,9 +19,14 @@ export interface WeightsScope {
   readonly extentMm?: readonly [number, number] | undefined;
 }
 
+/** Knots of a rising, piecewise linear map: a mask's mean probability, and the IoU that masks of it had. Constant beyond its ends. */
+export type IouCalibration = readonly (readonly [probability: number, iou: number])[];
+
 export interface WeightsCard {
-  /** Whether the head that estimates a mask's IoU was trained. */
+  /** Whether a mask's IoU is estimated: by its head, if that was trained, or by `calibration`. */
   readonly estimatesIou: boolean;
+  /** How the estimate follows from the mask's mean probability (metadata `calibration`, JSON); then the head is not asked. */
+  readonly calibration: IouCalibration | undefined;
   /** What is done unless a caller says otherwise: `auto` for weights that were trained at all scales (metadata `zoom`). */
   readonly zoom: 'auto' | 'off';
   readonly scope: WeightsScope | undefined;
@@ -32,21 +37,25 @@ export interface WeightsCard {
 /** Of weights that say nothing: SAM-Med3D's own checkpoints, formula weights. */
 export const plainCard: WeightsCard = {
   estimatesIou: true,
+  calibration: undefined,
   zoom: 'off',
   scope: undefined,
   preset: undefined,
 };
 
 /**
- * The card of a weights file. Entries named `zoom`, `preset` and `scope` of files that are not this package's mean nothing here.
+ * The card of a weights file. Entries named `zoom`, `preset`, `scope` and `calibration` of files that are not this package's mean nothing here.
  * @throws SgpSamError `bad-weights` naming the entry, for one that cannot be read
  */
 export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata'>): WeightsCard {
   const own = metadata.format?.startsWith('sgp-sam') === true;
   const { zoom = 'off' } = own ? metadata : {};
   if (zoom !== 'auto' && zoom !== 'off') throw wrong(name, 'zoom', `is '${zoom}', neither 'auto' nor 'off'`);
+  const calibration =
+    own && metadata.calibration !== undefined ? readCalibration(name, metadata.calibration) : undefined;
   return {
-    estimatesIou: estimatesIou({ metadata }),
+    estimatesIou: calibration !== undefined || estimatesIou({ metadata }),
+    calibration,
     zoom,
     preset: own ? metadata.preset : undefined,
     scope: own && metadata.scope !== undefined ? scopeOf(name, metadata.scope) : undefined,
@@ -55,6 +64,36 @@ export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata
 
 const wrong = (file: string, entry: string, what: string) =>
   new SgpSamError('bad-weights', `${file}: metadata ${entry} ${what}`, 'Export the weights again.');
+
+function readCalibration(file: string, text: string): IouCalibration {
+  let knots: unknown;
+  try {
+    knots = readJson(text, file);
+  } catch {
+    throw wrong(file, 'calibration', 'is no JSON');
+  }
+  const share = (value: unknown) => typeof value === 'number' && value >= 0 && value <= 1;
+  const rising = (list: unknown[][]) =>
+    list.every(
+      (knot, n) =>
+        Array.isArray(knot) &&
+        knot.length === 2 &&
+        knot.every(share) &&
+        (n === 0 || (Number(knot[0]) > Number(list[n - 1][0]) && Number(knot[1]) >= Number(list[n - 1][1]))),
+    );
+  if (!Array.isArray(knots) || knots.length === 0 || !rising(knots))
+    throw wrong(file, 'calibration', 'is no list of rising pairs from 0 to 1: a mean probability and an IoU');
+  return knots as [number, number][];
+}
+
+/** The IoU that masks of a mean probability had. */
+export function calibratedIou(knots: IouCalibration, probability: number): number {
+  const n = knots.findIndex(([at]) => at > probability);
+  if (n === 0) return knots[0][1];
+  if (n < 0) return knots[knots.length - 1][1];
+  const [[x0, y0], [x1, y1]] = [knots[n - 1], knots[n]];
+  return y0 + ((y1 - y0) * (probability - x0)) / (x1 - x0);
+}
 
 /**
  * Reads a scope.

@@ -1,9 +1,11 @@
 /** Wilcoxon's test and rank correlation against scipy's numbers, a count of all signs; bootstrap intervals; calibration. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { randomSource } from '../../../src/base/random.js';
 import {
   bootstrapMean,
   calibrationOf,
+  risingFit,
   signedRank,
   spearman,
 } from '../../../src/imaging/metrics/statistics.js';
@@ -97,6 +99,32 @@ describe('bootstrap', () => {
     const { mean, low, high } = bootstrapMean([new Array(9).fill(0), new Array(9).fill(1)], { seed: 1 });
     expect([mean, low, high]).toEqual([0.5, 0, 1]);
   });
+});
+
+describe('a rising fit', () => {
+  test('means of groups, pooled where they fall', () => {
+    const pairs = [[3, 5], [1, 1], [2, 3], [4, 3], [6, 9], [5, 7]] as [number, number][]; // biome-ignore format: pairs
+    expect(risingFit(pairs, 3)).toEqual([[1.5, 2], [3.5, 4], [5.5, 8]]); // biome-ignore format: pairs
+    // Of four groups the second and third fall, and so become one.
+    const falls = [[1, 0], [2, 0], [3, 8], [4, 8], [5, 2], [6, 2], [7, 9], [8, 9]] as [number, number][]; // biome-ignore format: pairs
+    expect(risingFit(falls, 4)).toEqual([[1.5, 0], [4.5, 5], [7.5, 9]]); // biome-ignore format: pairs
+  });
+
+  test('rises in x and never falls in y, whatever the pairs', () => {
+    const share = fc.double({ min: 0, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(fc.array(fc.tuple(share, share), { minLength: 16, maxLength: 60 }), (pairs) => {
+        const fit = risingFit(pairs);
+        fit.slice(1).forEach(([x, y], n) => {
+          expect(x).toBeGreaterThan(fit[n]![0]);
+          expect(y).toBeGreaterThanOrEqual(fit[n]![1]);
+        });
+      }),
+    );
+  });
+
+  test('refuses fewer than two pairs a knot', () =>
+    expectError(() => risingFit([[1, 2]], 1), 'bad-argument', /1 pairs are too few for 1 knots: at least 2/));
 });
 
 describe('rank correlation', () => {

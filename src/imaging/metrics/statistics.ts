@@ -210,3 +210,38 @@ export function calibrationOf(pairs: readonly (readonly [number, number])[], bin
     }),
   };
 }
+
+/**
+ * A rising, piecewise linear fit: means of as many groups of neighbouring x as there are knots, pooled where they fall (pool adjacent
+ * violators, Ayer et al. 1955).
+ * @param pairs x and y
+ * @returns knots, x rising, y never falling; fewer than asked for where groups were pooled
+ * @throws SgpSamError `bad-argument` for fewer than two pairs a knot
+ */
+export function risingFit(pairs: readonly (readonly [number, number])[], knots = 8): [number, number][] {
+  needList('pairs', pairs, 'length', '0', '1');
+  need('risingFit: knots', knots, 'a number above 0');
+  if (pairs.length < 2 * knots)
+    throw new SgpSamError(
+      'bad-argument',
+      `${pairs.length} pairs are too few for ${knots} knots: at least ${2 * knots}`,
+    );
+  const sorted = [...pairs].sort(([a], [b]) => a - b);
+  const groups: { x: number; y: number; n: number }[] = [];
+  for (let knot = 0; knot < knots; knot++) {
+    const own = sorted.slice(
+      Math.round((knot * sorted.length) / knots),
+      Math.round(((knot + 1) * sorted.length) / knots),
+    );
+    const sum = (axis: 0 | 1) => own.reduce((total, pair) => total + pair[axis], 0);
+    let next = { x: sum(0), y: sum(1), n: own.length };
+    for (let last = groups.at(-1); last && last.y * next.n >= next.y * last.n; last = groups.at(-1)) {
+      groups.pop();
+      next = { x: last.x + next.x, y: last.y + next.y, n: last.n + next.n };
+    }
+    groups.push(next);
+  }
+  const fit = groups.map(({ x, y, n }): [number, number] => [x / n, y / n]);
+  // Of equal x, which no map can tell apart, the first.
+  return fit.filter(([x], n) => n === 0 || x > fit[n - 1]![0]);
+}
