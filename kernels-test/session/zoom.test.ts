@@ -159,6 +159,10 @@ describe('which is taken', () => {
     );
     const cut = { probability: 0.9, cut: true };
     expect(choose([finding(1.5, 0.3, { probability: 0.6 }), finding(0.6, 0.7, cut)])).toBe(0);
+    // An estimate counts as much; the head has no sigmoid, and what is above 1 is 1.
+    const [low, high] = [{ probability: 0.8, iou: 0.3 }, { probability: 0.7, iou: 0.6 }]; // biome-ignore format: pair
+    expect(choose([finding(1.5, 0.3, low), finding(0.6, 0.5, high)])).toBe(1);
+    expect(choose([finding(1.5, 0.4, { iou: 1 }), finding(0.6, 0.5, { iou: 7 })])).toBe(0);
     const beside = { probability: 0.9, holdsClick: false };
     expect(choose([finding(1.5, 0.3, beside), finding(0.6, 0.5, { probability: 0.55 })])).toBe(1);
     expect(choose([finding(1.5, 0.05), finding(0.5, 0.3)])).toBe(1);
@@ -173,6 +177,10 @@ describe('which is taken', () => {
       message:
         "of 1.5 mm, 0.667 mm the mask at 0.667 mm is the surest (mean probability 0.80): the mask takes 44 % of the cube's edge",
     });
+    const [, second] = tried;
+    expect(reasonOf('auto', [second!, { ...second!, iou: 0.5 }], 1, false).message).toContain(
+      '(mean probability 0.80, estimated IoU 0.50)',
+    );
     expect(reasonOf('auto', [finding(1.5, 0.3)], 0, false).code).toBe('fits');
     expect(reasonOf('auto', [finding(1.5, 0.3)], 0, true).code).toBe('kept');
     expect(reasonOf('off', [finding(1.5, 0.3)], 0, true).code).toBe('off');

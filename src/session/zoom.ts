@@ -34,7 +34,7 @@ export const POLICY = {
   /** Finest scale, times the source's smallest voxel; coarsest: the volume's longest side over this share of the edge. */
   finest: 0.5,
   coarsest: 0.9,
-  /** What is taken off a probability for what is wrong. */
+  /** What is taken off for what is wrong. */
   penalty: { empty: 2, elsewhere: 1, cut: 0.6, perOctave: 0.6 },
   /**
    * Lesions whose scale is above `above` times the preset's spacing are refined by cubes of `spacing` times it; Infinity: none.
@@ -162,12 +162,13 @@ export function nextSpacing(
   return larger > best.spacing && isNew(larger) ? larger : undefined;
 }
 
-/** How good a finding is: a probability, less what is wrong with the mask's place in its cube. */
-function score({ extent, holdsClick, cut, probability }: Finding): number {
+/** How good a finding is: its probability and its estimated IoU, less what is wrong with the mask's place in its cube. */
+function score({ extent, holdsClick, cut, probability, iou }: Finding): number {
   const { empty, elsewhere, cut: cutOff, perOctave } = POLICY.penalty;
   if (extent === 0) return -empty;
   const octaves = Math.max(0, Math.log2(POLICY.least / extent), Math.log2(extent / POLICY.most));
-  return probability - (holdsClick ? 0 : elsewhere) - (cut ? cutOff : 0) - perOctave * octaves;
+  const sure = probability + Math.min(1, Math.max(0, iou ?? 0));
+  return sure - (holdsClick ? 0 : elsewhere) - (cut ? cutOff : 0) - perOctave * octaves;
 }
 
 /** Which of the findings to take: the index of the best, of equals the one tried first. */
@@ -185,7 +186,7 @@ export function reasonOf(
   taken: number,
   kept: boolean,
 ): ZoomReport['why'] {
-  const { spacing, extent, probability } = tried[taken];
+  const { spacing, extent, probability, iou } = tried[taken];
   const says = (code: ZoomReason, message: string) => ({ code, message });
   const fills = `the mask takes ${percent(extent)} of the cube's edge`;
   if (setting === 'off') return says('off', "zoom is off: the preset's own");
@@ -195,6 +196,7 @@ export function reasonOf(
   const all = tried.map((one) => mm(one.spacing)).join(', ');
   return says(
     'surest',
-    `of ${all} the mask at ${mm(spacing)} is the surest (mean probability ${probability.toFixed(2)}): ${fills}`,
+    `of ${all} the mask at ${mm(spacing)} is the surest (mean probability ${probability.toFixed(2)}` +
+      `${iou === undefined ? '' : `, estimated IoU ${iou.toFixed(2)}`}): ${fills}`,
   );
 }
