@@ -82,7 +82,7 @@ function expectStory(story: Story): void {
   });
   const { zoomed } = story;
   expect([zoomed.info, zoomed.zoom.setting]).toEqual(['auto', 'auto']);
-  expect(zoomed.encodes).toBe(zoomed.zoom.tried.length + zoomed.zoom.refined);
+  expect(zoomed.encodes).toBe(zoomed.zoom.tried.length);
   for (const { message } of zoomed.warnings) expect(message).toMatch(/\.$/);
   expect(story.handles).toEqual({
     removed: 'bad-argument',

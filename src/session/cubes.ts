@@ -1,26 +1,17 @@
 /**
- * Cubes that follow a lesion: what a mask is in its cube, where further cubes are put, what they are told of a mask, how they
- * are put together. Refining what a coarse cube found in cubes of finer voxels is the scheme of nnInteractive (Isensee et
- * al. 2025, arXiv 2503.08373), with our own numbers. Only geometry here; `search.ts` runs the model.
+ * Cubes that follow a lesion: what a mask is in its cube, and what other cubes are told of a mask. Only geometry here;
+ * `search.ts` runs the model.
  */
 import { sigmoid } from '../base/sigmoid.js';
 import { voxelSizes } from '../imaging/affine.js';
 import { boxSizes, type CroppedMask, unionBox, type VoxelBox } from '../imaging/crop.js';
-import { voxelAt } from '../imaging/masks.js';
 import { ioOrientation } from '../imaging/orientation.js';
-import { type LogitField, sampleLogits } from '../imaging/paste-back.js';
 import type { Preset } from '../imaging/presets.js';
-import { farthestFromBorder } from '../imaging/prompts.js';
 import { findInRoi, type RoiFrame } from '../imaging/roi-frame.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 
 /** Share of a face's voxels that must be lesion: less than that is noise. */
 const FACE_SHARE = 0.0025;
-/** Of the cube's edge: what neighbouring cubes share, and the space left around what they are to hold. */
-const OVERLAP = 0.25;
-const MARGIN = 0.1;
-/** More cubes than that are not worth their time: the coarse mask stands. */
-const MOST_TILES = 27;
 /** Added to a share and to its complement: the mask prompt's logits stay within ±4.6, as if 99 % sure. */
 const UNSURE = 0.01;
 
@@ -133,42 +124,6 @@ export function boxOfPoints(points: readonly Vec3[]): VoxelBox | undefined {
   return points.reduce<VoxelBox | undefined>((box, p) => unionBox(box, { min: p, max: p }), undefined);
 }
 
-/** Cubes of the preset's own voxels that cover a mask; empty when there would be too many. */
-export function placeTiles(image: Image, mask: CroppedMask, size: number, preset: Preset): Placement[] {
-  const { box } = mask;
-  if (!box) return [];
-  const zooms = voxelSizes(image.affine);
-  const edge = size * preset.spacing;
-  const centres = [0, 1, 2].map((a) => {
-    const first = box.min[a] - (MARGIN * edge) / zooms[a];
-    const length = (box.max[a] + 1 - box.min[a]) * zooms[a] + 2 * MARGIN * edge;
-    const count = Math.max(1, Math.ceil((length - OVERLAP * edge) / ((1 - OVERLAP) * edge)));
-    const step = count > 1 ? (length - edge) / (count - 1) : 0;
-    const begin = count > 1 ? edge / 2 : length / 2;
-    // A cube's centre is a voxel of the volume.
-    return Array.from({ length: count }, (_, n) =>
-      Math.min(image.dims[a] - 1, Math.max(0, first + (begin + n * step) / zooms[a])),
-    );
-  });
-  if (centres[0].length * centres[1].length * centres[2].length > MOST_TILES) return [];
-  return centres[0].flatMap((i) =>
-    centres[1].flatMap((j) => centres[2].map((k) => ({ centre: [i, j, k] as const, preset }))),
-  );
-}
-
-/** The thickest part (a source voxel) of what a mask has within a box; undefined where it has nothing. */
-export function thickestWithin(mask: CroppedMask, within: VoxelBox, image: Image): Vec3 | undefined {
-  const { box, values } = mask;
-  if (!box) return undefined;
-  const sizes = boxSizes(box);
-  const own = values.map((v, at) => {
-    const voxel = voxelAt(at, sizes).map((c, a) => c + box.min[a]);
-    return v === 1 && voxel.every((c, a) => c >= within.min[a] && c <= within.max[a]) ? 1 : 0;
-  });
-  const found = farthestFromBorder(own, sizes, voxelSizes(image.affine));
-  return found && [found.voxel[0] + box.min[0], found.voxel[1] + box.min[1], found.voxel[2] + box.min[2]];
-}
-
 /**
  * A mask as the mask prompt of a decode in another cube: logits of the share of each low-resolution voxel's volume that the
  * mask's voxels fill, so that one smaller than such a voxel still counts.
@@ -209,58 +164,4 @@ export function maskPrompt(
         }
   }
   return Float32Array.from(shares, (share) => Math.log((share + UNSURE) / (Math.max(0, 1 - share) + UNSURE)));
-}
-
-/** What one cube says, and where. */
-export interface Tile {
-  readonly frame: RoiFrame;
-  /** size³. */
-  readonly logits: Float32Array;
-}
-
-/**
- * The coarse cube's logits with those of finer cubes in their places: where several overlap their mean, weighted by the
- * distance to each one's nearest face.
- */
-export function mergeTiles(coarse: LogitField | undefined, tiles: readonly Tile[]): LogitField | undefined {
-  const fields = tiles.flatMap(({ frame, logits }) => {
-    const field = sampleLogits(frame, logits, 'covered');
-    return field ? [{ ...field, frame }] : [];
-  });
-  const box = fields.reduce<VoxelBox | undefined>((all, field) => unionBox(all, field.box), coarse?.box);
-  if (!box) return undefined;
-  const sizes = boxSizes(box);
-  const values = new Float32Array(sizes[0] * sizes[1] * sizes[2]).fill(Number.NEGATIVE_INFINITY);
-  const weights = new Float32Array(values.length);
-  const place = (own: VoxelBox, visit: (to: number, from: number, voxel: readonly number[]) => void) => {
-    let from = 0;
-    const voxel = [0, 0, 0];
-    for (voxel[2] = own.min[2]; voxel[2] <= own.max[2]; voxel[2]++) {
-      for (voxel[1] = own.min[1]; voxel[1] <= own.max[1]; voxel[1]++) {
-        const row = sizes[0] * (voxel[1] - box.min[1] + sizes[1] * (voxel[2] - box.min[2])) - box.min[0];
-        for (voxel[0] = own.min[0]; voxel[0] <= own.max[0]; voxel[0]++) visit(row + voxel[0], from++, voxel);
-      }
-    }
-  };
-  if (coarse) {
-    place(coarse.box, (to, from) => {
-      values[to] = coarse.values[from];
-    });
-  }
-  for (const { frame, box: own, values: logits } of fields) {
-    const depth = [0, 1, 2].map((source) => {
-      const a = frame.axes.findIndex((axis) => axis.source === source);
-      return (n: number) => {
-        const c = frame.sourceToRoi[4 * a + source] * n + frame.sourceToRoi[4 * a + 3];
-        return Math.min(c, frame.size - 1 - c) + 1;
-      };
-    });
-    place(own, (to, from, voxel) => {
-      const weight = Math.min(depth[0](voxel[0]), depth[1](voxel[1]), depth[2](voxel[2]));
-      const sum = weights[to] > 0 ? values[to] * weights[to] : 0;
-      weights[to] += weight;
-      values[to] = (sum + weight * logits[from]) / weights[to];
-    });
-  }
-  return { box, values };
 }

@@ -15,12 +15,12 @@ import {
   type VoxelBox,
   voxelCount,
 } from '../imaging/crop.js';
-import { coveredBox, cropField, probabilitiesOf, sampleLogits } from '../imaging/paste-back.js';
+import { coveredBox, probabilitiesOf, sampleLogits } from '../imaging/paste-back.js';
 import { type Preset, type PresetName, resolvePreset } from '../imaging/presets.js';
 import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Image } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
-import { boxOfPoints, cutFaces, longestSide, maskPrompt, mergeTiles, middle } from './cubes.js';
+import { boxOfPoints, cutFaces, longestSide, maskPrompt, middle } from './cubes.js';
 import type { EncodedCube, Spent } from './encoded-cube.js';
 import { History } from './history.js';
 import { checkAction } from './inputs.js';
@@ -266,17 +266,13 @@ export class LesionSession {
     const reference = clicks.find(({ label }) => label === 1)?.at;
     const search = new Search(model, volume, this.preset, this.gates, options, spent, reference);
     const begun = this.start(search, zoom, clicks, found, box);
-    const { pass, crop: coarse, iou, tiles, zoom: scale } = await search.find(zoom, begun);
+    const { pass, crop, iou, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
     const { roi } = pass.cube;
-    const field = () => {
-      const own = sampleLogits(roi, pass.decoded.logits, options.probabilities ? 'covered' : 'positive');
-      return tiles.length > 0 ? mergeTiles(own, tiles) : own;
-    };
-    const merged = options.probabilities || tiles.length > 0 ? field() : undefined;
-    const crop = tiles.length > 0 ? cropField(volume.dims, merged) : coarse;
-    const probabilities = options.probabilities ? probabilitiesOf(volume.dims, merged) : undefined;
+    const probabilities = options.probabilities
+      ? probabilitiesOf(volume.dims, sampleLogits(roi, pass.decoded.logits, 'covered'))
+      : undefined;
     const warnings = this.doubts(pass, crop, clicks, iou);
     spent.pasteBack += performance.now() - begin;
     checkAborted(signal);

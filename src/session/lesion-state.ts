@@ -70,7 +70,7 @@ export interface Segmentation extends LesionState {
   readonly zoom: ZoomReport;
   /** What is doubtful about it; empty where nothing is known to be. */
   readonly warnings: readonly Warning[];
-  /** How many cubes were encoded for it: more than one when several scales were tried or finer cubes refined it. */
+  /** How many cubes were encoded for it: more than one when several scales were tried. */
   readonly encodes: number;
   /** Milliseconds; `encode` is 0 when the volume was encoded already. */
   readonly timings: Timings;

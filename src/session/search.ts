@@ -1,21 +1,13 @@
-/** Runs the model in cubes for one step of a session: at the scales that `zoom.ts` asks for, and in finer ones over the result. */
+/** Runs the model in cubes for one step of a session: at the scales that `zoom.ts` asks for. */
 import { SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { CroppedMask } from '../imaging/crop.js';
-import { coveredBox, cropField, sampleLogits } from '../imaging/paste-back.js';
+import { cropField, sampleLogits } from '../imaging/paste-back.js';
 import type { Preset } from '../imaging/presets.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { Decoded, Encoded, Model } from '../sam/model.js';
 import { calibratedIou } from '../weights/card.js';
-import {
-  clickedPart,
-  cutFaces,
-  maskPrompt,
-  type Placement,
-  placeTiles,
-  type Tile,
-  thickestWithin,
-} from './cubes.js';
+import { clickedPart, cutFaces, maskPrompt, type Placement } from './cubes.js';
 import { EncodedCube, type Spent } from './encoded-cube.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Click } from './lesion-state.js';
@@ -24,7 +16,6 @@ import {
   type Finding,
   type Limits,
   nextSpacing,
-  POLICY,
   reasonOf,
   type Zoom,
   type ZoomReport,
@@ -41,14 +32,13 @@ export interface Pass {
 const estimateOf = ({ card }: Model, [head]: Decoded['iou'], probability: number): number =>
   card.calibration ? calibratedIou(card.calibration, probability) : head;
 
-/** What a step found: the cube that was taken, finer ones over it, and why. */
+/** What a step found: the cube that was taken, and why. */
 export interface Found {
   readonly pass: Pass;
-  /** That cube's mask. */
+  /** Its mask. */
   readonly crop: CroppedMask;
   /** The IoU that is estimated of it. */
   readonly iou: number;
-  readonly tiles: readonly Tile[];
   readonly zoom: ZoomReport;
 }
 
@@ -139,7 +129,7 @@ export class Search {
 
   /** The lesion of some clicks, at the scale that suits it. */
   async find(setting: Zoom, start: Start): Promise<Found> {
-    const { model, image, preset } = this;
+    const { model, preset } = this;
     const { clicks, kept } = start;
     const all = [await this.candidate(start.cube, clicks, start.mask)];
     const { centre } = start.cube.place;
@@ -158,49 +148,16 @@ export class Search {
     const tried = all.map(({ finding }) => finding);
     const taken = choose(tried);
     const { pass, crop, iou } = all[taken];
-    const { above, spacing } = POLICY.refine;
-    const places =
-      setting === 'auto' && pass.cube.spacing > above * preset.spacing
-        ? placeTiles(image, crop, model.config.volume, { ...preset, spacing: spacing * preset.spacing })
-        : [];
-    const tiles = await this.refine(places, crop, clicks);
     return {
       pass,
       crop,
       iou,
-      tiles,
       zoom: {
         setting,
         spacing: pass.cube.spacing,
         tried,
-        refined: tiles.length,
         why: reasonOf(setting, tried, taken, kept),
       },
     };
-  }
-
-  /** Runs the model in finer cubes over what a coarse one found. */
-  private async refine(
-    places: readonly Placement[],
-    crop: CroppedMask,
-    clicks: readonly Click[],
-  ): Promise<Tile[]> {
-    const tiles: Tile[] = [];
-    for (const place of places) {
-      const cube = this.cubeIf(place);
-      // The coarse mask stands there.
-      if (!cube) continue;
-      const within = coveredBox(cube.roi);
-      const own = clicks.filter(({ at }) => cube.holds(at));
-      const thick = within && thickestWithin(crop, within, this.image);
-      // Nothing of the lesion here.
-      if (!thick && !own.some(({ label }) => label === 1)) continue;
-      // The model was trained to be shown the lesion by a click.
-      const points =
-        own.some(({ label }) => label === 1) || !thick ? own : [{ at: thick, label: 1 as const }, ...own];
-      const pass = await this.run(cube, points, maskPrompt(cube.roi, crop, this.model.lowResolution));
-      tiles.push({ frame: cube.roi, logits: pass.decoded.logits });
-    }
-    return tiles;
   }
 }

@@ -29,17 +29,13 @@ export const POLICY = {
   jump: 4,
   /** Scales nearer to each other than this are the same. */
   same: 1.2,
-  /** Encodes of a step at most, before cubes that refine. */
+  /** Encodes of a step at most. */
   encodes: 4,
   /** Finest scale, times the source's smallest voxel; coarsest: the volume's longest side over this share of the edge. */
   finest: 0.5,
   coarsest: 0.9,
   /** What is taken off for what is wrong. */
   penalty: { empty: 2, elsewhere: 1, cut: 0.6, perOctave: 0.6 },
-  /**
-   * Lesions whose scale is above `above` times the preset's spacing are refined by cubes of `spacing` times it; Infinity: none.
-   */
-  refine: { above: 2, spacing: 1 },
 } as const;
 
 /** What the model found at a scale. */
@@ -77,8 +73,6 @@ export interface ZoomReport {
   readonly spacing: number;
   /** In the order in which they were tried. */
   readonly tried: readonly Finding[];
-  /** Cubes of finer voxels that refined it. */
-  readonly refined: number;
   readonly why: { readonly code: ZoomReason; readonly message: string };
 }
 

@@ -81,7 +81,6 @@ function sessionOf(volume: Volume): LesionSession {
         setting: 'auto',
         spacing: 1.5,
         tried: [],
-        refined: 0,
         why: { code: 'fits', message: 'it fits' },
       },
       timings: { preprocess: 1, encode: 2, decode: 3, pasteBack: 4 },
