@@ -81,7 +81,8 @@ async function mixedData(
     const { training, validation, description } = await sourceData(name, cube, options, bars, signal);
     parts.push({ source: training, share });
     if (validation) validations.push({ source: validation, share });
-    descriptions.push({ source: name, share, ...description });
+    // Without the paths: they are nobody's business who gets the weights.
+    descriptions.push({ share, ...description });
   }
   return {
     training: mixedCases(parts),
