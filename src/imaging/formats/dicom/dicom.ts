@@ -139,30 +139,28 @@ async function readSlices(
     );
   }
   const turn = turnTaker();
-  let last: { image: DicomImage; set: DataSet } | undefined;
+  const setOf = readAhead(slices);
   let least = 0;
   let most = 0;
   let whole = true;
   for (const [k, slice] of slices.entries()) {
     const { image, frame } = slice;
     checkAborted(options.signal);
-    if (last?.image !== image) last = { image, set: await readWhole(image.file) };
-    const values = await frameValues(image, last.set, frame.index);
+    const values = await frameValues(image, await setOf(k), frame.index);
     const [slope, inter] = [frame.slope * factor, frame.inter * factor];
-    const out = data.subarray(k * size, (k + 1) * size);
     whole &&= Number.isInteger(slope) && Number.isInteger(inter) && image.pixels === 'integer';
-    for (let n = 0; n < size; n++) {
-      const v = values[n]! * slope + inter;
-      out[n] = v;
-      if (v < least) least = v;
-      if (v > most) most = v;
-      if (v - v !== 0)
-        throw new SgpSamError(
-          'non-finite',
-          `${fileNames([slice])}: value ${n} is ${v}`,
-          'Export the series again.',
-        );
+    const out = data.subarray(k * size, (k + 1) * size);
+    const range = rescaled(values, slope, inter, out);
+    if (range.finite !== 0) {
+      const n = out.findIndex((v) => !Number.isFinite(v));
+      throw new SgpSamError(
+        'non-finite',
+        `${fileNames([slice])}: value ${n} is ${out[n]}`,
+        'Export the series again.',
+      );
     }
+    least = Math.min(least, range.least);
+    most = Math.max(most, range.most);
     options.progress?.({ stage: 'volume', done: k + 1, total: nk });
     await turn();
   }
@@ -175,6 +173,46 @@ async function readSlices(
         : least >= -(2 ** 24) && most <= 2 ** 24
           ? 'int32'
           : 'float32',
+  };
+}
+
+/** Values times a slope plus an intercept; `finite` is 0 if all are that, else NaN. */
+function rescaled(
+  values: Awaited<ReturnType<typeof frameValues>>,
+  slope: number,
+  inter: number,
+  out: Float32Array,
+): { least: number; most: number; finite: number } {
+  let least = 0;
+  let most = 0;
+  let finite = 0;
+  for (let n = 0; n < out.length; n++) {
+    const v = Math.fround(values[n]! * slope + inter);
+    out[n] = v;
+    if (v < least) least = v;
+    if (v > most) most = v;
+    finite += v - v;
+  }
+  return { least, most, finite };
+}
+
+/** Slices whose files are read while the one before is unpacked, and how large they may be for that. */
+const AHEAD = 4;
+const LARGE = 2 ** 22;
+
+/** The whole file of slice k, asked for one after the other. */
+function readAhead(slices: readonly Slice[]): (k: number) => Promise<DataSet> {
+  const coming = new Map<DicomImage, Promise<DataSet>>();
+  return (k) => {
+    const next = slices.slice(k, k + 1 + AHEAD).map(({ image }) => image);
+    for (const image of coming.keys()) if (!next.includes(image)) coming.delete(image);
+    for (const image of next) {
+      if (coming.has(image) || (image !== next[0] && image.file.size > LARGE)) continue;
+      const set = readWhole(image.file);
+      set.catch(() => {}); // said when its turn comes
+      coming.set(image, set);
+    }
+    return coming.get(next[0]!)!;
   };
 }
 
