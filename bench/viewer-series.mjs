@@ -73,7 +73,7 @@ try {
   let peak = before;
   const sampling = setInterval(() => {
     peak = Math.max(peak, treeBytes());
-  }, 250);
+  }, 500);
   const devtools = await page.context().newCDPSession(page);
   const data = { items: [], files: [resolve(folder)], dragOperationsMask: 1 };
   for (const type of ['dragEnter', 'dragOver'])

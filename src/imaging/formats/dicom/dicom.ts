@@ -4,14 +4,16 @@
  */
 import type { ByteSource } from '../../../base/byte-source.js';
 import { checkAborted, SgpSamError } from '../../../base/errors.js';
+import { some } from '../../dataset.js';
 import { turnTaker } from '../../turns.js';
 import type { DatatypeName, DicomSlice, Volume } from '../../types.js';
 import type { Format, ReadVolumeOptions, SeriesInfo } from '../format.js';
 import { baseName, chosenChannel } from '../voxel-pieces.js';
+import { syntaxOf } from './codecs.js';
 import { type DataSet, isDicom, readWhole } from './dataset.js';
-import type { DicomImage, DicomObject } from './image.js';
+import type { DicomImage, DicomObject, ModalityTable } from './image.js';
 import { orderSlices } from './order.js';
-import { checkPixels, frameValues } from './pixels.js';
+import { checkPixels, frameValues, type StoredValues } from './pixels.js';
 import { chooseStack, fileNames, readHeaders, type Slice, seriesLine, sortImages } from './stacks.js';
 import { suvFactor } from './suv.js';
 
@@ -76,6 +78,9 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   if (stacks.length > 1 && options.series === undefined)
     notes.push(`${where}: series ${seriesLine(info)} was taken; the others are localisers`);
   const factor = uptake(slices, notes, where);
+  if (slices.some(({ image }) => image.lossy || syntaxOf(image.transferSyntax, where)?.lossy))
+    notes.push(`${where}: it was compressed with losses: values are near those of the scanner`);
+  notes.push(...notesOf(objects, where));
   const { data, whole } = await readSlices(slices, dims, factor, options);
   return {
     name: options.name ?? where,
@@ -99,6 +104,20 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   };
 }
 
+/** What lies with the images that people may have meant to be read too. */
+function notesOf(objects: readonly DicomObject[], where: string): string[] {
+  const named = (modality: string) =>
+    objects.filter((one) => one.modality === modality).map(({ file }) => baseName(file.name));
+  const segmentations = named('SEG');
+  const contours = named('RTSTRUCT');
+  return [
+    ...(segmentations.length > 0
+      ? [`${where}: ${some(segmentations)}: segmentations (DICOM SEG), which are read as masks to begin with`]
+      : []),
+    ...(contours.length > 0 ? [`${where}: ${some(contours)}: contours (RTSTRUCT), which are not read`] : []),
+  ];
+}
+
 /** What activities are multiplied by; what was decided is noted. */
 function uptake(slices: readonly Slice[], notes: string[], where: string): number {
   const pets = slices.flatMap(({ image }) => image.pet ?? []);
@@ -115,7 +134,7 @@ function uptake(slices: readonly Slice[], notes: string[], where: string): numbe
 /** Known where the file says so; else the values tell. */
 function hounsfieldOf(slices: readonly Slice[]): { hounsfield?: boolean } {
   const { image, frame } = slices[0]!;
-  if (image.modality === 'CT') return frame.unit === 'HU' ? { hounsfield: true } : {};
+  if (image.modality === 'CT') return (image.table ?? frame).unit === 'HU' ? { hounsfield: true } : {};
   return image.modality === 'MR' || image.modality === 'PT' ? { hounsfield: false } : {};
 }
 
@@ -146,8 +165,10 @@ async function readSlices(
   for (const [k, slice] of slices.entries()) {
     const { image, frame } = slice;
     checkAborted(options.signal);
-    const values = await frameValues(image, await setOf(k), frame.index);
-    const [slope, inter] = [frame.slope * factor, frame.inter * factor];
+    const stored = await frameValues(image, await setOf(k), frame.index);
+    const { table } = image;
+    const values = table ? lookedUp(stored, table) : stored;
+    const [slope, inter] = table ? [factor, 0] : [frame.slope * factor, frame.inter * factor];
     whole &&= Number.isInteger(slope) && Number.isInteger(inter) && image.pixels === 'integer';
     const out = data.subarray(k * size, (k + 1) * size);
     const range = rescaled(values, slope, inter, out);
@@ -176,9 +197,15 @@ async function readSlices(
   };
 }
 
+/** What a table says of stored values. */
+function lookedUp(stored: StoredValues, { first, values }: ModalityTable): Float32Array {
+  const last = values.length - 1;
+  return Float32Array.from(stored, (v) => values[Math.min(last, Math.max(0, v - first))]!);
+}
+
 /** Values times a slope plus an intercept; `finite` is 0 if all are that, else NaN. */
 function rescaled(
-  values: Awaited<ReturnType<typeof frameValues>>,
+  values: StoredValues,
   slope: number,
   inter: number,
   out: Float32Array,

@@ -58,10 +58,20 @@ export interface DicomImage {
   readonly pixels: 'integer' | 'float32' | 'float64';
   /** Bytes of plain pixels that the file lacks; it was cut short. */
   readonly missing: number;
-  /** The modality's own table instead of a line. */
-  readonly table: boolean;
+  /** The modality's own table, in place of slope and intercept. */
+  readonly table: ModalityTable | undefined;
+  /** Whether the file says that it was compressed with losses. */
+  readonly lossy: boolean;
   readonly frames: readonly DicomFrame[];
   readonly pet: PetDose | undefined;
+}
+
+/** A Modality LUT (PS3.3, C.11.1): what stored values from `first` on mean; those beyond an end mean what is there. */
+export interface ModalityTable {
+  readonly first: number;
+  readonly values: Float32Array;
+  /** HU, OD, US for unspecified. */
+  readonly unit: string;
 }
 
 /** A DICOM file without an image of its own: an RTSTRUCT, a segmentation, a report. */
@@ -136,11 +146,33 @@ export async function readDicomFile(
       signed: set.uint16('x00280103') === 1,
       pixels: tag === FLOAT_PIXELS ? 'float32' : tag === DOUBLE_PIXELS ? 'float64' : 'integer',
       missing: !tag ? needed : plain && !deflated ? Math.max(0, needed - has) : 0,
-      table: elements.x00283000 !== undefined,
+      table: tableOf(set, file.name),
+      lossy: text('x00282110') === '01',
       frames: framesOf(set, count),
       pet: modality === 'PT' ? petDoseOf(set) : undefined,
     },
   };
+}
+
+/** @throws SgpSamError `bad-file` for a table that is not as long as it says */
+function tableOf(set: DataSet, name: string): ModalityTable | undefined {
+  const [item] = itemsOf(set, 'x00283000');
+  if (!item) return undefined;
+  const count = item.uint16('x00283002', 0) || 65536;
+  const signed = set.uint16('x00280103') === 1;
+  const first = (signed ? item.int16('x00283002', 1) : item.uint16('x00283002', 1)) ?? 0;
+  const data = item.elements.x00283006;
+  const narrow = item.uint16('x00283002', 2) === 8 && data !== undefined && data.length < 2 * count;
+  if (!item.elements.x00283002 || !data || data.length < count * (narrow ? 1 : 2))
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: its Modality LUT Sequence holds no table of ${count} values`,
+      'It is damaged or cut short: export the series again.',
+    );
+  const values = Float32Array.from({ length: count }, (_, n) =>
+    narrow ? set.byteArray[data.dataOffset + n]! : item.uint16('x00283006', n)!,
+  );
+  return { first, values, unit: textOf(item, 'x00283004') };
 }
 
 /** Every frame's place: of the file, or of its functional groups, a frame's own first. */

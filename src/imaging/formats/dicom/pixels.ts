@@ -7,11 +7,10 @@ import type { DicomImage } from './image.js';
 
 /**
  * What can be said of a file before its pixels are read.
- * @throws SgpSamError `bad-file` or `unsupported` for colour, tables, a transfer syntax or a bit depth that is not read, a file that was cut
+ * @throws SgpSamError `bad-file` or `unsupported` for colour, a transfer syntax or a bit depth that is not read, a file that was cut
  */
 export function checkPixels(image: DicomImage): void {
-  const { file, samples, photometric, bitsAllocated, bitsStored, highBit, table, missing, rows, columns } =
-    image;
+  const { file, samples, photometric, bitsAllocated, bitsStored, highBit, missing, rows, columns } = image;
   const { name } = file;
   const refuse = (what: string, mend: string) => new SgpSamError('unsupported', `${name}: ${what}`, mend);
   syntaxOf(image.transferSyntax, name);
@@ -19,11 +18,6 @@ export function checkPixels(image: DicomImage): void {
     throw refuse(
       `it is a colour image (${photometric}), which has no single value per voxel`,
       'Give the original series.',
-    );
-  if (table)
-    throw refuse(
-      'its values go through a table (Modality LUT Sequence)',
-      'Convert the series first, for example with dcm2niix.',
     );
   if (
     image.pixels === 'integer' &&
