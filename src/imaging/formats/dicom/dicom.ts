@@ -47,7 +47,7 @@ function noImages(objects: readonly DicomObject[], where: string): SgpSamError {
   return new SgpSamError(
     objects.length > 0 ? 'unsupported' : 'bad-file',
     objects.length > 0 ? `${where}: this is ${kinds.join('; ')}` : `${where}: there are no DICOM images`,
-    'Give the folder or the files of an image series.',
+    'Give the folder or the files of an image series; a DICOMDIR is only a list of them.',
   );
 }
 

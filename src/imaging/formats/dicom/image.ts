@@ -83,13 +83,15 @@ export interface DicomObject {
 
 /** CT, MR, PET, NM, ultrasound, secondary captures: storage classes of images. */
 const IMAGE_CLASS = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(2|4|128|130|20|7)(\.\d+)*$/;
+/** Of one file. */
+const MOST_FRAMES = 100_000;
 const DIRECTORY = '1.2.840.10008.1.3.10';
 export const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
 
 /**
  * What a file is.
  * @returns undefined for what is no DICOM file, or only a directory of others
- * @throws SgpSamError `bad-file` for one that cannot be parsed
+ * @throws SgpSamError `bad-file` for one that cannot be parsed, `unsupported` for one of very many frames
  */
 export async function readDicomFile(
   file: ByteSource,
@@ -117,6 +119,12 @@ export async function readDicomFile(
   const bitsStored = set.uint16('x00280101') ?? bitsAllocated;
   const samples = set.uint16('x00280002') ?? 1;
   const count = Math.max(1, Math.trunc(numberOf(set, 'x00280008') ?? 1));
+  if (count > MOST_FRAMES)
+    throw new SgpSamError(
+      'unsupported',
+      `${file.name}: it says that it has ${count} frames; ${MOST_FRAMES} is the most that is read`,
+      'Its header is damaged, or it is no volume: export it again.',
+    );
   const pixel = tag ? elements[tag] : undefined;
   const plain = pixel && !pixel.hadUndefinedLength && !pixel.encapsulatedPixelData;
   const needed = Math.ceil((rows * columns * samples * count * bitsAllocated) / 8);
@@ -204,12 +212,16 @@ function framesOf(set: DataSet, count: number): DicomFrame[] {
       orientation,
       spacing,
       thickness: thickness === undefined ? undefined : Math.abs(thickness),
-      slope: numberOf(values, 'x00281053') ?? numberOf(set, 'x00281053') ?? 1,
-      inter: numberOf(values, 'x00281052') ?? numberOf(set, 'x00281052') ?? 0,
+      slope: scaleOf(values, 'x00281053') ?? scaleOf(set, 'x00281053') ?? 1,
+      inter: scaleOf(values, 'x00281052') ?? scaleOf(set, 'x00281052') ?? 0,
       unit: values?.string('x00281054')?.trim() ?? textOf(set, 'x00281054'),
     };
   });
 }
+
+/** A number that values are scaled by: NaN where there is something that is none, which `checkPixels` refuses. */
+const scaleOf = (set: DataSet | undefined, tag: string): number | undefined =>
+  numberOf(set, tag) ?? (set && textOf(set, tag) !== '' ? Number.NaN : undefined);
 
 /** Old multi-frame files (NM) say where the first frame is and how far apart the others are. */
 function framePosition(

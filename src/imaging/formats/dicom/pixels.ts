@@ -36,6 +36,12 @@ export function checkPixels(image: DicomImage): void {
       `${name}: it has ${rows} rows and ${columns} columns`,
       'Export it again.',
     );
+  if (!image.table && image.frames.some(({ slope, inter }) => Number.isNaN(slope + inter)))
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: its RescaleSlope or RescaleIntercept is no number`,
+      'Its values are not known without them: export it again.',
+    );
   if (missing > 0)
     throw new SgpSamError(
       'bad-file',
