@@ -26,11 +26,13 @@ describe('blocks', () => {
   const factors = [2, 1, 2] as const;
   const data = Float32Array.from({ length: 60 }, (_, n) => (n * 37) % 11);
   it('are means, also where they are cut', () => {
-    const out = reduceData(data, [...dims], [...factors]);
+    const out = reduceData(data, [...dims], [...factors], new Float32Array(24));
     expect(out).toHaveLength(3 * 4 * 2);
     const at = (i: number, j: number, k: number) => data[i + 5 * (j + 4 * k)]!;
     expect(out[0]).toBeCloseTo((at(0, 0, 0) + at(1, 0, 0) + at(0, 0, 1) + at(1, 0, 1)) / 4, 5);
     expect(out[2 + 3 * (3 + 4 * 1)]).toBeCloseTo(at(4, 3, 2), 5);
+    const short = reduceData(data, [...dims], [...factors], new Int16Array(24));
+    expect([...short]).toEqual(Array.from(out, Math.round));
   });
   it('lie where their voxels do', () => {
     const affine = [2, 0, 0, 10, 0, 3, 0, 20, 0, 0, 4, 30, 0, 0, 0, 1];

@@ -4,7 +4,7 @@ import { SgpSamError } from '../base/errors.js';
 import type { JsonObject } from '../base/json.js';
 import { readText } from '../base/json.node.js';
 import { channelNumber, type DatasetCase } from '../imaging/dataset.js';
-import { type Dataset, labelValuesIn, readDecathlon } from '../imaging/dataset.node.js';
+import { type Dataset, labelValuesIn } from '../imaging/dataset.node.js';
 import {
   isLesion,
   type LesionEntry,
@@ -13,7 +13,7 @@ import {
   listUses,
   readLesionList,
 } from '../imaging/lesion-list.node.js';
-import { pairOfFiles, readPairs } from '../imaging/pairs.node.js';
+import { pairOfFiles, readPairsOrFolder } from '../imaging/pairs.node.js';
 import { checkTaskLabels, type Task } from '../imaging/tasks.js';
 import type { AskedCase, Evaluation } from './eval-run.js';
 import { asIs, oneOf, option, type Values } from './options.js';
@@ -89,7 +89,7 @@ export async function listData(path: string, options: DataOptions): Promise<Aske
 
 const readData = (data: string, label: string | undefined): Promise<Dataset> | Dataset => {
   if (label !== undefined) return pairOfFiles(data, label);
-  return /\.csv$/i.test(data) ? readPairs(data) : readDecathlon(data);
+  return readPairsOrFolder(data);
 };
 
 /** The cases of a folder, a list of pairs, or an image with its label volume. */

@@ -281,7 +281,7 @@ export type TrainOptions = Values<typeof trainTable>;
 export const trainArguments = (command: Command): Command =>
   command.argument(
     '[folder]',
-    'the data set (dataset.json, imagesTr, labelsTr); or use --phantoms or --data',
+    'the data set (dataset.json, imagesTr, labelsTr), or a list of pairs (.csv: image,label); or use --phantoms or --data',
   );
 
 /** What of the modules is not as in the weights, or the configuration, that training begins from. */

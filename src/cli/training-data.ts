@@ -4,7 +4,8 @@ import { basename, resolve } from 'node:path';
 import { mixSeed } from '../base/draws.js';
 import { SgpSamError } from '../base/errors.js';
 import { channelNumber } from '../imaging/dataset.js';
-import { labelValuesIn, readDecathlon } from '../imaging/dataset.node.js';
+import { labelValuesIn } from '../imaging/dataset.node.js';
+import { readPairsOrFolder } from '../imaging/pairs.node.js';
 import { checkTrainingPhantom, PHANTOM_VERSION } from '../phantoms/training-phantom.js';
 import { type AnatomySource, anatomyCases, anatomySources } from '../training/anatomy-cases.node.js';
 import { type CaseSource, cached, type MixedPart, mixedCases, phantomCases } from '../training/cases.js';
@@ -155,7 +156,7 @@ async function folderData(
   bars: ProgressBars,
   signal: AbortSignal,
 ): Promise<Data> {
-  const dataset = await readDecathlon(folder);
+  const dataset = await readPairsOrFolder(folder);
   const label = await labelValuesIn(dataset, options.label, (line) => process.stderr.write(`${line}\n`));
   const channel = options.channel === undefined ? undefined : channelNumber(dataset, options.channel);
   const { target } = options;

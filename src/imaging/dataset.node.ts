@@ -21,6 +21,7 @@ import { bidsCases } from './dataset-bids.js';
 import { isDicom } from './formats/dicom-seg.js';
 import { readVolumeFile } from './formats/files.node.js';
 import { readMasks } from './formats/masks.js';
+import { isSegNrrdName } from './formats/open.js';
 import type { Image, NiftiVolume, Vec3, Volume } from './types.js';
 
 /** A data set in a folder; the paths of its cases are whole, and their files exist. */
@@ -231,10 +232,10 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
   return { image, mask, values };
 }
 
-/** A label volume; of a DICOM segmentation its segments, by their numbers, on the image's grid. */
+/** A label volume; of a DICOM segmentation or a .seg.nrrd its segments, by their numbers, on the image's grid. */
 async function readLabel(path: string, image: Volume): Promise<Volume> {
   const name = shown(path);
-  if (!(await beginsAsDicom(path))) return readVolumeFile(path, { name });
+  if (!isSegNrrdName(path) && !(await beginsAsDicom(path))) return readVolumeFile(path, { name });
   const { masks } = await readMasks(await readFile(path), name, image);
   const grid = new Uint8Array(image.data.length);
   for (const { mask, number } of masks) paintCrop(mask, grid, number);

@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { readText } from '../base/json.node.js';
 import { caseName, type DatasetCase } from './dataset.js';
-import type { Dataset } from './dataset.node.js';
+import { type Dataset, readDecathlon } from './dataset.node.js';
 
 /** A data set of these cases, which says nothing of labels and channels. */
 function datasetOfCases(name: string, cases: readonly DatasetCase[]): Dataset {
@@ -13,6 +13,10 @@ function datasetOfCases(name: string, cases: readonly DatasetCase[]): Dataset {
 /** An image and its label volume as a data set of one case. */
 export const pairOfFiles = (image: string, label: string): Dataset =>
   datasetOfCases('', [{ id: caseName(image), image, images: [image], label }]);
+
+/** A list of pairs (.csv), or a data set's folder. */
+export const readPairsOrFolder = (path: string): Promise<Dataset> =>
+  /\.csv$/i.test(path) ? readPairs(path) : readDecathlon(path);
 
 /**
  * Reads a list of pairs: a line `image,label` or `image,label,id` per case, paths from the list's folder; a first line that

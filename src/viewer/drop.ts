@@ -1,6 +1,6 @@
 /** Files that are dropped on the page or chosen, several and in folders: which is the scan, the weights, the session. */
 import { SgpSamError } from '../base/errors.js';
-import type { ScanFiles } from './scan-files.js';
+import { type ScanFiles, setPath } from './scan-files.js';
 
 /** What was found among files, by what their names say. */
 export interface Sorted {
@@ -59,21 +59,21 @@ export async function filesOf(transfer: DataTransfer): Promise<File[]> {
     .filter((entry) => entry !== null && entry !== undefined);
   const plain = [...transfer.files];
   if (!entries.some(({ isDirectory }) => isDirectory)) return plain;
-  const found: File[] = [];
-  for (const entry of entries) await collect(entry, found);
-  return found;
+  return (await Promise.all(entries.map(collect))).flat();
 }
 
-async function collect(entry: FileSystemEntry, found: File[]): Promise<void> {
+async function collect(entry: FileSystemEntry): Promise<File[]> {
   if (entry.isFile) {
-    found.push(await new Promise<File>((take, fail) => (entry as FileSystemFileEntry).file(take, fail)));
-    return;
+    const file = await new Promise<File>((take, fail) => (entry as FileSystemFileEntry).file(take, fail));
+    setPath(file, entry.fullPath.replace(/^\//, ''));
+    return [file];
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const found: Promise<File[]>[] = [];
   for (;;) {
     // A reader gives a hundred at a time.
     const some = await new Promise<FileSystemEntry[]>((take, fail) => reader.readEntries(take, fail));
-    if (some.length === 0) return;
-    for (const one of some) await collect(one, found);
+    if (some.length === 0) return (await Promise.all(found)).flat();
+    found.push(...some.map(collect));
   }
 }

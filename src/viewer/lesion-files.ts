@@ -7,7 +7,6 @@ import { labelNames, lesionsCsv, lesionsHtml } from './lesion-report.js';
 import { measuresOf } from './lesion-rows.js';
 import type { LesionTable } from './lesion-table.js';
 import type { Lesions } from './lesions.js';
-import type { Labels } from './measure.js';
 import { download, element } from './page.js';
 import { lettersOf } from './panes.js';
 import { type Slice, slicesOf, spotOf } from './places.js';
@@ -199,34 +198,28 @@ export class LesionFiles {
     pen.restore();
   }
 
-  /** The labels of a file as lesions that begin with their masks. */
+  /** The masks of a file as lesions that begin with their masks. */
   openMask(file: File): void {
     this.host.tasks.run(`Opening ${file.name}`, async (work) => {
       const { scan, lesions } = this.host;
       if (!scan) throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const { dims, affine, labels } = await scan.segmenter.extra<Labels>('labels', [file], work);
-      const { info } = scan;
-      const same =
-        String(dims) === String(info.dims) && affine.every((v, n) => Math.abs(v - info.affine[n]) <= 1e-3);
-      if (!same)
-        throw new SgpSamError(
-          'bad-file',
-          `${file.name}: has ${dims.join(' × ')} voxels on another grid than ${info.name}`,
-          'Choose a mask that was made on this scan.',
-        );
+      const { masks, notes } = await scan.shown.masks(file, file.name);
+      const full = masks.filter(({ mask }) => mask.box);
+      if (full.length === 0)
+        throw new SgpSamError('bad-file', `${file.name}: it holds no mask`, 'Choose a file that has one.');
       const base = baseName(file.name);
       await lesions.append(
-        labels.map(({ value, crop }) => ({
-          name: labels.length > 1 ? `${base} ${value}` : base,
-          value,
+        full.map(({ name, number, mask }) => ({
+          // Of label volumes, which have no names.
+          name: name !== `label ${number}` ? name : full.length > 1 ? `${base} ${number}` : base,
+          value: number,
           channel: scan.channel,
-          steps: [[{ type: 'mask' as const, mask: crop }]],
+          steps: [[{ type: 'mask' as const, mask }]],
         })),
         work,
       );
-      this.host.tasks.say(
-        `${file.name}: ${labels.length} ${labels.length > 1 ? 'masks' : 'mask'}. Click to refine.`,
-      );
+      const count = `${full.length} ${full.length > 1 ? 'masks' : 'mask'}`;
+      this.host.tasks.say([`${file.name}: ${count}. Click to refine.`, ...notes].join(' '));
     });
   }
 

@@ -2,9 +2,11 @@
 import { checkAborted } from '../base/errors.js';
 import type { SeriesInfo } from '../session/segmenter.js';
 import { errorOf } from '../session/worker-protocol.js';
-import type { ReadReply, ReadRequest, ReadScan } from './reader.js';
+import type { ReadScan } from './for-display.js';
+import type { ReadReply, ReadRequest } from './reader.js';
 import type { Place } from './scan.js';
 import { type ScanFiles, sendable } from './scan-files.js';
+import type { Work } from './tasks.js';
 
 /** At most so many voxels are shown: NiiVue keeps 4 bytes of each on the GPU, and up to as many again while it fills them. */
 const LIMIT = 2 ** 26;
@@ -19,7 +21,7 @@ export function limitOf(gl: WebGL2RenderingContext): number {
 }
 
 /** Asks a worker of its own; it, and all that it held, is gone afterwards. */
-function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {
+function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Promise<R> {
   const worker = new Worker(new URL('reader.js', document.baseURI), { type: 'module', name: 'scan' });
   return new Promise<R>((resolve, reject) => {
     const stop = () => {
@@ -32,7 +34,8 @@ function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {
     stop();
     signal?.addEventListener('abort', stop, { once: true });
     worker.addEventListener('message', ({ data }: MessageEvent<ReadReply>) => {
-      if ('error' in data) reject(errorOf(data.error));
+      if ('progress' in data) progress?.(data.progress);
+      else if ('error' in data) reject(errorOf(data.error));
       else resolve(data.answer as R);
     });
     worker.addEventListener('error', (event) => {
@@ -51,15 +54,17 @@ function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {
 export const readForDisplay = (
   { files, series, channel }: Place,
   limit: number,
-  signal?: AbortSignal,
+  work: Partial<Work>,
 ): Promise<ReadScan> => {
   const name = files instanceof File ? files.name : undefined;
-  return asked({ what: 'scan', input: sendable(files), name, series, channel, limit }, signal);
+  return asked({ what: 'scan', input: sendable(files), name, series, channel, limit }, work);
 };
 
 /**
  * The DICOM series that files hold.
  * @throws SgpSamError what the files' reader says of them
  */
-export const listSeries = (files: ScanFiles): Promise<readonly SeriesInfo[]> =>
-  asked({ what: 'series', input: sendable(files), name: files instanceof File ? files.name : undefined });
+export const listSeries = (files: ScanFiles, work: Partial<Work>): Promise<readonly SeriesInfo[]> => {
+  const name = files instanceof File ? files.name : undefined;
+  return asked({ what: 'series', input: sendable(files), name }, work);
+};

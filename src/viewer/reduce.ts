@@ -49,11 +49,20 @@ export function reducedAffine(affine: ArrayLike<number>, factors: Factors): numb
   return out;
 }
 
-/** Means over blocks; those at the upper ends may hold fewer voxels. */
-export function reduceData(data: Float32Array, dims: Vec3, factors: Factors): Float32Array<ArrayBuffer> {
+/**
+ * Means over blocks, those at the upper ends of fewer voxels.
+ * @param out takes them, rounded if it holds whole numbers
+ * @returns out
+ */
+export function reduceData<A extends Float32Array | Int16Array>(
+  data: Float32Array,
+  dims: Vec3,
+  factors: Factors,
+  out: A,
+): A {
   const [ni, nj, nk] = reducedDims(dims, factors);
   const [fi, fj, fk] = factors;
-  const out = new Float32Array(ni * nj * nk);
+  const whole = out instanceof Int16Array;
   const sums = new Float64Array(ni);
   for (let k = 0, at = 0; k < nk; k++) {
     const k1 = Math.min(dims[2], (k + 1) * fk);
@@ -69,8 +78,10 @@ export function reduceData(data: Float32Array, dims: Vec3, factors: Factors): Fl
         }
       }
       const lines = (k1 - k * fk) * (j1 - j * fj);
-      for (let i = 0; i < ni; i++)
-        out[at + i] = sums[i] / (lines * (Math.min(dims[0], (i + 1) * fi) - i * fi));
+      for (let i = 0; i < ni; i++) {
+        const mean = sums[i] / (lines * (Math.min(dims[0], (i + 1) * fi) - i * fi));
+        out[at + i] = whole ? Math.round(mean) : mean;
+      }
     }
   }
   return out;

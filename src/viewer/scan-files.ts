@@ -2,15 +2,26 @@
 import type { FilesInput, SeriesInfo } from '../session/segmenter.js';
 import { make } from './page.js';
 import { listSeries } from './preview.js';
+import type { Work } from './tasks.js';
 
-/** A scan's files; a folder's have their paths as names. */
+/** A scan's files. */
 export type ScanFiles = File | readonly File[];
+
+/** Of files in a folder that was dropped: browsers know the path of chosen folders' files alone. */
+const paths = new WeakMap<File, string>();
+
+export const setPath = (file: File, path: string): void => {
+  paths.set(file, path);
+};
+
+/** From the folder that was dropped or chosen on, that one included; otherwise the name. */
+const pathOf = (file: File): string => paths.get(file) || file.webkitRelativePath || file.name;
 
 /** What a person calls it. */
 export const scanName = (files: ScanFiles): string => {
   if (files instanceof File) return files.name;
   const [first] = files;
-  return first?.webkitRelativePath.split('/')[0] || first?.name || 'nothing';
+  return first ? (pathOf(first).split('/')[0] ?? first.name) : 'nothing';
 };
 
 /** A file's name without what tells its format. */
@@ -19,14 +30,12 @@ export const baseName = (name: string): string =>
 
 /** As workers take them: a file loses its name on the way in some browsers. */
 export const sendable = (files: ScanFiles): FilesInput =>
-  files instanceof File
-    ? files
-    : files.map((file) => ({ name: file.webkitRelativePath || file.name, data: file }));
+  files instanceof File ? files : files.map((file) => ({ name: pathOf(file), data: file }));
 
 /** The series to open; asked for where there are several that are no localisers. */
-export async function seriesOf(files: ScanFiles): Promise<number | undefined> {
+export async function seriesOf(files: ScanFiles, work: Partial<Work>): Promise<number | undefined> {
   if (files instanceof File && !/\.(zip|dcm)$/i.test(files.name)) return undefined;
-  const list = await listSeries(files);
+  const list = await listSeries(files, work);
   const proper = list.filter(({ localiser }) => !localiser);
   return proper.length > 1 ? ask(list) : undefined;
 }

@@ -2,7 +2,7 @@
 import type { SegmenterVolume, VolumeInfo } from '../session/segmenter.js';
 import type { WorkerSegmenter } from '../session/worker-client.js';
 import { digestOfScan } from './autosave.js';
-import type { ScanFiles } from './scan-files.js';
+import { type ScanFiles, sendable } from './scan-files.js';
 import type { Work } from './tasks.js';
 
 /** Which image of which files. */
@@ -45,7 +45,8 @@ export class Scan implements Place {
   async volume(channel: number, work: Work): Promise<SegmenterVolume> {
     const found = this.volumes.get(channel);
     if (found) return found;
-    const volume = await this.segmenter.openVolume(this.files, { channel, series: this.series, ...work });
+    const options = { channel, series: this.series, ...work };
+    const volume = await this.segmenter.openVolume(sendable(this.files), options);
     this.volumes.set(channel, volume);
     return volume;
   }

@@ -4,9 +4,9 @@ import { fractionOfVoxel, NiivueOverlay, voxelAtCanvas, voxelAtFraction } from '
 import type { CroppedMask, VoxelBox } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
 import { colourOf } from './colours.js';
+import type { ReadScan } from './for-display.js';
 import { Navigation } from './navigate.js';
 import { limitOf } from './preview.js';
-import type { ReadScan } from './reader.js';
 import { fullVoxel, isReduced, reduceBox, reduceCrop, reducedVoxel } from './reduce.js';
 
 /** The crosshair: its lines' width and half its gap, CSS pixels. */

@@ -6,6 +6,7 @@ import { button, element } from './page.js';
 const NAMES: Record<string, string> = {
   download: 'Downloading weights',
   weights: 'Loading weights',
+  files: 'Looking through the files',
   volume: 'Reading the scan',
   compile: 'Compiling for this GPU',
   encode: 'Reading the cube',
@@ -37,6 +38,11 @@ export class Tasks {
 
   constructor() {
     button('cancel').addEventListener('click', () => this.controller?.abort());
+  }
+
+  /** Whether anything is under way. */
+  get busy(): boolean {
+    return this.waiting > 0;
   }
 
   /** Runs one thing after the other. Resolves with undefined when it failed or was stopped, which the page then says. */

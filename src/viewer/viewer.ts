@@ -1,5 +1,5 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
-import { SgpSamError } from '../base/errors.js';
+import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
 import { adapterLine } from '../engine/gpu/device.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { CroppedMask } from '../imaging/crop.js';
@@ -9,6 +9,7 @@ import type { Zoom } from '../session/zoom.js';
 import type { Shown } from './chain.js';
 import { type Commands, listen, type View } from './controls.js';
 import type { Entry, Measures } from './entry.js';
+import type { ReadScan } from './for-display.js';
 import { GatePanel } from './gate-panel.js';
 import { Keeper, type KeeperHost } from './keeper.js';
 import { type FilesHost, LesionFiles } from './lesion-files.js';
@@ -17,7 +18,6 @@ import { Lesions, type LesionsHost } from './lesions.js';
 import { offer } from './notice.js';
 import { button, element, make } from './page.js';
 import { readForDisplay } from './preview.js';
-import type { ReadScan } from './reader.js';
 import { isReduced } from './reduce.js';
 import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
@@ -29,8 +29,8 @@ import { Tasks, type Work } from './tasks.js';
 const SHIPPED = 'weights/sgp-small.safetensors';
 const SAMPLE = 'sample.nii.gz';
 
-/** A channel of a scan that is read for the display. */
-interface Reading extends Pick<Place, 'files' | 'channel'> {
+/** A scan that is read for the display while the engine is not there yet. */
+interface Reading extends Pick<Place, 'files'> {
   readonly scan: Promise<ReadScan>;
 }
 
@@ -98,10 +98,8 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
         throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
       return new File([await response.blob()], SAMPLE);
     });
-    this.open(
-      'the sample',
-      sample.then((files) => ({ files, series: undefined, channel: 0 })),
-    );
+    sample.catch(() => {}); // said when its turn comes
+    this.open('the sample', async () => ({ files: await sample, series: undefined, channel: 0 }));
   }
 
   openChannel(channel: number): void {
@@ -124,7 +122,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   whenReady(act: () => void): void {
-    if (this.scan || !this.reading) act();
+    if (this.scan || !this.tasks.busy) act();
     else this.tasks.run('Waiting for the weights', async () => {}).then(act);
   }
 
@@ -170,36 +168,37 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   openScan(files: ScanFiles): void {
-    this.open(
-      scanName(files),
-      seriesOf(files).then((series) => ({ files, series, channel: 0 })),
-    );
+    this.open(scanName(files), async (work) => ({ files, series: await seriesOf(files, work), channel: 0 }));
   }
 
-  /** Shows a scan while weights are on their way, and opens it when they have come. */
-  private open(name: string, place: Promise<Place>): void {
-    this.preview(place).catch(() => {}); // said when its turn comes
+  /** Opens a scan; where that has to wait for weights, it is read and shown meanwhile. */
+  private open(name: string, find: (work: Partial<Work>) => Promise<Place>): void {
+    if (!this.tasks.busy) {
+      this.tasks.run(`Opening ${name}`, async (work) => this.show(await find(work), work));
+      return;
+    }
+    const line = element('reading');
+    const progress: Progress = ({ done, total }) => {
+      line.hidden = false;
+      line.textContent = `Reading ${name}: ${Math.floor((100 * done) / total)} %`;
+    };
+    const place = find({ progress });
+    this.preview(place, progress)
+      .catch(() => {}) // said when its turn comes
+      .finally(() => {
+        line.hidden = true;
+      });
     this.tasks.run(`Opening ${name}`, async (work) => this.show(await place, work));
   }
 
-  private async preview(place: Promise<Place>): Promise<void> {
+  private async preview(place: Promise<Place>, progress: Progress): Promise<void> {
     const its = await place;
     if (this.scan) return;
-    const scan = await this.read(its);
-    if (!this.scan && this.reading?.files === its.files) await this.display(scan);
-  }
-
-  /** Begins to read a channel for the display; one that is being read already is not read again. */
-  private read(place: Place, signal?: AbortSignal): Promise<ReadScan> {
-    const { reading } = this;
-    const { files, channel } = place;
-    if (reading?.files === files && reading.channel === channel) return reading.scan;
-    const scan = this.stage.limit().then((limit) => readForDisplay(place, limit, signal));
-    this.reading = { files, channel, scan };
-    scan.catch(() => {
-      if (this.reading?.scan === scan) this.reading = undefined;
-    });
-    return scan;
+    const scan = this.stage.limit().then((limit) => readForDisplay(its, limit, { progress }));
+    const reading = { files: its.files, scan };
+    this.reading = reading;
+    const read = await scan;
+    if (!this.scan && this.reading === reading) await this.display(read);
   }
 
   /** Shows what was read, and what it is. */
@@ -273,14 +272,16 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   private async show(place: Place, work: Work): Promise<void> {
     const { segmenter, scan } = this;
     if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const read = this.read(place, work.signal);
-    read.catch(() => {}); // said by what waits for it
+    const { reading } = this;
+    // Where it is read for the display already the engine waits for that: a large scan is in memory once, and not twice.
+    const early = reading?.files === place.files ? await unlessAborted(reading.scan, work.signal) : undefined;
+    this.reading = undefined;
     const fresh = await Scan.open(place, segmenter, work);
     let kept: Entry[] = [];
     try {
       const keep = scan && (await this.keeper.part(scan, fresh, () => this.files.saveMaskNow()));
       if (keep) kept = this.lesions.entries.filter(({ voxels }) => voxels > 0);
-      await this.display(await read);
+      await this.display(early ?? (await this.shownOf(fresh, place.channel, work)));
     } catch (error) {
       await fresh.dispose();
       throw error;
@@ -304,15 +305,17 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.keeper.opened(fresh).catch((error) => console.warn(error));
   }
 
+  /** What of an open channel is shown. */
+  private async shownOf({ segmenter, info }: Scan, channel: number, work: Work): Promise<ReadScan> {
+    return segmenter.extra<ReadScan>('display', [info.name, channel, await this.stage.limit()], work);
+  }
+
   /** Another channel of the scan: the lesions are the grid's, and stay. */
   private async showChannel(scan: Scan, channel: number, work: Work): Promise<void> {
     const before = scan.channel;
     try {
-      const { files, series } = scan;
-      const read = this.read({ files, series, channel }, work.signal);
-      read.catch(() => {}); // said by what waits for it
       await scan.volume(channel, work);
-      await this.display(await read);
+      await this.display(await this.shownOf(scan, channel, work));
     } catch (error) {
       element<HTMLSelectElement>('channel').value = String(before);
       throw error;
@@ -476,6 +479,22 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       ...rows.flatMap(([name, ms]) => [make('dt', {}, name), make('dd', {}, `${ms.toFixed(0)} ms`)]),
     );
   }
+}
+
+/** @throws SgpSamError `aborted` as soon as that is wished, whatever becomes of the promise */
+function unlessAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
+  return new Promise<R>((resolve, reject) => {
+    const stop = () => {
+      try {
+        checkAborted(signal);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    stop();
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 const viewer = new Viewer();

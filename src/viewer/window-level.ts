@@ -1,7 +1,7 @@
 /** Window and level: presets by name, numbers, and what dragging made of them. */
 
+import type { ReadScan } from './for-display.js';
 import { element, make } from './page.js';
-import type { ReadScan } from './reader.js';
 import type { Stage } from './stage.js';
 
 /** CT windows as reading rooms call them: width and level, HU. */

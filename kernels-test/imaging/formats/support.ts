@@ -107,6 +107,15 @@ const uint32 = (value: number): Uint8Array => {
   return bytes;
 };
 
+/** Pixel data of undefined length: an empty offset table, a frame, the delimiter. */
+function encapsulated(frame: Uint8Array): Uint8Array {
+  const item = (kind: number, length: number) =>
+    Buffer.concat([Uint8Array.of(0xfe, 0xff, kind, 0xe0), uint32(length)]);
+  const head = [0xe0, 0x7f, 0x10, 0, 0x4f, 0x42, 0, 0, 0xff, 0xff, 0xff, 0xff];
+  const even = Buffer.concat([frame, new Uint8Array(frame.length % 2)]);
+  return Buffer.concat([Uint8Array.from(head), item(0, 0), item(0, even.length), even, item(0xdd, 0)]);
+}
+
 export const EXPLICIT = '1.2.840.10008.1.2.1';
 
 /** A DICOM file with preamble and meta information. */
@@ -135,6 +144,8 @@ export interface SliceOptions {
   readonly uid?: string;
   readonly syntax?: string;
   readonly pixels?: Uint8Array;
+  /** A compressed frame, in place of pixels. */
+  readonly packed?: Uint8Array;
   /** In place of elements of the same tag; a value of undefined takes one out. */
   readonly extra?: readonly (readonly [string, string, Element[2] | undefined])[];
 }
@@ -189,8 +200,11 @@ export function slice(options: SliceOptions = {}): Uint8Array {
     ['0028,1053', 'DS', '2'],
     ['7fe0,0010', 'OW', pixels],
   ];
-  const kept = own.filter(([tag]) => !extra.some(([other]) => other === tag));
-  return dicomFile([...kept, ...extra.filter((one): one is Element => one[2] !== undefined)], syntax);
+  const kept = own.filter(
+    ([tag]) => !extra.some(([other]) => other === tag) && !(options.packed && tag === '7fe0,0010'),
+  );
+  const file = dicomFile([...kept, ...extra.filter((one): one is Element => one[2] !== undefined)], syntax);
+  return options.packed ? new Uint8Array(Buffer.concat([file, encapsulated(options.packed)])) : file;
 }
 
 /** A series of slices 2.5 mm apart, out of order. */

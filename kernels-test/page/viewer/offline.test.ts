@@ -1,15 +1,27 @@
 /** The viewer as a static folder: under its own Content-Security-Policy, and without a network once it was kept. */
-import { execFile } from 'node:child_process';
-import { createReadStream, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  createReadStream,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { phantom, put, writeVolume } from '../../cli/support.js';
+import { type ByteSource, memorySource } from '../../../src/base/byte-source.js';
+import { readVolume } from '../../../src/imaging/formats/open.js';
+import { phantom, put, shared, writeVolume } from '../../cli/support.js';
+import { has, series, slice } from '../../imaging/formats/support.js';
 import { type OpenPage, openPage } from '../../support/page.js';
+import { writeFiles } from './drop.js';
 import { noBrowser, VIEWER } from './viewer.js';
 
 const run = promisify(execFile);
@@ -93,6 +105,20 @@ const weighted = () =>
     100_000,
   );
 
+const formats = shared('data/formats');
+const odd = { columns: 33, rows: 21 };
+const fromDisk = (path: string) => memorySource(readFileSync(path), `x/${basename(path)}`);
+
+/** A series that one of dcmtk's commands compressed. */
+function packedBy(count: number, [command, ...options]: readonly [string, ...string[]]): ByteSource[] {
+  return series(count, () => odd).map((file, n) => {
+    const [plain, packed] = [join(scratch, 'plain.dcm'), join(scratch, `${command}${n}.dcm`)];
+    writeFileSync(plain, slice({ ...odd, position: [0, 0, 2.5 * n], instance: n + 1 }));
+    execFileSync(command, [...options, plain, packed], { stdio: 'pipe' });
+    return memorySource(readFileSync(packed), file.name);
+  });
+}
+
 describe.skipIf(noBrowser)('the static folder', () => {
   test('lets nothing in or out but itself', () => {
     expect(headers['Content-Security-Policy']).toMatch(
@@ -104,6 +130,46 @@ describe.skipIf(noBrowser)('the static folder', () => {
     await shown();
     await weighted();
     expect(refused).toEqual([]);
+  });
+
+  test('unpacks what WebAssembly unpacks, and what scripts do, under that policy: values are those in Node', async () => {
+    const { page } = opened;
+    const packed = readFileSync('kernels-test/imaging/formats/htj2k-33x21.j2c');
+    const files: Record<string, readonly ByteSource[]> = {
+      'jpeg-2000': series(3, () => ({ ...odd, syntax: '1.2.840.10008.1.2.4.201', packed })),
+      ...(has.dcmtk
+        ? {
+            rle: packedBy(4, ['dcmcrle']),
+            'jpeg-lossless': packedBy(5, ['dcmcjpeg', '+e1']),
+            'jpeg-ls': packedBy(6, ['dcmcjpls']),
+          }
+        : {}),
+      ...(formats ? { scanner: [fromDisk(join(formats, 'dicom_compressed_pydicom/693_J2KR.dcm'))] } : {}),
+    };
+    for (const [name, own] of Object.entries(files)) {
+      const want = await readVolume(own);
+      const folder = await writeFiles(join(scratch, name), own);
+      await page.setInputFiles(
+        '#file',
+        readdirSync(folder).map((file) => join(folder, file)),
+      );
+      // Each has another number of slices: what was opened before may come in sight again when the weights are there.
+      const values = `String(viewer.stage.scan?.dims) === '${want.dims}' ? Array.from(viewer.stage.nv.volumes[0].img) : undefined`;
+      let seen: number[] | undefined;
+      await expect
+        .poll(
+          async () => {
+            seen = await page.evaluate<number[] | undefined>(values);
+            return seen?.length;
+          },
+          { timeout: 100_000 },
+        )
+        .toBe(want.data.length);
+      const first = want.data.findIndex((v, n) => v !== seen?.[n]);
+      expect(first, `${name}: ${want.data[first]}, and in the page ${seen?.[first]}`).toBe(-1);
+    }
+    expect(refused).toEqual([]);
+    expect(await page.isVisible('#error')).toBe(false);
   });
 
   test('says in its manifest what it is called, and has the icon it names', async () => {

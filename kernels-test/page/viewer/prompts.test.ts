@@ -237,7 +237,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
       writeVolume({ ...phantom.volume, affine, data: Float32Array.from(phantom.label) }, 'moved.nii'),
     );
     await page.setInputFiles('#mask-file', `${scratch}/head.nii.gz`);
-    expect(await viewer.it.complains()).toMatch(/is no mask/);
+    expect(await viewer.it.complains()).toMatch(/is no label volume/);
     expect(ones((await viewer.it.savedMask()).values)).toBeGreaterThan(0);
   });
 });

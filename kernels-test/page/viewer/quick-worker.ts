@@ -29,7 +29,8 @@ import type {
 } from '../../../src/session/segmenter.js';
 import type { Port } from '../../../src/session/worker-protocol.js';
 import { serveSegmenter } from '../../../src/session/worker-server.js';
-import { labelsOf, measure } from '../../../src/viewer/measure.js';
+import { forDisplay } from '../../../src/viewer/for-display.js';
+import { measure } from '../../../src/viewer/measure.js';
 
 /** Radii of what a click adds and takes away, mm. */
 const ADDS = 8;
@@ -174,6 +175,7 @@ serveSegmenter(globalThis as unknown as Port, async () => new Quick() as unknown
   extras: {
     measure: (segmenter, [name, channel, crop]) =>
       measure(segmenter.opened(String(name), Number(channel)) as Volume, crop as CroppedMask),
-    labels: async (_, [file]) => labelsOf(await openVolumeInput(file as File, {})),
+    display: (segmenter, [name, channel, limit]) =>
+      forDisplay(segmenter.opened(String(name), Number(channel)) as Volume, Number(limit)),
   },
 });

@@ -1,9 +1,9 @@
 /** Masks from files, on the grid of a volume: DICOM segmentations, those of 3D Slicer (.seg.nrrd), and label volumes. */
 import { memorySource } from '../../base/byte-source.js';
 import { SgpSamError } from '../../base/errors.js';
-import { applyAffine, invertAffine } from '../affine.js';
+import { applyAffine, invertAffine, multiplyAffine } from '../affine.js';
 import { type CroppedMask, cropMask } from '../crop.js';
-import type { DicomSeries, Image, VoxelGrid } from '../types.js';
+import type { DicomSeries, Image, Vec3, VoxelGrid } from '../types.js';
 import { isDicom, readDicomSeg } from './dicom-seg.js';
 import { readers, readVolume } from './open.js';
 
@@ -46,6 +46,37 @@ function requireSameGrid(name: string, { dims, affine }: VoxelGrid, volume: Voxe
   );
 }
 
+/**
+ * Masks on a grid whose voxels are the volume's, or some of them: 3D Slicer cuts segmentations to what is in them.
+ * @throws SgpSamError `bad-prompt` for another grid
+ */
+function placed<M extends { readonly mask: CroppedMask }>(
+  name: string,
+  grid: VoxelGrid,
+  volume: VoxelGrid,
+  masks: readonly M[],
+): readonly M[] {
+  const begin = applyAffine(multiplyAffine(invertAffine(volume.affine), grid.affine), [0, 0, 0]).map(
+    Math.round,
+  );
+  const moved = grid.affine.slice();
+  const corner = applyAffine(volume.affine, begin as [number, number, number]);
+  const last = begin.map((v, a) => v + grid.dims[a] - 1);
+  const within = begin.every((v) => v >= 0) && last.every((v, a) => v < volume.dims[a]);
+  if (!within || begin.every((v) => v === 0)) {
+    requireSameGrid(name, grid, volume);
+    return masks;
+  }
+  // As if it began where the volume does.
+  for (let a = 0; a < 3; a++) moved[4 * a + 3] += volume.affine[4 * a + 3] - corner[a];
+  requireSameGrid(name, { dims: grid.dims, affine: moved }, { dims: grid.dims, affine: volume.affine });
+  const shift = (at: Vec3): Vec3 => [at[0] + begin[0], at[1] + begin[1], at[2] + begin[2]];
+  return masks.map(({ mask, ...rest }) => {
+    const box = mask.box && { min: shift(mask.box.min), max: shift(mask.box.max) };
+    return { ...rest, mask: { dims: volume.dims, box, values: mask.values } } as M;
+  });
+}
+
 /** The labels of a label volume: its values above 0. */
 function labelsOf(name: string, labels: Image): NamedMask[] {
   const values = [...new Set(labels.data)].filter((v) => v > 0).sort((a, b) => a - b);
@@ -84,8 +115,8 @@ export async function readMasks(
   const source = [memorySource(bytes, name)];
   if (String.fromCharCode(...bytes.subarray(0, 7)) === 'NRRD000') {
     const { volume: grid, segments } = await (await readers()).readSegments(source, { name });
-    requireSameGrid(name, grid, volume);
-    return { masks: segments.map((segment, n) => ({ number: n + 1, ...segment })), notes: [] };
+    const masks = segments.map((segment, n) => ({ number: n + 1, ...segment }));
+    return { masks: placed(name, grid, volume, masks), notes: [] };
   }
   const labels = await readVolume(source, { name });
   requireSameGrid(name, labels, volume);

@@ -76,6 +76,8 @@ interface Found {
   readonly format: Format;
   /** The one that was recognised, then the others; of DICOM all of its files. */
   readonly files: readonly ByteSource[];
+  /** Images of other formats that lie with those of DICOM. */
+  readonly others: readonly ByteSource[];
 }
 
 const READ = 'Formats that are read: NIfTI, DICOM, NRRD, MetaImage (.mha, .mhd), .hdr/.img pairs.';
@@ -85,8 +87,8 @@ async function recognise(given: readonly ByteSource[], name: string | undefined)
   const where = name ?? (given.length === 1 ? given[0]!.name : `${given.length} files`);
   const kinds = await sniffed(files);
   const own = files.filter((_, n) => kinds[n] === dicom);
-  if (own.length > 0) return { format: dicom, files: own };
-  const others = files.filter((_, n) => kinds[n]);
+  const others = files.filter((_, n) => kinds[n] && kinds[n] !== dicom);
+  if (own.length > 0) return { format: dicom, files: own, others };
   if (others.length > 1)
     throw new SgpSamError(
       'bad-argument',
@@ -95,10 +97,14 @@ async function recognise(given: readonly ByteSource[], name: string | undefined)
     );
   const [file] = others;
   if (file)
-    return { format: kinds[files.indexOf(file)]!, files: [file, ...files.filter((other) => other !== file)] };
+    return {
+      format: kinds[files.indexOf(file)]!,
+      files: [file, ...files.filter((other) => other !== file)],
+      others: [],
+    };
   // One that is meant to be NIfTI gets the reason why it is none.
   if (files.length === 1 && (files[0]!.size === 0 || /\.nii(\.gz)?$/i.test(files[0]!.name)))
-    return { format: nifti, files };
+    return { format: nifti, files, others: [] };
   if (given.length === 1 && files.length === 1)
     throw new SgpSamError('bad-file', `${where}: this is no image of a format that is read`, READ);
   throw new SgpSamError(
@@ -117,12 +123,16 @@ export async function readAny(
   options: ReadVolumeOptions,
   beside: readonly ByteSource[] = [],
 ): Promise<Volume> {
-  const { format, files } = await recognise(given, options.name);
+  const { format, files, others } = await recognise(given, options.name);
   const name = options.name ?? (given.length === 1 ? baseName(given[0]!.name) : undefined);
-  return format.read(given.length === 1 && format !== dicom ? [...files, ...beside] : files, {
+  const volume = await format.read(given.length === 1 && format !== dicom ? [...files, ...beside] : files, {
     ...options,
     name,
   });
+  if (others.length === 0) return volume;
+  const left = some(others.map((file) => baseName(file.name)));
+  const note = `${volume.name}: the DICOM images were taken, and not ${left}`;
+  return { ...volume, notes: [...(volume.notes ?? []), note] };
 }
 
 /** The DICOM series of files, whatever else they are. */

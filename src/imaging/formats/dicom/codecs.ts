@@ -1,8 +1,9 @@
 /**
- * Compressed frames. RLE is here; JPEG lossless is a package of plain JavaScript; JPEG-LS and JPEG 2000 are WebAssembly, loaded when
- * a file needs it (`wasm-codecs.ts`).
+ * Compressed frames. RLE is here, lossy JPEG in `jpeg-lossy.ts`; JPEG lossless is a package of plain JavaScript; JPEG-LS and JPEG 2000
+ * are WebAssembly, loaded when a file needs it (`wasm-codecs.ts`).
  */
 import { SgpSamError } from '../../../base/errors.js';
+import { decodeJpeg } from './jpeg-lossy.js';
 
 /** A frame's compressed bytes, and what its values will be. */
 export interface Packed {
@@ -23,6 +24,8 @@ interface Syntax {
   readonly codec: Codec;
   /** Whether bytes begin as this compression does. */
   readonly begins: (bytes: Uint8Array) => boolean;
+  /** Whether values are never quite what they were. */
+  readonly lossy?: boolean;
 }
 
 const startsWith =
@@ -111,6 +114,12 @@ const jpegLossless: Codec = async (packed) => {
   );
 };
 
+const jpegLossy: Codec = async (packed) => {
+  const { values, ...found } = decodeJpeg(packed.bytes, packed.columns, packed.rows);
+  const bytes = found.bits <= 8 ? Uint8Array.from(values) : new Uint8Array(values.buffer);
+  return fitted({ ...found, bytes }, packed);
+};
+
 const jpeg = startsWith(0xff, 0xd8, 0xff);
 const codestream = startsWith(0xff, 0x4f, 0xff, 0x51);
 const jp2 = startsWith(0, 0, 0, 12, 0x6a, 0x50);
@@ -122,12 +131,31 @@ const syntaxes: Readonly<Record<string, Syntax>> = {
     codec: rle,
     begins: (bytes) => bytes.length >= 64 && bytes[0]! >= 1 && bytes[0]! <= 15 && bytes[1] === 0,
   },
+  '1.2.840.10008.1.2.4.50': { name: 'lossy JPEG', codec: jpegLossy, begins: jpeg, lossy: true },
+  '1.2.840.10008.1.2.4.51': { name: 'lossy JPEG', codec: jpegLossy, begins: jpeg, lossy: true },
   '1.2.840.10008.1.2.4.57': { name: 'JPEG lossless', codec: jpegLossless, begins: jpeg },
   '1.2.840.10008.1.2.4.70': { name: 'JPEG lossless', codec: jpegLossless, begins: jpeg },
   '1.2.840.10008.1.2.4.80': { name: 'JPEG-LS lossless', codec: wasm('jpegLs'), begins: jpeg },
-  '1.2.840.10008.1.2.4.81': { name: 'JPEG-LS near-lossless', codec: wasm('jpegLs'), begins: jpeg },
+  '1.2.840.10008.1.2.4.81': {
+    name: 'JPEG-LS near-lossless',
+    codec: wasm('jpegLs'),
+    begins: jpeg,
+    lossy: true,
+  },
   '1.2.840.10008.1.2.4.90': { name: 'JPEG 2000 lossless', codec: wasm('jpeg2000'), begins: j2k },
   '1.2.840.10008.1.2.4.91': { name: 'JPEG 2000', codec: wasm('jpeg2000'), begins: j2k },
+  // OpenJPEG reads these as well.
+  '1.2.840.10008.1.2.4.201': {
+    name: 'High-Throughput JPEG 2000 lossless',
+    codec: wasm('jpeg2000'),
+    begins: j2k,
+  },
+  '1.2.840.10008.1.2.4.202': {
+    name: 'High-Throughput JPEG 2000 lossless',
+    codec: wasm('jpeg2000'),
+    begins: j2k,
+  },
+  '1.2.840.10008.1.2.4.203': { name: 'High-Throughput JPEG 2000', codec: wasm('jpeg2000'), begins: j2k },
 };
 
 /** Transfer syntaxes whose pixels are as they are; the third one's in big endian. */
@@ -136,14 +164,6 @@ export const PLAIN: Readonly<Record<string, 'little' | 'big'>> = {
   '1.2.840.10008.1.2.1': 'little',
   '1.2.840.10008.1.2.2': 'big',
   '1.2.840.10008.1.2.1.99': 'little',
-};
-
-const REFUSED: Readonly<Record<string, string>> = {
-  '1.2.840.10008.1.2.4.50': 'lossy JPEG (baseline)',
-  '1.2.840.10008.1.2.4.51': 'lossy JPEG (extended)',
-  '1.2.840.10008.1.2.4.201': 'High-Throughput JPEG 2000',
-  '1.2.840.10008.1.2.4.202': 'High-Throughput JPEG 2000',
-  '1.2.840.10008.1.2.4.203': 'High-Throughput JPEG 2000',
 };
 
 /**
@@ -156,7 +176,7 @@ export function syntaxOf(uid: string, name: string): Syntax | undefined {
   if (found) return found;
   throw new SgpSamError(
     'unsupported',
-    `${name}: its transfer syntax is ${REFUSED[uid] ? `${REFUSED[uid]}, ` : ''}${uid}, which is not read`,
+    `${name}: its transfer syntax is ${uid}, which is not read`,
     'Unpack it first: `gdcmconv --raw in.dcm out.dcm`.',
   );
 }

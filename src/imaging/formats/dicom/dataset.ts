@@ -1,7 +1,7 @@
 /** DICOM files as data sets: parsed by dicom-parser, values as numbers, texts and items. */
 
 import dicomParser, { type DataSet, type Element } from 'dicom-parser';
-import { inflateSync } from 'fflate';
+import { Inflate } from 'fflate';
 import type { ByteSource } from '../../../base/byte-source.js';
 import { SgpSamError } from '../../../base/errors.js';
 
@@ -41,13 +41,38 @@ const reasonOf = (cause: unknown): string =>
       : String((cause as { exception?: unknown })?.exception ?? cause)
   ).replace(/^dicomParser\.\w+:\s*/, '');
 
+/** What is packed into more is refused: so many bytes, or a hundred times as many as there are. */
+const MOST_INFLATED = 2 ** 28;
+const STEP = 1 << 14;
+
+/** @throws a text, or fflate's error for what is damaged */
+function inflated(packed: Uint8Array): Uint8Array {
+  const most = Math.max(MOST_INFLATED, 100 * packed.length);
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  const inflater = new Inflate((part) => {
+    size += part.length;
+    if (size > most) throw `its deflated content is larger than ${most} bytes`;
+    parts.push(part);
+  });
+  for (let at = 0; at < packed.length; at += STEP)
+    inflater.push(packed.subarray(at, at + STEP), at + STEP >= packed.length);
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
 /** @throws whatever dicom-parser throws for what it cannot parse */
 function parse(bytes: Uint8Array, untilTag: string | undefined): DataSet {
   return dicomParser.parseDicom(bytes, {
     ...(untilTag ? { untilTag } : {}),
     ...(hasPreamble(bytes) ? {} : { TransferSyntaxUID: IMPLICIT }),
     inflater: (packed: Uint8Array, at: number) => {
-      const rest = inflateSync(packed.subarray(at));
+      const rest = inflated(packed.subarray(at));
       const all = new Uint8Array(at + rest.length);
       all.set(packed.subarray(0, at));
       all.set(rest, at);

@@ -4,14 +4,16 @@
  */
 import type { ByteSource } from '../../../base/byte-source.js';
 import { checkAborted, SgpSamError } from '../../../base/errors.js';
+import { some } from '../../dataset.js';
 import { turnTaker } from '../../turns.js';
 import type { DatatypeName, DicomSlice, Volume } from '../../types.js';
 import type { Format, ReadVolumeOptions, SeriesInfo } from '../format.js';
 import { baseName, chosenChannel } from '../voxel-pieces.js';
+import { syntaxOf } from './codecs.js';
 import { type DataSet, isDicom, readWhole } from './dataset.js';
-import type { DicomImage, DicomObject } from './image.js';
+import type { DicomImage, DicomObject, ModalityTable } from './image.js';
 import { orderSlices } from './order.js';
-import { checkPixels, frameValues } from './pixels.js';
+import { checkPixels, frameValues, type StoredValues } from './pixels.js';
 import { chooseStack, fileNames, readHeaders, type Slice, seriesLine, sortImages } from './stacks.js';
 import { suvFactor } from './suv.js';
 
@@ -45,7 +47,7 @@ function noImages(objects: readonly DicomObject[], where: string): SgpSamError {
   return new SgpSamError(
     objects.length > 0 ? 'unsupported' : 'bad-file',
     objects.length > 0 ? `${where}: this is ${kinds.join('; ')}` : `${where}: there are no DICOM images`,
-    'Give the folder or the files of an image series.',
+    'Give the folder or the files of an image series; a DICOMDIR is only a list of them.',
   );
 }
 
@@ -76,6 +78,9 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   if (stacks.length > 1 && options.series === undefined)
     notes.push(`${where}: series ${seriesLine(info)} was taken; the others are localisers`);
   const factor = uptake(slices, notes, where);
+  if (slices.some(({ image }) => image.lossy || syntaxOf(image.transferSyntax, where)?.lossy))
+    notes.push(`${where}: it was compressed with losses: values are near those of the scanner`);
+  notes.push(...notesOf(objects, where));
   const { data, whole } = await readSlices(slices, dims, factor, options);
   return {
     name: options.name ?? where,
@@ -99,6 +104,20 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   };
 }
 
+/** What lies with the images that people may have meant to be read too. */
+function notesOf(objects: readonly DicomObject[], where: string): string[] {
+  const named = (modality: string) =>
+    objects.filter((one) => one.modality === modality).map(({ file }) => baseName(file.name));
+  const segmentations = named('SEG');
+  const contours = named('RTSTRUCT');
+  return [
+    ...(segmentations.length > 0
+      ? [`${where}: ${some(segmentations)}: segmentations (DICOM SEG), which are read as masks to begin with`]
+      : []),
+    ...(contours.length > 0 ? [`${where}: ${some(contours)}: contours (RTSTRUCT), which are not read`] : []),
+  ];
+}
+
 /** What activities are multiplied by; what was decided is noted. */
 function uptake(slices: readonly Slice[], notes: string[], where: string): number {
   const pets = slices.flatMap(({ image }) => image.pet ?? []);
@@ -115,7 +134,7 @@ function uptake(slices: readonly Slice[], notes: string[], where: string): numbe
 /** Known where the file says so; else the values tell. */
 function hounsfieldOf(slices: readonly Slice[]): { hounsfield?: boolean } {
   const { image, frame } = slices[0]!;
-  if (image.modality === 'CT') return frame.unit === 'HU' ? { hounsfield: true } : {};
+  if (image.modality === 'CT') return (image.table ?? frame).unit === 'HU' ? { hounsfield: true } : {};
   return image.modality === 'MR' || image.modality === 'PT' ? { hounsfield: false } : {};
 }
 
@@ -139,30 +158,30 @@ async function readSlices(
     );
   }
   const turn = turnTaker();
-  let last: { image: DicomImage; set: DataSet } | undefined;
+  const setOf = readAhead(slices);
   let least = 0;
   let most = 0;
   let whole = true;
   for (const [k, slice] of slices.entries()) {
     const { image, frame } = slice;
     checkAborted(options.signal);
-    if (last?.image !== image) last = { image, set: await readWhole(image.file) };
-    const values = await frameValues(image, last.set, frame.index);
-    const [slope, inter] = [frame.slope * factor, frame.inter * factor];
-    const out = data.subarray(k * size, (k + 1) * size);
+    const stored = await frameValues(image, await setOf(k), frame.index);
+    const { table } = image;
+    const values = table ? lookedUp(stored, table) : stored;
+    const [slope, inter] = table ? [factor, 0] : [frame.slope * factor, frame.inter * factor];
     whole &&= Number.isInteger(slope) && Number.isInteger(inter) && image.pixels === 'integer';
-    for (let n = 0; n < size; n++) {
-      const v = values[n]! * slope + inter;
-      out[n] = v;
-      if (v < least) least = v;
-      if (v > most) most = v;
-      if (v - v !== 0)
-        throw new SgpSamError(
-          'non-finite',
-          `${fileNames([slice])}: value ${n} is ${v}`,
-          'Export the series again.',
-        );
+    const out = data.subarray(k * size, (k + 1) * size);
+    const range = rescaled(values, slope, inter, out);
+    if (range.finite !== 0) {
+      const n = out.findIndex((v) => !Number.isFinite(v));
+      throw new SgpSamError(
+        'non-finite',
+        `${fileNames([slice])}: value ${n} is ${out[n]}`,
+        'Export the series again.',
+      );
     }
+    least = Math.min(least, range.least);
+    most = Math.max(most, range.most);
     options.progress?.({ stage: 'volume', done: k + 1, total: nk });
     await turn();
   }
@@ -175,6 +194,52 @@ async function readSlices(
         : least >= -(2 ** 24) && most <= 2 ** 24
           ? 'int32'
           : 'float32',
+  };
+}
+
+/** What a table says of stored values. */
+function lookedUp(stored: StoredValues, { first, values }: ModalityTable): Float32Array {
+  const last = values.length - 1;
+  return Float32Array.from(stored, (v) => values[Math.min(last, Math.max(0, v - first))]!);
+}
+
+/** Values times a slope plus an intercept; `finite` is 0 if all are that, else NaN. */
+function rescaled(
+  values: StoredValues,
+  slope: number,
+  inter: number,
+  out: Float32Array,
+): { least: number; most: number; finite: number } {
+  let least = 0;
+  let most = 0;
+  let finite = 0;
+  for (let n = 0; n < out.length; n++) {
+    const v = Math.fround(values[n]! * slope + inter);
+    out[n] = v;
+    if (v < least) least = v;
+    if (v > most) most = v;
+    finite += v - v;
+  }
+  return { least, most, finite };
+}
+
+/** Slices whose files are read while the one before is unpacked, and how large they may be for that. */
+const AHEAD = 4;
+const LARGE = 2 ** 22;
+
+/** The whole file of slice k, asked for one after the other. */
+function readAhead(slices: readonly Slice[]): (k: number) => Promise<DataSet> {
+  const coming = new Map<DicomImage, Promise<DataSet>>();
+  return (k) => {
+    const next = slices.slice(k, k + 1 + AHEAD).map(({ image }) => image);
+    for (const image of coming.keys()) if (!next.includes(image)) coming.delete(image);
+    for (const image of next) {
+      if (coming.has(image) || (image !== next[0] && image.file.size > LARGE)) continue;
+      const set = readWhole(image.file);
+      set.catch(() => {}); // said when its turn comes
+      coming.set(image, set);
+    }
+    return coming.get(next[0]!)!;
   };
 }
 

@@ -58,10 +58,20 @@ export interface DicomImage {
   readonly pixels: 'integer' | 'float32' | 'float64';
   /** Bytes of plain pixels that the file lacks; it was cut short. */
   readonly missing: number;
-  /** The modality's own table instead of a line. */
-  readonly table: boolean;
+  /** The modality's own table, in place of slope and intercept. */
+  readonly table: ModalityTable | undefined;
+  /** Whether the file says that it was compressed with losses. */
+  readonly lossy: boolean;
   readonly frames: readonly DicomFrame[];
   readonly pet: PetDose | undefined;
+}
+
+/** A Modality LUT (PS3.3, C.11.1): what stored values from `first` on mean; those beyond an end mean what is there. */
+export interface ModalityTable {
+  readonly first: number;
+  readonly values: Float32Array;
+  /** HU, OD, US for unspecified. */
+  readonly unit: string;
 }
 
 /** A DICOM file without an image of its own: an RTSTRUCT, a segmentation, a report. */
@@ -73,13 +83,15 @@ export interface DicomObject {
 
 /** CT, MR, PET, NM, ultrasound, secondary captures: storage classes of images. */
 const IMAGE_CLASS = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(2|4|128|130|20|7)(\.\d+)*$/;
+/** Of one file. */
+const MOST_FRAMES = 100_000;
 const DIRECTORY = '1.2.840.10008.1.3.10';
 export const SEGMENTATION = '1.2.840.10008.5.1.4.1.1.66.4';
 
 /**
  * What a file is.
  * @returns undefined for what is no DICOM file, or only a directory of others
- * @throws SgpSamError `bad-file` for one that cannot be parsed
+ * @throws SgpSamError `bad-file` for one that cannot be parsed, `unsupported` for one of very many frames
  */
 export async function readDicomFile(
   file: ByteSource,
@@ -107,6 +119,12 @@ export async function readDicomFile(
   const bitsStored = set.uint16('x00280101') ?? bitsAllocated;
   const samples = set.uint16('x00280002') ?? 1;
   const count = Math.max(1, Math.trunc(numberOf(set, 'x00280008') ?? 1));
+  if (count > MOST_FRAMES)
+    throw new SgpSamError(
+      'unsupported',
+      `${file.name}: it says that it has ${count} frames; ${MOST_FRAMES} is the most that is read`,
+      'Its header is damaged, or it is no volume: export it again.',
+    );
   const pixel = tag ? elements[tag] : undefined;
   const plain = pixel && !pixel.hadUndefinedLength && !pixel.encapsulatedPixelData;
   const needed = Math.ceil((rows * columns * samples * count * bitsAllocated) / 8);
@@ -136,11 +154,33 @@ export async function readDicomFile(
       signed: set.uint16('x00280103') === 1,
       pixels: tag === FLOAT_PIXELS ? 'float32' : tag === DOUBLE_PIXELS ? 'float64' : 'integer',
       missing: !tag ? needed : plain && !deflated ? Math.max(0, needed - has) : 0,
-      table: elements.x00283000 !== undefined,
+      table: tableOf(set, file.name),
+      lossy: text('x00282110') === '01',
       frames: framesOf(set, count),
       pet: modality === 'PT' ? petDoseOf(set) : undefined,
     },
   };
+}
+
+/** @throws SgpSamError `bad-file` for a table that is not as long as it says */
+function tableOf(set: DataSet, name: string): ModalityTable | undefined {
+  const [item] = itemsOf(set, 'x00283000');
+  if (!item) return undefined;
+  const count = item.uint16('x00283002', 0) || 65536;
+  const signed = set.uint16('x00280103') === 1;
+  const first = (signed ? item.int16('x00283002', 1) : item.uint16('x00283002', 1)) ?? 0;
+  const data = item.elements.x00283006;
+  const narrow = item.uint16('x00283002', 2) === 8 && data !== undefined && data.length < 2 * count;
+  if (!item.elements.x00283002 || !data || data.length < count * (narrow ? 1 : 2))
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: its Modality LUT Sequence holds no table of ${count} values`,
+      'It is damaged or cut short: export the series again.',
+    );
+  const values = Float32Array.from({ length: count }, (_, n) =>
+    narrow ? set.byteArray[data.dataOffset + n]! : item.uint16('x00283006', n)!,
+  );
+  return { first, values, unit: textOf(item, 'x00283004') };
 }
 
 /** Every frame's place: of the file, or of its functional groups, a frame's own first. */
@@ -172,12 +212,16 @@ function framesOf(set: DataSet, count: number): DicomFrame[] {
       orientation,
       spacing,
       thickness: thickness === undefined ? undefined : Math.abs(thickness),
-      slope: numberOf(values, 'x00281053') ?? numberOf(set, 'x00281053') ?? 1,
-      inter: numberOf(values, 'x00281052') ?? numberOf(set, 'x00281052') ?? 0,
+      slope: scaleOf(values, 'x00281053') ?? scaleOf(set, 'x00281053') ?? 1,
+      inter: scaleOf(values, 'x00281052') ?? scaleOf(set, 'x00281052') ?? 0,
       unit: values?.string('x00281054')?.trim() ?? textOf(set, 'x00281054'),
     };
   });
 }
+
+/** A number that values are scaled by: NaN where there is something that is none, which `checkPixels` refuses. */
+const scaleOf = (set: DataSet | undefined, tag: string): number | undefined =>
+  numberOf(set, tag) ?? (set && textOf(set, tag) !== '' ? Number.NaN : undefined);
 
 /** Old multi-frame files (NM) say where the first frame is and how far apart the others are. */
 function framePosition(

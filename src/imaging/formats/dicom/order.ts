@@ -51,7 +51,7 @@ export function orderSlices({ slices, info }: Stack, where: string): Ordered {
     const other = uids.get(slice.image.sopInstance);
     if (other)
       throw fail(
-        `${fileNames([other])} and ${fileNames([slice])} are the same image (SOPInstanceUID ${slice.image.sopInstance})`,
+        `${other.image.file.name} and ${slice.image.file.name} are the same image (SOPInstanceUID ${slice.image.sopInstance})`,
         'Take one of the copies out.',
       );
     uids.set(slice.image.sopInstance, slice);

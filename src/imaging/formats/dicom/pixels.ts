@@ -7,11 +7,10 @@ import type { DicomImage } from './image.js';
 
 /**
  * What can be said of a file before its pixels are read.
- * @throws SgpSamError `bad-file` or `unsupported` for colour, tables, a transfer syntax or a bit depth that is not read, a file that was cut
+ * @throws SgpSamError `bad-file` or `unsupported` for colour, a transfer syntax or a bit depth that is not read, a file that was cut
  */
 export function checkPixels(image: DicomImage): void {
-  const { file, samples, photometric, bitsAllocated, bitsStored, highBit, table, missing, rows, columns } =
-    image;
+  const { file, samples, photometric, bitsAllocated, bitsStored, highBit, missing, rows, columns } = image;
   const { name } = file;
   const refuse = (what: string, mend: string) => new SgpSamError('unsupported', `${name}: ${what}`, mend);
   syntaxOf(image.transferSyntax, name);
@@ -19,11 +18,6 @@ export function checkPixels(image: DicomImage): void {
     throw refuse(
       `it is a colour image (${photometric}), which has no single value per voxel`,
       'Give the original series.',
-    );
-  if (table)
-    throw refuse(
-      'its values go through a table (Modality LUT Sequence)',
-      'Convert the series first, for example with dcm2niix.',
     );
   if (
     image.pixels === 'integer' &&
@@ -41,6 +35,12 @@ export function checkPixels(image: DicomImage): void {
       'bad-file',
       `${name}: it has ${rows} rows and ${columns} columns`,
       'Export it again.',
+    );
+  if (!image.table && image.frames.some(({ slope, inter }) => Number.isNaN(slope + inter)))
+    throw new SgpSamError(
+      'bad-file',
+      `${name}: its RescaleSlope or RescaleIntercept is no number`,
+      'Its values are not known without them: export it again.',
     );
   if (missing > 0)
     throw new SgpSamError(
@@ -76,16 +76,23 @@ function fragmentOf(set: DataSet, element: Element, frame: number, frames: numbe
   return Uint8Array.from(dicomParser.readEncapsulatedImageFrame(set, element, frame, table));
 }
 
+/** A frame's values. */
+export type StoredValues =
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array;
+
 /**
  * A frame's values as stored, before any rescaling.
  * @param set the whole file
  * @throws SgpSamError `bad-file` for pixels that are cut, damaged or compressed otherwise than the file says
  */
-export async function frameValues(
-  image: DicomImage,
-  set: DataSet,
-  frame: number,
-): Promise<Int32Array | Uint32Array | Float32Array | Float64Array> {
+export async function frameValues(image: DicomImage, set: DataSet, frame: number): Promise<StoredValues> {
   const { rows, columns, bitsAllocated, transferSyntax, pixels, file, frames } = image;
   const { name } = file;
   const element =
@@ -138,13 +145,28 @@ export async function frameValues(
   return integers(view, image, count, littleEndian);
 }
 
+/** Types of values that fill their bits, in this machine's order, which is little-endian wherever WebGPU is. */
+const FULL = {
+  8: [Uint8Array, Int8Array],
+  16: [Uint16Array, Int16Array],
+  32: [Uint32Array, Int32Array],
+} as const;
+
 /** Bits above the stored ones are overlays, or nothing; the sign is the highest stored bit. */
 function integers(
   view: DataView,
   { bitsAllocated, bitsStored, highBit, signed }: DicomImage,
   count: number,
   littleEndian: boolean,
-): Int32Array | Uint32Array {
+): StoredValues {
+  if (bitsStored === bitsAllocated && (littleEndian || bitsAllocated === 8)) {
+    const type = FULL[bitsAllocated as keyof typeof FULL][signed ? 1 : 0];
+    const { byteOffset, byteLength } = view;
+    const buffer = view.buffer as ArrayBuffer;
+    return byteOffset % type.BYTES_PER_ELEMENT === 0
+      ? new type(buffer, byteOffset, count)
+      : new type(buffer.slice(byteOffset, byteOffset + byteLength), 0, count);
+  }
   const out = signed ? new Int32Array(count) : new Uint32Array(count);
   const left = 31 - highBit;
   const right = 32 - bitsStored;
