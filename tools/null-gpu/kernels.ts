@@ -173,6 +173,16 @@ export const budgetsOf = (all: readonly Compilation[]): Budgets => ({
   ),
 });
 
+/** Budgets as the file has them: a line a kernel, so that a change shows as what it is. */
+export function budgetsText({ driver, families }: Budgets): string {
+  const line = ([name, { vgprs, waves, lds, code }]: [string, Budget]) =>
+    `      "${name}": { "vgprs": ${vgprs}, "waves": ${waves}, "lds": ${lds}, "code": ${code} }`;
+  const parts = Object.entries(families).map(
+    ([family, of]) => `    "${family}": {\n${Object.entries(of).map(line).join(',\n')}\n    }`,
+  );
+  return `{\n  "driver": "${driver}",\n  "families": {\n${parts.join(',\n')}\n  }\n}\n`;
+}
+
 /** `Mesa 25.0` of `Mesa 25.0.7-2~bpo12+1`. */
 export const release = (driver: string): string => /^Mesa \d+\.\d+/.exec(driver)?.[0] ?? driver;
 

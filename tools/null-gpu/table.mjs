@@ -62,7 +62,7 @@ if (values.compile) {
   console.log(`${texts} kernels for ${families.join(', ')} compiled by ${all[0].driver} in ${seconds} s`);
   if (values.json) writeFileSync(values.json, `${JSON.stringify(all, null, 1)}\n`);
   if (values['write-budgets']) {
-    writeFileSync(BUDGETS, `${JSON.stringify(kernels.budgetsOf(all), null, 1)}\n`);
+    writeFileSync(BUDGETS, kernels.budgetsText(kernels.budgetsOf(all)));
     console.log(`wrote ${BUDGETS}`);
   } else if (values.check) {
     const budgets = JSON.parse(readFileSync(BUDGETS, 'utf8'));
