@@ -3,6 +3,8 @@
 #   - SwiftShader, its Vulkan loader and a Chromium come with the optional npm package; where that is missing,
 #     Debian's libvulkan1 and chromium stand in for the last two.
 #   - dcm2niix, dcmtk, pydicom, gdcm, nibabel and teem read the same files as this package; comparisons are skipped without them.
+#   - gcc and Vulkan's headers build a layer through which Mesa compiles for AMD GPUs that are not there (docs/hardware.md); those checks are
+#     skipped without them.
 #   - lavapipe (Mesa 23 or newer, on Debian 12 from bookworm-backports) adds f16 and is several times as fast;
 #     tests on it are skipped without it. SGP_SAM_LAVAPIPE=0 leaves it out.
 # Needs root for apt; without it, says what is missing and goes on. Safe to run again: then it only looks.
@@ -30,7 +32,8 @@ if [ ! -e node_modules/@sparticuz/chromium/bin/swiftshader.tar.br ]; then
 fi
 
 # Programs of others that read the same images, and those written here; tests that compare are skipped without.
-for tool in dcm2niix dcmtk dicom3tools python3-numpy python3-pydicom python3-gdcm python3-nibabel teem-apps; do
+for tool in dcm2niix dcmtk dicom3tools python3-numpy python3-pydicom python3-gdcm python3-nibabel teem-apps \
+  gcc libc6-dev libvulkan-dev; do
   dpkg-query -W -f '${db:Status-Status}' "$tool" 2>/dev/null | grep -qx installed || packages="$packages $tool"
 done
 

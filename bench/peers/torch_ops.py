@@ -1,31 +1,48 @@
-"""The same operations with PyTorch on the CPU, and the image encoder of SAM-Med3D ViT-B (SPEC A1) in plain PyTorch.
+"""The same operations with PyTorch, and the image encoder of SAM-Med3D ViT-B (SPEC A1) in plain PyTorch.
 
-    python3 torch_ops.py SECONDS          prints a line of JSON for each
-    python3 torch_ops.py export FILE      writes the encoder as ONNX, and FILE.json with some values of its result
+    python3 torch_ops.py SECONDS [DEVICE] [PRECISION] [NAME]
+        prints a line of JSON for each, or for those with NAME in their names; DEVICE: cpu, cuda; PRECISION: fp32, tf32 or autocast (f16)
+    python3 torch_ops.py export FILE
+        writes the encoder as ONNX, and FILE.json with some values of its result
 """
-import json, math, os, sys, time
+import contextlib, json, math, os, sys, time
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 export = sys.argv[2] if sys.argv[1] == "export" else None
 seconds = 0 if export else float(sys.argv[1])
+device, precision, only = ([] if export else sys.argv[2:] + ["cpu", "fp32", ""][len(sys.argv) - 2 :]) or ["cpu", "fp32", ""]
+if device not in ("cpu", "cuda") or precision not in ("fp32", "tf32", "autocast"):
+    sys.exit(__doc__)
+if device == "cuda" and not torch.cuda.is_available():
+    sys.exit("PyTorch %s sees no CUDA device" % torch.__version__)
 torch.set_num_threads(os.cpu_count())
 torch.set_grad_enabled(False)
-waves = lambda count, step, scale: torch.from_numpy((np.sin(np.arange(count) * step) * scale).astype(np.float32))
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+peer = "PyTorch (CPU)" if device == "cpu" else "PyTorch %s (%s, %s)" % (torch.__version__, torch.cuda.get_device_name(), precision)
+context = (lambda: torch.autocast(device)) if precision == "autocast" else contextlib.nullcontext
+waves = lambda count, step, scale: torch.from_numpy((np.sin(np.arange(count) * step) * scale).astype(np.float32)).to(device)
 
 
 def measure(name, flops, f, least=3):
-    if export:
+    if export or only not in name:
         return
-    f()
+
+    def whole():
+        with context():
+            f()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    whole()
     times, begun = [], time.perf_counter()
     while len(times) < least or time.perf_counter() - begun < seconds:
         t = time.perf_counter()
-        f()
+        whole()
         times.append(1000 * (time.perf_counter() - t))
     ms = float(np.median(times))
-    print(json.dumps({"peer": "PyTorch (CPU)", "case": name, "ms": ms, "runs": len(times), "gflops": flops / 1e6 / ms}), flush=True)
+    print(json.dumps({"peer": peer, "case": name, "ms": ms, "runs": len(times), "gflops": flops / 1e6 / ms}), flush=True)
 
 
 x, w, b = waves(512 * 768, 0.37, 1).view(512, 768), waves(768 * 3072, 0.11, 0.05).view(768, 3072), waves(3072, 0.7, 0.1)
@@ -55,7 +72,7 @@ C, H, D, G = 768, 12, 12, 8
 
 
 def relative(q, table, size):  # (B, heads, s, s, s, d) with the table of one axis, (s, s, d)
-    at = torch.arange(size)[:, None] - torch.arange(size)[None] + size - 1
+    at = torch.arange(size, device=device)[:, None] - torch.arange(size, device=device)[None] + size - 1
     return table[at]
 
 

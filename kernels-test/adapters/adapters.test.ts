@@ -87,6 +87,7 @@ test('limits and features can be held down to the base tier', async () => {
       subgroupMinSize: 0,
       subgroupMaxSize: 0,
       timestamps: false,
+      subgroupSizeControl: false,
       subgroupMatrices: [],
     });
     expect((await proveCompute(base)).ok).toBe(true);

@@ -229,6 +229,7 @@ const HELP: Record<string, string[]> = {
     '--trace',
     '--html',
     '--dump-wgsl',
+    '--isa',
     '--compare',
     '--weight-storage',
     ...DEVICE,

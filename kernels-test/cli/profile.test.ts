@@ -51,11 +51,35 @@ describe('sgp-sam profile', () => {
     }
   });
 
+  it('for an AMD GPU that is not there, where the tools for it are; without them it says which', async () => {
+    const args = ['profile', 'decode', '--config', 'tiny', '--isa', 'navi31', '-q'];
+    const ran = await runCli([...args, '--dump-wgsl', at('isa'), '--json', at('isa.json')], { env });
+    if (ran.code === 0) {
+      expect(ran.stdout).toMatch(/^decode of tiny as compiled for navi31 by radv: Mesa /);
+      const { kernels } = JSON.parse(readFileSync(at('isa.json'), 'utf8'));
+      const files = readdirSync(at('isa')).sort();
+      expect(files).toHaveLength(2 * kernels.length);
+      expect(readFileSync(join(at('isa'), files[1] as string), 'utf8')).toMatch(/@compute/);
+      expect(readFileSync(join(at('isa'), files[0] as string), 'utf8')).toMatch(/s_endpgm/);
+    } else {
+      console.log(`skipped in part: ${ran.stderr.trim()}`);
+    }
+    // No compiler on the path, and nothing that was built before.
+    const empty = mkdtempSync(join(folder, 'empty-'));
+    const bare = await runCli(args, { env: { ...env, PATH: empty, TMPDIR: empty, HOME: empty } });
+    expect(bare.code).toBe(1);
+    expect(bare.stderr).toMatch(/compiling for GPUs that are not there: /);
+    expect(bare.stderr).toMatch(/apt-get install gcc libc6-dev libvulkan-dev/);
+    if (ran.code === 0) expect(bare.stderr).toContain('there is no gcc');
+  });
+
   it.each([
     ['other work', ['profile', 'dance'], /'dance' is none of encode, decode, train/],
     ['an unknown configuration', ['profile', '--config', 'huge'], /huge/],
     ['two models', ['profile', '--config', 'tiny', '--weights', 'x.pth'], /--config and --weights/],
     ['no runs', ['profile', '--runs', '0'], /--runs 0 is not a whole number/],
+    ['a GPU that Mesa does not know', ['profile', '--isa', 'gfx9999'], /'gfx9999' is none of navi31/],
+    ['a trace of nothing', ['profile', '--isa', 'navi31', '--trace', 't.json'], /--isa runs nothing/],
     ['one file to compare', ['profile', '--compare', 'a.json'], /--compare takes two files/],
     [
       'a file that is not there',

@@ -15,6 +15,7 @@ const MARKS: Readonly<Record<string, Suite>> = {
   'kernels-test/support/child.ts': 'e2e',
   'kernels-test/support/hostile.ts': 'e2e',
   'kernels-test/support/page.ts': 'e2e',
+  'src/engine/gpu/node/null-gpu.ts': 'gpu',
   'src/engine/gpu/node/open.ts': 'gpu',
 };
 

@@ -5,6 +5,7 @@ import { SgpSamError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.node.js';
 import { withDigest } from '../base/json.js';
 import { readTextBytes } from '../base/json.node.js';
+import { nullFamilies } from '../engine/gpu/node/null-gpu.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import { compareText, parseProfile } from '../engine/profiler/compare.js';
 import {
@@ -15,12 +16,14 @@ import {
   traceOf,
 } from '../engine/profiler/index.js';
 import { profileHtml } from '../report/profile.js';
-import { configByName } from '../sam/config.js';
-import { deviceTable, storageTable, withEngine } from './common.js';
+import { configByName, type ModelConfig } from '../sam/config.js';
+import { inferConfig } from '../sam/infer.js';
+import { deviceTable, storageTable, variantsOf, withEngine } from './common.js';
 import { asIs, declare, oneOf, option, several, type Values, valuesOf, whole, wholeFrom } from './options.js';
 import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
+import { profileIsa } from './profile-isa.js';
 import { ProgressBars } from './progress.js';
-import { SHIPPED, weightFiles } from './weights.js';
+import { openChosenWeights, SHIPPED, weightFiles } from './weights.js';
 import { prepareWork, WORK } from './work.js';
 
 const GATES: readonly GateSetting[] = ['auto', 'closed', 'open'];
@@ -41,10 +44,26 @@ const profileTable = {
   trace: option('<t.json>', 'also write a trace for Perfetto (ui.perfetto.dev) or chrome://tracing', asIs),
   html: option('<r.html>', 'also write a report for people', asIs),
   dumpWgsl: option('<folder>', 'also write the WGSL that ran, as it ran', asIs),
+  isa: option(
+    '<family>',
+    `run nothing, and tell what Mesa’s compiler makes of the kernels for an AMD GPU that need not be there: ${nullFamilies.join(', ')}; --dump-wgsl then writes machine code too`,
+    oneOf(nullFamilies),
+  ),
   compare: several('<files...>', 'compare two files that --json wrote: which kernels got faster'),
   ...storageTable,
   ...deviceTable,
 };
+
+/** The configuration that is named, else that of the weights. */
+async function configOf(options: Values<typeof profileTable>): Promise<ModelConfig> {
+  if (options.config !== undefined) return configByName(options.config);
+  const source = await openChosenWeights(options);
+  try {
+    return inferConfig(source.tensors, source.metadata, source.name);
+  } finally {
+    await source.close();
+  }
+}
 
 /** One file per shader, numbered in the order of first use, with where it is used. */
 async function dumpShaders(folder: string, shaders: readonly ShaderText[]): Promise<string[]> {
@@ -80,10 +99,25 @@ async function profile(workText: string | undefined, options: Values<typeof prof
     );
   if (work === 'train' && options.weights !== undefined)
     throw new SgpSamError('bad-argument', 'profile train takes --config, not --weights');
-  const { runs, top, json, trace, html } = options;
+  const { runs, top, json, trace, html, isa } = options;
+  if (isa !== undefined && (trace ?? html) !== undefined)
+    throw new SgpSamError(
+      'bad-argument',
+      '--isa runs nothing: there is no --trace and no --html of it',
+      'Leave them out, or leave out --isa.',
+    );
   checkOutputs(outputsOf({ '--json': json, '--trace': trace, '--html': html }), weightFiles(options));
   if (options.config !== undefined) configByName(options.config);
   if (options.dumpWgsl !== undefined) makeFolder({ option: '--dump-wgsl', path: options.dumpWgsl });
+  if (isa !== undefined)
+    return profileIsa({
+      ...options,
+      family: isa,
+      work,
+      config: await configOf(options),
+      variants: variantsOf(options),
+      dump: options.dumpWgsl,
+    });
   const bars = new ProgressBars(options.quiet);
   await withEngine(options, async (engine) => {
     const prepared = await prepareWork(engine, work, options);

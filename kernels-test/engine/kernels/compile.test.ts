@@ -25,6 +25,7 @@ import {
 import { encoderGraph } from '../../../src/sam/sam-med3d.js';
 import { trainingGraph } from '../../../src/training/graph.js';
 import { testGpu } from '../../support/gpu.js';
+import { enabledBy, isBeyondNaga, throughNaga } from '../../support/naga.js';
 import { type AnyCall, base, budgeted, devices, modelCalls, trainingCalls } from '../../support/programs.js';
 import { Bench, testCapabilities } from '../../support/run.js';
 import { shaderSources } from '../../support/shaders.js';
@@ -369,5 +370,29 @@ describe('compiling', () => {
       expect(names, name).toContain(name);
     }
     expect(taken.length).toBeGreaterThan(100);
+  });
+});
+
+describe('naga, the compiler of Firefox and Deno', () => {
+  // Texts of other sizes of subgroups differ in numbers alone.
+  const isAsked = (code: string, subgroups: boolean) =>
+    !isBeyondNaga(code) &&
+    enabledBy(code).includes('subgroups') === subgroups &&
+    (!subgroups || code.includes('@workgroup_size(32)'));
+
+  it.each([
+    ['every text of the base tier', false],
+    ['every text for subgroups of 32, without the directive', true],
+  ])('takes %s, and writes it for Metal, Direct3D and Vulkan', (what, subgroups) => {
+    const begun = performance.now();
+    const asked = [...texts].filter(([code]) => isAsked(code, subgroups));
+    const complaints = asked.flatMap(([code, name]) => {
+      const said = throughNaga(code);
+      return typeof said === 'string' ? [`${name}: ${said}`] : [];
+    });
+    const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+    console.log(`naga, ${what}: ${asked.length - complaints.length} of ${asked.length} in ${seconds} s`);
+    expect(complaints).toEqual([]);
+    expect(asked.length).toBeGreaterThan(100);
   });
 });

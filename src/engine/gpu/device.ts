@@ -42,6 +42,8 @@ export interface Tier {
   subgroupMinSize: number;
   /** 0 without `subgroups`. */
   subgroupMaxSize: number;
+  /** A kernel may say which of these sizes it is compiled for. */
+  subgroupSizeControl: boolean;
   timestamps: boolean;
   /** Experimental and never required: the matrices that subgroups multiply; none unless Chromium's feature was granted. */
   subgroupMatrices: readonly SubgroupMatrix[];
@@ -99,7 +101,14 @@ export interface OpenDeviceOptions {
   dawn?: readonly string[];
 }
 
-const OPTIONAL_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+/** Newer than what TypeScript knows of WebGPU. */
+const SIZE_CONTROL = 'subgroup-size-control' as GPUFeatureName;
+const OPTIONAL_FEATURES: readonly GPUFeatureName[] = [
+  'shader-f16',
+  'subgroups',
+  SIZE_CONTROL,
+  'timestamp-query',
+];
 /** Not in @webgpu/types: Chromium's experiment, offered only when unsafe APIs are allowed. */
 const SUBGROUP_MATRIX = 'chromium-experimental-subgroup-matrix' as GPUFeatureName;
 
@@ -256,6 +265,7 @@ function tierOf(device: GPUDevice, info: GPUAdapterInfo, options: OpenDeviceOpti
     subgroups,
     subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,
     subgroupMaxSize: subgroups ? (info.subgroupMaxSize ?? 0) : 0,
+    subgroupSizeControl: subgroups && has(SIZE_CONTROL),
     timestamps: has('timestamp-query'),
     subgroupMatrices: has(SUBGROUP_MATRIX) ? matricesOf(info) : [],
   };

@@ -1,6 +1,7 @@
 /** From nodes to dispatches: each operation lowers its own (`Op.lower`). */
 import { SgpSamError } from '../../base/errors.js';
 import type { Capabilities, KernelCall } from '../kernels/call.js';
+import { withSubgroupSize } from '../kernels/wgsl.js';
 import type { Lowering, Node, Operand, Region } from './ir.js';
 
 export interface Call extends KernelCall<Operand> {
@@ -36,7 +37,8 @@ export function lower(nodes: readonly Node[], caps: Capabilities): Call[] {
           'Do it in parts: slice what it works on.',
         );
       const region = node.region ? { region: node.region } : {};
-      calls.push({ ...call, stage: node.stage, node: index, ...region });
+      const shader = caps.fixSubgroups ? withSubgroupSize(call.shader, caps.subgroupSize) : call.shader;
+      calls.push({ ...call, shader, stage: node.stage, node: index, ...region });
     }
   });
   return calls;

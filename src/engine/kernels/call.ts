@@ -1,6 +1,6 @@
 /** What every planner returns: one dispatch, as data. */
 import { SgpSamError } from '../../base/errors.js';
-import type { Gpu } from '../gpu/device.js';
+import type { Gpu, Tier } from '../gpu/device.js';
 import type { Shader } from './wgsl.js';
 
 /** How weight matrices are held on the device; sums are f32 always. `texture`: f32 in textures, see {@link TEXTURE_WIDTH}. */
@@ -16,8 +16,10 @@ export const TEXTURE_WIDTH = 1024;
 export interface Capabilities {
   /** A CPU pretending to be a GPU: barriers are expensive there, registers are the only fast memory. */
   readonly software: boolean;
-  /** The one subgroup size of the device, or 0 where there are none or the size can vary. */
+  /** The one subgroup size that kernels are written for, or 0 where there are no subgroups or their size cannot be known. */
   readonly subgroupSize: number;
+  /** The device has others as well: texts of subgroups must say theirs (`@subgroup_size`). */
+  readonly fixSubgroups?: boolean;
   /** Rows, columns and depth of the matrices of f16 that subgroups multiply, adding up in f32; undefined where they do not. */
   readonly subgroupMatrix?: readonly [number, number, number];
   /** A CPU adapter's processor runs loops longer than its instruction cache at nearly their speed. */
@@ -111,21 +113,39 @@ export function spread(count: number, caps: Capabilities): Workgroups {
   return [ceilDiv(count, y), y, 1];
 }
 
+/** Of several the size that kernels are fixed to: of the variants those with a row per lane go up to it. */
+const FIXED_SUBGROUP = 32;
+
+/** The size that kernels may count on, and whether they must ask for it. */
+function subgroupsOf({
+  subgroups,
+  subgroupMinSize: least,
+  subgroupMaxSize: most,
+  subgroupSizeControl,
+}: Tier) {
+  if (!subgroups) return { subgroupSize: 0 };
+  if (least === most) return { subgroupSize: least };
+  const among = subgroupSizeControl && least <= FIXED_SUBGROUP && FIXED_SUBGROUP <= most;
+  return among ? { subgroupSize: FIXED_SUBGROUP, fixSubgroups: true } : { subgroupSize: 0 };
+}
+
 /** What planners may know of an open device, and of what was measured on it. */
 export function capabilitiesOf(
   { gpu, tuned }: { readonly gpu: Gpu; readonly tuned?: Readonly<Record<string, string>> | undefined },
   force: Readonly<Record<string, string>> = {},
 ): Capabilities {
-  const { f16, subgroups, subgroupMinSize, subgroupMaxSize, subgroupMatrices } = gpu.tier;
-  const subgroupSize = subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : 0;
+  const { f16, subgroupMatrices } = gpu.tier;
+  const subgroups = subgroupsOf(gpu.tier);
   // Of several the largest: fewer loads a product.
   const [matrix] = subgroupMatrices
     .filter(({ componentType, resultComponentType: to }) => componentType === 'f16' && to === 'f32')
     .sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
   return {
     software: gpu.adapter.kind === 'software',
-    subgroupSize,
-    ...(matrix && f16 && subgroupSize > 0 ? { subgroupMatrix: [matrix.M, matrix.N, matrix.K] as const } : {}),
+    ...subgroups,
+    ...(matrix && f16 && subgroups.subgroupSize > 0
+      ? { subgroupMatrix: [matrix.M, matrix.N, matrix.K] as const }
+      : {}),
     maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
     ...(gpu.longLoops ? { longLoops: true } : {}),
     maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,

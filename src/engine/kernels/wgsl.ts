@@ -180,6 +180,18 @@ export function specialise(source: ShaderSource, defines: Defines = {}): Shader 
 }
 
 /**
+ * A shader that uses subgroups, compiled for this size of them where a device has several; others as they are. The width of its
+ * workgroups is a multiple of it already.
+ */
+export function withSubgroupSize(shader: Shader, size: number): Shader {
+  if (!/^\s*enable subgroups;/m.test(shader.code)) return shader;
+  const code = shader.code
+    .replace(/enable subgroups;/, '$&\nenable subgroup_size_control;')
+    .replace(/@compute/, `$& @subgroup_size(${size})`);
+  return { ...shader, code };
+}
+
+/**
  * A text of one's own as a source, with the files that it includes found among those that `known` ones do.
  * @throws SgpSamError `bad-graph` naming an include that there is not
  */

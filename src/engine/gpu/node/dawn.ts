@@ -12,6 +12,8 @@ export interface FoundAdapter {
 export interface FindOptions {
   /** Vulkan driver manifests (absolute paths) to use instead of the system's. */
   drivers?: readonly string[];
+  /** Further variables that a loader or driver reads, put back afterwards like those for `drivers`. */
+  environment?: Readonly<Record<string, string>>;
   request?: GPURequestAdapterOptions;
   /** Further arguments of Dawn's `create()`, such as `enable-dawn-features=dump_shaders`. */
   dawn?: readonly string[];
@@ -69,7 +71,7 @@ const turns = new Queue();
 export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | undefined> {
   return turns.run(async () => {
     const dawn = await loadDawn();
-    return withDrivers(options.drivers, async () => {
+    return withEnvironment(options, async () => {
       let instance: GPU | undefined = dawn.create([EXACT_TIMESTAMPS, ...(options.dawn ?? [])]);
       // The instance must outlive the device, and Node can be kept from exiting by a reference to it: hence `release`.
       // Not at once: Dawn's binding polls the instance once more in the event loop's next turn, and must not find it
@@ -89,10 +91,14 @@ export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | u
   });
 }
 
-async function withDrivers<T>(drivers: readonly string[] | undefined, body: () => Promise<T>): Promise<T> {
-  if (!drivers) return body();
-  const before = DRIVER_VARIABLES.map((name) => [name, process.env[name]] as const);
-  for (const name of DRIVER_VARIABLES) process.env[name] = drivers.join(':');
+async function withEnvironment<T>({ drivers, environment }: FindOptions, body: () => Promise<T>): Promise<T> {
+  const files = drivers?.join(':');
+  const wanted = {
+    ...environment,
+    ...(files === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, files]))),
+  };
+  const before = Object.keys(wanted).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, wanted);
   try {
     return await body();
   } finally {

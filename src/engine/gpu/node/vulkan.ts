@@ -62,6 +62,11 @@ export function lavapipeManifest(): string | undefined {
   return driverManifests().find((path) => /\/lvp_icd[^/]*$/.test(path));
 }
 
+/** The manifest of Mesa's driver for AMD's GPUs, if it is installed. */
+export function radvManifest(): string | undefined {
+  return driverManifests().find((path) => /\/radeon_icd[^/]*$/.test(path));
+}
+
 /** The Mesa release behind a driver manifest, read out of its library: Dawn refuses old ones without saying why. */
 export function mesaVersion(manifest: string): string | undefined {
   try {
