@@ -58,6 +58,8 @@ export class Stage {
   look: Look = LOOK;
   private overlay: NiivueOverlay | undefined;
   private ready: Promise<unknown>;
+  /** How many voxels may be shown here: asked at once, since a GPU that compiles answers late. */
+  readonly limit: Promise<number>;
 
   constructor(readonly canvas: HTMLCanvasElement) {
     this.nv = new Niivue({
@@ -86,13 +88,9 @@ export class Stage {
       return said;
     };
     this.ready = this.nv.attachToCanvas(canvas, true);
+    this.limit = this.ready.then(() => limitOf(this.nv.gl));
+    this.limit.catch(() => {}); // said by what waits for it
     this.navigation = new Navigation(this);
-  }
-
-  /** How many voxels may be shown here. */
-  async limit(): Promise<number> {
-    await this.ready;
-    return limitOf(this.nv.gl);
   }
 
   /** Shows a scan, without lesions. Large ones without the 3D pane, which draws every voxel for every picture. */

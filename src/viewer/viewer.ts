@@ -194,7 +194,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   private async preview(place: Promise<Place>, progress: Progress): Promise<void> {
     const its = await place;
     if (this.scan) return;
-    const scan = this.stage.limit().then((limit) => readForDisplay(its, limit, { progress }));
+    const scan = this.stage.limit.then((limit) => readForDisplay(its, limit, { progress }));
     const reading = { files: its.files, scan };
     this.reading = reading;
     const read = await scan;
@@ -307,7 +307,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
 
   /** What of an open channel is shown. */
   private async shownOf({ segmenter, info }: Scan, channel: number, work: Work): Promise<ReadScan> {
-    return segmenter.extra<ReadScan>('display', [info.name, channel, await this.stage.limit()], work);
+    return segmenter.extra<ReadScan>('display', [info.name, channel, await this.stage.limit], work);
   }
 
   /** Another channel of the scan: the lesions are the grid's, and stay. */
