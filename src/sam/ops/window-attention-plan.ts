@@ -1,10 +1,11 @@
 /**
  * Planner of an encoder block's windowed or global attention with relative position: attention_block.wgsl,
- * attention_subgroup.wgsl and, for GPUs, attention.wgsl.
+ * attention_subgroup.wgsl, for GPUs attention_tiled.wgsl, and attention.wgsl.
  */
 import attentionShader from '../../../shaders/attention.wgsl';
 import attentionBlock from '../../../shaders/attention_block.wgsl';
 import attentionSubgroup from '../../../shaders/attention_subgroup.wgsl';
+import attentionTiled from '../../../shaders/attention_tiled.wgsl';
 import {
   broadcastOf,
   type Capabilities,
@@ -15,6 +16,7 @@ import {
 } from '../../engine/kernels/call.js';
 import { shader } from '../../engine/kernels/wgsl.js';
 import { sharedTiling } from '../../engine/ops/attention.js';
+import { windowTiling } from './window-attention-tiles.js';
 
 export interface WindowAttentionSpec {
   readonly batch: number;
@@ -218,10 +220,12 @@ const forwardMemory = (spec: WindowAttentionSpec): BlockMemory => ({
 export function windowAttentionCandidates(
   caps: Capabilities,
   spec: WindowAttentionSpec,
-): ('block' | `subgroup-${number}` | 'shared')[] {
+): ('block' | `subgroup-${number}` | 'tiled' | 'shared')[] {
   const block = blockTiling(caps, spec, forwardMemory(spec)) ? (['block'] as const) : [];
-  if (!windowAttentionVariants(caps, spec).includes('subgroup')) return [...block, 'shared'];
-  return [...block, ...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), 'shared'];
+  const tiled = windowTiling(caps, spec, 'forward') ? (['tiled'] as const) : [];
+  const rest = [...tiled, 'shared'] as const;
+  if (!windowAttentionVariants(caps, spec).includes('subgroup')) return [...block, ...rest];
+  return [...block, ...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), ...rest];
 }
 
 /** Head dims up to this one fit the `subgroup` variant's unrolled code: there it is no slower than `block`, and twice as fast at 16. */
@@ -242,7 +246,7 @@ function usualForward<V extends string>(
 ): V | undefined {
   const subgroup = candidates.find((v) => v === `subgroup-${usualRows(caps, spec)}`);
   if (caps.force?.attention === 'subgroup') return subgroup;
-  if (!caps.software) return undefined;
+  if (!caps.software) return candidates.find((v) => v === 'tiled');
   const block = candidates.find((v) => v === 'block');
   return prefersBlock(caps, spec) ? (block ?? subgroup) : (subgroup ?? block);
 }
@@ -287,6 +291,38 @@ export function planWindowAttention<T>(
       tunable,
     };
   }
+  const tiles = variant === 'tiled' ? windowTiling(caps, spec, 'forward') : undefined;
+  if (tiles) {
+    const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
+    return {
+      kernel: 'attention',
+      variant,
+      shader: shader(attentionTiled, tiles.defines),
+      buffers: {
+        q_in: qkv,
+        k_in: qkv,
+        v_in: qkv,
+        out,
+        qkv_bias: qkvBias,
+        table_d: tableD,
+        table_h: tableH,
+        table_w: tableW,
+      },
+      params: {
+        ...tiles.params,
+        queries: grid[0] * grid[1] * grid[2],
+        keys: grid[0] * grid[1] * grid[2],
+        q_stride: 3 * width,
+        kv_stride: 3 * width,
+        o_stride: width,
+        k_offset: width,
+        v_offset: 2 * width,
+      },
+      workgroups: tiles.workgroups,
+      cost,
+      tunable,
+    };
+  }
   if (variant !== 'shared') {
     const rows = Number(variant.split('-')[1]);
     const row = rowLength(spec);
@@ -313,7 +349,7 @@ export function planWindowAttention<T>(
   const row = Math.min(edge, grid[2]);
   const keys = Math.min(edge, grid[0]) * Math.min(edge, grid[1]) * row;
   const { defines, queryTile } = sharedTiling(caps, headDim, row, keys, edge);
-  const tiles = ceilDiv(row, queryTile);
+  const rowTiles = ceilDiv(row, queryTile);
   const windowsW = ceilDiv(grid[2], edge);
   return {
     kernel: 'attention',
@@ -352,9 +388,9 @@ export function planWindowAttention<T>(
       grid_h: grid[1],
       grid_w: grid[2],
       windows_w: windowsW,
-      tiles,
+      tiles: rowTiles,
     },
-    workgroups: [grid[0] * grid[1] * windowsW * tiles, heads, batch],
+    workgroups: [grid[0] * grid[1] * windowsW * rowTiles, heads, batch],
     cost,
     tunable,
   };
