@@ -142,7 +142,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     //#end
     stage[LANES_AT + t] = higher;
     workgroupBarrier();
-    for (var l = 0u; l < LANES; l++) { higher = max(higher, stage[LANES_AT + quad * LANES + l]); }
+    for (var l = 0u; l < p.lanes; l += 2u) {
+      let at = LANES_AT + quad * LANES + l;
+      higher = max(higher, max(stage[at], stage[at + 1u]));
+    }
     let factor = exp(top - higher);
     top = higher;
     sum *= factor;

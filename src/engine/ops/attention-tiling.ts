@@ -6,6 +6,8 @@ export interface TileShape {
   readonly own: number;
   readonly lanes: number;
   readonly quads: number;
+  /** Own tokens that an invocation sums a vec4 of the head for. */
+  readonly strip: number;
 }
 
 /** The defines of attention_tile.wgsl and what it takes. */
@@ -22,9 +24,6 @@ export interface Tiling {
 /** Head dims beyond this would need more sums per invocation than registers should hold. */
 export const WIDEST_TILED = 256;
 
-/** vec4 of the head that one invocation of a sum can have. */
-const MOST_STRIP = 8;
-
 /** `value` rounded up to 16 bytes, as arrays in workgroup memory begin. */
 export const rounded = (bytes: number): number => 16 * ceilDiv(bytes, 16);
 
@@ -34,11 +33,10 @@ const powerOfTwo = (n: number): number => 2 ** Math.floor(Math.log2(n));
 /**
  * @param stage vec4 that `stage` must have for what else a kernel keeps there
  */
-export function tilingOf({ own, lanes, quads }: TileShape, headDim: number, stage = 0): Tiling {
+export function tilingOf({ own, lanes, quads, strip }: TileShape, headDim: number, stage = 0): Tiling {
   const hd4 = ceilDiv(headDim, 4);
   const threads = (own / 4) * lanes;
   const others = 4 * lanes * quads;
-  const strip = Math.min(MOST_STRIP, own);
   const strips = own / strip;
   const columns = Math.min(hd4, Math.floor(threads / strips));
   const columnBlocks = ceilDiv(hd4, columns);
@@ -72,6 +70,8 @@ export function tilingOf({ own, lanes, quads }: TileShape, headDim: number, stag
       COLUMNS: columns,
       COLUMN_BLOCKS: columnBlocks,
       PARTS: parts,
+      // Two rounds' loads in flight, where sums leave registers for them.
+      ROUNDS_AT_ONCE: strip <= 4 && lanes / parts >= 2 ? 2 : 1,
       CHUNK: chunk,
       RAGGED_HEAD: hd4 % chunk !== 0,
       STAGE: size,

@@ -70,10 +70,10 @@ export function sharedTiling(
  */
 const tileFor = (queries: number): TileShape =>
   queries <= 8
-    ? { own: 8, lanes: 64, quads: 1 }
+    ? { own: 8, lanes: 64, quads: 1, strip: 8 }
     : queries <= 16
-      ? { own: 16, lanes: 32, quads: 1 }
-      : { own: 32, lanes: 16, quads: 1 };
+      ? { own: 16, lanes: 32, quads: 1, strip: 8 }
+      : { own: 32, lanes: 16, quads: 1, strip: 8 };
 
 type Qkv = { q: Tensor; k: Tensor; v: Tensor };
 type Heads = { heads: number };

@@ -56,6 +56,9 @@ export const edgeOf = (spec: WindowAttentionSpec): number =>
 /** Head dims beyond this need more registers than the subgroup variants' unrolled code should have. */
 const WIDEST_HEAD = 128;
 
+/** On GPUs, where the unrolled code of wider heads spills backward (bench/kernels-on-gpus.md). */
+const WIDEST_BACKWARD = 16;
+
 /** Subgroups that a row of the forward variant may be longer than one by: its code grows with the square. */
 const MOST_PARTS = 2;
 
@@ -74,20 +77,28 @@ export function windowAttentionVariants(
   const { headDim } = spec;
   const parts = kernel === 'attention' ? MOST_PARTS : 1;
   const fits = caps.subgroupSize > 0 && rowLength(spec) <= parts * caps.subgroupSize;
-  return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
+  const widest = caps.software || kernel === 'attention' ? WIDEST_HEAD : WIDEST_BACKWARD;
+  return fits && headDim % 4 === 0 && headDim <= widest ? ['subgroup', 'shared'] : ['shared'];
 }
 
 /** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
 const rowBytes = (edge: number, headDim: number): number =>
   4 * (edge * headDim + 3 * edge * edge + 6 * edge) + 8 * 16;
 
-/** vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load. */
-const ROW_REGISTERS = 32;
+/**
+ * vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load on CPU adapters,
+ * and spill on GPUs (bench/kernels-on-gpus.md).
+ */
+const rowRegisters = ({ software }: Capabilities): number => (software ? 32 : 16);
 
-/** Rows that a subgroup of the forward variant can take: workgroup memory and the window allow them. */
+/** Rows that a subgroup has registers for. */
+const mostRows = (caps: Capabilities, spec: WindowAttentionSpec): number =>
+  rowRegisters(caps) / (ceilDiv(rowLength(spec), caps.subgroupSize) * (spec.headDim / 4));
+
+/** Rows that a subgroup of the forward variant can take: workgroup memory and the window allow them, and a GPU's registers. */
 function rowChoices(caps: Capabilities, spec: WindowAttentionSpec): number[] {
   const edge = edgeOf(spec);
-  const most = Math.min(edge, spec.grid[1]);
+  const most = Math.min(edge, spec.grid[1], caps.software ? Number.POSITIVE_INFINITY : mostRows(caps, spec));
   return [1, 2, 4].filter(
     (rows) => rows === 1 || (rows <= most && rows * rowBytes(edge, spec.headDim) <= caps.maxWorkgroupStorage),
   );
@@ -95,10 +106,8 @@ function rowChoices(caps: Capabilities, spec: WindowAttentionSpec): number[] {
 
 /** And how many it takes untuned: as many as registers allow. */
 function usualRows(caps: Capabilities, spec: WindowAttentionSpec): number {
-  const parts = ceilDiv(rowLength(spec), caps.subgroupSize);
-  const most = ROW_REGISTERS / (parts * (spec.headDim / 4));
   return rowChoices(caps, spec)
-    .filter((rows) => rows === 1 || rows <= most)
+    .filter((rows) => rows === 1 || rows <= mostRows(caps, spec))
     .at(-1) as number;
 }
 

@@ -17,28 +17,16 @@ export interface WindowTiling {
   readonly workgroups: Workgroups;
 }
 
-/**
- * From the best to the smallest; the first that a device has the workgroup memory for is taken. Two quads of others a lane save
- * loads forward, where there are registers for them; backward there are two products at a time.
- */
-const SHAPES: Readonly<Record<TiledPass, readonly TileShape[]>> = {
-  forward: [
-    { own: 32, lanes: 16, quads: 2 },
-    { own: 16, lanes: 32, quads: 1 },
-    { own: 16, lanes: 16, quads: 1 },
-    { own: 8, lanes: 16, quads: 1 },
-  ],
-  rows: [
-    { own: 32, lanes: 16, quads: 1 },
-    { own: 16, lanes: 16, quads: 1 },
-    { own: 8, lanes: 16, quads: 1 },
-  ],
-  keys: [
-    { own: 32, lanes: 16, quads: 1 },
-    { own: 16, lanes: 16, quads: 1 },
-    { own: 8, lanes: 16, quads: 1 },
-  ],
-};
+/** From the best to the smallest; the first that a device has the workgroup memory for is taken. */
+const SHAPES = (strip: number): readonly TileShape[] => [
+  { own: 32, lanes: 16, quads: 1, strip },
+  { own: 16, lanes: 32, quads: 1, strip },
+  { own: 16, lanes: 16, quads: 1, strip },
+  { own: 8, lanes: 16, quads: 1, strip },
+];
+
+/** Sums of 8 own tokens a thread save loads; the keys' pass has two such sums, and registers for 4 (bench/kernels-on-gpus.md). */
+const STRIPS: Readonly<Record<TiledPass, number>> = { forward: 8, rows: 8, keys: 4 };
 
 /** Rows of the window that a workgroup's slots hold, and what of workgroup memory their tables take. */
 function rowsIn(spec: WindowAttentionSpec, shape: TileShape) {
@@ -103,7 +91,7 @@ export function windowTiling(
 ): WindowTiling | undefined {
   const { batch, heads, headDim, grid } = spec;
   if (headDim > WIDEST_TILED) return undefined;
-  for (const shape of SHAPES[pass]) {
+  for (const shape of SHAPES(STRIPS[pass])) {
     const { bytes, defines, threads } = tilingFor(spec, pass, shape);
     if (bytes > caps.maxWorkgroupStorage || threads > caps.maxInvocations) continue;
     const { e0, e1, e2, rowSlots, rows } = rowsIn(spec, shape);
