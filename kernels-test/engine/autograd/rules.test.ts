@@ -58,7 +58,7 @@ describe('the gradient where a few workgroups are the most along an axis', () =>
   });
 });
 
-/** The planner takes the fastest variant that a device and a shape have; these hold everywhere, and are every GPU's. */
+/** The planner takes the fastest variant that a device and a shape have; these hold everywhere. */
 describe('the gradient through the variants with shared memory', { tags: ['long'] }, () => {
   const force = {
     attention: 'shared',
@@ -69,6 +69,15 @@ describe('the gradient through the variants with shared memory', { tags: ['long'
   const some = cases.filter((c) => c.op === 'window_attention' || c.op === 'linear' || c.op === 'layer_norm');
   it.each(some)('$op: $name', async (problem) => {
     await checkProblem({ ...problem, force });
+  });
+});
+
+/** Every GPU's: of own rows that are one window's few or many, of padded and cut-off windows, of heads that are no vec4. */
+describe('the gradient through attention in tiles', { tags: ['long'], timeout: 600_000 }, () => {
+  const force = { attention: 'tiled', attention_backward: 'tiled' };
+  const some = cases.filter((c) => c.op === 'window_attention');
+  it.each(some)('$op: $name', async (problem) => {
+    await checkProblem({ ...problem, each: 0, force });
   });
 });
 

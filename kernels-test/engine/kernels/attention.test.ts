@@ -48,8 +48,8 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
   // seconds each; parity at full size runs those); where a device or a shape has none of them, the test says so.
   const runs = cases.flatMap((one) =>
     (one.headDim > 16
-      ? (['shared', 'subgroup', 'block'] as const)
-      : (['shared', 'subgroup-1', 'subgroup-2', 'subgroup-4', 'block'] as const)
+      ? (['shared', 'tiled', 'subgroup', 'block'] as const)
+      : (['shared', 'tiled', 'subgroup-1', 'subgroup-2', 'subgroup-4', 'block'] as const)
     ).map((variant) => ({ ...one, variant })),
   );
   const quick = [
@@ -59,7 +59,7 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
   ];
   for (const { name, batch, grid, window, heads, headDim, variant } of runs) {
     const tags = quick.includes(name) ? [] : ['long'];
-    it(`${name}: ${variant}`, { tags }, async ({ skip }) => {
+    it(`${name}: ${variant}`, { tags, timeout: 600_000 }, async ({ skip }) => {
       const spec = { batch, heads, headDim, grid: grid as [number, number, number], window };
       const candidates = windowAttentionCandidates(await testCapabilities(), spec);
       if (!candidates.some((one) => one === variant || one.startsWith(`${variant}-`))) {
@@ -122,8 +122,12 @@ describe('plain attention (SPEC A3)', () => {
     { batch: 1, queries: 1, keys: 1, heads: 1, headDim: 4 },
     { batch: 1, queries: 33, keys: 700, heads: 2, headDim: 80 },
   ];
-  for (const { batch, queries, keys, heads, headDim } of cases) {
-    it(`${batch}×${queries}×${keys}, ${heads} heads of ${headDim}`, async () => {
+  // The CPU adapters' kernel and the GPUs'.
+  const runs = cases.flatMap((one) => (['shared', 'tiled'] as const).map((variant) => ({ ...one, variant })));
+  for (const { batch, queries, keys, heads, headDim, variant } of runs) {
+    it(`${batch}×${queries}×${keys}, ${heads} heads of ${headDim}: ${variant}`, {
+      timeout: 600_000,
+    }, async () => {
       const c = heads * headDim;
       const q = randomTensor([batch, queries, c], 1, 2);
       const k = randomTensor([batch, keys, c], 2, 2);
@@ -133,7 +137,7 @@ describe('plain attention (SPEC A3)', () => {
         (b) => {
           b.graph.output('y', ops.attention(b.input('q', q), b.input('k', k), b.input('v', v), heads));
         },
-        { keep: true },
+        { capabilities: { force: { attention: variant } }, keep: true },
       );
       expect(relativeL2(outputs.y, want.data)).toBeLessThan(TOLERANCE);
       for (const bad of INSANE) {
@@ -162,44 +166,55 @@ describe('plain attention (SPEC A3)', () => {
   });
 
   it.each([
-    [16, [1, 7, 15, 16]],
-    [300, [40, 192, 193, 300]],
-  ])('of the first keys of %i has the bits of attention over those alone', async (most, counts) => {
-    const [heads, c] = [2, 12];
-    const q = randomTensor([1, 9, c], 1, 2);
-    const k = randomTensor([1, most, c], 2, 2);
-    const v = randomTensor([1, most, c], 3);
-    // What is not counted may be anything.
-    const spoilt = (count: number, { data }: { data: Float64Array }) =>
-      Float32Array.from(data, (value, n) => (n < count * c ? value : Number.NaN));
-    const { program } = await runGraph(
-      (b) => {
-        const [tq, tk, tv] = [b.input('q', q), b.input('k', k), b.input('v', v)];
-        b.graph.output('y', ops.attention(tq, tk, tv, heads, 'count'));
-      },
-      { keep: true },
-    );
-    for (const count of counts) {
-      program.write('k', spoilt(count, k));
-      program.write('v', spoilt(count, v));
-      program.setKeys('count', count);
-      await program.run();
-      const first = ({ data }: typeof k) => ({ shape: [1, count, c], data: data.slice(0, count * c) });
-      const { outputs } = await runGraph((b) => {
-        const [tq, tk, tv] = [b.input('q', q), b.input('k', first(k)), b.input('v', first(v))];
-        b.graph.output('y', ops.attention(tq, tk, tv, heads));
-      });
-      expect(await program.read('y'), `${count} of ${most}`).toEqual(outputs.y);
-    }
-    for (const [name, count] of [
-      ['count', most + 1],
-      ['count', 0],
-      ['count', 1.5],
-      ['keys', 1],
-    ] as const)
-      expect(() => program.setKeys(name, count)).toThrow(
-        expect.objectContaining({ code: 'bad-argument', message: expect.stringContaining(`'${name}'`) }),
+    [16, [1, 7, 15, 16], 'shared'],
+    [300, [40, 192, 193, 300], 'shared'],
+    [300, [1, 40, 192, 300], 'tiled'],
+  ] as const)(
+    'of the first keys of %i has the bits of attention over those alone: %s, %s',
+    {
+      timeout: 600_000,
+    },
+    async (most, counts, variant) => {
+      const capabilities = { force: { attention: variant } };
+      const [heads, c] = [2, 12];
+      const q = randomTensor([1, 9, c], 1, 2);
+      const k = randomTensor([1, most, c], 2, 2);
+      const v = randomTensor([1, most, c], 3);
+      // What is not counted may be anything.
+      const spoilt = (count: number, { data }: { data: Float64Array }) =>
+        Float32Array.from(data, (value, n) => (n < count * c ? value : Number.NaN));
+      const { program } = await runGraph(
+        (b) => {
+          const [tq, tk, tv] = [b.input('q', q), b.input('k', k), b.input('v', v)];
+          b.graph.output('y', ops.attention(tq, tk, tv, heads, 'count'));
+        },
+        { capabilities, keep: true },
       );
-    program.dispose();
-  });
+      for (const count of counts) {
+        program.write('k', spoilt(count, k));
+        program.write('v', spoilt(count, v));
+        program.setKeys('count', count);
+        await program.run();
+        const first = ({ data }: typeof k) => ({ shape: [1, count, c], data: data.slice(0, count * c) });
+        const { outputs } = await runGraph(
+          (b) => {
+            const [tq, tk, tv] = [b.input('q', q), b.input('k', first(k)), b.input('v', first(v))];
+            b.graph.output('y', ops.attention(tq, tk, tv, heads));
+          },
+          { capabilities },
+        );
+        expect(await program.read('y'), `${count} of ${most}`).toEqual(outputs.y);
+      }
+      for (const [name, count] of [
+        ['count', most + 1],
+        ['count', 0],
+        ['count', 1.5],
+        ['keys', 1],
+      ] as const)
+        expect(() => program.setKeys(name, count)).toThrow(
+          expect.objectContaining({ code: 'bad-argument', message: expect.stringContaining(`'${name}'`) }),
+        );
+      program.dispose();
+    },
+  );
 });

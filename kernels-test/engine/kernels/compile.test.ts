@@ -164,7 +164,7 @@ function operationCalls(caps: Capabilities): AnyCall[] {
     add(graph, { transpose: 'shared', column_sum: 'shared' });
     // A variant that is forced where a shape has none of it is an error that names it: not asked for here.
     if (!graph.nodes.some(({ op }) => op.name === 'window_attention')) continue;
-    for (const variant of ['block', 'subgroup', 'shared'])
+    for (const variant of ['block', 'subgroup', 'tiled', 'shared'])
       for (const kernel of ['attention', 'attention_backward'])
         try {
           add(graph, { [kernel]: variant });

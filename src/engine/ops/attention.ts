@@ -1,6 +1,7 @@
 /** Multi-head attention over tokens, its weights and its gradients; and how attention.wgsl is tiled. */
 import attentionShader from '../../../shaders/attention.wgsl';
 import attentionApplyShader from '../../../shaders/attention_apply.wgsl';
+import attentionTiled from '../../../shaders/attention_tiled.wgsl';
 import attentionWeightsShader from '../../../shaders/attention_weights.wgsl';
 import attentionWeightsRow from '../../../shaders/attention_weights_row.wgsl';
 import { SgpSamError } from '../../base/errors.js';
@@ -8,6 +9,7 @@ import { describe, isOp, type Lowering, type Node, type Tensor } from '../graph/
 import { apply, defineOp } from '../graph/op.js';
 import { type Capabilities, ceilDiv, type KernelCall, spread, THREADS } from '../kernels/call.js';
 import { shader } from '../kernels/wgsl.js';
+import { type TileShape, tilingOf, WIDEST_TILED } from './attention-tiling.js';
 
 /** How attention.wgsl is specialised. */
 export interface SharedTiling {
@@ -62,6 +64,17 @@ export function sharedTiling(
   };
 }
 
+/**
+ * The tiles of plain attention for GPUs. They follow the queries alone: sums over the first keys of many are then taken in the same
+ * order as over those keys alone. Ranges of decoders end where they change.
+ */
+const tileFor = (queries: number): TileShape =>
+  queries <= 8
+    ? { own: 8, lanes: 64, quads: 1, strip: 8 }
+    : queries <= 16
+      ? { own: 16, lanes: 32, quads: 1, strip: 8 }
+      : { own: 32, lanes: 16, quads: 1, strip: 8 };
+
 type Qkv = { q: Tensor; k: Tensor; v: Tensor };
 type Heads = { heads: number };
 /** With `keys`, only the first of them count, how many being set by that name between runs. */
@@ -89,22 +102,45 @@ const attentionOp = defineOp<Qkv, Attended>({
   lower({ inputs: { q, k, v }, attrs, output: out }, { caps }) {
     const { heads } = attrs;
     const { batch, headDim, queries, keys } = sizes(q, k, heads);
-    const { defines, queryTile } = sharedTiling(caps, headDim, queries, keys, 0);
     const width = heads * headDim;
-    return {
+    const common = {
       kernel: 'attention',
+      buffers: { q_in: q, k_in: k, v_in: v, out },
+      ...(attrs.keys ? { settable: { keys: attrs.keys } } : {}),
+      cost: {
+        flops: 4 * batch * heads * queries * keys * headDim,
+        bytes: 4 * batch * width * 2 * (queries + keys),
+      },
+    };
+    const params = { heads, scale: headDim ** -0.5, queries, keys, q_stride: width, o_stride: width };
+    const tile = tileFor(queries);
+    const tiling = tilingOf(tile, headDim);
+    const forced = caps.force?.attention;
+    const wanted = forced === 'tiled' || (forced !== 'shared' && !caps.software);
+    if (wanted && headDim <= WIDEST_TILED && tiling.bytes + 4 * tiling.own <= caps.maxWorkgroupStorage)
+      return {
+        ...common,
+        variant: 'tiled',
+        shader: shader(attentionTiled, tiling.defines),
+        params: {
+          ...params,
+          head_vec4: ceilDiv(headDim, 4),
+          lanes: tile.lanes,
+          kv_stride: width,
+          k_offset: 0,
+          v_offset: 0,
+        },
+        workgroups: [ceilDiv(queries, tiling.own), heads, batch],
+      };
+    const { defines, queryTile } = sharedTiling(caps, headDim, queries, keys, 0);
+    return {
+      ...common,
       variant: 'shared',
       shader: shader(attentionShader, defines),
-      buffers: { q_in: q, k_in: k, v_in: v, out },
       params: {
-        heads,
-        scale: headDim ** -0.5,
-        queries,
-        keys,
-        q_stride: width,
+        ...params,
         k_stride: width,
         v_stride: width,
-        o_stride: width,
         q_offset: 0,
         k_offset: 0,
         v_offset: 0,
@@ -114,12 +150,7 @@ const attentionOp = defineOp<Qkv, Attended>({
         windows_w: 0,
         tiles: 1,
       },
-      ...(attrs.keys ? { settable: { keys: attrs.keys } } : {}),
       workgroups: [ceilDiv(queries, queryTile), heads, batch],
-      cost: {
-        flops: 4 * batch * heads * queries * keys * headDim,
-        bytes: 4 * batch * width * 2 * (queries + keys),
-      },
     };
   },
   gradient({ inputs: { q, k, v }, attrs: { heads, keys } }, dy, wants) {

@@ -2,8 +2,10 @@
 import attentionBackwardKeys from '../../../shaders/attention_backward_keys.wgsl';
 import attentionBackwardKeysBlock from '../../../shaders/attention_backward_keys_block.wgsl';
 import attentionBackwardKeysSubgroup from '../../../shaders/attention_backward_keys_subgroup.wgsl';
+import attentionBackwardKeysTiled from '../../../shaders/attention_backward_keys_tiled.wgsl';
 import attentionBackwardRows from '../../../shaders/attention_backward_rows.wgsl';
 import attentionBackwardRowsSubgroup from '../../../shaders/attention_backward_rows_subgroup.wgsl';
+import attentionBackwardRowsTiled from '../../../shaders/attention_backward_rows_tiled.wgsl';
 import attentionBackwardTables from '../../../shaders/attention_backward_tables.wgsl';
 import { SgpSamError } from '../../base/errors.js';
 import {
@@ -23,6 +25,7 @@ import {
   type WindowAttentionSpec,
   windowAttentionVariants,
 } from './window-attention-plan.js';
+import { windowTiling } from './window-attention-tiles.js';
 
 const KEY_TILE = 32;
 /** Floats that rounding every array up to 16 bytes adds at most: there are fewer than 20 arrays. */
@@ -60,7 +63,7 @@ function checkStorage(caps: Capabilities, spec: WindowAttentionSpec, floats: num
   }
 }
 
-export type BackwardVariant = 'block' | 'subgroup' | 'shared';
+export type BackwardVariant = 'block' | 'subgroup' | 'tiled' | 'shared';
 
 /** The keys' pass in blocks, or nothing: both sides of a row's keys, and two factors for each pair of a block. */
 const keysTiling = (caps: Capabilities, spec: WindowAttentionSpec) =>
@@ -68,18 +71,20 @@ const keysTiling = (caps: Capabilities, spec: WindowAttentionSpec) =>
 
 /** What there is for an encoder block's attention, backward. `block` is of the keys' pass; the rows' is then `subgroup`. */
 export function backwardVariants(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant[] {
-  const available = windowAttentionVariants(caps, spec, 'attention_backward');
-  const block = available.includes('subgroup') && keysTiling(caps, spec) !== undefined;
-  return block ? ['block', ...available] : available;
+  const [shared, subgroup] = windowAttentionVariants(caps, spec, 'attention_backward').reverse();
+  const block = subgroup && keysTiling(caps, spec) ? (['block'] as const) : [];
+  const tiled = windowTiling(caps, spec, 'rows') && windowTiling(caps, spec, 'keys');
+  return [...block, ...(subgroup ? [subgroup] : []), ...(tiled ? (['tiled'] as const) : []), shared];
 }
 
-/** The variant untuned: CPU adapters take `block` or `subgroup` where there is one. */
+/** The variant untuned: CPU adapters take `block` or `subgroup` where there is one, GPUs `tiled`. */
 function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant {
   const available = backwardVariants(caps, spec);
   // Both its loops are short where the subgroup's is long from heads of 32 on.
   const block = caps.subgroupSize >= 8 && spec.headDim >= SHORT_HEAD;
-  const usual = available.find((v) => v !== 'block' || block) as BackwardVariant;
-  return forcedVariant(caps, 'attention_backward', available) ?? (caps.software ? usual : 'shared');
+  const serves = (v: BackwardVariant) =>
+    caps.software ? v !== 'tiled' && (v !== 'block' || block) : v === 'tiled' || v === 'shared';
+  return forcedVariant(caps, 'attention_backward', available) ?? (available.find(serves) as BackwardVariant);
 }
 
 /** First pass: the record of every row and head. */
@@ -89,7 +94,31 @@ export function planAttentionRows<T>(
   buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; attended: T; dout: T; record: T },
 ): KernelCall<T> {
   const { edge, defines, params, workgroups } = rowKernel(caps, spec);
-  const variant = chooseBackward(caps, spec) === 'shared' ? 'shared' : 'subgroup';
+  const chosen = chooseBackward(caps, spec);
+  const cost = { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) };
+  const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
+  const bound = {
+    qkv,
+    qkv_bias: qkvBias,
+    table_d: tableD,
+    table_h: tableH,
+    table_w: tableW,
+    attended,
+    dout,
+    record,
+  };
+  const tiles = chosen === 'tiled' ? windowTiling(caps, spec, 'rows') : undefined;
+  if (tiles)
+    return {
+      kernel: 'attention_backward',
+      variant: 'rows, tiled',
+      shader: shader(attentionBackwardRowsTiled, tiles.defines),
+      buffers: bound,
+      params: tiles.params,
+      workgroups: tiles.workgroups,
+      cost,
+    };
+  const variant = chosen === 'shared' ? 'shared' : 'subgroup';
   const floats =
     variant === 'subgroup'
       ? 2 * edge * spec.headDim + 6 * edge * edge + 9 * edge
@@ -99,7 +128,6 @@ export function planAttentionRows<T>(
   const [depth, height] = spec.grid.map((n) => Math.min(edge, n)) as [number, number, number];
   const scores = depth * height * rowLength(spec) * caps.subgroupSize;
   const kept = 4 * (floats + ROUNDED + scores) <= caps.maxWorkgroupStorage ? scores : 0;
-  const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
   return {
     kernel: 'attention_backward',
     variant: `rows, ${variant}`,
@@ -107,19 +135,10 @@ export function planAttentionRows<T>(
       variant === 'subgroup'
         ? shader(attentionBackwardRowsSubgroup, { ...defines, KEPT: kept })
         : shader(attentionBackwardRows, { ...defines, L_KT: edge * KEY_TILE }),
-    buffers: {
-      qkv,
-      qkv_bias: qkvBias,
-      table_d: tableD,
-      table_h: tableH,
-      table_w: tableW,
-      attended,
-      dout,
-      record,
-    },
+    buffers: bound,
     params,
     workgroups,
-    cost: { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
+    cost,
   };
 }
 
@@ -130,6 +149,18 @@ export function planAttentionKeys<T>(
   buffers: { qkv: T; dout: T; record: T; dqkv: T },
 ): KernelCall<T> {
   const variant = chooseBackward(caps, spec);
+  const cost = { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) };
+  const tiles = variant === 'tiled' ? windowTiling(caps, spec, 'keys') : undefined;
+  if (tiles)
+    return {
+      kernel: 'attention_backward',
+      variant: 'keys, tiled',
+      shader: shader(attentionBackwardKeysTiled, tiles.defines),
+      buffers,
+      params: tiles.params,
+      workgroups: tiles.workgroups,
+      cost,
+    };
   const tiling = variant === 'block' ? keysTiling(caps, spec) : undefined;
   const { edge, defines, params, workgroups } = rowKernel(caps, spec, tiling?.rows);
   if (variant === 'shared') checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
@@ -147,7 +178,7 @@ export function planAttentionKeys<T>(
     buffers,
     params,
     workgroups,
-    cost: { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) },
+    cost,
   };
 }
 

@@ -1,10 +1,11 @@
 /**
  * Planner of an encoder block's windowed or global attention with relative position: attention_block.wgsl,
- * attention_subgroup.wgsl and, for GPUs, attention.wgsl.
+ * attention_subgroup.wgsl, for GPUs attention_tiled.wgsl, and attention.wgsl.
  */
 import attentionShader from '../../../shaders/attention.wgsl';
 import attentionBlock from '../../../shaders/attention_block.wgsl';
 import attentionSubgroup from '../../../shaders/attention_subgroup.wgsl';
+import attentionTiled from '../../../shaders/attention_tiled.wgsl';
 import {
   broadcastOf,
   type Capabilities,
@@ -15,6 +16,7 @@ import {
 } from '../../engine/kernels/call.js';
 import { shader } from '../../engine/kernels/wgsl.js';
 import { sharedTiling } from '../../engine/ops/attention.js';
+import { windowTiling } from './window-attention-tiles.js';
 
 export interface WindowAttentionSpec {
   readonly batch: number;
@@ -54,6 +56,9 @@ export const edgeOf = (spec: WindowAttentionSpec): number =>
 /** Head dims beyond this need more registers than the subgroup variants' unrolled code should have. */
 const WIDEST_HEAD = 128;
 
+/** On GPUs, where the unrolled code of wider heads spills backward (bench/kernels-on-gpus.md). */
+const WIDEST_BACKWARD = 16;
+
 /** Subgroups that a row of the forward variant may be longer than one by: its code grows with the square. */
 const MOST_PARTS = 2;
 
@@ -72,20 +77,28 @@ export function windowAttentionVariants(
   const { headDim } = spec;
   const parts = kernel === 'attention' ? MOST_PARTS : 1;
   const fits = caps.subgroupSize > 0 && rowLength(spec) <= parts * caps.subgroupSize;
-  return fits && headDim % 4 === 0 && headDim <= WIDEST_HEAD ? ['subgroup', 'shared'] : ['shared'];
+  const widest = caps.software || kernel === 'attention' ? WIDEST_HEAD : WIDEST_BACKWARD;
+  return fits && headDim % 4 === 0 && headDim <= widest ? ['subgroup', 'shared'] : ['shared'];
 }
 
 /** Bytes of workgroup memory that a row's q and tables take in the subgroup variants (attention_row.wgsl), at most. */
 const rowBytes = (edge: number, headDim: number): number =>
   4 * (edge * headDim + 3 * edge * edge + 6 * edge) + 8 * 16;
 
-/** vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load. */
-const ROW_REGISTERS = 32;
+/**
+ * vec4 of q, and of sums, that a lane should hold at most over all its rows: more are slower than another load on CPU adapters,
+ * and spill on GPUs (bench/kernels-on-gpus.md).
+ */
+const rowRegisters = ({ software }: Capabilities): number => (software ? 32 : 16);
 
-/** Rows that a subgroup of the forward variant can take: workgroup memory and the window allow them. */
+/** Rows that a subgroup has registers for. */
+const mostRows = (caps: Capabilities, spec: WindowAttentionSpec): number =>
+  rowRegisters(caps) / (ceilDiv(rowLength(spec), caps.subgroupSize) * (spec.headDim / 4));
+
+/** Rows that a subgroup of the forward variant can take: workgroup memory and the window allow them, and a GPU's registers. */
 function rowChoices(caps: Capabilities, spec: WindowAttentionSpec): number[] {
   const edge = edgeOf(spec);
-  const most = Math.min(edge, spec.grid[1]);
+  const most = Math.min(edge, spec.grid[1], caps.software ? Number.POSITIVE_INFINITY : mostRows(caps, spec));
   return [1, 2, 4].filter(
     (rows) => rows === 1 || (rows <= most && rows * rowBytes(edge, spec.headDim) <= caps.maxWorkgroupStorage),
   );
@@ -93,10 +106,8 @@ function rowChoices(caps: Capabilities, spec: WindowAttentionSpec): number[] {
 
 /** And how many it takes untuned: as many as registers allow. */
 function usualRows(caps: Capabilities, spec: WindowAttentionSpec): number {
-  const parts = ceilDiv(rowLength(spec), caps.subgroupSize);
-  const most = ROW_REGISTERS / (parts * (spec.headDim / 4));
   return rowChoices(caps, spec)
-    .filter((rows) => rows === 1 || rows <= most)
+    .filter((rows) => rows === 1 || rows <= mostRows(caps, spec))
     .at(-1) as number;
 }
 
@@ -218,10 +229,12 @@ const forwardMemory = (spec: WindowAttentionSpec): BlockMemory => ({
 export function windowAttentionCandidates(
   caps: Capabilities,
   spec: WindowAttentionSpec,
-): ('block' | `subgroup-${number}` | 'shared')[] {
+): ('block' | `subgroup-${number}` | 'tiled' | 'shared')[] {
   const block = blockTiling(caps, spec, forwardMemory(spec)) ? (['block'] as const) : [];
-  if (!windowAttentionVariants(caps, spec).includes('subgroup')) return [...block, 'shared'];
-  return [...block, ...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), 'shared'];
+  const tiled = windowTiling(caps, spec, 'forward') ? (['tiled'] as const) : [];
+  const rest = [...tiled, 'shared'] as const;
+  if (!windowAttentionVariants(caps, spec).includes('subgroup')) return [...block, ...rest];
+  return [...block, ...rowChoices(caps, spec).map((rows) => `subgroup-${rows}` as const), ...rest];
 }
 
 /** Head dims up to this one fit the `subgroup` variant's unrolled code: there it is no slower than `block`, and twice as fast at 16. */
@@ -242,7 +255,7 @@ function usualForward<V extends string>(
 ): V | undefined {
   const subgroup = candidates.find((v) => v === `subgroup-${usualRows(caps, spec)}`);
   if (caps.force?.attention === 'subgroup') return subgroup;
-  if (!caps.software) return undefined;
+  if (!caps.software) return candidates.find((v) => v === 'tiled');
   const block = candidates.find((v) => v === 'block');
   return prefersBlock(caps, spec) ? (block ?? subgroup) : (subgroup ?? block);
 }
@@ -287,6 +300,38 @@ export function planWindowAttention<T>(
       tunable,
     };
   }
+  const tiles = variant === 'tiled' ? windowTiling(caps, spec, 'forward') : undefined;
+  if (tiles) {
+    const { qkv, qkvBias, tableD, tableH, tableW, out } = buffers;
+    return {
+      kernel: 'attention',
+      variant,
+      shader: shader(attentionTiled, tiles.defines),
+      buffers: {
+        q_in: qkv,
+        k_in: qkv,
+        v_in: qkv,
+        out,
+        qkv_bias: qkvBias,
+        table_d: tableD,
+        table_h: tableH,
+        table_w: tableW,
+      },
+      params: {
+        ...tiles.params,
+        queries: grid[0] * grid[1] * grid[2],
+        keys: grid[0] * grid[1] * grid[2],
+        q_stride: 3 * width,
+        kv_stride: 3 * width,
+        o_stride: width,
+        k_offset: width,
+        v_offset: 2 * width,
+      },
+      workgroups: tiles.workgroups,
+      cost,
+      tunable,
+    };
+  }
   if (variant !== 'shared') {
     const rows = Number(variant.split('-')[1]);
     const row = rowLength(spec);
@@ -313,7 +358,7 @@ export function planWindowAttention<T>(
   const row = Math.min(edge, grid[2]);
   const keys = Math.min(edge, grid[0]) * Math.min(edge, grid[1]) * row;
   const { defines, queryTile } = sharedTiling(caps, headDim, row, keys, edge);
-  const tiles = ceilDiv(row, queryTile);
+  const rowTiles = ceilDiv(row, queryTile);
   const windowsW = ceilDiv(grid[2], edge);
   return {
     kernel: 'attention',
@@ -352,9 +397,9 @@ export function planWindowAttention<T>(
       grid_h: grid[1],
       grid_w: grid[2],
       windows_w: windowsW,
-      tiles,
+      tiles: rowTiles,
     },
-    workgroups: [grid[0] * grid[1] * windowsW * tiles, heads, batch],
+    workgroups: [grid[0] * grid[1] * windowsW * rowTiles, heads, batch],
     cost,
     tunable,
   };
