@@ -56,6 +56,8 @@ export class Stage {
   onDraw: () => void = () => {};
   scan: ReadScan | undefined;
   look: Look = LOOK;
+  /** Another stage that looks as this one does. */
+  private twin: Stage | undefined;
   private overlay: NiivueOverlay | undefined;
   private ready: Promise<unknown>;
 
@@ -123,7 +125,7 @@ export class Stage {
     this.scan = scan;
     nv.scene.crosshairPos = [0.5, 0.5, 0.5] as unknown as typeof nv.scene.crosshairPos;
     this.overlay = new NiivueOverlay(nv as unknown as ConstructorParameters<typeof NiivueOverlay>[0]);
-    this.setLook({ ...this.look, render: !isReduced(scan.factors) });
+    this.drawLook({ ...this.look, render: !isReduced(scan.factors) });
     this.navigation.reset();
   }
 
@@ -132,6 +134,11 @@ export class Stage {
   }
 
   setLook(look: Look): void {
+    this.drawLook(look);
+    this.twin?.drawLook(look);
+  }
+
+  private drawLook(look: Look): void {
     const { nv } = this;
     this.look = look;
     nv.drawOpacity = look.overlay ? Math.max(look.fill, 0.001) : 0;
@@ -153,12 +160,17 @@ export class Stage {
   }
 
   setWindow(low: number, high: number): void {
+    this.drawWindow(low, high);
+    this.twin?.drawWindow(low, high);
+  }
+
+  private drawWindow(low: number, high: number): void {
     const [volume] = this.nv.volumes;
     if (!volume) return;
     volume.cal_min = low;
     volume.cal_max = Math.max(high, low + 1e-6);
     this.nv.refreshLayers(volume, 0);
-    this.setLook(this.look);
+    this.drawLook(this.look);
   }
 
   /** The window that fits most voxels: NiiVue's, without the extremes. */
@@ -272,12 +284,16 @@ export class Stage {
     return { value, mm: mm as unknown as Vec3 };
   }
 
-  /** Moves with another stage, and the other way round, from what that one shows now; or no longer. */
+  /** Moves with another stage, and the other way round, from what that one shows now; window and look too; or no longer. */
   follow(other: Stage, on: boolean): void {
     const options = { '2d': true, '3d': true };
     this.nv.broadcastTo(on ? [other.nv] : [], options);
     other.nv.broadcastTo(on ? [this.nv] : [], options);
-    if (on) this.lookAt(other);
+    this.twin = on ? other : undefined;
+    other.twin = on ? this : undefined;
+    // Fields and help are the other's.
+    this.navigation.onWindow = () => other.navigation.onWindow();
+    if (on) this.lookLike(other);
   }
 
   /** Puts the crosshair where another stage has it. */
@@ -285,6 +301,17 @@ export class Stage {
     if (this.nv.volumes.length === 0) return;
     this.nv.scene.crosshairPos = [...other.nv.scene.crosshairPos] as typeof this.nv.scene.crosshairPos;
     this.nv.drawScene();
+  }
+
+  /** Takes over from another stage of the same scan what is shown and how: planes, place, window, look. */
+  lookLike(other: Stage): void {
+    if (this.nv.volumes.length === 0) return;
+    const { low, high } = other.window;
+    this.look = other.look;
+    this.showPlane(other.navigation.alone);
+    this.nv.scene.pan2Dxyzmm = [...other.nv.scene.pan2Dxyzmm] as typeof this.nv.scene.pan2Dxyzmm;
+    this.drawWindow(low, high);
+    this.lookAt(other);
   }
 
   private get like() {
@@ -298,12 +325,18 @@ export class Stage {
 
   /** One plane alone, or all of them. */
   setPlane(plane: Pane['plane'] | undefined): void {
+    this.showPlane(plane);
+    this.twin?.showPlane(plane);
+  }
+
+  private showPlane(plane: Pane['plane'] | undefined): void {
     const types = {
       axial: SLICE_TYPE.AXIAL,
       coronal: SLICE_TYPE.CORONAL,
       sagittal: SLICE_TYPE.SAGITTAL,
       '3D': SLICE_TYPE.RENDER,
     };
+    this.navigation.alone = plane;
     this.nv.setSliceType(plane ? types[plane] : SLICE_TYPE.MULTIPLANAR);
   }
 

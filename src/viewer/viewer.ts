@@ -1,13 +1,14 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
 import { SgpSamError } from '../base/errors.js';
-import { adapterLine } from '../engine/gpu/device.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { CroppedMask } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
 import type { Shown } from './chain.js';
+import { Comparison } from './comparison.js';
 import { type Commands, listen, type View } from './controls.js';
+import { showEngine, showProfile } from './engine-panel.js';
 import type { Entry, Measures } from './entry.js';
 import { GatePanel } from './gate-panel.js';
 import { Keeper, type KeeperHost } from './keeper.js';
@@ -37,13 +38,11 @@ interface Reading extends Pick<Place, 'files' | 'channel'> {
 class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
-  /** For the comparison; made when it is first asked for. */
-  private other: Stage | undefined;
-  private comparing = false;
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
   scan: Scan | undefined;
   readonly lesions = new Lesions(this);
+  private readonly comparison = new Comparison(this);
   private readonly panel = new LesionPanel(this);
   readonly table = this.panel.table;
   private readonly files = new LesionFiles(this);
@@ -133,7 +132,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   async afterStep(work: Work): Promise<void> {
-    await this.compareNow(work);
+    await this.comparison.show(work);
   }
 
   working(at: Vec3): void {
@@ -155,7 +154,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   select(entry: Entry): void {
     if (this.lesions.selected === entry) return;
     this.lesions.select(entry);
-    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
+    this.comparison.again();
   }
 
   /** Goes to where a lesion's long axis was measured, or to its middle. */
@@ -247,7 +246,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       this.weights = weights;
       const { weights: name, trained } = fresh.info;
       this.tasks.say(`${name} is ready${trained ? '' : ' (not trained: masks mean nothing)'}.`);
-      await this.compareNow(work);
+      await this.comparison.show(work);
     });
   }
 
@@ -299,7 +298,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     );
     this.refresh();
     await scan?.dispose();
-    await this.compareNow(work);
+    await this.comparison.show(work);
     this.tasks.say([...(fresh.info.notes ?? []), 'Click a lesion.'].join(' '));
     this.keeper.opened(fresh).catch((error) => console.warn(error));
   }
@@ -321,14 +320,14 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.lesions.draw();
     await scan.tidy(this.lesions.channels);
     this.refresh();
-    await this.compareNow(work);
+    await this.comparison.show(work);
     this.tasks.say(this.lesions.any ? `Channel ${channel}; the lesions stay.` : 'Click a lesion.');
   }
 
   goTo(voxel: Vec3): void {
     if (!this.stage.scan) return;
     this.stage.goTo(voxel);
-    if (this.comparing) this.other?.lookAt(this.stage);
+    this.comparison.lookAt();
   }
 
   /** Overrules gates and does all steps again; a lesion whose turn did not come is as it was. */
@@ -363,7 +362,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       }
       this.gates.setSettings(session.gates);
       this.refresh();
-      await this.compareNow(work);
+      await this.comparison.show(work);
       const other =
         session.weights === segmenter.info.weights ? '' : ` It was saved with ${session.weights}.`;
       this.tasks.say(`${file.name}: ${session.lesions.length} lesions.${other}`);
@@ -379,46 +378,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   toggleCompare(): void {
-    this.tasks.run('Comparing', async (work) => {
-      this.comparing = !this.comparing;
-      element('other').hidden = !this.comparing;
-      element('caption').hidden = !this.comparing;
-      button('compare').setAttribute('aria-pressed', String(this.comparing));
-      this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
-      this.stage.redraw();
-      await this.compareNow(work);
-      this.other.follow(this.stage, this.comparing);
-    });
-  }
-
-  /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view; nothing unless comparing. */
-  private async compareNow(work: Work): Promise<void> {
-    const { other, scan, segmenter } = this;
-    const { selected } = this.lesions;
-    if (!this.comparing || !other || !scan || !segmenter) return;
-    const shown = this.stage.scan;
-    if (shown && other.scan !== shown) {
-      await other.show(shown);
-      const { low, high } = this.stage.window;
-      other.setWindow(low, high);
-    }
-    other.clear();
-    other.lookAt(this.stage);
-    if (!selected?.actions.length) return;
-    const closed = segmenter.info.sites.map((): GateSetting => 'closed');
-    const lesion = await selected.chain.lesion(work);
-    const state = await this.lesions.recovering(work, () => lesion.preview(closed, work));
-    other.update(selected.value, state.crop);
-    const own = selected.state?.millilitres ?? 0;
-    this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
+    this.comparison.toggle();
   }
 
   profile(): void {
-    this.tasks.run('Profiling', async (work) => {
-      const html = await this.segmenter?.extra<string>('profile', [], work);
-      element<HTMLIFrameElement>('profile-frame').srcdoc = html ?? '';
-      element<HTMLDialogElement>('profile-dialog').showModal();
-    });
+    this.tasks.run('Profiling', (work) => showProfile(this.segmenter, work));
   }
 
   async measureAll(): Promise<void> {
@@ -452,29 +416,9 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract', 'open-mask'])
       button(id).disabled = !scan;
     button('save-dicom').hidden = !scan?.info.series;
-    for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
     element<HTMLSelectElement>('channel').value = String(scan?.channel ?? 0);
     this.gates.show(state?.gates);
-    this.showTimes(state);
-    if (segmenter)
-      element('adapter').textContent = `${segmenter.info.weights} on ${adapterLine(segmenter.info.adapter)}`;
-  }
-
-  private showTimes({ timings, encodes = 1, zoom }: Partial<Shown> = {}): void {
-    element('scale').textContent = zoom
-      ? `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`
-      : '';
-    const rows = timings
-      ? ([
-          ['Resample', timings.preprocess],
-          [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],
-          ['Decode', timings.decode],
-          ['Paste back', timings.pasteBack],
-        ] as const)
-      : [];
-    element('times').replaceChildren(
-      ...rows.flatMap(([name, ms]) => [make('dt', {}, name), make('dd', {}, `${ms.toFixed(0)} ms`)]),
-    );
+    showEngine(segmenter, state);
   }
 }
 
