@@ -11,7 +11,7 @@ import type { Labels } from './measure.js';
 import { download, element } from './page.js';
 import { lettersOf } from './panes.js';
 import { type Slice, slicesOf, spotOf } from './places.js';
-import type { Scan } from './scan.js';
+import { onOneGrid, type Scan } from './scan.js';
 import { baseName } from './scan-files.js';
 import { type EarlierSession, readEarlier, type SavedSession, writeSession } from './session-file.js';
 import type { Stage } from './stage.js';
@@ -206,9 +206,7 @@ export class LesionFiles {
       if (!scan) throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
       const { dims, affine, labels } = await scan.segmenter.extra<Labels>('labels', [file], work);
       const { info } = scan;
-      const same =
-        String(dims) === String(info.dims) && affine.every((v, n) => Math.abs(v - info.affine[n]) <= 1e-3);
-      if (!same)
+      if (!onOneGrid({ dims, affine }, info))
         throw new SgpSamError(
           'bad-file',
           `${file.name}: has ${dims.join(' × ')} voxels on another grid than ${info.name}`,

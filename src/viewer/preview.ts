@@ -3,7 +3,7 @@ import { checkAborted } from '../base/errors.js';
 import type { SeriesInfo } from '../session/segmenter.js';
 import { errorOf } from '../session/worker-protocol.js';
 import type { ReadReply, ReadRequest, ReadScan } from './reader.js';
-import type { Place } from './scan.js';
+import { imageOf, type Place } from './scan.js';
 import { type ScanFiles, sendable } from './scan-files.js';
 
 /** At most so many voxels are shown: NiiVue keeps 4 bytes of each on the GPU, and up to as many again while it fills them. */
@@ -48,13 +48,10 @@ function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {
  * @param limit at most so many voxels are shown
  * @throws SgpSamError what the files' reader says of them; `aborted`
  */
-export const readForDisplay = (
-  { files, series, channel }: Place,
-  limit: number,
-  signal?: AbortSignal,
-): Promise<ReadScan> => {
+export const readForDisplay = (place: Place, limit: number, signal?: AbortSignal): Promise<ReadScan> => {
+  const { files, channel } = imageOf(place);
   const name = files instanceof File ? files.name : undefined;
-  return asked({ what: 'scan', input: sendable(files), name, series, channel, limit }, signal);
+  return asked({ what: 'scan', input: sendable(files), name, series: place.series, channel, limit }, signal);
 };
 
 /**

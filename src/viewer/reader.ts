@@ -6,6 +6,7 @@ import type { Vec3 } from '../imaging/types.js';
 import { openVolumeInput, sourcesOf } from '../session/inputs.js';
 import type { FilesInput, SeriesInfo } from '../session/segmenter.js';
 import { type Failure, failureOf } from '../session/worker-protocol.js';
+import { describedNames } from './channel-names.js';
 import { type Factors, factorsFor, isReduced, reduceData, reducedAffine, reducedDims } from './reduce.js';
 
 /** Which files, and what is asked of them. */
@@ -34,6 +35,8 @@ export interface ReadScan {
     readonly affine: readonly number[];
   };
   readonly hounsfield: boolean;
+  /** What the file calls its channels; empty where it does not. */
+  readonly channelNames: readonly string[];
   readonly least: number;
   readonly most: number;
 }
@@ -76,6 +79,7 @@ async function read({
       affine: affineShown,
     },
     hounsfield,
+    channelNames: describedNames(volume.description, volume.channels ?? 1),
     least,
     most,
   };

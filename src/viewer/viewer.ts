@@ -1,25 +1,27 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
 import { SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
-import type { CroppedMask } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
 import type { Shown } from './chain.js';
+import { ChannelList } from './channel-list.js';
+import { channelsGiven } from './channel-names.js';
 import { Comparison } from './comparison.js';
 import { type Commands, listen, type View } from './controls.js';
 import { showEngine, showProfile } from './engine-panel.js';
-import type { Entry, Measures } from './entry.js';
+import type { Entry } from './entry.js';
 import { GatePanel } from './gate-panel.js';
 import { Keeper, type KeeperHost } from './keeper.js';
 import { type FilesHost, LesionFiles } from './lesion-files.js';
 import { LesionPanel } from './lesion-panel.js';
 import { Lesions, type LesionsHost } from './lesions.js';
+import { Measuring } from './measuring.js';
 import { offer } from './notice.js';
-import { button, element, make } from './page.js';
+import { button, element } from './page.js';
+import { writeTitle } from './panes.js';
 import { readForDisplay } from './preview.js';
 import type { ReadScan } from './reader.js';
-import { isReduced } from './reduce.js';
 import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { scopeLine } from './scope.js';
@@ -44,11 +46,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   readonly lesions = new Lesions(this);
   private readonly comparison = new Comparison(this);
   private readonly panel = new LesionPanel(this);
+  private readonly channels = new ChannelList((channel) => this.openChannel(channel));
   readonly table = this.panel.table;
   private readonly files = new LesionFiles(this);
   private readonly keeper = new Keeper(this);
-  /** Masks that are being measured. */
-  private readonly measuring = new Map<CroppedMask, Promise<void>>();
+  private readonly measuring = new Measuring(this);
   /** What shows the scan, and what is read for it. */
   private view: View | undefined;
   private reading: Reading | undefined;
@@ -85,7 +87,8 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
             : 'Open the page through https, or from http://localhost.',
         ),
       );
-      for (const id of ['open', 'sample', 'open-weights', 'open-session']) button(id).disabled = true;
+      for (const id of ['open', 'open-folder', 'sample', 'open-weights', 'open-session'])
+        button(id).disabled = true;
       return;
     }
     this.loadWeights(new URL(SHIPPED, document.baseURI));
@@ -103,7 +106,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     );
   }
 
-  openChannel(channel: number): void {
+  stepChannel(by: number): void {
+    this.channels.step(by);
+  }
+
+  private openChannel(channel: number): void {
     const { scan } = this;
     if (scan) this.tasks.run('Opening the channel', (work) => this.showChannel(scan, channel, work));
   }
@@ -168,10 +175,13 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.tasks.fail(error);
   }
 
-  openScan(files: ScanFiles): void {
+  openScan(files: ScanFiles, channels?: readonly string[], dataset?: File): void {
+    const series = channels ? Promise.resolve(undefined) : seriesOf(files);
     this.open(
       scanName(files),
-      seriesOf(files).then((series) => ({ files, series, channel: 0 })),
+      Promise.all([series, channelsGiven(channels, dataset)]).then(([its, given]) => {
+        return { files, series: its, channel: 0, channels: given };
+      }),
     );
   }
 
@@ -211,13 +221,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     }
     element('welcome').hidden = true;
     document.body.classList.add('has-scan');
-    const { name, dims, spacing, factors } = scan;
-    const title = element('title');
-    title.textContent = `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
-    title.title = title.textContent;
-    const note = element('shown-note');
-    note.hidden = !isReduced(factors);
-    note.textContent = `Large scan: ${factors.join(' × ')} voxels are shown as one, without 3D. Segmentation uses all of them.`;
+    writeTitle(scan);
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -291,11 +295,8 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       return { name, value, visible, channel: 0, steps: [[{ type: 'mask' as const, mask }]] };
     });
     if (carried.length > 0) await this.lesions.replace(carried, work);
-    const { channels } = fresh.info;
-    element('channel-field').hidden = channels < 2;
-    element('channel').replaceChildren(
-      ...Array.from({ length: channels }, (_, n) => make('option', { value: String(n) }, String(n))),
-    );
+    const named = place.channels?.names.length ? place.channels.names : (await read).channelNames;
+    this.channels.begin(fresh.info.channels, named, fresh.digest);
     this.refresh();
     await scan?.dispose();
     await this.comparison.show(work);
@@ -307,13 +308,13 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   private async showChannel(scan: Scan, channel: number, work: Work): Promise<void> {
     const before = scan.channel;
     try {
-      const { files, series } = scan;
-      const read = this.read({ files, series, channel }, work.signal);
+      const { files, series, channels } = scan;
+      const read = this.read({ files, series, channel, channels }, work.signal);
       read.catch(() => {}); // said by what waits for it
       await scan.volume(channel, work);
       await this.display(await read);
     } catch (error) {
-      element<HTMLSelectElement>('channel').value = String(before);
+      this.channels.show(before);
       throw error;
     }
     scan.channel = channel;
@@ -321,7 +322,9 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     await scan.tidy(this.lesions.channels);
     this.refresh();
     await this.comparison.show(work);
-    this.tasks.say(this.lesions.any ? `Channel ${channel}; the lesions stay.` : 'Click a lesion.');
+    this.tasks.say(
+      this.lesions.any ? `Channel ${this.channels.called(channel)}; the lesions stay.` : 'Click a lesion.',
+    );
   }
 
   goTo(voxel: Vec3): void {
@@ -385,25 +388,8 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.tasks.run('Profiling', (work) => showProfile(this.segmenter, work));
   }
 
-  async measureAll(): Promise<void> {
-    const { scan } = this;
-    if (!scan) return;
-    const { name, channel } = scan.info;
-    for (const entry of this.entries) {
-      const { state } = entry;
-      if (!state?.voxels || entry.isMeasured(channel) || this.measuring.has(state.crop)) continue;
-      const { crop } = state;
-      const measured = scan.segmenter
-        .extra<Measures>('measure', [name, channel, crop])
-        .then((measures) => entry.measure(crop, channel, measures))
-        .catch((error) => console.warn(error)) // its worker may have failed, which the next click says
-        .then(() => {
-          this.measuring.delete(crop);
-          this.refresh();
-        });
-      this.measuring.set(crop, measured);
-    }
-    await Promise.all(this.measuring.values());
+  measureAll(): Promise<void> {
+    return this.measuring.all();
   }
 
   /** Everything beside the scan. */
@@ -416,7 +402,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract', 'open-mask'])
       button(id).disabled = !scan;
     button('save-dicom').hidden = !scan?.info.series;
-    element<HTMLSelectElement>('channel').value = String(scan?.channel ?? 0);
+    this.channels.show(scan?.channel ?? 0);
     this.gates.show(state?.gates);
     showEngine(segmenter, state);
   }
