@@ -25,7 +25,7 @@ import type { ReadScan } from './reader.js';
 import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { scopeLine } from './scope.js';
-import { readSession } from './session-file.js';
+import { isOfAnother, readSession } from './session-file.js';
 import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
@@ -351,7 +351,9 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       const { scan, segmenter } = this;
       if (!scan || !segmenter)
         throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, scan.info);
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      if (isOfAnother(bytes, file.name, scan.info)) return this.files.compare(bytes, file.name);
+      const session = readSession(bytes, file.name, scan.info);
       const before = [...this.gates.settings];
       await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
       try {
