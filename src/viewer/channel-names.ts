@@ -64,7 +64,7 @@ export async function datasetNames(file: File): Promise<(string | undefined)[]> 
 
 /** Names in an image's own description: a list of as many as it has channels. */
 export function describedNames(description: string | undefined, channels: number): string[] {
-  const names = (description ?? '').split(/[,;|/]/).map((name) => name.trim());
+  const names = (description ?? '').split(/[;|]/).map((name) => name.trim());
   return channels > 1 && names.length === channels && names.every(Boolean) ? names : [];
 }
 

@@ -11,12 +11,15 @@ const LIMIT = 2 ** 26;
 /** The same where the CPU draws: every voxel costs its time too. */
 const SOFTWARE_LIMIT = 2 ** 24;
 
-/** How many voxels a canvas's GPU is to show. */
-export function limitOf(gl: WebGL2RenderingContext): number {
+/** Whether the CPU draws a canvas. */
+export function drawnByCpu(gl: WebGL2RenderingContext): boolean {
   const info = gl.getExtension('WEBGL_debug_renderer_info');
   const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-  return /swiftshader|llvmpipe|softpipe|software/i.test(renderer) ? SOFTWARE_LIMIT : LIMIT;
+  return /swiftshader|llvmpipe|softpipe|software/i.test(renderer);
 }
+
+/** How many voxels a canvas is to show. */
+export const limitOf = (gl: WebGL2RenderingContext): number => (drawnByCpu(gl) ? SOFTWARE_LIMIT : LIMIT);
 
 /** Asks a worker of its own; it, and all that it held, is gone afterwards. */
 function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {

@@ -5,7 +5,7 @@ import type { CroppedMask, VoxelBox } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
 import { colourOf } from './colours.js';
 import { Navigation } from './navigate.js';
-import { limitOf } from './preview.js';
+import { drawnByCpu, limitOf } from './preview.js';
 import type { ReadScan } from './reader.js';
 import { fullVoxel, isReduced, reduceBox, reduceCrop, reducedVoxel } from './reduce.js';
 
@@ -97,7 +97,7 @@ export class Stage {
     return limitOf(this.nv.gl);
   }
 
-  /** Shows a scan, without lesions. Large ones without the 3D pane, which draws every voxel for every picture. */
+  /** Shows a scan, without lesions. Large ones, and all where the CPU draws, without the 3D pane, which draws every voxel for every picture. */
   async show(scan: ReadScan): Promise<void> {
     await this.ready;
     const { nv } = this;
@@ -125,7 +125,7 @@ export class Stage {
     this.scan = scan;
     nv.scene.crosshairPos = [0.5, 0.5, 0.5] as unknown as typeof nv.scene.crosshairPos;
     this.overlay = new NiivueOverlay(nv as unknown as ConstructorParameters<typeof NiivueOverlay>[0]);
-    this.drawLook({ ...this.look, render: !isReduced(scan.factors) });
+    this.drawLook({ ...this.look, render: !isReduced(scan.factors) && !drawnByCpu(nv.gl) });
     this.navigation.reset();
   }
 

@@ -66,8 +66,6 @@ describe.skipIf(noBrowser)('a radiologist', () => {
     done.push({ task, how, effort });
     return effort;
   }
-  /** Without the 3D pane, which the CPU draws slowly. */
-  const flat = () => page().evaluate('viewer.stage.setLook({ ...viewer.stage.look, render: false })');
   const steps = ({ presses, keys }: Effort): number => presses + keys;
 
   beforeAll(() => {
@@ -96,7 +94,6 @@ describe.skipIf(noBrowser)('a radiologist', () => {
     });
     expect(await page().textContent('#title')).toContain('112 × 96 × 40 voxels of 1.5 × 1.5 × 2.5 mm');
     expect(steps(effort)).toBeLessThanOrEqual(4);
-    await flat();
   });
 
   test('finds the liver window', async () => {
@@ -217,7 +214,6 @@ describe.skipIf(noBrowser)('a radiologist', () => {
     );
     await page().waitForFunction(`document.querySelector('#title').textContent.startsWith('case_0000')`);
     await viewer.it.says('Click a lesion');
-    await flat();
     await viewer.it.typed(headLesion);
     const before = await viewer.it.drawn();
     await does('Switch channel and back', '. and ,', async () => {
