@@ -105,7 +105,7 @@ const said = (page, text) =>
       !document.body.hasAttribute('aria-busy') &&
       document.querySelector('#status').textContent.includes(want),
     text,
-    { timeout: 2 * LIMIT, polling: 20 },
+    { polling: 20 },
   );
 
 async function click(page, at) {
@@ -165,6 +165,7 @@ async function round(folder) {
   });
   try {
     const page = await browser.newPage({ viewport: { width: 1360, height: 800 } });
+    page.setDefaultTimeout(2 * LIMIT);
     await page.goto(`http://localhost:${server.address().port}/`);
     await page.waitForFunction('globalThis.viewer !== undefined');
     const cold = await shown(page, 'ct.nii');

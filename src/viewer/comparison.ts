@@ -32,18 +32,13 @@ export class Comparison {
       this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
       stage.redraw();
       await this.show(work);
-      stage.follow(this.other, this.on);
+      this.other.follow(stage, this.on);
     });
   }
 
   /** Another lesion is to be compared. */
   again(): void {
     if (this.on) this.host.tasks.run('Comparing', (work) => this.show(work));
-  }
-
-  /** The second stage goes where the first went. */
-  lookAt(): void {
-    if (this.on) this.other?.lookAt(this.host.stage);
   }
 
   /** The selected lesion with every gate closed, which is SAM-Med3D; nothing unless comparing. */

@@ -85,6 +85,7 @@ export class Stage {
       let said = draw();
       if (this.fitCrosshair()) said = draw();
       this.onDraw();
+      this.twin?.goAlong();
       return said;
     };
     this.ready = this.nv.attachToCanvas(canvas, true);
@@ -286,21 +287,28 @@ export class Stage {
 
   /** Moves with another stage, and the other way round, from what that one shows now; window and look too; or no longer. */
   follow(other: Stage, on: boolean): void {
-    const options = { '2d': true, '3d': true };
-    this.nv.broadcastTo(on ? [other.nv] : [], options);
-    other.nv.broadcastTo(on ? [this.nv] : [], options);
     this.twin = on ? other : undefined;
     other.twin = on ? this : undefined;
-    // Fields and help are the other's.
+    // Fields are the other's.
     this.navigation.onWindow = () => other.navigation.onWindow();
     if (on) this.lookLike(other);
   }
 
-  /** Puts the crosshair where another stage has it. */
-  lookAt(other: Stage): void {
-    if (this.nv.volumes.length === 0) return;
-    this.nv.scene.crosshairPos = [...other.nv.scene.crosshairPos] as typeof this.nv.scene.crosshairPos;
-    this.nv.drawScene();
+  /** Where it is looked from: crosshair, zoom and place, the turn of 3D. */
+  private get place(): readonly number[] {
+    const { crosshairPos, pan2Dxyzmm, renderAzimuth, renderElevation, volScaleMultiplier } = this.nv.scene;
+    return [...crosshairPos, ...pan2Dxyzmm, renderAzimuth, renderElevation, volScaleMultiplier];
+  }
+
+  /** Looks from where the other stage does. NiiVue's own broadcast works only while its canvas has the focus. */
+  private goAlong(): void {
+    const { nv, twin } = this;
+    if (!twin || nv.volumes.length === 0 || String(this.place) === String(twin.place)) return;
+    const { crosshairPos, pan2Dxyzmm, renderAzimuth, renderElevation, volScaleMultiplier } = twin.nv.scene;
+    nv.scene.crosshairPos = [...crosshairPos] as typeof crosshairPos;
+    nv.scene.pan2Dxyzmm = [...pan2Dxyzmm] as typeof pan2Dxyzmm;
+    Object.assign(nv.scene, { renderAzimuth, renderElevation, volScaleMultiplier });
+    nv.drawScene();
   }
 
   /** Takes over from another stage of the same scan what is shown and how: planes, place, window, look. */
@@ -309,9 +317,8 @@ export class Stage {
     const { low, high } = other.window;
     this.look = other.look;
     this.showPlane(other.navigation.alone);
-    this.nv.scene.pan2Dxyzmm = [...other.nv.scene.pan2Dxyzmm] as typeof this.nv.scene.pan2Dxyzmm;
     this.drawWindow(low, high);
-    this.lookAt(other);
+    this.goAlong();
   }
 
   private get like() {

@@ -330,7 +330,6 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   goTo(voxel: Vec3): void {
     if (!this.stage.scan) return;
     this.stage.goTo(voxel);
-    this.comparison.lookAt();
   }
 
   /** Overrules gates and does all steps again; a lesion whose turn did not come is as it was. */
