@@ -11,15 +11,21 @@ const LIMIT = 2 ** 26;
 /** The same where the CPU draws: every voxel costs its time too. */
 const SOFTWARE_LIMIT = 2 ** 24;
 
-/** Whether the CPU draws a canvas. */
-export function drawnByCpu(gl: WebGL2RenderingContext): boolean {
-  const info = gl.getExtension('WEBGL_debug_renderer_info');
-  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-  return /swiftshader|llvmpipe|softpipe|software/i.test(renderer);
+let cpu: boolean | undefined;
+
+/** Whether the CPU draws what WebGL draws here. */
+export function drawnByCpu(): boolean {
+  if (cpu !== undefined) return cpu;
+  const gl = document.createElement('canvas').getContext('webgl2');
+  const info = gl?.getExtension('WEBGL_debug_renderer_info');
+  const renderer = String(gl?.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  gl?.getExtension('WEBGL_lose_context')?.loseContext();
+  cpu = /swiftshader|llvmpipe|softpipe|software/i.test(renderer);
+  return cpu;
 }
 
 /** How many voxels a canvas is to show. */
-export const limitOf = (gl: WebGL2RenderingContext): number => (drawnByCpu(gl) ? SOFTWARE_LIMIT : LIMIT);
+export const limitOf = (): number => (drawnByCpu() ? SOFTWARE_LIMIT : LIMIT);
 
 /** Asks a worker of its own; it, and all that it held, is gone afterwards. */
 function asked<R>(request: ReadRequest, signal?: AbortSignal): Promise<R> {

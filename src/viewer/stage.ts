@@ -60,6 +60,8 @@ export class Stage {
   private twin: Stage | undefined;
   private overlay: NiivueOverlay | undefined;
   private ready: Promise<unknown>;
+  /** Whether NiiVue's drawing waits: it draws at every step of what is one change. */
+  private waits = false;
 
   constructor(readonly canvas: HTMLCanvasElement) {
     this.nv = new Niivue({
@@ -82,20 +84,33 @@ export class Stage {
     });
     const draw = this.nv.drawScene.bind(this.nv);
     this.nv.drawScene = () => {
+      if (this.waits) return undefined as unknown as ReturnType<typeof draw>;
       let said = draw();
       if (this.fitCrosshair()) said = draw();
       this.onDraw();
       this.twin?.goAlong();
       return said;
     };
-    this.ready = this.nv.attachToCanvas(canvas, true);
+    // Smooth edges take the CPU four times as long.
+    this.ready = this.nv.attachToCanvas(canvas, !drawnByCpu());
     this.navigation = new Navigation(this);
   }
 
   /** How many voxels may be shown here. */
-  async limit(): Promise<number> {
-    await this.ready;
-    return limitOf(this.nv.gl);
+  limit(): number {
+    return limitOf();
+  }
+
+  /** Does what NiiVue would draw several times, and draws once. */
+  async atOnce(act: () => Promise<void>): Promise<void> {
+    const before = this.waits;
+    this.waits = true;
+    try {
+      await act();
+    } finally {
+      this.waits = before;
+    }
+    if (!before) this.nv.drawScene();
   }
 
   /** Shows a scan, without lesions. Large ones, and all where the CPU draws, without the 3D pane, which draws every voxel for every picture. */
@@ -126,7 +141,7 @@ export class Stage {
     this.scan = scan;
     nv.scene.crosshairPos = [0.5, 0.5, 0.5] as unknown as typeof nv.scene.crosshairPos;
     this.overlay = new NiivueOverlay(nv as unknown as ConstructorParameters<typeof NiivueOverlay>[0]);
-    this.drawLook({ ...this.look, render: !isReduced(scan.factors) && !drawnByCpu(nv.gl) });
+    this.drawLook({ ...this.look, render: !isReduced(scan.factors) && !drawnByCpu() });
     this.navigation.reset();
   }
 

@@ -203,7 +203,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     const { reading } = this;
     const { files, channel } = place;
     if (reading?.files === files && reading.channel === channel) return reading.scan;
-    const scan = this.stage.limit().then((limit) => readForDisplay(place, limit, signal));
+    const scan = readForDisplay(place, this.stage.limit(), signal);
     this.reading = { files, channel, scan };
     scan.catch(() => {
       if (this.reading?.scan === scan) this.reading = undefined;
@@ -214,9 +214,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   /** Shows what was read, and what it is. */
   private async display(scan: ReadScan): Promise<void> {
     if (this.stage.scan !== scan) {
-      await this.stage.show(scan);
+      await this.stage.atOnce(async () => {
+        await this.stage.show(scan);
+        this.view?.window.begin(scan);
+      });
       performance.mark('scan-shown');
-      this.view?.window.begin(scan);
       this.view?.look.show();
     }
     element('welcome').hidden = true;
