@@ -6,6 +6,7 @@ import { runCli } from '../support/cli.js';
 interface Report {
   platform: string;
   node: string;
+  runtime: string;
   adapters: {
     adapter: { kind: string; source: string; description: string; device: string };
     auto: boolean;
@@ -22,6 +23,7 @@ test('doctor lists the adapters and which one is taken', async () => {
   expect(json.code, json.stderr).toBe(0);
   const report = JSON.parse(json.stdout) as Report;
   expect(report.node).toBe(process.version);
+  expect(report.runtime).toBe(`Node ${process.version}`);
   expect(report.adapters.length).toBeGreaterThan(0);
   expect(report.adapters.filter((finding) => finding.auto)).toHaveLength(1);
   for (const { proof, limits } of report.adapters) {

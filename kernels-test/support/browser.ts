@@ -1,4 +1,4 @@
-/** A headless Chromium that offers WebGPU on SwiftShader, found or unpacked without root. */
+/** A headless Chromium that offers WebGPU on SwiftShader, found or unpacked without root; or Debian's Firefox, where that is asked for. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
@@ -8,20 +8,31 @@ import { swiftShaderPackage } from '../../src/engine/gpu/node/swiftshader.js';
 import { readTar } from '../../src/engine/gpu/node/tar.js';
 
 export interface Browser {
+  kind: 'chromium' | 'firefox';
   executable: string;
   env: Record<string, string>;
 }
 
 const INSTALLED = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-/** SGP_SAM_CHROMIUM, else the one from the optional package, else the system's; undefined when there is none. */
+/** Debian's and Ubuntu's names of Firefox. */
+const FIREFOX = ['/usr/bin/firefox-esr', '/usr/bin/firefox'];
+
+/** A Firefox that speaks WebDriver BiDi: SGP_SAM_FIREFOX, else the system's; undefined when there is none. */
+export function findFirefox(): Browser | undefined {
+  const executable = process.env.SGP_SAM_FIREFOX ?? FIREFOX.find((path) => existsSync(path));
+  return executable ? { kind: 'firefox', executable, env: {} } : undefined;
+}
+
+/** Firefox where SGP_SAM_BROWSER asks for it; SGP_SAM_CHROMIUM, else the one from the optional package, else the system's; undefined when there is none. */
 export function findBrowser(): Browser | undefined {
+  if (process.env.SGP_SAM_BROWSER === 'firefox') return findFirefox();
   const chosen = process.env.SGP_SAM_CHROMIUM;
-  if (chosen) return { executable: chosen, env: {} };
+  if (chosen) return { kind: 'chromium', executable: chosen, env: {} };
   const found = swiftShaderPackage();
   if (found) return unpackChromium(found.root, found.version);
   const executable = INSTALLED.find((path) => existsSync(path));
-  return executable ? { executable, env: {} } : undefined;
+  return executable ? { kind: 'chromium', executable, env: {} } : undefined;
 }
 
 /**
@@ -38,5 +49,5 @@ function unpackChromium(root: string, version: string): Browser {
     return files;
   });
   const libraries = [join(folder, 'lib'), process.env.LD_LIBRARY_PATH].filter(Boolean).join(':');
-  return { executable: join(folder, 'chromium'), env: { LD_LIBRARY_PATH: libraries } };
+  return { kind: 'chromium', executable: join(folder, 'chromium'), env: { LD_LIBRARY_PATH: libraries } };
 }

@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, resolve, sep } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { chromium } from 'playwright-core';
-import { findBrowser } from './browser.js';
+import { chromium, firefox } from 'playwright-core';
+import { type Browser as Found, findBrowser } from './browser.js';
 
 export { findBrowser } from './browser.js';
 
@@ -14,7 +14,7 @@ export interface PageOptions {
   serve?: Record<string, string>;
   /** Further headers of all that is served. */
   headers?: Record<string, string>;
-  /** Further flags for Chromium. */
+  /** Further flags for Chromium; Firefox has none. */
   args?: readonly string[];
 }
 
@@ -39,6 +39,32 @@ const FLAGS = [
   '--disable-dev-shm-usage',
 ];
 
+/** WebGPU, and WebGL for what draws, where the CPU is all there is. */
+const PREFERENCES = {
+  'dom.webgpu.enabled': true,
+  'dom.webgpu.workers.enabled': true,
+  'gfx.webgpu.ignore-blocklist': true,
+  'webgl.force-enabled': true,
+};
+
+function launch({ kind, executable, env }: Found, flags: readonly string[]): Promise<Browser> {
+  if (kind === 'chromium')
+    return chromium.launch({
+      executablePath: executable,
+      args: [...FLAGS, ...flags],
+      env: { ...process.env, ...env } as Record<string, string>,
+    });
+  return firefox.launch({
+    channel: 'moz-firefox',
+    executablePath: resolve('kernels-test/support/firefox-shim.mjs'),
+    firefoxUserPrefs: PREFERENCES,
+    // WebGL needs a screen: Xvfb, say, where one is given.
+    headless: !process.env.DISPLAY,
+    env: { ...process.env, ...env, SGP_SAM_FIREFOX_PROGRAM: executable } as Record<string, string>,
+    timeout: 120_000,
+  });
+}
+
 export interface OpenPage {
   readonly page: Page;
   /** The root of a server on localhost, and so a secure context, that shows the folders of `serve`; `/` is empty unless served. */
@@ -46,7 +72,7 @@ export interface OpenPage {
   close(): Promise<void>;
 }
 
-/** Opens a page of a fresh headless Chromium whose WebGPU is SwiftShader. */
+/** Opens a page of a fresh headless Chromium whose WebGPU is SwiftShader, or of Firefox on lavapipe where SGP_SAM_BROWSER says so. */
 export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
   const found = findBrowser();
   if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
@@ -58,11 +84,7 @@ export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
     await new Promise((done) => server.close(done));
   };
   try {
-    browser = await chromium.launch({
-      executablePath: found.executable,
-      args: [...FLAGS, ...(options.args ?? [])],
-      env: { ...process.env, ...found.env } as Record<string, string>,
-    });
+    browser = await launch(found, options.args ?? []);
     const page = await browser.newPage();
     const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
     await page.goto(url);

@@ -31,6 +31,8 @@ interface Finding {
 interface Report {
   platform: string;
   node: string;
+  /** Which runtime it is, with its version: Bun and Deno have a Node's version too, the one that they stand for. */
+  runtime: string;
   adapters: Finding[];
   misses: Miss[];
   advice: string[];
@@ -47,6 +49,7 @@ async function examine(features: DeviceFeatures | undefined): Promise<Report> {
   const report: Report = {
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
+    runtime: runtimeOf(process.versions),
     adapters: [],
     misses: [],
     advice: [],
@@ -117,7 +120,7 @@ async function inspect(gpu: Gpu, auto: boolean): Promise<Finding> {
 }
 
 function render(report: Report): string {
-  const lines = [`Node ${report.node} on ${report.platform}`, ''];
+  const lines = [`${report.runtime} on ${report.platform}`, ''];
   for (const finding of report.adapters) lines.push(...renderFinding(finding), '');
   if (report.adapters.length === 0) lines.push('No adapter.', '');
   if (report.misses.length > 0) lines.push('Not usable:');
@@ -164,4 +167,10 @@ function timing(tier: Tier, step: number | null): string {
 function amount(limit: LimitName, value: number): string {
   if (!/Size$|StorageSize$/.test(limit)) return String(value);
   return value >= 2 ** 20 ? `${Math.round(value / 2 ** 20)} MiB` : `${Math.round(value / 1024)} KiB`;
+}
+
+/** A runtime's name and version, by what `process.versions` has. */
+export function runtimeOf(versions: Readonly<Record<string, string | undefined>>): string {
+  const { bun, deno, node } = versions;
+  return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node v${node}`;
 }

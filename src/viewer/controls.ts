@@ -13,9 +13,14 @@ import type { Pane, Stage } from './stage.js';
 import { WindowLevel } from './window-level.js';
 
 export interface Commands {
-  openScan(files: ScanFiles): void;
+  /**
+   * @param channels what the files are called where each is a channel of one scan
+   * @param dataset a file that names channels
+   */
+  openScan(files: ScanFiles, channels?: readonly string[], dataset?: File): void;
   openSample(): void;
-  openChannel(channel: number): void;
+  /** The channel so many further on. */
+  stepChannel(by: number): void;
   openSession(file: File): void;
   loadWeights(weights: File): void;
   /** The scale of all lesions; undefined: as the weights say. */
@@ -48,13 +53,15 @@ export interface View {
 export function listen(stage: Stage, commands: Commands, more: readonly Key[]): View {
   const click = (id: string, act: () => void) => button(id).addEventListener('click', act);
   const dialog = (id: string) => element<HTMLDialogElement>(id).showModal();
-  onFiles('file', 'open', (files) => {
+  const openAll = (files: File[]) => {
     try {
       openFiles(files, commands);
     } catch (error) {
       commands.fail(error);
     }
-  });
+  };
+  onFiles('file', 'open', openAll);
+  onFiles('folder-file', 'open-folder', openAll);
   onFile('weights-file', 'open-weights', (file) => commands.loadWeights(file));
   onFile('session-file', 'open-session', (file) => commands.openSession(file));
   click('sample', () => commands.openSample());
@@ -69,8 +76,6 @@ export function listen(stage: Stage, commands: Commands, more: readonly Key[]): 
   click('profile', () => commands.profile());
   click('help', () => dialog('help-dialog'));
   click('about', () => dialog('about-dialog'));
-  const channel = element<HTMLSelectElement>('channel');
-  channel.addEventListener('change', () => commands.openChannel(Number(channel.value)));
   const zoom = element<HTMLSelectElement>('zoom');
   zoom.addEventListener('change', () => commands.setZoom(zoom.value ? parseZoom(zoom.value) : undefined));
   element('point').addEventListener('submit', (event) => {
@@ -162,6 +167,11 @@ function keysFor(stage: Stage, commands: Commands, { look, window }: View, more:
       does: 'CT windows in the list’s order; in other scans 1 automatic, 2 full range',
       act: ({ key }) => window.chooseNumber(Number(key)),
     },
+    {
+      keys: [',', '.'],
+      does: 'the channel before, the next one',
+      act: ({ key }) => commands.stepChannel(key === ',' ? -1 : 1),
+    },
     { keys: ['?'], does: 'this help', act: () => element<HTMLDialogElement>('help-dialog').showModal() },
   ];
 }
@@ -190,9 +200,9 @@ function listenDrops(commands: Commands): void {
 
 /** Weights first, then the scan, then its session: they are opened one after the other. */
 export function openFiles(files: readonly File[], commands: Commands): void {
-  const { weights, scan, session } = oneOfEach(files);
+  const { weights, scan, channels, dataset, session } = oneOfEach(files);
   if (weights) commands.loadWeights(weights);
-  if (scan) commands.openScan(scan);
+  if (scan) commands.openScan(scan, channels, dataset);
   if (session) commands.openSession(session);
 }
 

@@ -2,6 +2,7 @@
 import { voxelSizes } from '../imaging/affine.js';
 import { isHounsfield } from '../imaging/hounsfield.js';
 import type { Vec3, Volume } from '../imaging/types.js';
+import { describedNames } from './channel-names.js';
 import { type Factors, factorsFor, reduceData, reducedAffine, reducedDims } from './reduce.js';
 
 /** A scan as it is shown, and what it is in full. */
@@ -18,6 +19,8 @@ export interface ReadScan {
     readonly affine: readonly number[];
   };
   readonly hounsfield: boolean;
+  /** What the file calls its channels; empty where it does not. */
+  readonly channelNames: readonly string[];
   readonly least: number;
   readonly most: number;
 }
@@ -52,6 +55,7 @@ export function forDisplay(volume: Volume, limit: number): ReadScan {
       affine: affineShown,
     },
     hounsfield: isHounsfield(volume),
+    channelNames: describedNames(volume.description, volume.channels ?? 1),
     least,
     most,
   };

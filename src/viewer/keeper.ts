@@ -7,7 +7,7 @@ import type { Shown } from './chain.js';
 import type { Lesions, NewLesion } from './lesions.js';
 import { ask, offer, withdraw } from './notice.js';
 import { element } from './page.js';
-import type { Scan } from './scan.js';
+import { onOneGrid, type Scan } from './scan.js';
 import type { Tasks } from './tasks.js';
 
 export interface KeeperHost {
@@ -179,9 +179,7 @@ export class Keeper {
     const there = lesions.entries.filter(({ voxels, actions }) => voxels > 0 || actions.length > 0).length;
     if (there === 0) return false;
     await this.flush();
-    const sameGrid =
-      String(from.info.dims) === String(to.info.dims) &&
-      from.info.affine.every((v, n) => Math.abs(v - to.info.affine[n]) <= 1e-3);
+    const sameGrid = onOneGrid(from.info, to.info);
     if (!this.unsaved && !sameGrid) return false;
     const answer = await ask(
       `What about ${countOf(there)} of ${from.info.name}?`,

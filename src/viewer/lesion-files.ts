@@ -29,6 +29,8 @@ export interface FilesHost {
   measureAll(): Promise<void>;
   /** Everything there is was saved. */
   saved(): void;
+  /** Something is to be shown anew. */
+  refresh(): void;
   visit(entry: Entry): void;
 }
 
@@ -223,14 +225,22 @@ export class LesionFiles {
     });
   }
 
-  /** Another session's measures beside these. */
   compareWith(file: File): void {
-    this.host.tasks.run(`Opening ${file.name}`, async () => {
-      const earlier: EarlierSession = readEarlier(new Uint8Array(await file.arrayBuffer()), file.name);
-      await this.host.measureAll();
-      element('table-panel').hidden = false;
-      this.host.table.compare(earlier);
-      this.host.tasks.say(`Compared with ${file.name}: ${earlier.lesions.length} lesions.`);
-    });
+    this.host.tasks.run(`Opening ${file.name}`, async () =>
+      this.compare(new Uint8Array(await file.arrayBuffer()), file.name),
+    );
+  }
+
+  /** Another session's measures beside these. */
+  async compare(bytes: Uint8Array, name: string): Promise<void> {
+    const earlier: EarlierSession = readEarlier(bytes, name);
+    await this.host.measureAll();
+    element('table-panel').hidden = false;
+    this.host.table.compare(earlier);
+    this.host.stage.redraw();
+    this.host.refresh();
+    this.host.tasks.say(
+      `Compared with ${name}: ${earlier.lesions.length} lesions${earlier.scan ? ` of ${earlier.scan}` : ''}.`,
+    );
   }
 }

@@ -62,6 +62,11 @@ export class LesionList {
     }
   }
 
+  /** Lets a person type its name. */
+  rename(entry: Entry): void {
+    this.rows.get(entry)?.name.focus();
+  }
+
   private make(entry: Entry): Row {
     const swatch = make('span', { className: 'swatch' });
     swatch.style.background = cssColourOf(entry.value);
@@ -74,7 +79,11 @@ export class LesionList {
     radio.addEventListener('change', () => this.actions.select(entry));
     const name = make('input', { type: 'text', className: 'name', spellcheck: false, autocomplete: 'off' });
     name.setAttribute('aria-label', `Name of lesion ${entry.value}`);
-    name.addEventListener('focus', () => this.actions.select(entry));
+    name.addEventListener('focus', () => {
+      this.actions.select(entry);
+      // After the press that put the caret there: what is typed takes the old name's place.
+      requestAnimationFrame(() => name.select());
+    });
     name.addEventListener('change', () => this.actions.rename(entry, name.value));
     name.addEventListener('keydown', ({ key }) => {
       if (key === 'Escape') name.value = entry.name;

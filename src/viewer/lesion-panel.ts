@@ -39,6 +39,7 @@ const KINDS: Readonly<Record<Tool, StrokeKind | undefined>> = {
   scribble: 'line',
   lasso: 'loop',
   brush: 'brush',
+  ruler: 'ruler',
 };
 
 export class LesionPanel implements Watcher {
@@ -72,6 +73,10 @@ export class LesionPanel implements Watcher {
     this.layer = new PromptsLayer(stage, {
       change: (entry, mark, to) => lesions.change(entry, mark, to),
       drawn: (stroke) => this.drawn(stroke),
+      measured: (mm) => {
+        host.tasks.say(`Distance ${mm.toFixed(1)} mm.`);
+        this.toolbar.choose('point');
+      },
     });
     this.toolbar = new Toolbar(() => this.useTool());
     this.useTool();
@@ -101,6 +106,14 @@ export class LesionPanel implements Watcher {
     return [
       ...this.toolbar.keys,
       { keys: ['c'], does: 'a new lesion', act: () => this.host.newLesion() },
+      {
+        keys: ['F2'],
+        does: 'name the selected lesion',
+        act: () => {
+          const { selected } = this.host.lesions;
+          if (selected) this.list.rename(selected);
+        },
+      },
       { keys: ['t'], does: 'the table of lesions, or no table', act: () => this.toggleTable() },
     ];
   }
@@ -115,12 +128,12 @@ export class LesionPanel implements Watcher {
 
   private drawn(stroke: Stroke): void {
     const { tool, removing, brush } = this.toolbar;
-    if (tool === 'point') return;
+    if (tool === 'point' || tool === 'ruler') return;
     this.host.whenReady(() => this.draw(tool, stroke, removing, brush));
   }
 
   private draw(
-    tool: Exclude<Tool, 'point'>,
+    tool: Exclude<Tool, 'point' | 'ruler'>,
     stroke: Stroke,
     removing: boolean,
     brush: Toolbar['brush'],

@@ -4,19 +4,17 @@ import type { CroppedMask, VoxelBox } from '../imaging/crop.js';
 import { mergeMasks } from '../imaging/paint.js';
 import type { Vec3 } from '../imaging/types.js';
 import type { Action } from '../session/lesion-state.js';
-import type { Lesion, Segmenter } from '../session/segmenter.js';
-import { Chain, type LesionSource, type Shown, type Step } from './chain.js';
+import type { Lesion } from '../session/segmenter.js';
+import { Chain, type Shown, type Step } from './chain.js';
 import { Entry, type PromptMark } from './entry.js';
+import { SegmenterSource, type SourceHost } from './lesion-source.js';
 import type { Scan } from './scan.js';
 import type { Stage } from './stage.js';
-import type { Tasks, Work } from './tasks.js';
+import type { Work } from './tasks.js';
 
 /** What lesions need of the page. */
-export interface LesionsHost {
-  readonly tasks: Tasks;
+export interface LesionsHost extends SourceHost {
   readonly stage: Stage;
-  readonly segmenter: Segmenter | undefined;
-  readonly scan: Scan | undefined;
   /** Something is to be shown anew. */
   refresh(): void;
   /** Something is to be kept. */
@@ -53,32 +51,16 @@ export interface Doing {
 export const sizeOf = ({ voxels, millilitres }: Shown): string =>
   `${voxels} voxels, ${millilitres.toFixed(2)} mL.`;
 
-export class Lesions implements LesionSource {
+export class Lesions {
   entries: Entry[] = [];
   selected: Entry | undefined;
-  /** Lesions asked of segmenters so far: each has a name of its own there. */
-  private asked = 0;
   /** What was deleted last, as long as nothing else was done. */
   private removed: { readonly entries: readonly Entry[]; readonly before: readonly Entry[] } | undefined;
 
-  constructor(private readonly host: LesionsHost) {}
+  readonly source: SegmenterSource;
 
-  async lesion(channel: number, work: Work): Promise<Lesion> {
-    const volume = await this.scanNow().volume(channel, work);
-    return volume.lesion(`#${++this.asked}`);
-  }
-
-  forget(channel: number, { name }: Lesion): void {
-    this.host.scan
-      ?.opened(channel)
-      ?.remove(name)
-      .catch(() => {}); // its worker may be gone
-  }
-
-  private scanNow(): Scan {
-    const { scan } = this.host;
-    if (!scan) throw new SgpSamError('bad-argument', 'no scan is open', 'Open one first.');
-    return scan;
+  constructor(private readonly host: LesionsHost) {
+    this.source = new SegmenterSource(host);
   }
 
   /** Whether there is anything that could be lost. */
@@ -121,7 +103,12 @@ export class Lesions implements LesionSource {
     const taken = new Set(this.entries.map(({ name }) => name));
     let number = value;
     while (taken.has(`Lesion ${number}`)) number++;
-    const chain = new Chain(this, given.channel ?? scan.channel, given.state ? given.steps : [], given.state);
+    const chain = new Chain(
+      this.source,
+      given.channel ?? scan.channel,
+      given.state ? given.steps : [],
+      given.state,
+    );
     const entry = new Entry(given.name ?? `Lesion ${number}`, value, chain);
     entry.visible = given.visible ?? true;
     this.entries.push(entry);
@@ -164,10 +151,10 @@ export class Lesions implements LesionSource {
   async redo(scan: Scan, work: Work): Promise<() => void> {
     const done: { entry: Entry; lesion: Lesion; state: Shown | undefined }[] = [];
     for (const entry of this.entries) {
-      const lesion = (await scan.volume(entry.chain.channel, work)).lesion(`#${++this.asked}`);
+      const lesion = await this.source.lesion(entry.chain.channel, work, scan);
       let state: Shown | undefined;
       for (const action of entry.actions)
-        state = await this.recovering(work, () => lesion.apply(action, work), scan.segmenter);
+        state = await this.source.recovering(work, () => lesion.apply(action, work), scan.segmenter);
       done.push({ entry, lesion, state });
     }
     return () => {
@@ -247,7 +234,7 @@ export class Lesions implements LesionSource {
       return;
     }
     this.on(entry, name, at, said, (work) => {
-      const scan = this.scanNow();
+      const scan = this.source.scan;
       return entry.chain.do(step(entry.chain.mask(scan.info.dims)), scan.channel, work);
     });
   }
@@ -353,7 +340,7 @@ export class Lesions implements LesionSource {
     if (!first || others.length === 0) return;
     const said = (state: Shown) => `Merged into ${first.name}: ${sizeOf(state)}`;
     this.on(first, 'Merging', undefined, said, async (work) => {
-      const { dims } = this.scanNow().info;
+      const { dims } = this.source.scan.info;
       const mask = others.reduce(
         (all, { chain }) => mergeMasks(all, chain.mask(dims)),
         first.chain.mask(dims),
@@ -368,7 +355,7 @@ export class Lesions implements LesionSource {
   /** A new lesion that begins with another one's mask. */
   copy(entry: Entry): void {
     this.host.tasks.run('Copying', async (work) => {
-      const scan = this.scanNow();
+      const scan = this.source.scan;
       const mask = entry.chain.mask(scan.info.dims);
       await this.append(
         [{ name: `${entry.name}, copy`, channel: scan.channel, steps: [[{ type: 'mask', mask }]] }],
@@ -388,17 +375,6 @@ export class Lesions implements LesionSource {
       this.host.refresh();
     }
     await this.host.afterStep(work);
-  }
-
-  async recovering<R>(work: Work, act: () => Promise<R>, segmenter = this.host.segmenter): Promise<R> {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof SgpSamError) || error.code !== 'device-lost' || !segmenter) throw error;
-      this.host.tasks.say('The GPU was lost; starting anew …');
-      await segmenter.recover(work);
-      return act();
-    }
   }
 }
 

@@ -220,8 +220,7 @@ export class Navigation {
 
   /** Shows a plane alone, or all again. */
   toggleAlone(plane: Pane['plane']): void {
-    this.alone = this.alone ? undefined : plane;
-    this.stage.setPlane(this.alone);
+    this.stage.setPlane(this.alone ? undefined : plane);
   }
 
   /** All of the scan in every pane. */
@@ -233,7 +232,6 @@ export class Navigation {
 
   /** As a scan is shown at first: all planes, fitted, in the middle. */
   reset(): void {
-    this.alone = undefined;
     this.stage.setPlane(undefined);
     this.fit();
   }

@@ -1,6 +1,8 @@
 /** What is written over the panes: which plane and slice each is, and what is under the pointer. */
 import type { Vec3 } from '../imaging/types.js';
+import type { ReadScan } from './for-display.js';
 import { element, make } from './page.js';
+import { isReduced } from './reduce.js';
 import type { Pane, Stage } from './stage.js';
 
 const NAMES = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal', '3D': '3D' } as const;
@@ -15,6 +17,16 @@ export function lettersOf(plane: Pane['plane'], radiological: boolean): string[]
   const [left, top, right, bottom] = LETTERS[plane];
   const turned = plane !== 'sagittal' && !radiological;
   return (turned ? [right, top, left, bottom] : [left, top, right, bottom]).map((letter) => letter ?? '');
+}
+
+/** Which scan it is, in the header; and that it is shown with fewer voxels, if it is. */
+export function writeTitle({ name, dims, spacing, factors }: ReadScan): void {
+  const title = element('title');
+  title.textContent = `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
+  title.title = title.textContent;
+  const note = element('shown-note');
+  note.hidden = !isReduced(factors);
+  note.textContent = `Large scan: ${factors.join(' × ')} voxels are shown as one, without 3D. Segmentation uses all of them.`;
 }
 
 export class PaneLabels {

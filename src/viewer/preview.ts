@@ -4,7 +4,7 @@ import type { SeriesInfo } from '../session/segmenter.js';
 import { errorOf } from '../session/worker-protocol.js';
 import type { ReadScan } from './for-display.js';
 import type { ReadReply, ReadRequest } from './reader.js';
-import type { Place } from './scan.js';
+import { imageOf, type Place } from './scan.js';
 import { type ScanFiles, sendable } from './scan-files.js';
 import type { Work } from './tasks.js';
 
@@ -13,12 +13,21 @@ const LIMIT = 2 ** 26;
 /** The same where the CPU draws: every voxel costs its time too. */
 const SOFTWARE_LIMIT = 2 ** 24;
 
-/** How many voxels a canvas's GPU is to show. */
-export function limitOf(gl: WebGL2RenderingContext): number {
-  const info = gl.getExtension('WEBGL_debug_renderer_info');
-  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-  return /swiftshader|llvmpipe|softpipe|software/i.test(renderer) ? SOFTWARE_LIMIT : LIMIT;
+let cpu: boolean | undefined;
+
+/** Whether the CPU draws what WebGL draws here. */
+export function drawnByCpu(): boolean {
+  if (cpu !== undefined) return cpu;
+  const gl = document.createElement('canvas').getContext('webgl2');
+  const info = gl?.getExtension('WEBGL_debug_renderer_info');
+  const renderer = String(gl?.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  gl?.getExtension('WEBGL_lose_context')?.loseContext();
+  cpu = /swiftshader|llvmpipe|softpipe|software/i.test(renderer);
+  return cpu;
 }
+
+/** How many voxels a canvas is to show. */
+export const limitOf = (): number => (drawnByCpu() ? SOFTWARE_LIMIT : LIMIT);
 
 /** Asks a worker of its own; it, and all that it held, is gone afterwards. */
 function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Promise<R> {
@@ -51,13 +60,10 @@ function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Pr
  * @param limit at most so many voxels are shown
  * @throws SgpSamError what the files' reader says of them; `aborted`
  */
-export const readForDisplay = (
-  { files, series, channel }: Place,
-  limit: number,
-  work: Partial<Work>,
-): Promise<ReadScan> => {
+export const readForDisplay = (place: Place, limit: number, work: Partial<Work>): Promise<ReadScan> => {
+  const { files, channel } = imageOf(place);
   const name = files instanceof File ? files.name : undefined;
-  return asked({ what: 'scan', input: sendable(files), name, series, channel, limit }, work);
+  return asked({ what: 'scan', input: sendable(files), name, series: place.series, channel, limit }, work);
 };
 
 /**

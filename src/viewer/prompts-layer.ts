@@ -2,24 +2,14 @@
 import type { Vec3 } from '../imaging/types.js';
 import { type Entry, type PromptMark, promptsOf } from './entry.js';
 import { afterDraw, factorsOf, type Slice, slicesOf, spotOf, underPoint } from './places.js';
+import { Ruler } from './ruler.js';
 import type { Stage } from './stage.js';
+import { drawSvg as draw } from './svg.js';
 
-const SVG = 'http://www.w3.org/2000/svg';
 /** Points are shown, ever fainter, so many slices away from theirs. */
 const NEAR = 3;
 /** A press that moves no farther is no drag, CSS pixels. */
 const SLOP = 4;
-
-function draw<K extends keyof SVGElementTagNameMap>(
-  tag: K,
-  attributes: Readonly<Record<string, string | number>>,
-  ...children: SVGElement[]
-): SVGElementTagNameMap[K] {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
-  made.append(...children);
-  return made;
-}
 
 /** What a hand drew in a pane. */
 export interface Stroke {
@@ -30,12 +20,14 @@ export interface Stroke {
   readonly shift: boolean;
 }
 
-export type StrokeKind = 'box' | 'line' | 'loop' | 'brush';
+export type StrokeKind = 'box' | 'line' | 'loop' | 'brush' | 'ruler';
 
 export interface LayerActions {
   /** A point was dragged to a voxel, or is to go. */
   change(entry: Entry, mark: PromptMark, to: Vec3 | undefined): void;
   drawn(stroke: Stroke): void;
+  /** A distance was measured, mm. */
+  measured(mm: number): void;
 }
 
 export class PromptsLayer {
@@ -48,6 +40,7 @@ export class PromptsLayer {
     draw('circle', { r: 13 }),
     draw('circle', { r: 13, class: 'part', pathLength: 100 }),
   );
+  private readonly ruler: Ruler;
   private entry: Entry | undefined;
   private at: Vec3 | undefined;
   private dragging = false;
@@ -63,6 +56,7 @@ export class PromptsLayer {
     this.svg = draw('svg', { class: 'prompts', 'aria-hidden': 'true' }, this.marks, this.line, this.ring);
     const { canvas } = stage;
     canvas.after(this.svg);
+    this.ruler = new Ruler(stage, this.svg);
     this.ring.style.display = 'none';
     afterDraw(stage, () => this.place());
     this.svg.addEventListener('pointerdown', (event) => this.begin(event));
@@ -234,6 +228,10 @@ export class PromptsLayer {
     this.line.setAttribute('class', `stroke ${kind}${shift !== this.removing ? ' minus' : ''}`);
     this.line.setAttribute('stroke-width', String(kind === 'brush' ? 2 * this.brushMm * slice.scale : 2));
     const trace = () => {
+      if (kind === 'ruler') {
+        this.ruler.show(path[0], path[path.length - 1]);
+        return;
+      }
       const [[x0, y0]] = points;
       const [x1, y1] = points[points.length - 1];
       const d =
@@ -257,9 +255,18 @@ export class PromptsLayer {
       (done) => {
         this.drawing = false;
         this.line.removeAttribute('d');
-        if (done) this.actions.drawn({ slice, path, shift });
+        if (kind === 'ruler') this.measure(path, done);
+        else if (done) this.actions.drawn({ slice, path, shift });
       },
     );
+  }
+
+  /** Keeps a distance that was drawn; one that was called off, or a mere click, goes. */
+  private measure(path: readonly Vec3[], done: boolean): void {
+    const [from] = path;
+    const mm = this.ruler.show(from, done ? path[path.length - 1] : from);
+    if (mm) this.actions.measured(mm);
+    else this.ruler.hide();
   }
 
   /** Follows a pointer until it goes up (`done`), or is called off: by Escape, say. */

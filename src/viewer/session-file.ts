@@ -79,16 +79,28 @@ function read(text: string | Uint8Array, file: string) {
   return { value, lesions, fail };
 }
 
+const onGrid = (saved: unknown, { dims, affine }: VolumeInfo): boolean => {
+  const its = (saved ?? {}) as Record<string, unknown>;
+  return (
+    String(its.dims) === String(dims) &&
+    Array.isArray(its.affine) &&
+    its.affine.length === 16 &&
+    its.affine.every((v, n) => Math.abs(Number(v) - affine[n]) <= 1e-4)
+  );
+};
+
+/**
+ * Whether a session was saved for another scan than this one: then it can be compared, and not gone on with.
+ * @throws SgpSamError `bad-file` for what is no session
+ */
+export const isOfAnother = (text: string | Uint8Array, file: string, volume: VolumeInfo): boolean =>
+  !onGrid(read(text, file).value.volume, volume);
+
 /** @throws SgpSamError `bad-file` for anything else, and for a session of another grid or channel */
 export function readSession(text: string | Uint8Array, file: string, volume: VolumeInfo): SavedSession {
   const { value, lesions, fail } = read(text, file);
-  const { dims, affine, channel } = (value.volume ?? {}) as Record<string, unknown>;
-  const same =
-    String(dims) === String(volume.dims) &&
-    Array.isArray(affine) &&
-    affine.length === 16 &&
-    affine.every((v, n) => Math.abs(Number(v) - volume.affine[n]) <= 1e-4);
-  if (!same)
+  const { dims, channel } = (value.volume ?? {}) as Record<string, unknown>;
+  if (!onGrid(value.volume, volume))
     throw fail(`was saved for a volume of ${dims} voxels on another grid`, 'Open that volume first.');
   if (typeof value.weights !== 'string') throw fail('weights: no text');
   const settings = ['auto', 'open', 'closed'];

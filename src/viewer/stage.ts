@@ -6,7 +6,7 @@ import type { Vec3 } from '../imaging/types.js';
 import { colourOf } from './colours.js';
 import type { ReadScan } from './for-display.js';
 import { Navigation } from './navigate.js';
-import { limitOf } from './preview.js';
+import { drawnByCpu, limitOf } from './preview.js';
 import { fullVoxel, isReduced, reduceBox, reduceCrop, reducedVoxel } from './reduce.js';
 
 /** The crosshair: its lines' width and half its gap, CSS pixels. */
@@ -56,10 +56,12 @@ export class Stage {
   onDraw: () => void = () => {};
   scan: ReadScan | undefined;
   look: Look = LOOK;
+  /** Another stage that looks as this one does. */
+  private twin: Stage | undefined;
   private overlay: NiivueOverlay | undefined;
   private ready: Promise<unknown>;
-  /** How many voxels may be shown here: asked at once, since a GPU that compiles answers late. */
-  readonly limit: Promise<number>;
+  /** Whether NiiVue's drawing waits: it draws at every step of what is one change. */
+  private waits = false;
 
   constructor(readonly canvas: HTMLCanvasElement) {
     this.nv = new Niivue({
@@ -82,18 +84,36 @@ export class Stage {
     });
     const draw = this.nv.drawScene.bind(this.nv);
     this.nv.drawScene = () => {
+      if (this.waits) return undefined as unknown as ReturnType<typeof draw>;
       let said = draw();
       if (this.fitCrosshair()) said = draw();
       this.onDraw();
+      this.twin?.goAlong();
       return said;
     };
-    this.ready = this.nv.attachToCanvas(canvas, true);
-    this.limit = this.ready.then(() => limitOf(this.nv.gl));
-    this.limit.catch(() => {}); // said by what waits for it
+    // Smooth edges take the CPU four times as long.
+    this.ready = this.nv.attachToCanvas(canvas, !drawnByCpu());
     this.navigation = new Navigation(this);
   }
 
-  /** Shows a scan, without lesions. Large ones without the 3D pane, which draws every voxel for every picture. */
+  /** How many voxels may be shown here. */
+  limit(): number {
+    return limitOf();
+  }
+
+  /** Does what NiiVue would draw several times, and draws once. */
+  async atOnce(act: () => Promise<void>): Promise<void> {
+    const before = this.waits;
+    this.waits = true;
+    try {
+      await act();
+    } finally {
+      this.waits = before;
+    }
+    if (!before) this.nv.drawScene();
+  }
+
+  /** Shows a scan, without lesions. Large ones, and all where the CPU draws, without the 3D pane, which draws every voxel for every picture. */
   async show(scan: ReadScan): Promise<void> {
     await this.ready;
     const { nv } = this;
@@ -121,7 +141,7 @@ export class Stage {
     this.scan = scan;
     nv.scene.crosshairPos = [0.5, 0.5, 0.5] as unknown as typeof nv.scene.crosshairPos;
     this.overlay = new NiivueOverlay(nv as unknown as ConstructorParameters<typeof NiivueOverlay>[0]);
-    this.setLook({ ...this.look, render: !isReduced(scan.factors) });
+    this.drawLook({ ...this.look, render: !isReduced(scan.factors) && !drawnByCpu() });
     this.navigation.reset();
   }
 
@@ -130,6 +150,11 @@ export class Stage {
   }
 
   setLook(look: Look): void {
+    this.drawLook(look);
+    this.twin?.drawLook(look);
+  }
+
+  private drawLook(look: Look): void {
     const { nv } = this;
     this.look = look;
     nv.drawOpacity = look.overlay ? Math.max(look.fill, 0.001) : 0;
@@ -151,12 +176,17 @@ export class Stage {
   }
 
   setWindow(low: number, high: number): void {
+    this.drawWindow(low, high);
+    this.twin?.drawWindow(low, high);
+  }
+
+  private drawWindow(low: number, high: number): void {
     const [volume] = this.nv.volumes;
     if (!volume) return;
     volume.cal_min = low;
     volume.cal_max = Math.max(high, low + 1e-6);
     this.nv.refreshLayers(volume, 0);
-    this.setLook(this.look);
+    this.drawLook(this.look);
   }
 
   /** The window that fits most voxels: NiiVue's, without the extremes. */
@@ -270,19 +300,40 @@ export class Stage {
     return { value, mm: mm as unknown as Vec3 };
   }
 
-  /** Moves with another stage, and the other way round, from what that one shows now; or no longer. */
+  /** Moves with another stage, and the other way round, from what that one shows now; window and look too; or no longer. */
   follow(other: Stage, on: boolean): void {
-    const options = { '2d': true, '3d': true };
-    this.nv.broadcastTo(on ? [other.nv] : [], options);
-    other.nv.broadcastTo(on ? [this.nv] : [], options);
-    if (on) this.lookAt(other);
+    this.twin = on ? other : undefined;
+    other.twin = on ? this : undefined;
+    // Fields are the other's.
+    this.navigation.onWindow = () => other.navigation.onWindow();
+    if (on) this.lookLike(other);
   }
 
-  /** Puts the crosshair where another stage has it. */
-  lookAt(other: Stage): void {
+  /** Where it is looked from: crosshair, zoom and place, the turn of 3D. */
+  private get place(): readonly number[] {
+    const { crosshairPos, pan2Dxyzmm, renderAzimuth, renderElevation, volScaleMultiplier } = this.nv.scene;
+    return [...crosshairPos, ...pan2Dxyzmm, renderAzimuth, renderElevation, volScaleMultiplier];
+  }
+
+  /** Looks from where the other stage does. NiiVue's own broadcast works only while its canvas has the focus. */
+  private goAlong(): void {
+    const { nv, twin } = this;
+    if (!twin || nv.volumes.length === 0 || String(this.place) === String(twin.place)) return;
+    const { crosshairPos, pan2Dxyzmm, renderAzimuth, renderElevation, volScaleMultiplier } = twin.nv.scene;
+    nv.scene.crosshairPos = [...crosshairPos] as typeof crosshairPos;
+    nv.scene.pan2Dxyzmm = [...pan2Dxyzmm] as typeof pan2Dxyzmm;
+    Object.assign(nv.scene, { renderAzimuth, renderElevation, volScaleMultiplier });
+    nv.drawScene();
+  }
+
+  /** Takes over from another stage of the same scan what is shown and how: planes, place, window, look. */
+  lookLike(other: Stage): void {
     if (this.nv.volumes.length === 0) return;
-    this.nv.scene.crosshairPos = [...other.nv.scene.crosshairPos] as typeof this.nv.scene.crosshairPos;
-    this.nv.drawScene();
+    const { low, high } = other.window;
+    this.look = other.look;
+    this.showPlane(other.navigation.alone);
+    this.drawWindow(low, high);
+    this.goAlong();
   }
 
   private get like() {
@@ -296,12 +347,18 @@ export class Stage {
 
   /** One plane alone, or all of them. */
   setPlane(plane: Pane['plane'] | undefined): void {
+    this.showPlane(plane);
+    this.twin?.showPlane(plane);
+  }
+
+  private showPlane(plane: Pane['plane'] | undefined): void {
     const types = {
       axial: SLICE_TYPE.AXIAL,
       coronal: SLICE_TYPE.CORONAL,
       sagittal: SLICE_TYPE.SAGITTAL,
       '3D': SLICE_TYPE.RENDER,
     };
+    this.navigation.alone = plane;
     this.nv.setSliceType(plane ? types[plane] : SLICE_TYPE.MULTIPLANAR);
   }
 

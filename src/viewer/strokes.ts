@@ -15,8 +15,8 @@ export interface Grid {
   readonly affine: Float64Array;
 }
 
-/** What can be done by drawing; a point is a click. */
-export type Tool = 'point' | 'box' | 'scribble' | 'lasso' | 'brush';
+/** What can be done by drawing; a point is a click, the ruler does nothing to a lesion. */
+export type Tool = 'point' | 'box' | 'scribble' | 'lasso' | 'brush' | 'ruler';
 
 /** Points that a scribble becomes at most, and their least distance. */
 const POINTS = 3;
@@ -45,7 +45,7 @@ function middleOf({ box, values }: CroppedMask, affine: Float64Array): Vec3 | un
  * @returns undefined for a stroke that says nothing: a line that encloses no voxel
  */
 export function doingOf(
-  tool: Exclude<Tool, 'point'>,
+  tool: Exclude<Tool, 'point' | 'ruler'>,
   { path, slice }: Stroke,
   remove: boolean,
   grid: Grid,

@@ -14,6 +14,7 @@ const TOOLS: readonly {
   { tool: 'scribble', name: 'Scribble', key: 's', hint: 'Draw a line inside a lesion' },
   { tool: 'lasso', name: 'Lasso', key: 'l', hint: 'Draw a line around a lesion' },
   { tool: 'brush', name: 'Brush', key: 'e', hint: 'Paint voxels; removing, it is an eraser' },
+  { tool: 'ruler', name: 'Ruler', key: 'u', hint: 'Measure a distance: drag from end to end' },
 ];
 
 export class Toolbar {
@@ -22,17 +23,13 @@ export class Toolbar {
   removing = false;
 
   constructor(private readonly changed: () => void) {
-    element('tool').append(
-      ...TOOLS.map(({ tool, name, key, hint }) => {
-        const made = make(
-          'button',
-          { type: 'button', id: `tool-${tool}`, title: `${hint} (${key.toUpperCase()})` },
-          name,
-        );
-        made.addEventListener('click', () => this.choose(tool));
-        return made;
-      }),
-    );
+    for (const { tool, name, key, hint } of TOOLS) {
+      const title = `${hint} (${key.toUpperCase()})`;
+      const made = make('button', { type: 'button', id: `tool-${tool}`, title }, name);
+      made.addEventListener('click', () => this.choose(tool));
+      // What measures is no prompt, and stands with the view's buttons.
+      element(tool === 'ruler' ? 'measure-tool' : 'tool').append(made);
+    }
     element('sign').append(
       ...([false, true] as const).map((removing) => {
         const made = make(

@@ -1,28 +1,32 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
-import { adapterLine } from '../engine/gpu/device.js';
 import type { GateSetting } from '../engine/graph/regions.js';
-import type { CroppedMask } from '../imaging/crop.js';
 import type { Vec3 } from '../imaging/types.js';
+import type { SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
 import type { Shown } from './chain.js';
+import { ChannelList } from './channel-list.js';
+import { channelsGiven } from './channel-names.js';
+import { Comparison } from './comparison.js';
 import { type Commands, listen, type View } from './controls.js';
-import type { Entry, Measures } from './entry.js';
+import { showEngine, showProfile } from './engine-panel.js';
+import type { Entry } from './entry.js';
 import type { ReadScan } from './for-display.js';
 import { GatePanel } from './gate-panel.js';
 import { Keeper, type KeeperHost } from './keeper.js';
 import { type FilesHost, LesionFiles } from './lesion-files.js';
 import { LesionPanel } from './lesion-panel.js';
 import { Lesions, type LesionsHost } from './lesions.js';
+import { Measuring } from './measuring.js';
 import { offer } from './notice.js';
-import { button, element, make } from './page.js';
+import { button, element } from './page.js';
+import { writeTitle } from './panes.js';
 import { readForDisplay } from './preview.js';
-import { isReduced } from './reduce.js';
 import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { scopeLine } from './scope.js';
-import { readSession } from './session-file.js';
+import { isOfAnother, readSession } from './session-file.js';
 import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
@@ -37,19 +41,17 @@ interface Reading extends Pick<Place, 'files'> {
 class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
-  /** For the comparison; made when it is first asked for. */
-  private other: Stage | undefined;
-  private comparing = false;
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
   segmenter: WorkerSegmenter | undefined;
   scan: Scan | undefined;
   readonly lesions = new Lesions(this);
+  private readonly comparison = new Comparison(this);
   private readonly panel = new LesionPanel(this);
+  private readonly channels = new ChannelList((channel) => this.openChannel(channel));
   readonly table = this.panel.table;
   private readonly files = new LesionFiles(this);
   private readonly keeper = new Keeper(this);
-  /** Masks that are being measured. */
-  private readonly measuring = new Map<CroppedMask, Promise<void>>();
+  private readonly measuring = new Measuring(this);
   /** What shows the scan, and what is read for it. */
   private view: View | undefined;
   private reading: Reading | undefined;
@@ -86,7 +88,8 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
             : 'Open the page through https, or from http://localhost.',
         ),
       );
-      for (const id of ['open', 'sample', 'open-weights', 'open-session']) button(id).disabled = true;
+      for (const id of ['open', 'open-folder', 'sample', 'open-weights', 'open-session'])
+        button(id).disabled = true;
       return;
     }
     this.loadWeights(new URL(SHIPPED, document.baseURI));
@@ -102,7 +105,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.open('the sample', async () => ({ files: await sample, series: undefined, channel: 0 }));
   }
 
-  openChannel(channel: number): void {
+  stepChannel(by: number): void {
+    this.channels.step(by);
+  }
+
+  private openChannel(channel: number): void {
     const { scan } = this;
     if (scan) this.tasks.run('Opening the channel', (work) => this.showChannel(scan, channel, work));
   }
@@ -131,7 +138,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   async afterStep(work: Work): Promise<void> {
-    await this.compareNow(work);
+    await this.comparison.show(work);
   }
 
   working(at: Vec3): void {
@@ -153,7 +160,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   select(entry: Entry): void {
     if (this.lesions.selected === entry) return;
     this.lesions.select(entry);
-    if (this.comparing) this.tasks.run('Comparing', (work) => this.compareNow(work));
+    this.comparison.again();
   }
 
   /** Goes to where a lesion's long axis was measured, or to its middle. */
@@ -167,8 +174,11 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.tasks.fail(error);
   }
 
-  openScan(files: ScanFiles): void {
-    this.open(scanName(files), async (work) => ({ files, series: await seriesOf(files, work), channel: 0 }));
+  openScan(files: ScanFiles, channels?: readonly string[], dataset?: File): void {
+    this.open(scanName(files), async (work) => {
+      const series = channels ? undefined : await seriesOf(files, work);
+      return { files, series, channel: 0, channels: await channelsGiven(channels, dataset) };
+    });
   }
 
   /** Opens a scan; where that has to wait for weights, it is read and shown meanwhile. */
@@ -194,7 +204,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   private async preview(place: Promise<Place>, progress: Progress): Promise<void> {
     const its = await place;
     if (this.scan) return;
-    const scan = this.stage.limit.then((limit) => readForDisplay(its, limit, { progress }));
+    const scan = readForDisplay(its, this.stage.limit(), { progress });
     const reading = { files: its.files, scan };
     this.reading = reading;
     const read = await scan;
@@ -204,20 +214,16 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   /** Shows what was read, and what it is. */
   private async display(scan: ReadScan): Promise<void> {
     if (this.stage.scan !== scan) {
-      await this.stage.show(scan);
+      await this.stage.atOnce(async () => {
+        await this.stage.show(scan);
+        this.view?.window.begin(scan);
+      });
       performance.mark('scan-shown');
-      this.view?.window.begin(scan);
       this.view?.look.show();
     }
     element('welcome').hidden = true;
     document.body.classList.add('has-scan');
-    const { name, dims, spacing, factors } = scan;
-    const title = element('title');
-    title.textContent = `${name}: ${dims.join(' × ')} voxels of ${spacing.map((s) => +s.toFixed(2)).join(' × ')} mm`;
-    title.title = title.textContent;
-    const note = element('shown-note');
-    note.hidden = !isReduced(factors);
-    note.textContent = `Large scan: ${factors.join(' × ')} voxels are shown as one, without 3D. Segmentation uses all of them.`;
+    writeTitle(scan);
   }
 
   setZoom(zoom: Zoom | undefined): void {
@@ -246,7 +252,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       this.weights = weights;
       const { weights: name, trained } = fresh.info;
       this.tasks.say(`${name} is ready${trained ? '' : ' (not trained: masks mean nothing)'}.`);
-      await this.compareNow(work);
+      await this.comparison.show(work);
     });
   }
 
@@ -278,10 +284,12 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.reading = undefined;
     const fresh = await Scan.open(place, segmenter, work);
     let kept: Entry[] = [];
+    let shown: ReadScan;
     try {
       const keep = scan && (await this.keeper.part(scan, fresh, () => this.files.saveMaskNow()));
       if (keep) kept = this.lesions.entries.filter(({ voxels }) => voxels > 0);
-      await this.display(early ?? (await this.shownOf(fresh, place.channel, work)));
+      shown = early ?? (await this.shownOf(fresh, place.channel, work));
+      await this.display(shown);
     } catch (error) {
       await fresh.dispose();
       throw error;
@@ -293,21 +301,20 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       return { name, value, visible, channel: 0, steps: [[{ type: 'mask' as const, mask }]] };
     });
     if (carried.length > 0) await this.lesions.replace(carried, work);
-    const { channels } = fresh.info;
-    element('channel-field').hidden = channels < 2;
-    element('channel').replaceChildren(
-      ...Array.from({ length: channels }, (_, n) => make('option', { value: String(n) }, String(n))),
-    );
+    const named = place.channels?.names.length ? place.channels.names : shown.channelNames;
+    this.channels.begin(fresh.info.channels, named, fresh.digest);
     this.refresh();
     await scan?.dispose();
-    await this.compareNow(work);
+    await this.comparison.show(work);
     this.tasks.say([...(fresh.info.notes ?? []), 'Click a lesion.'].join(' '));
     this.keeper.opened(fresh).catch((error) => console.warn(error));
   }
 
   /** What of an open channel is shown. */
-  private async shownOf({ segmenter, info }: Scan, channel: number, work: Work): Promise<ReadScan> {
-    return segmenter.extra<ReadScan>('display', [info.name, channel, await this.stage.limit], work);
+  private shownOf(scan: Scan, channel: number, work: Work): Promise<ReadScan> {
+    // Its own channel of its own file, where every channel is one.
+    const { info } = scan.opened(channel) as SegmenterVolume;
+    return scan.segmenter.extra<ReadScan>('display', [info.name, info.channel, this.stage.limit()], work);
   }
 
   /** Another channel of the scan: the lesions are the grid's, and stay. */
@@ -317,21 +324,22 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       await scan.volume(channel, work);
       await this.display(await this.shownOf(scan, channel, work));
     } catch (error) {
-      element<HTMLSelectElement>('channel').value = String(before);
+      this.channels.show(before);
       throw error;
     }
     scan.channel = channel;
     this.lesions.draw();
     await scan.tidy(this.lesions.channels);
     this.refresh();
-    await this.compareNow(work);
-    this.tasks.say(this.lesions.any ? `Channel ${channel}; the lesions stay.` : 'Click a lesion.');
+    await this.comparison.show(work);
+    this.tasks.say(
+      this.lesions.any ? `Channel ${this.channels.called(channel)}; the lesions stay.` : 'Click a lesion.',
+    );
   }
 
   goTo(voxel: Vec3): void {
     if (!this.stage.scan) return;
     this.stage.goTo(voxel);
-    if (this.comparing) this.other?.lookAt(this.stage);
   }
 
   /** Overrules gates and does all steps again; a lesion whose turn did not come is as it was. */
@@ -352,7 +360,9 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       const { scan, segmenter } = this;
       if (!scan || !segmenter)
         throw new SgpSamError('bad-argument', 'no scan is open', 'Open its scan first.');
-      const session = readSession(new Uint8Array(await file.arrayBuffer()), file.name, scan.info);
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      if (isOfAnother(bytes, file.name, scan.info)) return this.files.compare(bytes, file.name);
+      const session = readSession(bytes, file.name, scan.info);
       const before = [...this.gates.settings];
       await segmenter.setGates(session.gates.slice(0, segmenter.info.sites.length));
       try {
@@ -366,7 +376,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
       }
       this.gates.setSettings(session.gates);
       this.refresh();
-      await this.compareNow(work);
+      await this.comparison.show(work);
       const other =
         session.weights === segmenter.info.weights ? '' : ` It was saved with ${session.weights}.`;
       this.tasks.say(`${file.name}: ${session.lesions.length} lesions.${other}`);
@@ -382,67 +392,15 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   }
 
   toggleCompare(): void {
-    this.tasks.run('Comparing', async (work) => {
-      this.comparing = !this.comparing;
-      element('other').hidden = !this.comparing;
-      element('caption').hidden = !this.comparing;
-      button('compare').setAttribute('aria-pressed', String(this.comparing));
-      this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
-      this.stage.redraw();
-      await this.compareNow(work);
-      this.other.follow(this.stage, this.comparing);
-    });
-  }
-
-  /** The selected lesion with every gate closed, which is SAM-Med3D, in the other view; nothing unless comparing. */
-  private async compareNow(work: Work): Promise<void> {
-    const { other, scan, segmenter } = this;
-    const { selected } = this.lesions;
-    if (!this.comparing || !other || !scan || !segmenter) return;
-    const shown = this.stage.scan;
-    if (shown && other.scan !== shown) {
-      await other.show(shown);
-      const { low, high } = this.stage.window;
-      other.setWindow(low, high);
-    }
-    other.clear();
-    other.lookAt(this.stage);
-    if (!selected?.actions.length) return;
-    const closed = segmenter.info.sites.map((): GateSetting => 'closed');
-    const lesion = await selected.chain.lesion(work);
-    const state = await this.lesions.recovering(work, () => lesion.preview(closed, work));
-    other.update(selected.value, state.crop);
-    const own = selected.state?.millilitres ?? 0;
-    this.tasks.say(`SGP-SAM ${own.toFixed(2)} mL, SAM-Med3D ${state.millilitres.toFixed(2)} mL.`);
+    this.comparison.toggle();
   }
 
   profile(): void {
-    this.tasks.run('Profiling', async (work) => {
-      const html = await this.segmenter?.extra<string>('profile', [], work);
-      element<HTMLIFrameElement>('profile-frame').srcdoc = html ?? '';
-      element<HTMLDialogElement>('profile-dialog').showModal();
-    });
+    this.tasks.run('Profiling', (work) => showProfile(this.segmenter, work));
   }
 
-  async measureAll(): Promise<void> {
-    const { scan } = this;
-    if (!scan) return;
-    const { name, channel } = scan.info;
-    for (const entry of this.entries) {
-      const { state } = entry;
-      if (!state?.voxels || entry.isMeasured(channel) || this.measuring.has(state.crop)) continue;
-      const { crop } = state;
-      const measured = scan.segmenter
-        .extra<Measures>('measure', [name, channel, crop])
-        .then((measures) => entry.measure(crop, channel, measures))
-        .catch((error) => console.warn(error)) // its worker may have failed, which the next click says
-        .then(() => {
-          this.measuring.delete(crop);
-          this.refresh();
-        });
-      this.measuring.set(crop, measured);
-    }
-    await Promise.all(this.measuring.values());
+  measureAll(): Promise<void> {
+    return this.measuring.all();
   }
 
   /** Everything beside the scan. */
@@ -455,29 +413,9 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract', 'open-mask'])
       button(id).disabled = !scan;
     button('save-dicom').hidden = !scan?.info.series;
-    for (const id of ['profile', 'compare']) button(id).disabled = !segmenter;
-    element<HTMLSelectElement>('channel').value = String(scan?.channel ?? 0);
+    this.channels.show(scan?.channel ?? 0);
     this.gates.show(state?.gates);
-    this.showTimes(state);
-    if (segmenter)
-      element('adapter').textContent = `${segmenter.info.weights} on ${adapterLine(segmenter.info.adapter)}`;
-  }
-
-  private showTimes({ timings, encodes = 1, zoom }: Partial<Shown> = {}): void {
-    element('scale').textContent = zoom
-      ? `Scale ${+zoom.spacing.toPrecision(3)} mm: ${zoom.why.message}.`
-      : '';
-    const rows = timings
-      ? ([
-          ['Resample', timings.preprocess],
-          [encodes > 1 ? `Encode (${encodes} regions)` : 'Encode', timings.encode],
-          ['Decode', timings.decode],
-          ['Paste back', timings.pasteBack],
-        ] as const)
-      : [];
-    element('times').replaceChildren(
-      ...rows.flatMap(([name, ms]) => [make('dt', {}, name), make('dd', {}, `${ms.toFixed(0)} ms`)]),
-    );
+    showEngine(segmenter, state);
   }
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Stage } from '../../../src/viewer/stage.js';
 import { put, writeVolume } from '../../cli/support.js';
 import { makeSeries } from '../../imaging/dicom-seg/series.js';
 import { headCt } from './display.js';
@@ -94,12 +95,78 @@ describe.skipIf(noBrowser)('prompts and the view', () => {
       await page.click('#tool-point');
     });
 
+    test('in the comparison both panes have one window, one convention, one plane', async () => {
+      const { page } = viewer.it;
+      await viewer.it.typed(lesion);
+      await page.evaluate('document.querySelector("#engine").open = true');
+      await page.click('#compare');
+      await viewer.it.says('SAM-Med3D');
+      const both = () =>
+        page.evaluate(() => {
+          const { viewer: its } = globalThis as unknown as {
+            viewer: { stage: Stage; comparison: { other: Stage } };
+          };
+          return [its.stage, its.comparison.other].map(({ window, look, panes, nv }) => ({
+            window,
+            radiological: look.radiological,
+            planes: panes.map(({ plane }) => plane),
+            zoom: nv.scene.pan2Dxyzmm[3],
+          }));
+        });
+      const alike = async () => {
+        const [first, second] = await both();
+        expect(second).toEqual(first);
+        return first!;
+      };
+      const before = await alike();
+      await page.selectOption('#window-preset', 'full');
+      expect((await alike()).window).not.toEqual(before.window);
+      await page.click('#convention');
+      expect((await alike()).radiological).toBe(!before.radiological);
+      await page.click('#convention');
+      await page.locator('.pane[data-plane=axial] button').click();
+      expect((await alike()).planes).toEqual(['axial']);
+      await page.click('#zoom-in');
+      expect((await alike()).zoom).toBeCloseTo(1.25, 3);
+      // The other way round: by the right button in the second pane, which the numbers tell.
+      const box = (await page.locator('#other-canvas').boundingBox())!;
+      await page.mouse.move(box.x + 100, box.y + 100);
+      await page.mouse.down({ button: 'right' });
+      await page.mouse.move(box.x + 180, box.y + 130, { steps: 4 });
+      await page.mouse.up({ button: 'right' });
+      const { window } = await alike();
+      expect(Number(await page.inputValue('#window-width'))).toBe(Math.round(window.high - window.low));
+      await viewer.it.picture('comparison');
+      await page.click('#compare');
+      await viewer.it.idle();
+      expect(await page.isVisible('#other')).toBe(false);
+    });
+
     test('the help lists every key once, those of the tools too', async () => {
       const { page } = viewer.it;
       const names = await page.locator('#help-keys th').allTextContents();
       const single = names.flatMap((name) => name.split(', '));
       expect(new Set(single).size).toBe(single.length);
-      for (const key of ['P', 'B', 'S', 'L', 'E', 'A', 'C', 'T', '[', ']', 'Escape', 'H', 'F', '0'])
+      for (const key of [
+        'P',
+        'B',
+        'S',
+        'L',
+        'E',
+        'A',
+        'C',
+        'T',
+        'U',
+        'F2',
+        ',',
+        '.',
+        '[',
+        ']',
+        'Escape',
+        'H',
+        'F',
+        '0',
+      ])
         expect(single).toContain(key);
       await page.focus('#canvas');
       await page.keyboard.press('b');

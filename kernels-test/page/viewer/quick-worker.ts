@@ -88,7 +88,7 @@ function sessionOf(volume: Volume): LesionSession {
       encodes: 1,
     });
   };
-  Object.assign(session, { addNow });
+  Object.assign(session, { addNow, preview: async () => inner.stateNow() });
   return session;
 }
 

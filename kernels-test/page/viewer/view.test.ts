@@ -10,8 +10,6 @@ beforeAll(async () => {
   if (noBrowser) return;
   put(view.it.scratch, 'ct.nii.gz', writeVolume(headCt([80, 96, 48], [2, 2, 3.2]), 'ct.nii.gz'));
   await view.it.open('ct.nii.gz');
-  // Fewer voxels to draw where the CPU draws.
-  await view.it.key('d');
 });
 
 describe.skipIf(noBrowser)('the picture', () => {
@@ -24,6 +22,15 @@ describe.skipIf(noBrowser)('the picture', () => {
     expect(await view.it.page.textContent('#work-name')).toContain('weights');
     expect(await view.it.page.isVisible('#welcome')).toBe(false);
     expect(await view.it.page.textContent('#title')).toContain('ct.nii.gz: 80 × 96 × 48 voxels');
+  });
+
+  test('is without 3D where the CPU draws, which D turns on', async () => {
+    const planes = async () => (await view.it.state()).panes.map(({ plane }) => plane);
+    expect(await planes()).toEqual(['axial', 'coronal', 'sagittal']);
+    expect(await view.it.page.getAttribute('#show-3d', 'aria-pressed')).toBe('false');
+    await view.it.key('d');
+    expect(await planes()).toContain('3D');
+    await view.it.key('d');
   });
 
   test('zooms about the pointer by Ctrl and the wheel: what is under it stays there', async () => {
@@ -65,30 +72,31 @@ describe.skipIf(noBrowser)('the picture', () => {
   });
 
   test('is zoomed and moved by two fingers', async () => {
-    const spot = await view.it.spot('axial');
-    await view.it.page.evaluate(
-      ([x, y]) => {
-        const canvas = document.querySelector('#canvas')!;
-        const send = (type: string, pointerId: number, dx: number) =>
-          canvas.dispatchEvent(
-            new PointerEvent(type, {
-              pointerId,
-              pointerType: 'touch',
-              clientX: x! + dx,
-              clientY: y!,
-              bubbles: true,
-            }),
-          );
-        send('pointerdown', 1, -20);
-        send('pointerdown', 2, 20);
-        send('pointermove', 1, -40);
-        send('pointermove', 2, 40);
-        send('pointerup', 1, -40);
-        send('pointerup', 2, 40);
-      },
-      [spot.x, spot.y],
-    );
-    expect((await view.it.state()).zoom).toBeCloseTo(2, 1);
+    const { page } = view.it;
+    const { x, y } = await view.it.spot('axial');
+    const before = await view.it.voxelAt({ x, y });
+    const cdp = await page.context().newCDPSession(page);
+    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', ...apart: [half: number, down: number][]) =>
+      cdp.send('Input.dispatchTouchEvent', {
+        type,
+        touchPoints: apart.flatMap(([half, down]) => [
+          { x: x - half, y: y + down, id: 1 },
+          { x: x + half, y: y + down, id: 2 },
+        ]),
+      });
+    await touch('touchStart', [20, 0]);
+    for (const half of [25, 30, 35, 40]) await touch('touchMove', [half, 0]);
+    for (const down of [10, 20, 30]) await touch('touchMove', [40, down]);
+    await touch('touchEnd');
+    await cdp.detach();
+    await expect.poll(async () => (await view.it.state()).zoom).toBeCloseTo(2, 1);
+    // What was between the fingers is still there.
+    const after = await view.it.voxelAt({ x, y: y + 30 });
+    for (const a of [0, 1]) expect(Math.abs(after![a]! - before![a]!)).toBeLessThan(1);
+    // And neither finger clicked, nor was the page zoomed.
+    await page.waitForTimeout(300);
+    expect(await page.textContent('#status')).toBe('');
+    expect(await page.evaluate('visualViewport.scale')).toBe(1);
   });
 
   test('shows one plane alone by a double click, which is no click on a lesion, and all by another', async () => {

@@ -225,8 +225,10 @@ export class Viewer {
     return !first || (first.type === 'click' && String(first.click.at) === String(lesion));
   }
 
-  /** Pictures of what the tests saw, for people. */
+  /** Pictures of what the tests saw, for people who ask for them: one takes up to half a minute where the CPU draws. */
   async picture(name: string): Promise<void> {
+    if (!process.env.SGP_SAM_PICTURES) return;
+    await this.page.evaluate('viewer.stage.redraw()');
     await this.page.screenshot({ path: `out/viewer/${name}.png` });
   }
 }
