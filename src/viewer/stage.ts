@@ -60,8 +60,8 @@ export class Stage {
   private twin: Stage | undefined;
   private overlay: NiivueOverlay | undefined;
   private ready: Promise<unknown>;
-  /** Whether NiiVue's drawing waits: it draws at every step of what is one change. */
-  private waits = false;
+  /** How many changes are under way at whose end is drawn: NiiVue draws at every step of one. */
+  private changes = 0;
 
   constructor(readonly canvas: HTMLCanvasElement) {
     this.nv = new Niivue({
@@ -84,7 +84,7 @@ export class Stage {
     });
     const draw = this.nv.drawScene.bind(this.nv);
     this.nv.drawScene = () => {
-      if (this.waits) return undefined as unknown as ReturnType<typeof draw>;
+      if (this.changes > 0) return undefined as unknown as ReturnType<typeof draw>;
       let said = draw();
       if (this.fitCrosshair()) said = draw();
       this.onDraw();
@@ -103,14 +103,13 @@ export class Stage {
 
   /** Does what NiiVue would draw several times, and draws once. */
   async atOnce(act: () => Promise<void>): Promise<void> {
-    const before = this.waits;
-    this.waits = true;
+    this.changes++;
     try {
       await act();
     } finally {
-      this.waits = before;
+      this.changes--;
     }
-    if (!before) this.nv.drawScene();
+    this.nv.drawScene();
   }
 
   /** Shows a scan, without lesions. Large ones, and all where the CPU draws, without the 3D pane, which draws every voxel for every picture. */
