@@ -1,6 +1,6 @@
 /**
- * Builds dist: browser.js, client.js, worker.js, niivue.js, cornerstone.js, weights.js and engine.js (each one minified file); formats.js, codecs.js, dicom-seg.js and
- * phantoms.js (which they load when they are needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
+ * Builds dist: browser.js, client.js, worker.js, niivue.js, cornerstone.js, weights.js and engine.js (each one minified file); formats.js, codecs.js, dicom-seg.js,
+ * phantoms.js and pth.js (which they load when they are needed), node.js, engine.node.js, cli.js, types and the viewer. All of it is made beside the old dist,
  * which is replaced at the end, so a failed build leaves that one as it was.
  */
 import { execFile } from 'node:child_process';
@@ -85,6 +85,7 @@ const LATER = {
   'src/imaging/formats/dicom/wasm-codecs.ts': 'codecs.js',
   'src/imaging/dicom-seg/index.ts': 'dicom-seg.js',
   'src/phantoms/index.ts': 'phantoms.js',
+  'src/weights/pth.ts': 'pth.js',
 };
 
 /** Leaves `import()` of such a part to run time. */

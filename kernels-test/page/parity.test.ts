@@ -45,7 +45,7 @@ test('the bundle imports nothing but its own parts, when they are asked for, and
   const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
   expect(imports.filter(({ kind }) => kind !== 'dynamic-import')).toEqual([]);
   const parts = imports.map(({ path }) => path).sort();
-  expect(parts).toEqual(['./dicom-seg.js', './formats.js', './phantoms.js']);
+  expect(parts).toEqual(['./dicom-seg.js', './formats.js', './phantoms.js', './pth.js']);
   for (const part of parts) expect(existsSync(join(dirname(bundle), part)), part).toBe(true);
   expect(text.toString()).not.toMatch(/["']node:|\brequire\(["']|\bprocess\.(env|versions|platform)/);
   const kib = gzipSync(text, { level: 9 }).length / 1024;

@@ -6,7 +6,6 @@ export { DTYPE_SIZE, decodeF32, elementCount, isFloatDType } from './dtype.js';
 export * from './fetch.js';
 export * from './formula.js';
 export * from './overlay.js';
-export { openPth, type PthSource } from './pth.js';
 export { openSafetensors } from './safetensors.js';
 export * from './safetensors-write.js';
 export * from './untrained.js';

@@ -2,7 +2,6 @@ import { need, needOptions } from '../base/arguments.js';
 import type { ByteSource } from '../base/byte-source.js';
 import { SgpSamError } from '../base/errors.js';
 import type { WeightDType } from './dtype.js';
-import { openPth } from './pth.js';
 import { openSafetensors } from './safetensors.js';
 
 export type { WeightDType } from './dtype.js';
@@ -62,7 +61,11 @@ export async function openWeights(source: ByteSource, options: WeightOptions = {
     const what = `${source.name}: a safetensors file has no state dict '${options.stateDict}'`;
     throw new SgpSamError('bad-argument', what, 'Leave it out.');
   }
-  if (startsWith(head, 'PK\x03\x04') || startsWith(head, 'PK\x05\x06')) return openPth(source, options);
+  if (startsWith(head, 'PK\x03\x04') || startsWith(head, 'PK\x05\x06')) {
+    // Loaded when it is needed: pages have safetensors.
+    const { openPth } = await import('./pth.js');
+    return openPth(source, options);
+  }
   throw notWeights(source, head);
 }
 

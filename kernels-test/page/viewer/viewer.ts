@@ -241,6 +241,7 @@ const later: Plugin = {
       'formats/readers.js': 'formats.js',
       'dicom/wasm-codecs.js': 'codecs.js',
       'dicom-seg/index.js': 'dicom-seg.js',
+      'weights/pth.js': 'pth.js',
     };
     bundler.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
       const [, file] = Object.entries(files).find(([end]) => resolve(resolveDir, path).endsWith(end)) ?? [];
