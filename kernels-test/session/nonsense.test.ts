@@ -123,6 +123,7 @@ const GOOD: Readonly<Record<string, readonly unknown[]>> = {
   shadersOf: [{ dispatches: [] }],
   signedRank: [[1, 2], 'pratt'],
   simulateClicks: [{}, volume, mask, {}],
+  risingFit: [[[0, 1], [1, 2]], 1], // biome-ignore format: pairs
   spearman: [[[0, 1]]],
   surfaceDistances: [mask, mask, dims, spacing, 'surfel'],
   surfelAreas: [spacing],
