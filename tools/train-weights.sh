@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Trains the weights that ship (their card: weights/README.md) from nothing, on phantoms alone, as they were trained: SAM-Med3D
-# on plainly bright lesions, then everything, with SGPMs, on lesions as contrast agent makes them and with correcting clicks,
-# in five stages that differ in the loss, in how many lesions there are and how large, and in the clicks. About an hour and three quarters on
-# two CPU cores. A run that was stopped goes on where it was.
+# train-weights.sh [runs] [data]: trains the weights that ship (their card: weights/README.md) from nothing, as they were trained: SAM-Med3D
+# on phantoms with plainly bright lesions, then everything, with SGPMs, on lesions as contrast agent makes them and with correcting clicks,
+# in five stages that differ in the loss, in how many lesions there are and how large, and in the clicks; then at every scale, on real and
+# synthetic lesions, in three. About three and a half hours on two CPU cores. A run that was stopped goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-runs/weights}
@@ -33,6 +33,30 @@ stage 5 4 --phantoms 600 --phantom-seed 5 --phantom-lesions 1-2 --phantom-diamet
 stage 6 5 --phantoms 500 --phantom-seed 6 --phantom-lesions 1-2 --phantom-diameters 10-60 --samples 1500 --keep last \
   --validate-every 500 --lr 2.5e-4 --warmup 30 --clicks 5 --correction mixed
 
+# From here on every scale, real lesions and anatomy, values relative to the click, and the IoU head. $data is a folder with lesions.json and what it lists;
+# the card says where each part comes from. What it marks 'test' is never read here.
+data=${2:-../shared/data}
+node dist/cli.js convert --f16 "$runs/6/weights.safetensors" "$runs/6/half.safetensors"
+# A list of the FLAIR images alone, which are few among the others.
+mkdir -p "$runs/flair"
+ln -sfn "$(cd "$data" && pwd)/open_ms_long" "$runs/flair/open_ms_long"
+node -e 'const { readFileSync, writeFileSync } = require("node:fs"); const [from, to] = process.argv.slice(1);
+  const own = JSON.parse(readFileSync(from, "utf8")).filter(({ image }) => image?.startsWith("open_ms_long/"));
+  writeFileSync(to, JSON.stringify(own));' "$data/lesions.json" "$runs/flair/lesions.json"
+real() {
+  local name=$1 from=$2
+  shift 2
+  node dist/cli.js train -o "$runs/$name" --weights "$runs/$from.safetensors" --scale 0.08-1.3 --augment --preset sgp-sam --train '*' \
+    --arm sgp-zoom --first-click mixed --lesion-weight diameter --clicks 3 --correction mixed --loss-term iou=0.3 "${sharp[@]}" --clip 1 \
+    --schedule cosine:0.05 --warmup 30 --validate-every 0 --validate-lesions 1 --keep last --resume "$@"
+}
+real 7 6/half --data "$data/lesions.json=0.25" --data "anatomy:$data=0.4" --data "background:$data=0.25" --data "pet:$data=0.1" \
+  --lr 2.5e-4 --samples 850 --seed 11
+real 8 7/weights --data "$data/lesions.json=0.35" --data "anatomy:$data=0.3" --data "background:$data=0.2" --data "pet:$data=0.15" \
+  --lr 3e-4 --samples 1000 --stop-after 136 --seed 12
+real 9 8/weights --data "$data/lesions.json=0.25" --data "$runs/flair/lesions.json=0.15" --data phantoms=0.2 --phantoms 300 --val-phantoms 8 \
+  --data "anatomy:$data=0.2" --data "background:$data=0.1" --data "pet:$data=0.1" --lr 3e-4 --samples 700 --seed 13
+
 # Half precision: half the bytes; the card's scores are those of the files as they ship.
 node dist/cli.js convert --f16 "$runs/1/weights.safetensors" weights/small.safetensors
-node dist/cli.js convert --f16 "$runs/6/weights.safetensors" weights/sgp-small.safetensors
+node dist/cli.js convert --f16 --zoom auto --scope "$scope" "$runs/9/weights.safetensors" weights/sgp-small.safetensors

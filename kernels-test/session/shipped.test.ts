@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SHIPPED, shippedWeights } from '../../src/cli/weights.js';
 import { readCase, readDecathlon } from '../../src/imaging/dataset.node.js';
+import { isLesion, readLesionList } from '../../src/imaging/lesion-list.node.js';
 import { diceOf } from '../../src/imaging/metrics/overlap.js';
 import { makePhantom } from '../../src/phantoms/phantom.js';
 import { Model } from '../../src/sam/model.js';
@@ -19,6 +20,7 @@ import { testEngine } from '../support/run.js';
 
 const folder = 'weights';
 const brain = sharedFile('data/brain');
+const list = sharedFile('data/lesions.json');
 
 let source: WeightSource;
 let model: Model;
@@ -44,29 +46,33 @@ describe(`weights/${SHIPPED}`, () => {
     expect(bytes.reduce((a, b) => a + b, 0)).toBeLessThan(10e6);
   });
 
-  it('says what it is and how it came to be, as its card does', () => {
+  it('says what it is and how it came to be, as its card does', async () => {
     const { config, recipe, scores, base } = source.metadata;
     expect(JSON.parse(config)).toMatchObject({ name: 'small', sgpm: { sites: [1, 3] } });
-    // Synthetic data alone: no patient's image went into it.
-    expect(Object.keys(JSON.parse(recipe).data)).toEqual(['phantoms']);
+    // Several sources, named without anybody's folders; real lesions only of subjects that may train.
+    const sources: { list?: string; training?: string[]; patches?: string }[] =
+      JSON.parse(recipe).data.sources;
+    expect(recipe).not.toMatch(/"\/|[A-Z]:\\/);
+    const trainedOn = sources.flatMap(({ training = [] }) => training);
+    expect(trainedOn.length).toBeGreaterThan(30);
+    if (list) {
+      const entries = await readLesionList(list, isLesion);
+      for (const id of trainedOn) expect(entries.find((one) => one.id === id)?.use, id).toBe('train');
+    }
     expect(JSON.parse(scores).dice).toBeGreaterThan(0.3);
     // The script that the card names has this stage as it was run.
-    const { samples, lr, clicks, correction, data } = JSON.parse(recipe);
-    const { count, seed } = data.phantoms;
+    const { samples, lr, seed, data } = JSON.parse(recipe);
     const script = readFileSync('tools/train-weights.sh', 'utf8').replaceAll('\\\n', ' ');
     const stage = script
       .split('\n')
-      .filter((line) => line.startsWith('stage '))
+      .filter((line) => line.startsWith('real '))
       .at(-1);
-    for (const option of [
-      `--samples ${samples}`,
-      `--lr ${lr}`,
-      `--clicks ${clicks}`,
-      `--correction ${correction}`,
-      `--phantoms ${count}`,
-      `--phantom-seed ${seed}`,
-    ])
-      expect(`${stage} `.replace('2.5e-4', '0.00025').replace(/ +/g, ' ')).toContain(`${option} `);
+    const shares = data.sources.map(({ share }: { share: number }) => share);
+    expect(Array.from(stage!.matchAll(/--data "?[^ ]*?=([\d.]+)/g), ([, share]) => Number(share))).toEqual(
+      shares,
+    );
+    for (const option of [`--samples ${samples}`, `--lr ${lr}`, `--seed ${seed}`])
+      expect(`${stage} `.replace('3e-4', '0.0003').replace(/ +/g, ' ')).toContain(`${option} `);
     const card = readFileSync(join(folder, 'README.md'), 'utf8');
     expect(card).toContain(base);
     expect(card).toContain(SHIPPED);
@@ -94,8 +100,8 @@ describe(`weights/${SHIPPED}`, () => {
     }
     const at = [1, 3, 5].map((n) => mean(all.map(({ dice }) => dice[n - 1])));
     console.log(`enhancing tumour, mean Dice at 1, 3, 5 clicks: ${at.map((d) => d.toFixed(3)).join(' ')}`);
-    // What the card's table has, less what another adapter may change; 0.60 and 0.70 were aimed at and not reached.
-    expect(at[0]).toBeGreaterThan(0.53);
-    expect(at[2]).toBeGreaterThan(0.61);
+    // What the card's table has, less what another adapter may change; 0.70 and 0.78 were aimed at and not reached.
+    expect(at[0]).toBeGreaterThan(0.39);
+    expect(at[2]).toBeGreaterThan(0.53);
   });
 });
