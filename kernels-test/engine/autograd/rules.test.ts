@@ -72,16 +72,10 @@ describe('the gradient through the variants with shared memory', { tags: ['long'
   });
 });
 
-/** Every GPU's. One case of each class: lavapipe compiles these for longer than all others. */
+/** Every GPU's. A global case and a padded, ragged one: lavapipe compiles each for a minute and more. */
 describe('the gradient through attention in tiles', { tags: ['long'], timeout: 900_000 }, () => {
   const force = { attention: 'tiled', attention_backward: 'tiled' };
-  const classes = [
-    'global, head dim 20',
-    'ragged windows, batch 2',
-    'larger than the grid, batch 2, ragged axes',
-    'padding along w alone',
-    'windows of one',
-  ];
+  const classes = ['global, head dim 20', 'ragged windows, batch 2'];
   it.each(classes)('%s', async (name) => {
     const problem = cases.find((c) => c.op === 'window_attention' && c.name === name);
     if (!problem) throw new Error(`no case '${name}'`);
