@@ -32,6 +32,18 @@ describe('a first click', () => {
     expect(diceOf(mask, truth)).toBeGreaterThan(mm < 10 ? 0.8 : 0.9);
   });
 
+  it('a scale at which there is a single value does not end the search', async () => {
+    // The second scale to be looked at, 0.5 mm, lies within the ball.
+    const { image, truth } = ballIn(dims, [1, 1, 1], centre, 46);
+    const even = { ...image, data: image.data.map((v, n) => (truth[n] === 1 ? 1000 : v)) };
+    const { zoom } = await new LesionSession(thresholdModel().model, even, { zoom: 'auto' }).addClick({
+      at: centre,
+      label: 1,
+    });
+    // At 2 mm it is sure.
+    expect(zoom.tried.map(({ spacing }) => spacing)).toEqual([1, 2]);
+  });
+
   it('the same lesion without zoom is cut', async () => {
     const { image, truth } = large;
     const session = new LesionSession(thresholdModel().model, image, { zoom: 'off' });

@@ -34,7 +34,8 @@ function calibrationFrom(path: string): string {
     ),
   );
   try {
-    return JSON.stringify(risingFit(pairs).map((knot) => knot.map((value) => +value.toFixed(4))));
+    // As they are: rounded, two knots may become one, which the file's reader refuses.
+    return JSON.stringify(risingFit(pairs));
   } catch (error) {
     if (!(error instanceof SgpSamError)) throw error;
     throw new SgpSamError(error.code, `--calibration ${path}: ${error.message}`, 'Evaluate more lesions.');

@@ -133,10 +133,17 @@ export class Search {
     const { clicks, kept } = start;
     const all = [await this.candidate(start.cube, clicks, start.mask)];
     const { centre } = start.cube.place;
+    let { rungs } = start;
     while (setting === 'auto') {
       const findings = all.map(({ finding }) => finding);
-      const spacing = nextSpacing(findings, start.rungs, start.limits);
-      const cube = spacing && this.cubeIf({ centre, preset: { ...preset, spacing } });
+      const spacing = nextSpacing(findings, rungs, start.limits);
+      if (spacing === undefined) break;
+      const cube = this.cubeIf({ centre, preset: { ...preset, spacing } });
+      if (!cube && rungs.includes(spacing)) {
+        // A single value there: the other scales may still have something.
+        rungs = rungs.filter((rung) => rung !== spacing);
+        continue;
+      }
       if (!cube || !clicks.every(({ at }) => cube.holds(at))) break;
       // Scales that are compared see the click alone; a larger cube for a lesion that is known sees what is known.
       const prompt =

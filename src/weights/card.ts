@@ -65,13 +65,17 @@ export function cardOf({ name, metadata }: Pick<WeightSource, 'name' | 'metadata
 const wrong = (file: string, entry: string, what: string) =>
   new SgpSamError('bad-weights', `${file}: metadata ${entry} ${what}`, 'Export the weights again.');
 
-function readCalibration(file: string, text: string): IouCalibration {
-  let knots: unknown;
+/** An entry's JSON. */
+function jsonOf(file: string, entry: string, text: string): unknown {
   try {
-    knots = readJson(text, file);
+    return readJson(text, file);
   } catch {
-    throw wrong(file, 'calibration', 'is no JSON');
+    throw wrong(file, entry, 'is no JSON');
   }
+}
+
+function readCalibration(file: string, text: string): IouCalibration {
+  const knots = jsonOf(file, 'calibration', text);
   const share = (value: unknown) => typeof value === 'number' && value >= 0 && value <= 1;
   const rising = (list: unknown[][]) =>
     list.every(
@@ -102,12 +106,7 @@ export function calibratedIou(knots: IouCalibration, probability: number): numbe
  */
 export function scopeOf(file: string, text: string): WeightsScope {
   const fail = (field: string, what: string) => wrong(file, `scope${field}`, what);
-  let value: unknown;
-  try {
-    value = readJson(text, file);
-  } catch {
-    throw fail('', 'is no JSON');
-  }
+  const value = jsonOf(file, 'scope', text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw fail('', 'is no object');
   const fields = value as Record<string, unknown>;
   const words = (field: string, known?: readonly string[]): string[] | undefined => {
