@@ -38,11 +38,7 @@ fn store(which: u32, token: u32, head: u32, x: u32, v: vec4f) {
 @compute @workgroup_size($T)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let head = group.y * HD;
-  let lane = t % LANES;
-  let quad = t / LANES;
-  let column = t % COLUMNS;
-  let strip = t / COLUMNS % (QT / STRIP);
-  let part = t / (COLUMNS * (QT / STRIP));
+  //#include attention_tile_roles.wgsl
   let tile = tile_of(group);
   if (tile.row >= tile.r0 * tile.r1 || tile.first >= tile.r2) { return; }
   let queries = tile.r0 * tile.r1 * tile.r2;

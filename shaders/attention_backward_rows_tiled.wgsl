@@ -63,11 +63,7 @@ fn over_row(r: u32, n: u32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let head = group.y * HD;
   let width = p.heads * HD;
-  let lane = t % LANES;
-  let quad = t / LANES;
-  let column = t % COLUMNS;
-  let strip = t / COLUMNS % (QT / STRIP);
-  let part = t / (COLUMNS * (QT / STRIP));
+  //#include attention_tile_roles.wgsl
   let tile = tile_of(group);
   if (tile.row >= tile.r0 * tile.r1) { return; }
   let keys = tile.r0 * tile.r1 * tile.r2;

@@ -65,11 +65,7 @@ fn poisoned4(value: vec4f, suspect: vec4f, most: f32) -> vec4f {
 @compute @workgroup_size($T)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   let head = group.y * HD;
-  let lane = t % LANES;
-  let quad = t / LANES;
-  let column = t % COLUMNS;
-  let strip = t / COLUMNS % (QT / STRIP);
-  let part = t / (COLUMNS * (QT / STRIP));
+  //#include attention_tile_roles.wgsl
 
   //#if WINDOW
   let tile = tile_of(group);

@@ -29,10 +29,9 @@ export function drawnByCpu(): boolean {
 /** How many voxels a canvas is to show. */
 export const limitOf = (): number => (drawnByCpu() ? SOFTWARE_LIMIT : LIMIT);
 
-/** Asks a worker of its own; it, and all that it held, is gone afterwards. */
-function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Promise<R> {
-  const worker = new Worker(new URL('reader.js', document.baseURI), { type: 'module', name: 'scan' });
-  return new Promise<R>((resolve, reject) => {
+/** @throws SgpSamError `aborted` as soon as that is wished, whatever becomes of the promise */
+export const unlessAborted = <R>(promise: Promise<R>, signal: AbortSignal | undefined): Promise<R> =>
+  new Promise<R>((resolve, reject) => {
     const stop = () => {
       try {
         checkAborted(signal);
@@ -42,6 +41,13 @@ function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Pr
     };
     stop();
     signal?.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject);
+  });
+
+/** Asks a worker of its own; it, and all that it held, is gone afterwards. */
+function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Promise<R> {
+  const worker = new Worker(new URL('reader.js', document.baseURI), { type: 'module', name: 'scan' });
+  const answer = new Promise<R>((resolve, reject) => {
     worker.addEventListener('message', ({ data }: MessageEvent<ReadReply>) => {
       if ('progress' in data) progress?.(data.progress);
       else if ('error' in data) reject(errorOf(data.error));
@@ -52,7 +58,8 @@ function asked<R>(request: ReadRequest, { signal, progress }: Partial<Work>): Pr
       reject(new Error(`the scan could not be read: ${event.message || 'reader.js did not load'}`));
     });
     worker.postMessage(request);
-  }).finally(() => worker.terminate());
+  });
+  return unlessAborted(answer, signal).finally(() => worker.terminate());
 }
 
 /**

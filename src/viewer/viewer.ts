@@ -1,5 +1,5 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
-import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import { type Progress, SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { Vec3 } from '../imaging/types.js';
 import type { SegmenterVolume } from '../session/segmenter.js';
@@ -22,7 +22,7 @@ import { Measuring } from './measuring.js';
 import { offer } from './notice.js';
 import { button, element } from './page.js';
 import { writeTitle } from './panes.js';
-import { readForDisplay } from './preview.js';
+import { readForDisplay, unlessAborted } from './preview.js';
 import { type Place, Scan } from './scan.js';
 import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
 import { scopeLine } from './scope.js';
@@ -417,22 +417,6 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.gates.show(state?.gates);
     showEngine(segmenter, state);
   }
-}
-
-/** @throws SgpSamError `aborted` as soon as that is wished, whatever becomes of the promise */
-function unlessAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
-  return new Promise<R>((resolve, reject) => {
-    const stop = () => {
-      try {
-        checkAborted(signal);
-      } catch (error) {
-        reject(error);
-      }
-    };
-    stop();
-    signal.addEventListener('abort', stop, { once: true });
-    promise.then(resolve, reject);
-  });
 }
 
 const viewer = new Viewer();
