@@ -2,6 +2,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { readNifti } from '../../src/imaging/nifti.js';
 import type { DatatypeName } from '../../src/imaging/types.js';
+import { openVolumeInput } from '../../src/session/inputs.js';
 import { expectError, type FileSpec, niftiFile, types } from './support.js';
 
 const names = Object.keys(types) as DatatypeName[];
@@ -100,6 +101,20 @@ describe('reading voxels', () => {
 });
 
 describe('the affine', () => {
+  test('of axes that are not perpendicular is said to be so, float noise is not', async () => {
+    const sheared = (by: number) => niftiFile({ sform: [2, 0, by, 0, 0, 2, 0, 0, 0, 0, 3, 0] });
+    const { notes } = await readNifti(sheared(0.5), { name: 'tilted.nii' });
+    // atan(3 / 0.5), 80.5°.
+    expect(notes).toEqual([expect.stringMatching(/^tilted\.nii: its axes i and k meet at 80\.5°/)]);
+    expect((await readNifti(sheared(1e-4))).notes).toBeUndefined();
+    const host = {
+      data: new Float32Array(504),
+      dims: [9, 8, 7],
+      affine: [2, 0, 0.5, 0, 0, 2, 0, 0, 0, 0, 3, 0],
+    } as const;
+    expect((await openVolumeInput(host, { name: 'host' })).notes).toHaveLength(1);
+  });
+
   test('sform before qform before pixdim', async () => {
     const qform = { b: 0, c: 0, d: 0, offset: [1, 2, 3] as const };
     const both = await readNifti(niftiFile({ qform, sform: [3, 0, 0, 0, 0, 3, 0, 0, 0, 0, 3, 0] }));

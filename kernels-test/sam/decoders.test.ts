@@ -127,3 +127,26 @@ describe('decoders', () => {
     expect(engine.pipelines.size).toBe(compiled);
   });
 });
+
+describe('what is compiled in the background', () => {
+  it('waits for what is put before it, failed or not', async () => {
+    const { source, config } = formulaWeights('formula:sgp-tiny');
+    const engine = new Engine(model.engine.gpu); // which has run nothing yet
+    const own = await Model.load(engine, source, { config, ahead: true });
+    let fail = (_: Error) => {};
+    const reading = own.putFirst(
+      new Promise((_, reject) => {
+        fail = reject;
+      }),
+    );
+    const submits = vi.spyOn(engine.device.queue, 'submit');
+    await own.decoderProgram({ points: clicks(1), mask: previous });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(submits).not.toHaveBeenCalled();
+    fail(new Error('no such file'));
+    await expect(reading).rejects.toThrow('no such file');
+    await vi.waitFor(() => expect(submits).toHaveBeenCalled());
+    submits.mockRestore();
+    own.dispose();
+  });
+});

@@ -44,6 +44,17 @@ describe('a first click', () => {
     expect(zoom.tried.map(({ spacing }) => spacing)).toEqual([1, 2]);
   });
 
+  it('nor does one where the first is; where all hold a single value, the click is refused', async () => {
+    const { image, truth } = ballIn(dims, [1, 1, 1], centre, 88);
+    const even = { ...image, data: image.data.map((v, n) => (truth[n] === 1 ? 1000 : v)) };
+    const click = { at: centre, label: 1 } as const;
+    const { zoom } = await new LesionSession(thresholdModel().model, even, { zoom: 'auto' }).addClick(click);
+    expect(zoom.tried[0]!.spacing).toBe(2);
+    const flat = { ...image, data: image.data.map(() => 7) };
+    const refused = new LesionSession(thresholdModel().model, flat, { zoom: 'auto' }).addClick(click);
+    await expect(refused).rejects.toMatchObject({ code: 'bad-prompt' });
+  });
+
   it('the same lesion without zoom is cut', async () => {
     const { image, truth } = large;
     const session = new LesionSession(thresholdModel().model, image, { zoom: 'off' });

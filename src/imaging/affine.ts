@@ -67,3 +67,29 @@ export function affineFault(m: Float64Array, dims: Vec3): string | undefined {
   if (!(Math.abs(det) > 1e-6)) return 'is singular: two of its axes point the same way';
   return undefined;
 }
+
+/**
+ * A sentence for people about a grid whose axes are not perpendicular; none where they are to within half of the smallest voxel over
+ * the whole grid, which is how far DICOM slices may be shifted too. Cubes are cut along a volume's own axes, so a skewed one is seen skewed.
+ */
+export function skewNotes(name: string, m: Float64Array, dims: Vec3): string[] {
+  const sizes = voxelSizes(m);
+  const axis = (c: number) => [m[c]! / sizes[c]!, m[4 + c]! / sizes[c]!, m[8 + c]! / sizes[c]!] as const;
+  let [worst, pair] = [0, ''];
+  for (const [a, b] of [
+    [0, 1],
+    [0, 2],
+    [1, 2],
+  ] as const) {
+    const [u, v] = [axis(a), axis(b)];
+    const cosine = u[0] * v[0] + u[1] * v[1] + u[2] * v[2];
+    const aside = Math.abs(cosine) * Math.max(sizes[a]! * (dims[a] - 1), sizes[b]! * (dims[b] - 1));
+    if (aside <= Math.min(...sizes) / 2 || Math.abs(cosine) <= worst) continue;
+    [worst, pair] = [Math.abs(cosine), `${'ijk'[a]} and ${'ijk'[b]}`];
+  }
+  if (!pair) return [];
+  const degrees = (Math.acos(worst) * 180) / Math.PI;
+  return [
+    `${name}: its axes ${pair} meet at ${degrees.toFixed(1)}° and not at 90°: lesions are seen sheared, and lengths are off. Resample it to a grid with perpendicular axes.`,
+  ];
+}

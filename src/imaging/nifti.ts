@@ -5,6 +5,7 @@
  */
 import { need, needOptions } from '../base/arguments.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import { skewNotes } from './affine.js';
 import { gunzip, isGzip, MAX_EXPANSION } from './gzip.js';
 import { headerLength } from './nifti-fields.js';
 import { type NiftiLayout, readHeader } from './nifti-header.js';
@@ -137,8 +138,10 @@ class PieceReader {
     if (this.seen < this.needed(layout)) throw this.tooShort(layout, `${this.seen}`);
     const { dims, affine, datatype, channels, channel, description, header } = layout;
     const data = sink.finish();
+    const { name } = this.from;
+    const notes = skewNotes(name, affine, dims);
     return {
-      name: this.from.name,
+      name,
       dims,
       affine,
       data,
@@ -147,6 +150,7 @@ class PieceReader {
       channel,
       description,
       header,
+      ...(notes.length > 0 ? { notes } : {}),
     };
   }
 

@@ -117,6 +117,8 @@ export class Model {
   /** Encodes and decodes share buffers, so one is through before the next begins. */
   private readonly working = new Queue();
   private readying: Promise<void> | undefined;
+  /** What people wait for meanwhile that is no work of the model's. */
+  private readonly before = new Set<Promise<unknown>>();
   /**
    * Milliseconds until the weights were on the device, and from then until the encoder was compiled, which begins at the
    * same time. Zero for a model on somebody else's parameters.
@@ -254,9 +256,19 @@ export class Model {
     }
   }
 
-  /** Resolves (true) when nothing is asked of the model. */
+  /** Holds back what is compiled in the background until this is over: somebody waits for it, and it shares the processor. */
+  putFirst<R>(work: Promise<R>): Promise<R> {
+    const over: Promise<unknown> = work.catch(() => {}).finally(() => this.before.delete(over));
+    this.before.add(over);
+    return work;
+  }
+
+  /** Resolves (true) when nothing is asked of the model, nor of what was put first. */
   private async quiet(): Promise<true> {
-    await this.working.quiet();
+    do {
+      await Promise.all(this.before);
+      await this.working.quiet();
+    } while (this.before.size > 0);
     return true;
   }
 

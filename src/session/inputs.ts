@@ -5,7 +5,7 @@ import { SgpSamError } from '../base/errors.js';
 import type { Gpu, OpenDeviceOptions } from '../engine/gpu/device.js';
 import { weightStorages } from '../engine/graph/layout.js';
 import { type GateSetting, regionModes } from '../engine/graph/regions.js';
-import { affineFault, affineFromRows } from '../imaging/affine.js';
+import { affineFault, affineFromRows, skewNotes } from '../imaging/affine.js';
 import type { VoxelBox } from '../imaging/crop.js';
 import { readVolume } from '../imaging/formats/open.js';
 import { gridOfHost, isHostImage } from '../imaging/host-image.js';
@@ -161,7 +161,8 @@ function volumeOf(input: Extract<VolumeInput, { data: unknown }>, name: string):
   const fault = affineFault(affine, dims);
   if (fault) throw new SgpSamError('bad-argument', `${name}: the voxel-to-world affine ${fault}`);
   const { spacing: _, ...rest } = input as { readonly spacing?: Vec3 };
-  return { ...rest, name, dims, affine, data: values };
+  const notes = skewNotes(name, affine, dims);
+  return { ...(notes.length > 0 ? { notes } : {}), ...rest, name, dims, affine, data: values };
 }
 
 /** The bytes of whatever holds a file's. */

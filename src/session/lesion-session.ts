@@ -353,11 +353,8 @@ export class LesionSession {
     const least = Math.min(limits.most, Math.max(limits.least, holding(edge, size), earlier?.spacing ?? 0));
     const own = { least, most: limits.most };
     const rungs = alone && fixed === 'auto' ? rungsOf(preset.spacing, own) : [];
-    const spacing = fixed === 'auto' ? (rungs[0] ?? fillingSpacing(edge, size, own)) : fixed;
-    const cube = search.cubeAt({
-      centre: alone ? click.at : middle(around),
-      preset: { ...preset, spacing },
-    });
+    const [first = fixed === 'auto' ? fillingSpacing(edge, size, own) : fixed, ...others] = rungs;
+    const cube = search.firstCube(alone ? click.at : middle(around), [first, ...others]);
     for (const { at } of clicks) clickInRoi(cube.roi, at);
     const mask = found.box ? maskPrompt(cube.roi, found, model.lowResolution) : model.emptyMask();
     return { cube, mask, clicks, kept: false, rungs, limits: own };

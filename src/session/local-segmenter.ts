@@ -165,7 +165,7 @@ export class LocalSegmenter implements Segmenter, Owner {
 
   async openVolume(input: VolumeInput, options: OpenVolumeOptions = {}): Promise<SegmenterVolume> {
     this.checkOpen();
-    const volume = await openVolumeInput(input, options);
+    const volume = await this.model.putFirst(openVolumeInput(input, options));
     this.checkOpen();
     const { dims, affine, dicom, notes, channels = 1, channel = 0, datatype = 'float32' } = volume;
     const info: VolumeInfo = {

@@ -7,7 +7,7 @@ import type { Preset } from '../imaging/presets.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { Decoded, Encoded, Model } from '../sam/model.js';
 import { calibratedIou } from '../weights/card.js';
-import { clickedPart, cutFaces, maskPrompt, type Placement } from './cubes.js';
+import { clickedPart, cutFaces, maskPrompt } from './cubes.js';
 import { EncodedCube, type Spent } from './encoded-cube.js';
 import type { CallOptions } from './lesion-session.js';
 import type { Click } from './lesion-state.js';
@@ -77,19 +77,32 @@ export class Search {
   ) {}
 
   /** @throws as `preprocess` */
-  cubeAt(place: Placement): EncodedCube {
+  private cubeAt(centre: Vec3, spacing: number): EncodedCube {
     const { image, model, spent, reference } = this;
-    return new EncodedCube(image, { ...place, reference }, model.config.volume, spent);
+    const preset = { ...this.preset, spacing };
+    return new EncodedCube(image, { centre, preset, reference }, model.config.volume, spent);
   }
 
   /** The same, or undefined where the cube has nothing to normalise by: air, or a single value. */
-  private cubeIf(place: Placement): EncodedCube | undefined {
+  private cubeIf(centre: Vec3, spacing: number): EncodedCube | undefined {
     try {
-      return this.cubeAt(place);
+      return this.cubeAt(centre, spacing);
     } catch (error) {
       if (error instanceof SgpSamError && error.code === 'bad-prompt') return undefined;
       throw error;
     }
+  }
+
+  /**
+   * The cube around a point at the first of these scales (mm) that has something to normalise by.
+   * @throws as `preprocess`, of the first, where none has
+   */
+  firstCube(centre: Vec3, spacings: readonly [number, ...number[]]): EncodedCube {
+    for (const spacing of spacings) {
+      const cube = this.cubeIf(centre, spacing);
+      if (cube) return cube;
+    }
+    return this.cubeAt(centre, spacings[0]);
   }
 
   private async run(cube: EncodedCube, points: readonly Click[], mask: Float32Array): Promise<Pass> {
@@ -129,7 +142,7 @@ export class Search {
 
   /** The lesion of some clicks, at the scale that suits it. */
   async find(setting: Zoom, start: Start): Promise<Found> {
-    const { model, preset } = this;
+    const { model } = this;
     const { clicks, kept } = start;
     const all = [await this.candidate(start.cube, clicks, start.mask)];
     const { centre } = start.cube.place;
@@ -138,7 +151,7 @@ export class Search {
       const findings = all.map(({ finding }) => finding);
       const spacing = nextSpacing(findings, rungs, start.limits);
       if (spacing === undefined) break;
-      const cube = this.cubeIf({ centre, preset: { ...preset, spacing } });
+      const cube = this.cubeIf(centre, spacing);
       if (!cube && rungs.includes(spacing)) {
         // A single value there: the other scales may still have something.
         rungs = rungs.filter((rung) => rung !== spacing);

@@ -2,6 +2,7 @@
 import type { ByteSource } from '../../base/byte-source.js';
 import { SgpSamError } from '../../base/errors.js';
 import { openZip, type ZipArchive, type ZipEntry } from '../../base/zip.js';
+import { skewNotes } from '../affine.js';
 import { some } from '../dataset.js';
 import { readNifti } from '../nifti.js';
 import type { Volume } from '../types.js';
@@ -129,10 +130,14 @@ export async function readAny(
     ...options,
     name,
   });
-  if (others.length === 0) return volume;
-  const left = some(others.map((file) => baseName(file.name)));
-  const note = `${volume.name}: the DICOM images were taken, and not ${left}`;
-  return { ...volume, notes: [...(volume.notes ?? []), note] };
+  // NIfTI's own reader says it; DICOM's refuses such grids.
+  const notes =
+    format === dicom || format === nifti ? [] : skewNotes(volume.name, volume.affine, volume.dims);
+  if (others.length > 0) {
+    const left = some(others.map((file) => baseName(file.name)));
+    notes.push(`${volume.name}: the DICOM images were taken, and not ${left}`);
+  }
+  return notes.length > 0 ? { ...volume, notes: [...(volume.notes ?? []), ...notes] } : volume;
 }
 
 /** The DICOM series of files, whatever else they are. */
