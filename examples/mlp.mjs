@@ -3,7 +3,7 @@
  *     npm run build && node examples/mlp.mjs [adapter] [steps]
  * Every number is computed by sgp-sam's engine; nothing here is of SAM.
  */
-import { Engine, GradientStep, Graph, openDevice, ops, randomSource } from 'sgp-sam/engine';
+import { Engine, GradientStep, Graph, layers, openDevice, ops, randomSource } from 'sgp-sam/engine';
 
 const [adapter = 'auto', steps = '300'] = process.argv.slice(2);
 const BATCH = 256;
@@ -26,12 +26,9 @@ function spirals() {
 
 // The graph: a function of an input, parameters by name in PyTorch's shapes, and a loss.
 const g = new Graph();
-const param = (name, ...shape) => g.param({ name, shape, layout: shape.length === 2 ? 'linear' : 'plain' });
-const layer = (name, x, k, n) => ops.linear(x, param(`${name}.weight`, n, k), param(`${name}.bias`, n));
 const x = g.input('points', [BATCH, 2]);
-let h = x;
-for (const [i, k] of [2, WIDTH, WIDTH].entries()) h = ops.gelu(layer(`layers.${i}`, h, k, WIDTH));
-const y = g.output('predictions', layer('head', h, WIDTH, 1));
+const widths = [WIDTH, WIDTH, WIDTH, 1];
+const y = g.output('predictions', layers.mlp(layers.moduleOf(g), 'mlp', x, widths, ops.gelu));
 const error = ops.sub(y, g.input('labels', [BATCH, 1]));
 const loss = ops.mean(ops.mul(error, error));
 

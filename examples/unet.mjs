@@ -6,7 +6,7 @@
  * computed by sgp-sam's engine; nothing here is of SAM.
  */
 import { pathToFileURL } from 'node:url';
-import { Engine, GradientStep, Graph, openDevice, ops, randomSource } from 'sgp-sam/engine';
+import { Engine, GradientStep, Graph, layers, openDevice, ops, randomSource } from 'sgp-sam/engine';
 
 const SLOPE = 0.01;
 const EPS = 1e-5;
@@ -21,18 +21,15 @@ export const plan = [
 /** Logits (B, D, H, W, classes) of volumes x (B, D, H, W, C), whose axes the strides divide. */
 export function unet(x, stages, classes) {
   const channelsOf = (t) => t.shape[4];
-  const param = (name, shape, layout = 'plain') => x.graph.param({ name, shape, layout });
+  const m = layers.moduleOf(x.graph);
 
-  function conv(name, t, out, { kernel, stride = 1, bias = true }) {
-    const w = param(`${name}.weight`, [out, channelsOf(t), ...kernel], 'conv');
-    const padding = kernel.map((k) => (k - 1) / 2);
-    return ops.conv(t, w, bias ? param(`${name}.bias`, [out]) : undefined, { kernel, stride, padding });
-  }
+  const conv = (name, t, out, options) => {
+    const padding = options.kernel.map((k) => (k - 1) / 2);
+    return layers.conv3d(m, name, t, out, { ...options, padding });
+  };
   /** A convolution and its instance norm. */
-  function normed(name, t, out, options) {
-    const y = conv(`${name}.conv`, t, out, options);
-    return ops.instanceNorm(y, param(`${name}.norm.weight`, [out]), param(`${name}.norm.bias`, [out]), EPS);
-  }
+  const normed = (name, t, out, options) =>
+    layers.instanceNorm(m, `${name}.norm`, conv(`${name}.conv`, t, out, options), EPS);
   const active = (...args) => ops.leakyRelu(normed(...args), SLOPE);
 
   /** The mean over patches. */
@@ -57,11 +54,7 @@ export function unet(x, stages, classes) {
   for (let s = stages.length - 2; s >= 0; s--) {
     const { channels, kernel } = stages[s];
     const { stride } = stages[s + 1];
-    const w = param(`decoder.${s}.up.weight`, [channelsOf(y), channels, ...stride], 'conv_transpose');
-    const up = ops.transposedConv(y, w, param(`decoder.${s}.up.bias`, [channels]), {
-      kernel: stride,
-      stride,
-    });
+    const up = layers.convTranspose3d(m, `decoder.${s}.up`, y, channels, stride);
     y = active(`decoder.${s}.conv`, ops.concat([up, skips[s]], -1), channels, { kernel });
   }
   return conv('head', y, classes, { kernel: [1, 1, 1] });

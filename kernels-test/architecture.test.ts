@@ -33,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   session: ['sam', 'imaging', 'weights', 'engine'],
   training: ['sam', 'nn', 'phantoms', 'imaging', 'weights', 'report', 'engine'],
   phantoms: ['imaging'],
-  sam: ['weights', 'engine'],
+  sam: ['nn', 'weights', 'engine'],
   nn: ['engine'],
   report: ['engine'],
   engine: [],

@@ -6,3 +6,5 @@ export { openDevice } from './engine/gpu/node/open.js';
 export * from './engine/index.js';
 export { AdamW, type AdamWOptions, type ParameterGroup, type UpdateReport } from './nn/adamw.js';
 export { GradientStep, type GradientStepOptions, type StepReport } from './nn/gradient-step.js';
+/** Layers with parameters by name, as PyTorch has them. */
+export * as layers from './nn/layers/index.js';

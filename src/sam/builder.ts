@@ -6,12 +6,18 @@ import type { Tensor } from '../engine/graph/ir.js';
 import { type ParameterSpec, stackOf } from '../engine/graph/layout.js';
 import { conv3d, convTranspose } from '../engine/ops/conv.js';
 import { gelu, relu } from '../engine/ops/elementwise.js';
-import { layerNorm } from '../engine/ops/layer-norm.js';
-import { linear } from '../engine/ops/linear.js';
+import {
+  type AttentionOptions,
+  attention,
+  layerNorm,
+  linear,
+  type Module,
+  mlp,
+} from '../nn/layers/linear.js';
 import { checkConfig, type ModelConfig } from './config.js';
 import { modelParameters } from './parameters.js';
 
-export class ModelBuilder {
+export class ModelBuilder implements Module {
   readonly graph = new Graph();
   /** In training: the logits and noise (B, gates) of each SGPM so far. */
   readonly gates: { readonly z: Tensor; readonly noise: Tensor }[] = [];
@@ -34,10 +40,20 @@ export class ModelBuilder {
     this.traced = trace === 'all' ? 'all' : new Set(trace);
   }
 
+  /** A parameter of the model: its own list knows the shapes. */
   param(name: string): Tensor {
+    return this.graph.param(this.spec(name));
+  }
+
+  private spec(name: string): ParameterSpec {
     const spec = this.specs.get(name);
     if (!spec) throw new SgpSamError('bad-graph', `the model has no parameter '${name}'`);
-    return this.graph.param(spec);
+    return spec;
+  }
+
+  /** Outputs of a linear layer. */
+  private width(name: string): number {
+    return this.spec(`${name}.weight`).shape[0];
   }
 
   /** Keeps `tensor` as an output under `name` if that stage is traced. */
@@ -47,15 +63,24 @@ export class ModelBuilder {
   }
 
   linear(name: string, x: Tensor): Tensor {
-    return this.graph.stage(name, () => linear(x, this.param(`${name}.weight`), this.param(`${name}.bias`)));
+    return linear(this, name, x, this.width(name));
   }
 
   norm(name: string, x: Tensor, eps: number): Tensor {
-    return this.graph.stage(name, () =>
-      layerNorm(x, this.param(`${name}.weight`), this.param(`${name}.bias`), eps),
-    );
+    return layerNorm(this, name, x, eps);
   }
 
+  /** `layers.0 … layers.n−1` with ReLU between. */
+  mlp(name: string, x: Tensor, layers: number): Tensor {
+    const widths = Array.from({ length: layers }, (_, i) => this.width(`${name}.layers.${i}`));
+    return mlp(this, name, x, widths);
+  }
+
+  attention(name: string, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+    return attention(this, name, q, k, v, { ...options, width: this.width(`${name}.q_proj`) });
+  }
+
+  // Of convolutions the model has those alone that are the same along every axis.
   conv(
     name: string,
     x: Tensor,
@@ -79,15 +104,5 @@ export class ModelBuilder {
   /** See `gelu`. */
   relu(name: string, x: Tensor): Tensor {
     return this.graph.stage(name, () => relu(x));
-  }
-
-  /** `layers.0 … layers.n−1` with ReLU between. */
-  mlp(name: string, x: Tensor, layers: number): Tensor {
-    let h = x;
-    for (let i = 0; i < layers; i++) {
-      h = this.linear(`${name}.layers.${i}`, h);
-      if (i < layers - 1) h = this.relu(name, h);
-    }
-    return h;
   }
 }

@@ -1,7 +1,6 @@
 /** SAM-Med3D's mask decoder (SPEC A3): a two-way transformer, upscaling, hypernetworks. */
 
 import type { Tensor } from '../engine/graph/ir.js';
-import { attention as attend } from '../engine/ops/attention.js';
 import { add } from '../engine/ops/elementwise.js';
 import { broadcast, concat, reshape, slice } from '../engine/ops/shape.js';
 import type { ModelBuilder } from './builder.js';
@@ -9,24 +8,10 @@ import { gridOf } from './config.js';
 import { maskProduct } from './ops/mask-product.js';
 import { MASK_TOKENS } from './parameters.js';
 
-const HEADS = 8;
+const heads = 8;
 /** torch's default, in the transformer's norms. */
 const TRANSFORMER_EPS = 1e-5;
 const NORM3D_EPS = 1e-6;
-
-/** Attention with projections: q, k and v are projected apart, position encodings already added. */
-function attention(m: ModelBuilder, name: string, q: Tensor, k: Tensor, v: Tensor, keys?: string): Tensor {
-  const attended = m.graph.stage(name, () =>
-    attend(
-      m.linear(`${name}.q_proj`, q),
-      m.linear(`${name}.k_proj`, k),
-      m.linear(`${name}.v_proj`, v),
-      HEADS,
-      keys,
-    ),
-  );
-  return m.linear(`${name}.out_proj`, attended);
-}
 
 interface TwoWay {
   readonly queries: Tensor;
@@ -46,22 +31,25 @@ function twoWayBlock(
   const norm = (k: number, x: Tensor) => m.norm(`${name}.norm${k}`, x, TRANSFORMER_EPS);
   let { queries, keys } = state;
   if (i === 0) {
-    queries = attention(m, `${name}.self_attn`, queries, queries, queries, tokens);
+    queries = m.attention(`${name}.self_attn`, queries, queries, queries, { heads, keys: tokens });
   } else {
     const q = add(queries, queryPe);
-    queries = add(queries, attention(m, `${name}.self_attn`, q, q, queries, tokens));
+    queries = add(queries, m.attention(`${name}.self_attn`, q, q, queries, { heads, keys: tokens }));
   }
   queries = norm(1, queries);
 
   const k = add(keys, keyPe);
-  const toImage = attention(m, `${name}.cross_attn_token_to_image`, add(queries, queryPe), k, keys);
+  const toImage = m.attention(`${name}.cross_attn_token_to_image`, add(queries, queryPe), k, keys, { heads });
   queries = norm(2, add(queries, toImage));
 
   const hidden = m.relu(`${name}.mlp`, m.linear(`${name}.mlp.lin1`, queries));
   queries = norm(3, add(queries, m.linear(`${name}.mlp.lin2`, hidden)));
 
   const tokenKeys = add(queries, queryPe);
-  const toTokens = attention(m, `${name}.cross_attn_image_to_token`, k, tokenKeys, queries, tokens);
+  const toTokens = m.attention(`${name}.cross_attn_image_to_token`, k, tokenKeys, queries, {
+    heads,
+    keys: tokens,
+  });
   keys = norm(4, add(keys, toTokens));
   return { queries, keys };
 }
@@ -110,7 +98,7 @@ export function maskDecoder(
   for (const i of [0, 1]) state = twoWayBlock(m, i, state, tokens, keyPe, inputs.tokens);
   const q = add(state.queries, tokens);
   const k = add(state.keys, keyPe);
-  const last = attention(m, `${t}.final_attn_token_to_image`, q, k, state.keys);
+  const last = m.attention(`${t}.final_attn_token_to_image`, q, k, state.keys, { heads });
   const queries = m.trace(
     `${t}.queries`,
     m.norm(`${t}.norm_final_attn`, add(state.queries, last), TRANSFORMER_EPS),
