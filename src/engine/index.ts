@@ -34,7 +34,6 @@ export {
   type Cost,
   capabilitiesOf,
   ceilDiv,
-  chosenVariant,
   type KernelCall,
   spread,
   THREADS,
@@ -43,6 +42,18 @@ export {
   type WeightStorage,
   type Workgroups,
 } from './kernels/call.js';
+export {
+  type Choice,
+  type Chosen,
+  chosenVariant,
+  defineVariants,
+  type PlainVariants,
+  plainVariants,
+  sizedNames,
+  type Variant,
+  type VariantFamily,
+  type VariantSizes,
+} from './kernels/variants.js';
 export { type Defines, type Shader, type ShaderSource, shader } from './kernels/wgsl.js';
 /** Every operation: functions of tensors. */
 export * as ops from './ops/index.js';

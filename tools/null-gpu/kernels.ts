@@ -48,29 +48,16 @@ function callsOf(caps: Capabilities): Call[] {
   );
 }
 
-const FORCED: Readonly<Record<string, readonly string[]>> = {
-  attention: ['block', 'subgroup', 'shared'],
-  attention_backward: ['block', 'subgroup', 'shared'],
-};
-
-/** The variants that no rule picks: each name as if it had been measured to be the best wherever it serves, each family where it must be forced. */
+/** The variants that no rule picks: each name as if it had been measured to be the best wherever it serves. */
 function otherCalls(caps: Capabilities, picked: readonly Call[]): Call[] {
   const tunable = new Map(
     picked.flatMap(({ tunable }) => (tunable ? [[tunable.key, tunable] as const] : [])),
   );
   const names = new Set([...tunable.values()].flatMap(({ candidates }) => candidates));
-  const calls = [...names].flatMap((name) => {
+  return [...names].flatMap((name) => {
     const keys = [...tunable.values()].filter(({ candidates }) => candidates.includes(name));
     return callsOf({ ...caps, tuned: Object.fromEntries(keys.map(({ key }) => [key, name])) });
   });
-  for (const [kernel, variants] of Object.entries(FORCED))
-    for (const variant of variants)
-      try {
-        calls.push(...callsOf({ ...caps, force: { [kernel]: variant } }));
-      } catch {
-        // A family that some shape does not have: the tuner's names above reach what there is.
-      }
-  return calls;
 }
 
 const worst = (a: KernelFigures, b: KernelFigures): KernelFigures => {

@@ -6,7 +6,7 @@ import { planGraph } from '../../../src/engine/graph/plan.js';
 import type { Capabilities, WeightStorage } from '../../../src/engine/kernels/call.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import { planMatmul } from '../../../src/engine/ops/matmul.js';
-import { matmulVariants } from '../../../src/engine/ops/matmul-variants.js';
+import { matmulKinds, matmulNames } from '../../../src/engine/ops/matmul-variants.js';
 import {
   add,
   conv3d,
@@ -27,7 +27,7 @@ import { type Bench, runGraph, testCapabilities } from '../../support/run.js';
 const TOLERANCE = 2e-6;
 const LONG = { tags: ['long'] };
 const caps = await testCapabilities();
-const variants = matmulVariants(caps);
+const variants = matmulKinds(caps);
 
 if (!variants.includes('matrix'))
   console.info(
@@ -297,8 +297,8 @@ describe('the variants of a device with tensor cores', () => {
   const spec = { rows: 512, k: 768, n: 3072 };
   const buffers = { a: 'a', b: 'b', c: 'c' };
   const matrices = (over: object, on: Capabilities = device) =>
-    (planMatmul(on, { ...spec, ...over }, buffers).tunable?.candidates ?? []).filter((name) =>
-      name.startsWith('matrix'),
+    (planMatmul(on, { ...spec, ...over }, buffers).tunable?.candidates ?? []).filter(
+      (name) => matmulNames.kindOf(name) === 'matrix',
     );
 
   it('are candidates where they fit, and never the choice of a rule that nobody measured', () => {

@@ -1,5 +1,4 @@
 /** What every planner returns: one dispatch, as data. */
-import { SgpSamError } from '../../base/errors.js';
 import type { Gpu, Tier } from '../gpu/device.js';
 import type { Shader } from './wgsl.js';
 
@@ -165,45 +164,3 @@ export const broadcastOf = ({ software, subgroupSize }: Capabilities): string =>
 /** How weights are held untuned: in textures on CPU adapters with subgroups of 8 and more (Mesa's lavapipe), else as f32. */
 export const usualWeights = ({ software, subgroupSize }: Capabilities): WeightStorage =>
   software && subgroupSize >= 8 ? 'texture' : 'f32';
-
-/** The family of a variant's name: `subgroup` of `subgroup-32x1`. */
-export const familyOf = (variant: string): string => variant.split('-', 1)[0] as string;
-
-/**
- * The variant that the caller forces for `kernel`, if any: by its full name, or by its family's, which is then served by
- * `usual` if that is of it, else by the first candidate.
- * @throws SgpSamError `bad-argument` listing what there is on this device
- */
-export function forcedVariant<V extends string>(
-  caps: Capabilities,
-  kernel: string,
-  available: readonly V[],
-  usual?: V,
-): V | undefined {
-  const forced = caps.force?.[kernel];
-  if (forced === undefined) return undefined;
-  const variant =
-    available.find((v) => v === forced) ??
-    (usual !== undefined && available.includes(usual) && familyOf(usual) === forced
-      ? usual
-      : available.find((v) => familyOf(v) === forced));
-  if (variant) return variant;
-  throw new SgpSamError(
-    'bad-argument',
-    `${kernel} has no variant '${forced}' on this device`,
-    `Available: ${[...new Set([...available.map(familyOf), ...available])].join(', ')}.`,
-  );
-}
-
-/** The variant for a shape: forced, else as measured on this device, else `usual`. */
-export function chosenVariant<V extends string>(
-  caps: Capabilities,
-  kernel: string,
-  { key, candidates }: { readonly key: string; readonly candidates: readonly V[] },
-  usual: V,
-): V {
-  const forced = forcedVariant(caps, kernel, candidates, usual);
-  if (forced !== undefined) return forced;
-  const measured = caps.tuned?.[key];
-  return candidates.find((v) => v === measured) ?? usual;
-}

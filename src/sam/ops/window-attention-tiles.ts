@@ -7,7 +7,7 @@ import {
   tilingOf,
   WIDEST_TILED,
 } from '../../engine/ops/attention-tiling.js';
-import { edgeOf, type WindowAttentionSpec } from './window-attention-plan.js';
+import { edgeOf, type WindowAttentionSpec } from './window-attention-geometry.js';
 
 export type TiledPass = 'forward' | 'rows' | 'keys';
 
