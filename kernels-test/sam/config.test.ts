@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Graph } from '../../src/engine/graph/graph.js';
 import { bytesOf, operands } from '../../src/engine/graph/ir.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
-import type { Capabilities } from '../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../src/engine/kernels/capabilities.js';
 import {
   checkConfig,
   configByName,

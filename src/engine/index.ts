@@ -30,18 +30,16 @@ export type { GateSetting, RegionMode, RegionReport } from './graph/regions.js';
 export type { RunOptions, RunReport } from './graph/run.js';
 export type { Activation } from './kernels/activation.js';
 export {
-  type Capabilities,
   type Cost,
-  capabilitiesOf,
   ceilDiv,
   type KernelCall,
   spread,
   THREADS,
   type Tunable,
-  usualWeights,
-  type WeightStorage,
   type Workgroups,
 } from './kernels/call.js';
+export { type Capabilities, capabilitiesOf, type DeviceFacts, factsOf } from './kernels/capabilities.js';
+export { type Choices, type SubgroupChoices, usualWeights, type WeightStorage } from './kernels/rules.js';
 export {
   type Choice,
   type Chosen,

@@ -8,12 +8,8 @@ import { ParameterStore } from '../engine/graph/parameters.js';
 import { type Plan, planGraph } from '../engine/graph/plan.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
 import type { GateSetting, RegionMode, RegionReport } from '../engine/graph/regions.js';
-import {
-  type Capabilities,
-  capabilitiesOf,
-  usualWeights,
-  type WeightStorage,
-} from '../engine/kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../engine/kernels/capabilities.js';
+import { usualWeights, type WeightStorage } from '../engine/kernels/rules.js';
 import { cardOf, plainCard, type WeightsCard } from '../weights/card.js';
 import { checkTensors, saneReader } from '../weights/check.js';
 import { formulaSource } from '../weights/formula.js';

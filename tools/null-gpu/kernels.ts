@@ -13,7 +13,8 @@ import {
 } from '../../src/engine/gpu/node/isa.js';
 import { type NullFamily, type NullGpu, openNullGpu } from '../../src/engine/gpu/node/null-gpu.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
-import { type Capabilities, capabilitiesOf, type KernelCall } from '../../src/engine/kernels/call.js';
+import type { KernelCall } from '../../src/engine/kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../../src/engine/kernels/capabilities.js';
 import { configByName } from '../../src/sam/config.js';
 
 /** Families that are looked at, one of each generation whose compiler differs. */

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { Graph } from '../../../src/engine/graph/graph.js';
 import { bytesOf, type Tensor } from '../../../src/engine/graph/ir.js';
 import { type Plan, planGraph } from '../../../src/engine/graph/plan.js';
-import type { Capabilities } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import { losses } from '../../../src/nn/loss.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../../src/sam/config.js';

@@ -13,7 +13,7 @@ import {
   workOffset,
 } from '../../../src/engine/graph/regions.js';
 import type { RunOptions } from '../../../src/engine/graph/run.js';
-import type { Capabilities } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import { packParams } from '../../../src/engine/kernels/wgsl.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import { matmulCandidates, matmulNames } from '../../../src/engine/ops/matmul-variants.js';

@@ -1,7 +1,7 @@
 /** Which tile of matmul the rule takes: by the processor under a CPU adapter, and by the shape. */
 import { describe, expect, it } from 'vitest';
 import { longLoopsOf } from '../../../src/engine/gpu/node/processor.js';
-import type { Capabilities } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import type { MatmulSpec } from '../../../src/engine/ops/matmul.js';
 import { matmulNames, usualMatmul } from '../../../src/engine/ops/matmul-variants.js';
 

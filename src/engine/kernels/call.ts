@@ -1,38 +1,6 @@
 /** What every planner returns: one dispatch, as data. */
-import type { Gpu, Tier } from '../gpu/device.js';
+import type { Capabilities } from './capabilities.js';
 import type { Shader } from './wgsl.js';
-
-/** How weight matrices are held on the device; sums are f32 always. `texture`: f32 in textures, see {@link TEXTURE_WIDTH}. */
-export type WeightStorage = 'f32' | 'f16' | 'texture';
-
-/**
- * A matrix in a texture is a run of rgba32float texels, this many to a row whatever its own shape. For CPU adapters alone: there
- * a texel is fetched in 156 instructions and no branch, where a load from a buffer takes over 300 (bench/README.md).
- */
-export const TEXTURE_WIDTH = 1024;
-
-/** What a planner may know about the device; pure data, so that planning can be tested without one. */
-export interface Capabilities {
-  /** A CPU pretending to be a GPU: barriers are expensive there, registers are the only fast memory. */
-  readonly software: boolean;
-  /** The one subgroup size that kernels are written for, or 0 where there are no subgroups or their size cannot be known. */
-  readonly subgroupSize: number;
-  /** The device has others as well: texts of subgroups must say theirs (`@subgroup_size`). */
-  readonly fixSubgroups?: boolean;
-  /** Rows, columns and depth of the matrices of f16 that subgroups multiply, adding up in f32; undefined where they do not. */
-  readonly subgroupMatrix?: readonly [number, number, number];
-  /** A CPU adapter's processor runs loops longer than its instruction cache at nearly their speed. */
-  readonly longLoops?: boolean;
-  readonly maxWorkgroupStorage: number;
-  readonly maxInvocations: number;
-  readonly maxWorkgroups: number;
-  /** How weight matrices are held; f32 in buffers unless given. */
-  readonly weights?: WeightStorage;
-  /** Kernel family → variant name, to overrule the planner. */
-  readonly force?: Readonly<Record<string, string>>;
-  /** Shape ({@link Tunable.key}) → variant name, as measured on this device; a planner's own choice where there is none. */
-  readonly tuned?: Readonly<Record<string, string>>;
-}
 
 /** What a dispatch has to do at least, for rooflines and time budgets. */
 export interface Cost {
@@ -111,56 +79,3 @@ export function spread(count: number, caps: Capabilities): Workgroups {
   const y = ceilDiv(count, caps.maxWorkgroups);
   return [ceilDiv(count, y), y, 1];
 }
-
-/** Of several the size that kernels are fixed to: of the variants those with a row per lane go up to it. */
-const FIXED_SUBGROUP = 32;
-
-/** The size that kernels may count on, and whether they must ask for it. */
-function subgroupsOf({
-  subgroups,
-  subgroupMinSize: least,
-  subgroupMaxSize: most,
-  subgroupSizeControl,
-}: Tier) {
-  if (!subgroups) return { subgroupSize: 0 };
-  if (least === most) return { subgroupSize: least };
-  const among = subgroupSizeControl && least <= FIXED_SUBGROUP && FIXED_SUBGROUP <= most;
-  return among ? { subgroupSize: FIXED_SUBGROUP, fixSubgroups: true } : { subgroupSize: 0 };
-}
-
-/** What planners may know of an open device, and of what was measured on it. */
-export function capabilitiesOf(
-  { gpu, tuned }: { readonly gpu: Gpu; readonly tuned?: Readonly<Record<string, string>> | undefined },
-  force: Readonly<Record<string, string>> = {},
-): Capabilities {
-  const { f16, subgroupMatrices } = gpu.tier;
-  const subgroups = subgroupsOf(gpu.tier);
-  // Of several the largest: fewer loads a product.
-  const [matrix] = subgroupMatrices
-    .filter(({ componentType, resultComponentType: to }) => componentType === 'f16' && to === 'f32')
-    .sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
-  return {
-    software: gpu.adapter.kind === 'software',
-    ...subgroups,
-    ...(matrix && f16 && subgroups.subgroupSize > 0
-      ? { subgroupMatrix: [matrix.M, matrix.N, matrix.K] as const }
-      : {}),
-    maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
-    ...(gpu.longLoops ? { longLoops: true } : {}),
-    maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
-    maxWorkgroups: gpu.limits.maxComputeWorkgroupsPerDimension,
-    force,
-    ...(tuned ? { tuned } : {}),
-  };
-}
-
-/**
- * The built-in by which CPU adapters broadcast a constant lane. Of a subgroupBroadcast lavapipe makes a comparison with the
- * subgroup's size and a masked move as well; of a subgroupShuffle SwiftShader makes code that takes a quarter longer.
- */
-export const broadcastOf = ({ software, subgroupSize }: Capabilities): string =>
-  software && subgroupSize >= 8 ? 'subgroupShuffle' : 'subgroupBroadcast';
-
-/** How weights are held untuned: in textures on CPU adapters with subgroups of 8 and more (Mesa's lavapipe), else as f32. */
-export const usualWeights = ({ software, subgroupSize }: Capabilities): WeightStorage =>
-  software && subgroupSize >= 8 ? 'texture' : 'f32';

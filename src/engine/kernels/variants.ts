@@ -1,6 +1,7 @@
 /** Variants of kernels: what planners choose between, how variants are called outside, and who has the say. */
 import { SgpSamError } from '../../base/errors.js';
-import type { Capabilities, KernelCall } from './call.js';
+import type { KernelCall } from './call.js';
+import type { Capabilities } from './capabilities.js';
 
 /** A way to compute something. A family's variants are told apart by `kind`; what else one has is its planner's. */
 export interface Variant {

@@ -15,16 +15,9 @@ import {
 } from '../graph/ir.js';
 import { storageOf } from '../graph/layout.js';
 import { type Activation, activationDefines } from '../kernels/activation.js';
-import {
-  type Capabilities,
-  type Cost,
-  ceilDiv,
-  gridParams,
-  type KernelCall,
-  type RegionScaling,
-  TEXTURE_WIDTH,
-  type WeightStorage,
-} from '../kernels/call.js';
+import { type Cost, ceilDiv, gridParams, type KernelCall, type RegionScaling } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/rules.js';
 import { chosenVariant } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import {

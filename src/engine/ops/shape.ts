@@ -5,15 +5,8 @@ import transposeShader from '../../../shaders/transpose.wgsl';
 import transposeBlocks from '../../../shaders/transpose_blocks.wgsl';
 import { describe, type Node, type Shape, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import {
-  type Capabilities,
-  ceilDiv,
-  type KernelCall,
-  spread,
-  THREADS,
-  variantOf,
-  widthOf,
-} from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS, variantOf, widthOf } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
 import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { columnSum } from './reduce.js';

@@ -8,7 +8,8 @@ import attentionBackwardRowsSubgroup from '../../../shaders/attention_backward_r
 import attentionBackwardRowsTiled from '../../../shaders/attention_backward_rows_tiled.wgsl';
 import attentionBackwardTables from '../../../shaders/attention_backward_tables.wgsl';
 import { SgpSamError } from '../../base/errors.js';
-import { type Capabilities, ceilDiv, type KernelCall, THREADS } from '../../engine/kernels/call.js';
+import { ceilDiv, type KernelCall, THREADS } from '../../engine/kernels/call.js';
+import type { Capabilities } from '../../engine/kernels/capabilities.js';
 import { chosenVariant, defineVariants, sizedNames } from '../../engine/kernels/variants.js';
 import { shader } from '../../engine/kernels/wgsl.js';
 import {

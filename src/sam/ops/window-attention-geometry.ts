@@ -1,5 +1,7 @@
 /** What the kernels of an encoder block's attention have in common, forward and backward: windows, rows of them, blocks of keys. */
-import { broadcastOf, type Capabilities, ceilDiv, type Workgroups } from '../../engine/kernels/call.js';
+import { ceilDiv, type Workgroups } from '../../engine/kernels/call.js';
+import type { Capabilities } from '../../engine/kernels/capabilities.js';
+import { broadcastOf } from '../../engine/kernels/rules.js';
 
 export interface WindowAttentionSpec {
   readonly batch: number;

@@ -1,5 +1,6 @@
 /** How the tiled variants (attention_tiled.wgsl and its backward passes), for GPUs, divide an encoder block's attention. */
-import { type Capabilities, ceilDiv, type Workgroups } from '../../engine/kernels/call.js';
+import { ceilDiv, type Workgroups } from '../../engine/kernels/call.js';
+import type { Capabilities } from '../../engine/kernels/capabilities.js';
 import {
   rounded,
   type TileShape,
