@@ -7,15 +7,10 @@ import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import { randomTensor, relativeL2 } from '../../reference/index.js';
+import { base } from '../../support/programs.js';
 import { Bench, runGraph } from '../../support/run.js';
 
-const caps: Capabilities = {
-  software: true,
-  subgroupSize: 0,
-  maxWorkgroupStorage: 16384,
-  maxInvocations: 256,
-  maxWorkgroups: 65535,
-};
+const caps: Capabilities = { ...base, software: true };
 
 type Build = (b: Bench) => void;
 

@@ -26,15 +26,10 @@ import {
   type Tensor64,
   tensor64,
 } from '../../reference/index.js';
+import { base } from '../../support/programs.js';
 import { Bench, runGraph } from '../../support/run.js';
 
-const caps: Capabilities = {
-  software: true,
-  subgroupSize: 0,
-  maxWorkgroupStorage: 16384,
-  maxInvocations: 256,
-  maxWorkgroups: 65535,
-};
+const caps: Capabilities = { ...base, software: true };
 
 /** What a plan must never do; the simulation knows nothing of lifetimes, only of what each buffer holds. */
 function checkPlan(graph: Graph, plan: Plan): void {

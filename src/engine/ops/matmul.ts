@@ -152,7 +152,7 @@ function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabi
 }
 
 /** Whether products of this kind read a transposed operand as it lies: the subgroup variant on CPU adapters. Others want it transposed before. */
-export function takesTransposed(caps: Capabilities, kernel: string): boolean {
+function takesTransposed(caps: Capabilities, kernel: string): boolean {
   const forced = caps.force?.[kernel];
   const subgroup = forced === undefined || matmulNames.kindOf(forced) === 'subgroup';
   return caps.software && subgroup && matmulKinds(caps).includes('subgroup');
