@@ -8,7 +8,8 @@ export { writeFileAtomic } from './base/files.node.js';
 export { Graph } from './engine/graph/graph.js';
 export { ParameterStore } from './engine/graph/parameters.js';
 export { Program } from './engine/graph/program.js';
-export { capabilitiesOf, usualWeights } from './engine/kernels/call.js';
+export { capabilitiesOf } from './engine/kernels/capabilities.js';
+export { usualWeights } from './engine/kernels/rules.js';
 export * as ops from './engine/ops/index.js';
 /** What compares files of profiles is for Node alone: a page has none. */
 export { compareText, parseProfile } from './engine/profiler/compare.js';

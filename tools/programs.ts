@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type AnyCall, base, devices, modelCalls, trainingCalls } from '../kernels-test/support/programs.js';
-import type { Capabilities } from '../src/engine/kernels/call.js';
+import type { Capabilities } from '../src/engine/kernels/capabilities.js';
 import { samMed3DConfigs } from '../src/sam/config.js';
 
 export interface Programs {

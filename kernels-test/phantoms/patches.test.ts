@@ -5,8 +5,10 @@ import { type Anatomy3, bodyAnatomy, headAnatomy, upright } from '../../src/phan
 import { boxAround, madeField, realField, realShape } from '../../src/phantoms/lesion-fields.js';
 import { drawLesion, drawLook } from '../../src/phantoms/lesion-looks.js';
 import { drawPalette } from '../../src/phantoms/palettes.js';
+import type { LesionPatch } from '../../src/phantoms/patch-acquisition.js';
+import type { PatchStyle } from '../../src/phantoms/patch-painting.js';
 import { boxVoxels, wholeBox } from '../../src/phantoms/patch-pose.js';
-import { type LesionPatch, makePatch, type PatchStyle } from '../../src/phantoms/patches.js';
+import { makePatch } from '../../src/phantoms/patches.js';
 import { imageOf } from '../imaging/support.js';
 
 /** A head of nested balls: scalp, skull, fluid, grey and white matter by FreeSurfer's numbers. */

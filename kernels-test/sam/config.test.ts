@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { Graph } from '../../src/engine/graph/graph.js';
 import { bytesOf, operands } from '../../src/engine/graph/ir.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
-import type { Capabilities } from '../../src/engine/kernels/call.js';
 import {
   checkConfig,
   configByName,
@@ -17,15 +16,9 @@ import { modelParameters } from '../../src/sam/parameters.js';
 import { decoderGraph, encoderGraph } from '../../src/sam/sam-med3d.js';
 import { openWeightFile } from '../../src/weights/file.node.js';
 import { fixturePath, readFixture, referenceConfigs, shapesFromGradients } from '../reference/index.js';
+import { base as defaults } from '../support/programs.js';
 
 const MiB = 2 ** 20;
-const defaults: Capabilities = {
-  software: false,
-  subgroupSize: 0,
-  maxWorkgroupStorage: 16384,
-  maxInvocations: 256,
-  maxWorkgroups: 65535,
-};
 const configs = Object.values(samMed3DConfigs);
 const named = configs.map((config) => [config.name, config] as const);
 

@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type BufferSlice, Engine } from '../../src/engine/gpu/engine.js';
 import { Program } from '../../src/engine/graph/program.js';
-import { capabilitiesOf } from '../../src/engine/kernels/call.js';
+import { capabilitiesOf } from '../../src/engine/kernels/capabilities.js';
 import { Decoders, decoderRows } from '../../src/sam/decoders.js';
-import { formulaWeights, Model, type Prompt, type PromptPoint } from '../../src/sam/model.js';
+import { formulaWeights } from '../../src/sam/formula-weights.js';
+import { Model, type Prompt, type PromptPoint } from '../../src/sam/model.js';
 import { decoderGraph, TOKENS } from '../../src/sam/sam-med3d.js';
 import { testEngine } from '../support/run.js';
 

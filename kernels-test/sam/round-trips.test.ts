@@ -3,7 +3,8 @@ import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Engine } from '../../src/engine/gpu/engine.js';
 import { Program } from '../../src/engine/graph/program.js';
 import { makePhantom } from '../../src/phantoms/phantom.js';
-import { formulaWeights, Model } from '../../src/sam/model.js';
+import { formulaWeights } from '../../src/sam/formula-weights.js';
+import { Model } from '../../src/sam/model.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { testEngine } from '../support/run.js';
 

@@ -5,9 +5,10 @@
 import { describe, expect, it } from 'vitest';
 import { f16ToF32, f32ToF16 } from '../../src/base/half.js';
 import { type ParameterSpec, storedAs } from '../../src/engine/graph/layout.js';
-import { usualWeights, type WeightStorage } from '../../src/engine/kernels/call.js';
+import { usualWeights, type WeightStorage } from '../../src/engine/kernels/rules.js';
 import { configByName } from '../../src/sam/config.js';
-import { formulaWeights, Model } from '../../src/sam/model.js';
+import { formulaWeights } from '../../src/sam/formula-weights.js';
+import { Model } from '../../src/sam/model.js';
 import { modelParameters } from '../../src/sam/parameters.js';
 import type { WeightSource } from '../../src/weights/weight-source.js';
 import { testCapabilities, testEngine } from '../support/run.js';

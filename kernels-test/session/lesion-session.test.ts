@@ -5,7 +5,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { makePhantom } from '../../src/phantoms/phantom.js';
-import { formulaWeights, Model } from '../../src/sam/model.js';
+import { formulaWeights } from '../../src/sam/formula-weights.js';
+import { Model } from '../../src/sam/model.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { testEngine } from '../support/run.js';
 

@@ -1,7 +1,8 @@
 /** The devices that are planned for where none is at hand, and what the models ask of each: every dispatch of every configuration. */
 import type { Graph } from '../../src/engine/graph/graph.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
-import type { Capabilities, KernelCall } from '../../src/engine/kernels/call.js';
+import type { KernelCall } from '../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../src/engine/kernels/capabilities.js';
 import { losses } from '../../src/nn/loss.js';
 import { defaultSgpm, type ModelConfig } from '../../src/sam/config.js';
 import { decoderGraph, encoderGraph } from '../../src/sam/sam-med3d.js';

@@ -7,7 +7,7 @@ import { ParameterStore } from '../../src/engine/graph/parameters.js';
 import { Program } from '../../src/engine/graph/program.js';
 import type { RegionReport } from '../../src/engine/graph/regions.js';
 import type { RunOptions } from '../../src/engine/graph/run.js';
-import { type Capabilities, capabilitiesOf } from '../../src/engine/kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../../src/engine/kernels/capabilities.js';
 import { type Tensor64, toF32 } from '../reference/index.js';
 import { testGpu } from './gpu.js';
 

@@ -11,20 +11,10 @@ import { initialSource } from '../../src/training/initial.js';
 import { checkRecipe, type Recipe } from '../../src/training/recipe.js';
 import { TrainStep } from '../../src/training/step.js';
 import { type TrainerEvent, type TrainerProgress, train } from '../../src/training/trainer.js';
+import { smallConfig } from '../support/configs.js';
 import { testEngine } from '../support/run.js';
 
-const config: ModelConfig = {
-  name: 'small',
-  volume: 24,
-  patch: 6,
-  dim: 24,
-  depth: 2,
-  heads: 2,
-  window: 3,
-  global: [1],
-  out: 48,
-  sgpm: { gate: 'branch', sites: [0, 1], width: 3, hidden: 8, dilations: [1, 2, 3], temperature: 0.7 },
-};
+const config: ModelConfig = { ...smallConfig, sgpm: { ...smallConfig.sgpm, gate: 'branch' } };
 const recipe: Recipe = {
   arm: 'sgp-zoom',
   loss: 'zoom',

@@ -32,21 +32,11 @@ import { type StepResult, type TrainSample, TrainStep } from '../../src/training
 import { writeSafetensors } from '../../src/weights/safetensors-write.js';
 import { openWeights } from '../../src/weights/weight-source.js';
 import { formulaWeights, randomTensor, tensor64, toF32 } from '../reference/index.js';
+import { smallConfig } from '../support/configs.js';
 import { testEngine } from '../support/run.js';
 import { expectError } from '../weights/support/errors.js';
 
-const config: ModelConfig = {
-  name: 'small',
-  volume: 24,
-  patch: 6,
-  dim: 24,
-  depth: 2,
-  heads: 2,
-  window: 3,
-  global: [1],
-  out: 48,
-  sgpm: { sites: [0, 1], width: 3, hidden: 8, dilations: [1, 2, 3], temperature: 0.7 },
-};
+const config: ModelConfig = smallConfig;
 const run: CheckpointRun = {
   recipe: {
     arm: 'sgpm-zoom',

@@ -19,21 +19,15 @@ import { TrainStep } from '../../src/training/step.js';
 import { overlayWeights } from '../../src/weights/overlay.js';
 import { openWeights, type WeightSource } from '../../src/weights/weight-source.js';
 import { randomTensor, toF32 } from '../reference/index.js';
+import { smallConfig } from '../support/configs.js';
 import { testEngine } from '../support/run.js';
 import { expectError } from '../weights/support/errors.js';
 
 /** Modules that are not where the global blocks are, of dilations of their own: only metadata says so. */
 const config: ModelConfig = {
+  ...smallConfig,
   name: 'custom',
-  volume: 24,
-  patch: 6,
-  dim: 24,
-  depth: 2,
-  heads: 2,
-  window: 3,
-  global: [1],
-  out: 48,
-  sgpm: { sites: [0, 1], width: 3, hidden: 8, dilations: [2, 1], temperature: 1 },
+  sgpm: { ...smallConfig.sgpm, dilations: [2, 1], temperature: 1 },
 };
 const { volume } = config;
 const run: CheckpointRun = {

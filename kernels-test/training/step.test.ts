@@ -45,22 +45,11 @@ import {
   toF32,
   zoomLoss,
 } from '../reference/index.js';
+import { smallConfig } from '../support/configs.js';
 import { testAdapter } from '../support/gpu.js';
 import { testCapabilities, testEngine } from '../support/run.js';
 
-/** Grid 4 in windows of 3, and a mask of 16³ resized to 24³: nothing divides evenly. */
-const config: ModelConfig = {
-  name: 'small',
-  volume: 24,
-  patch: 6,
-  dim: 24,
-  depth: 2,
-  heads: 2,
-  window: 3,
-  global: [1],
-  out: 48,
-  sgpm: { sites: [0, 1], width: 3, hidden: 8, dilations: [1, 2, 3], temperature: 0.7 },
-};
+const config: ModelConfig = smallConfig;
 const plain: ModelConfig = { ...config, sgpm: undefined };
 const { volume, dim } = config;
 const low = 16;

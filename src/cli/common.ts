@@ -14,6 +14,7 @@ import { openDevice } from '../engine/gpu/node/open.js';
 import { readTunedFile, tunedFile } from '../engine/gpu/node/tuned.js';
 import { weightStorages } from '../engine/graph/layout.js';
 import { regionModes } from '../engine/graph/regions.js';
+import { variedKernels } from '../engine/kernels/variants.js';
 import { choicesOf, parseTunedTable, tableFits } from '../engine/profiler/tune.js';
 import { type Compared, parseResults } from '../evaluation/compare.js';
 import { some } from '../imaging/dataset.js';
@@ -30,19 +31,6 @@ export const SUBMIT_BUDGET_MS = 400;
 export const defaultAdapter = (): AdapterChoice =>
   (process.env.SGP_SAM_ADAPTER as AdapterChoice | undefined) ?? 'auto';
 
-/** The kernels that have variants to choose from. */
-const VARIED = [
-  'matmul',
-  'conv3d',
-  'conv_transpose',
-  'layer_norm',
-  'attention',
-  'attention_backward',
-  'transpose',
-  'column_sum',
-  'resize',
-];
-
 /** `kernel=variant`. */
 const variant: Read<readonly [string, string]> = (option, text) => {
   const [kernel, variant, ...rest] = text.split('=');
@@ -53,11 +41,11 @@ const variant: Read<readonly [string, string]> = (option, text) => {
       'For instance: --variant matmul=tiled',
     );
   }
-  if (VARIED.includes(kernel)) return [kernel, variant];
+  if (variedKernels().includes(kernel)) return [kernel, variant];
   throw new SgpSamError(
     'bad-argument',
     `${option} '${text}': no kernel '${kernel}' has variants`,
-    `Choose one of: ${VARIED.join(', ')}.`,
+    `Choose one of: ${variedKernels().join(', ')}.`,
   );
 };
 

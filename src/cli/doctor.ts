@@ -170,7 +170,7 @@ function amount(limit: LimitName, value: number): string {
 }
 
 /** A runtime's name and version, by what `process.versions` has. */
-export function runtimeOf(versions: Readonly<Record<string, string | undefined>>): string {
+function runtimeOf(versions: Readonly<Record<string, string | undefined>>): string {
   const { bun, deno, node } = versions;
   return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node v${node}`;
 }

@@ -10,7 +10,7 @@ import { readVolumeFile } from '../imaging/formats/files.node.js';
 import { montagePng } from '../imaging/montage.js';
 import { writeFloat } from '../imaging/nifti-write.js';
 import type { Volume } from '../imaging/types.js';
-import { formulaWeights } from '../sam/model.js';
+import { formulaWeights } from '../sam/formula-weights.js';
 import { type Click, requireLesion, type Segmentation } from '../session/lesion-state.js';
 import { LocalSegmenter, type SegmenterHost } from '../session/local-segmenter.js';
 import { isFormula } from '../weights/open.js';

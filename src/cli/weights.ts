@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SgpSamError } from '../base/errors.js';
-import { formulaWeights } from '../sam/model.js';
+import { formulaWeights } from '../sam/formula-weights.js';
 import { openWeightFile } from '../weights/file.node.js';
 import { isFormula, openAnyWeights } from '../weights/open.js';
 import type { WeightSource } from '../weights/weight-source.js';

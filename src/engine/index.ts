@@ -30,19 +30,28 @@ export type { GateSetting, RegionMode, RegionReport } from './graph/regions.js';
 export type { RunOptions, RunReport } from './graph/run.js';
 export type { Activation } from './kernels/activation.js';
 export {
-  type Capabilities,
   type Cost,
-  capabilitiesOf,
   ceilDiv,
-  chosenVariant,
   type KernelCall,
   spread,
   THREADS,
   type Tunable,
-  usualWeights,
-  type WeightStorage,
   type Workgroups,
 } from './kernels/call.js';
+export { type Capabilities, capabilitiesOf, type DeviceFacts, factsOf } from './kernels/capabilities.js';
+export { type Choices, type SubgroupChoices, usualWeights, type WeightStorage } from './kernels/rules.js';
+export {
+  type Choice,
+  type Chosen,
+  chosenVariant,
+  defineVariants,
+  type PlainVariants,
+  plainVariants,
+  sizedNames,
+  type Variant,
+  type VariantFamily,
+  type VariantSizes,
+} from './kernels/variants.js';
 export { type Defines, type Shader, type ShaderSource, shader } from './kernels/wgsl.js';
 /** Every operation: functions of tensors. */
 export * as ops from './ops/index.js';

@@ -23,7 +23,7 @@ export const readPairsOrFolder = (path: string): Promise<Dataset> =>
  * says `image,label` is a heading. The id is the image's name if not given.
  * @throws SgpSamError `bad-file` naming the line: too few or too many fields, an id that occurs twice
  */
-export async function readPairs(path: string): Promise<Dataset> {
+async function readPairs(path: string): Promise<Dataset> {
   const rows = readText(path)
     .split(/\r?\n/)
     .map((line, n) => ({ n: n + 1, fields: line.split(',').map((field) => field.trim()) }))

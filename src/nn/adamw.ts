@@ -3,7 +3,8 @@ import { SgpSamError } from '../base/errors.js';
 import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
 import { fromEngine, toEngine } from '../engine/graph/layout.js';
 import type { ParameterStore } from '../engine/graph/parameters.js';
-import type { Capabilities, KernelCall } from '../engine/kernels/call.js';
+import type { KernelCall } from '../engine/kernels/call.js';
+import type { Capabilities } from '../engine/kernels/capabilities.js';
 import { normBlocks, planAccumulate, planAdamW, planGradientNorm, planGradientSquares } from './update.js';
 
 /** AdamW's constants (Loshchilov and Hutter 2019, algorithm 2): β₁, β₂ and ε. */

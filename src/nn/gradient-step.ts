@@ -6,7 +6,7 @@ import type { Engine } from '../engine/gpu/engine.js';
 import { describe, sizeOf, type Tensor } from '../engine/graph/ir.js';
 import { ParameterStore } from '../engine/graph/parameters.js';
 import { Program } from '../engine/graph/program.js';
-import { type Capabilities, capabilitiesOf } from '../engine/kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../engine/kernels/capabilities.js';
 import { AdamW, type AdamWOptions, type ParameterGroup, type UpdateReport } from './adamw.js';
 
 /** Where values come from, and how fast they move. */

@@ -3,7 +3,8 @@ import accumulate from '../../shaders/accumulate.wgsl';
 import adamw from '../../shaders/adamw.wgsl';
 import gradientNorm from '../../shaders/gradient_norm.wgsl';
 import gradientSquares from '../../shaders/gradient_squares.wgsl';
-import { type Capabilities, ceilDiv, type KernelCall, spread, THREADS } from '../engine/kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS } from '../engine/kernels/call.js';
+import type { Capabilities } from '../engine/kernels/capabilities.js';
 import { shader } from '../engine/kernels/wgsl.js';
 
 /** Gradients per workgroup of the norm's first pass. */

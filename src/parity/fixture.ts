@@ -1,7 +1,7 @@
 /** What a fixture was computed with: configuration, input volume, points (SPEC C and D). */
 
 import { SgpSamError } from '../base/errors.js';
-import type { WeightStorage } from '../engine/kernels/call.js';
+import type { WeightStorage } from '../engine/kernels/rules.js';
 import { configByName, defaultSgpm, type ModelConfig } from '../sam/config.js';
 import type { PromptPoint } from '../sam/model.js';
 import { uniform } from '../weights/formula.js';

@@ -7,7 +7,7 @@ import { needFields, needOptions } from '../base/arguments.js';
 import { type Progress, SgpSamError } from '../base/errors.js';
 import type { Engine } from '../engine/gpu/engine.js';
 import type { RegionMode } from '../engine/graph/regions.js';
-import type { WeightStorage } from '../engine/kernels/call.js';
+import type { WeightStorage } from '../engine/kernels/rules.js';
 import { preprocessTrace } from '../imaging/preprocess.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import { gridOf, type ModelConfig } from '../sam/config.js';

@@ -4,10 +4,8 @@
  */
 
 import type { Draws } from '../base/draws.js';
-import { affineFromRows } from '../imaging/affine.js';
 import { components } from '../imaging/components.js';
-import type { Image, Vec3 } from '../imaging/types.js';
-import { addNoise, alongAxis, blurBand, smoothField } from './fields.js';
+import type { Vec3 } from '../imaging/types.js';
 import type { Anatomy3 } from './label-maps.js';
 import {
   boxAround,
@@ -18,21 +16,11 @@ import {
   SHAPE_MARGIN,
 } from './lesion-fields.js';
 import { drawLesion, drawLook, each, type LesionLook } from './lesion-looks.js';
-import { drawPalette, type Palette } from './palettes.js';
-import {
-  type Box,
-  drawPose,
-  OUTSIDE,
-  type PatchPose,
-  sampleClasses,
-  sampleImage,
-  sampleTable,
-  wholeBox,
-} from './patch-pose.js';
-import { hosts, type Role } from './tissues.js';
-
-/** How a patch is painted: with the anatomy's own image, or its classes anew as MR, CT or PET. */
-export type PatchStyle = 'image' | 'mr' | 'ct' | 'pet';
+import type { Palette } from './palettes.js';
+import { acquired, FEWEST_VOXELS, type LesionPatch } from './patch-acquisition.js';
+import { drawHost, openTable } from './patch-host.js';
+import { addVessels, type Canvas, type Ground, type PatchStyle, paint } from './patch-painting.js';
+import { type Box, drawPose, sampleClasses, sampleTable, wholeBox } from './patch-pose.js';
 
 export interface PatchOptions {
   readonly style: PatchStyle;
@@ -40,19 +28,6 @@ export interface PatchOptions {
   readonly cube?: number;
   /** Real lesions' shapes to choose from. */
   readonly shapes: readonly RealShape[];
-}
-
-/** A patch and its lesion. */
-export interface LesionPatch {
-  readonly image: Image;
-  /** 1 on the lesion, in file order. */
-  readonly label: Uint8Array;
-  readonly voxels: number;
-  /** Edge of the cube that the patch was made for, mm: cubes of this edge around any of the lesion's voxels lie in it. */
-  readonly cubeEdge: number;
-  /** The lesion's mean against what was around it, in the palette's units, before resolution and noise. */
-  readonly contrast: number;
-  readonly modality: 'mr' | 'ct' | 'pet';
 }
 
 /** The lesion's longest extent relative to the cube's edge, least and most (SPEC E1). */
@@ -66,7 +41,6 @@ const SCALES = {
 const MOST = 72;
 /** Voxels of a patch per voxel of the cube: what is scanned is hardly ever finer than what is looked at. */
 const FINENESS = 0.85;
-const FEWEST_VOXELS = 6;
 const TRIES = 12;
 
 /**
@@ -79,25 +53,6 @@ export function makePatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws
     if (made) return made;
   }
   return undefined;
-}
-
-/** Where a patch lies, before anything is painted. */
-interface Ground {
-  readonly anatomy: Anatomy3;
-  readonly pose: PatchPose;
-  /** 1 for classes that lesions take. */
-  readonly open: Float32Array;
-  readonly size: number;
-  readonly voxel: number;
-}
-
-interface Canvas extends Ground {
-  readonly palette: Palette;
-  readonly tissue: Float32Array;
-  readonly classes: Uint8Array;
-  readonly noise: number;
-  /** Edges of the voxels the scanner resolves, mm. */
-  readonly resolution: Vec3;
 }
 
 function tryPatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws): LesionPatch | undefined {
@@ -168,146 +123,6 @@ function tryPatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws): Lesio
   const cleared = modality === 'mr' && (stripped || draws.chance(0.5));
   return acquired(canvas, label, { cleared, stripped, cubeEdge, contrast: lesion.contrast }, draws);
 }
-
-/** Roles of lesions' hosts in a body, and how often. */
-function drawHost(
-  anatomy: Anatomy3,
-  style: PatchStyle,
-  diameter: number,
-  draws: Draws,
-): { centre: Vec3; role: Role } | undefined {
-  const { roles, classes, dims, spacing } = anatomy;
-  const has = new Set(roles);
-  const head = anatomy.kind === 'head';
-  let wanted: readonly Role[] = [...hosts].filter((role) => has.has(role) && !(head && FACE.has(role)));
-  if (!head && has.has('fat') && draws.chance(0.2)) wanted = ['fat'];
-  if (!head && has.has('lung') && draws.chance(style === 'mr' ? 0.05 : 0.5)) wanted = ['lung'];
-  if (head && has.has('vessel') && draws.chance(0.04)) wanted = ['vessel'];
-  if (head && has.has('muscle') && draws.chance(0.04)) wanted = ['muscle'];
-  const good = roles.map((role) => wanted.includes(role));
-  const attached = wanted[0] === 'lung' ? draws.chance(0.6) : draws.chance(0.15);
-  for (let tries = 0; tries < 3000; tries++) {
-    const n = draws.whole(0, classes.length - 1);
-    if (!good[classes[n]!]) continue;
-    const start: [number, number, number] = [
-      n % dims[0],
-      Math.floor(n / dims[0]) % dims[1],
-      Math.floor(n / (dims[0] * dims[1])),
-    ];
-    const role = roles[classes[n]!]!;
-    if (!attached) return { centre: start, role };
-    // On to the border of what hosts, and back into it by a part of the radius.
-    const direction = draws.direction();
-    const back = diameter * draws.uniform(0.15, 0.45);
-    for (let mm = 0; mm < 60; mm += 1) {
-      const at = start.map((c, a) => Math.round(c + (mm * direction[a]!) / spacing[a]!)) as [
-        number,
-        number,
-        number,
-      ];
-      if (at.some((c, a) => c < 0 || c >= dims[a]!)) break;
-      if (good[classes[at[0] + dims[0] * (at[1] + dims[1] * at[2])]!]) continue;
-      return {
-        centre: start.map((c, a) => c + ((mm - back) * direction[a]!) / spacing[a]!) as unknown as Vec3,
-        role,
-      };
-    }
-  }
-  return undefined;
-}
-
-/** A head's soft parts around the brain, where lesions are rare. */
-const FACE: ReadonlySet<Role> = new Set(['muscle', 'organ']);
-const BRAIN: ReadonlySet<Role> = new Set(['white', 'grey', 'nucleus', 'fluid', 'sulcus']);
-
-/** What a lesion in a host of this role grows into. */
-function openTable({ roles, kind }: Anatomy3, host: Role, diameter: number, draws: Draws): Float32Array {
-  const open = new Set<Role>(['white', 'grey', 'nucleus', 'vessel', 'organ', 'muscle']);
-  if (kind === 'head') {
-    if (diameter > 12 ? draws.chance(0.6) : draws.chance(0.15)) open.add('sulcus');
-    if (draws.chance(diameter > 25 ? 0.4 : 0.05)) open.add('fluid');
-    if (roles.length <= 3) open.delete('organ');
-    open.delete('muscle');
-  } else if (host === 'lung') {
-    if (draws.chance(0.7)) {
-      open.clear();
-      open.add('vessel');
-    } else open.add('fat');
-    open.add('lung');
-    open.add('gas');
-  } else if (host === 'fat' || draws.chance(diameter > 20 ? 0.8 : 0.4)) open.add('fat');
-  if (kind === 'body' && draws.chance(0.12)) open.add('bone');
-  const table = new Float32Array(256);
-  roles.forEach((role, n) => {
-    table[n] = open.has(role) || role === host ? 1 : 0;
-  });
-  return table;
-}
-
-/** A patch without lesions, and how it was painted. */
-function paint(
-  anatomy: Anatomy3,
-  pose: PatchPose,
-  classes: Uint8Array,
-  style: PatchStyle,
-  stripped: boolean,
-  voxel: number,
-  draws: Draws,
-): { palette: Palette; tissue: Float32Array } {
-  const { roles, kind, image } = anatomy;
-  const whole = wholeBox(pose.size);
-  const drawn = drawPalette(anatomy, style === 'image' ? image!.modality : style, draws);
-  const dims: Vec3 = [pose.size, pose.size, pose.size];
-  const spacing: Vec3 = [voxel, voxel, voxel];
-  if (style === 'image') {
-    const tissue = sampleImage(anatomy, pose, whole);
-    if (image!.modality === 'ct' && roles.includes('lung')) {
-      // What the upright image of the lung lacks at its voxels' size.
-      const amplitude = draws.uniform(5, 40);
-      const grain = smoothField(dims, spacing, Math.max(2, 1.6 * voxel), draws.seed());
-      for (let n = 0; n < tissue.length; n++)
-        if (tissue[n]! < -500 && tissue[n]! > -960) tissue[n]! += amplitude * grain[n]!;
-    }
-    return { palette: drawn, tissue };
-  }
-  if (stripped) {
-    roles.forEach((role, n) => {
-      // Dura and vessels within the brain stay, as skull stripping leaves some of them.
-      if (!BRAIN.has(role) && role !== 'vessel') drawn.means[n] = drawn.texture[n] = 0;
-    });
-  }
-  // What real tissue shows within a class, to a random degree and of either sign: the image less what its class has.
-  const gain =
-    image && kind === 'body' && style !== 'pet'
-      ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025)
-      : 0;
-  const means = Float32Array.from(drawn.means);
-  if (gain !== 0) for (const [n, role] of roles.entries()) means[n]! -= gain * (HOUNSFIELD[role] ?? 45);
-  const tissue = sampleTable(anatomy, pose, whole, means);
-  if (gain !== 0) {
-    const real = sampleImage(anatomy, pose, whole);
-    for (let n = 0; n < tissue.length; n++)
-      tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
-  }
-  const coarse = smoothField(dims, spacing, Math.max(draws.uniform(6, 18), 3 * voxel), draws.seed());
-  const fine = smoothField(dims, spacing, Math.max(draws.uniform(1.5, 4), 1.6 * voxel), draws.seed());
-  const [a, b] = [draws.uniform(0.3, 1), draws.uniform(0.3, 1)];
-  for (let n = 0; n < tissue.length; n++) {
-    tissue[n]! += drawn.texture[classes[n]!]! * (a * coarse[n]! + b * fine[n]!);
-  }
-  return { palette: drawn, tissue };
-}
-
-/** Limits of the Hounsfield units whose details are taken over: those of fat and soft tissue. */
-const [LEAST_HU, MOST_HU] = [-150, 200];
-/** The middle of what CT shows of a role within these limits, for soft tissue 45. */
-const HOUNSFIELD: Partial<Record<Role, number>> = {
-  air: LEAST_HU,
-  fat: -100,
-  bone: MOST_HU,
-  lung: LEAST_HU,
-  gas: LEAST_HU,
-};
 
 /** Edges of the voxels that are resolved: often thicker along one axis, never so thick that the lesion is lost. */
 function drawResolution(
@@ -437,162 +252,4 @@ function apart(field: Field, own: Field, size: number): void {
     if (limit < field.depth[n]!) deep.set(n, limit);
   });
   for (const [n, limit] of deep) field.depth[n] = limit;
-}
-
-/** Vessels: tubes that wander, brighter or darker; many of them in the lung. */
-function addVessels(canvas: Canvas, host: Role, draws: Draws): void {
-  const { size, voxel, palette, tissue, classes, open, anatomy } = canvas;
-  const lung = host === 'lung' && palette.modality === 'ct';
-  const many = lung ? draws.whole(4, 14) : draws.chance(0.4) ? draws.whole(1, 4) : 0;
-  for (let n = 0; n < many; n++) {
-    const radius = (lung ? draws.logUniform(0.7, 3.5) : draws.logUniform(0.5, 3)) / voxel;
-    const start = [0, 0, 0].map(() => draws.uniform(0, size - 1)) as [number, number, number];
-    const at = Math.round(start[0]) + size * (Math.round(start[1]) + size * Math.round(start[2]));
-    const cls = classes[at]!;
-    if (cls === OUTSIDE || open[cls]! === 0) continue;
-    const mean = tissue[at]!;
-    const value = lung
-      ? draws.uniform(0, 120)
-      : palette.modality === 'ct'
-        ? mean + draws.uniform(20, 200)
-        : mean + draws.sign() * draws.uniform(0.1, 0.5) * palette.unit;
-    const role = anatomy.roles[cls]!;
-    tube(
-      canvas,
-      start,
-      radius,
-      draws.uniform(0.4, 1.2) * size,
-      value,
-      (c) => c !== OUTSIDE && (anatomy.roles[c] === role || open[c]! > 0),
-      draws,
-    );
-  }
-}
-
-function tube(
-  { size, tissue, classes, palette }: Canvas,
-  from: Vec3,
-  radius: number,
-  length: number,
-  value: number,
-  within: (cls: number) => boolean,
-  draws: Draws,
-): void {
-  let at = from;
-  let heading = draws.direction();
-  const step = Math.max(0.7, 0.7 * radius);
-  for (let walked = 0; walked < length; walked += step) {
-    const r = radius * (1 - (0.6 * walked) / length);
-    const strength = Math.min(1, r * 1.5);
-    const reach = r + 0.5;
-    const [low, high] = [
-      at.map((c) => Math.max(0, Math.ceil(c - reach))),
-      at.map((c) => Math.min(size - 1, Math.floor(c + reach))),
-    ];
-    for (let k = low[2]!; k <= high[2]!; k++) {
-      for (let j = low[1]!; j <= high[1]!; j++) {
-        for (let i = low[0]!; i <= high[0]!; i++) {
-          const d = reach - Math.hypot(i - at[0], j - at[1], k - at[2]);
-          const n = i + size * (j + size * k);
-          if (d <= 0 || !within(classes[n]!)) continue;
-          const w = strength * Math.min(1, d);
-          const v = tissue[n]! + (value - tissue[n]!) * w;
-          // Balls of a walk overlap: what is there already is not diluted.
-          if (Math.abs(v - value) < Math.abs(tissue[n]! - value)) tissue[n] = Math.max(palette.darkest, v);
-        }
-      }
-    }
-    const turn = draws.direction();
-    const next = heading.map((h, a) => h + 0.35 * turn[a]!);
-    const norm = Math.hypot(...next) || 1;
-    heading = next.map((h) => h / norm) as [number, number, number];
-    at = at.map((c, a) => c + step * heading[a]!) as unknown as Vec3;
-    if (at.some((c) => c < -reach || c > size + reach)) break;
-  }
-}
-
-/** What a scanner makes of a patch: its voxels, its noise, 0 outside of what was scanned. */
-function acquired(
-  canvas: Canvas,
-  label: Float32Array,
-  options: {
-    readonly cleared: boolean;
-    readonly stripped: boolean;
-    readonly cubeEdge: number;
-    readonly contrast: number;
-  },
-  draws: Draws,
-): LesionPatch | undefined {
-  const { size, voxel, palette, anatomy, classes, resolution, noise } = canvas;
-  const { modality } = palette;
-  let image = canvas.tissue;
-  let share = label;
-  let dims: Vec3 = [size, size, size];
-  // PET sees through a blur of some millimetres, whatever its voxels.
-  const psf = modality === 'pet' ? draws.uniform(1.8, 3.2) : 0;
-  const coarse = resolution.map((mm) => Math.max(8, Math.round((size * voxel) / mm))) as unknown as Vec3;
-  for (const axis of [0, 1, 2] as const) {
-    const outputs = Math.min(size, coarse[axis]);
-    if (outputs === size && psf === 0) continue;
-    const sigma = Math.max(outputs < size ? (0.42 * size) / outputs : 0.3, psf / voxel);
-    image = alongAxis(image, dims, axis, blurBand(size, outputs, sigma));
-    // A reader outlines what the voxels show.
-    if (outputs < size)
-      share = alongAxis(share, dims, axis, blurBand(size, outputs, (0.35 * size) / outputs));
-    dims = dims.map((n, a) => (a === axis ? outputs : n)) as unknown as Vec3;
-  }
-  if (image === canvas.tissue) image = image.slice();
-  if (modality === 'pet') speckle(image, dims, noise, draws);
-  else
-    addNoise(image, modality === 'mr' && palette.darkest === 0 ? 'rician' : 'gaussian', noise, draws.seed());
-  const scale = modality === 'mr' ? 1000 : 1;
-  const step = dims.map((n) => size / n);
-  const { roles } = anatomy;
-  const gone = new Uint8Array(256);
-  gone[OUTSIDE] = 1;
-  roles.forEach((role, n) => {
-    const bare = options.stripped ? !BRAIN.has(role) && role !== 'vessel' : role === 'air';
-    if (bare && (options.cleared || options.stripped)) gone[n] = 1;
-  });
-  const columns = Int32Array.from({ length: dims[0] }, (_, i) =>
-    Math.min(size - 1, Math.floor((i + 0.5) * step[0]!)),
-  );
-  const lesion = new Uint8Array(image.length);
-  let voxels = 0;
-  for (let k = 0, at = 0; k < dims[2]; k++) {
-    const z = Math.min(size - 1, Math.floor((k + 0.5) * step[2]!));
-    for (let j = 0; j < dims[1]; j++) {
-      const row = size * (Math.min(size - 1, Math.floor((j + 0.5) * step[1]!)) + size * z);
-      for (let i = 0; i < dims[0]; i++, at++) {
-        if (gone[classes[row + columns[i]!]!]) image[at] = 0;
-        else {
-          image[at] = modality === 'ct' ? Math.max(-1024, Math.round(image[at]!)) : image[at]! * scale;
-          if (share[at]! >= 0.5) {
-            lesion[at] = 1;
-            voxels++;
-          }
-        }
-      }
-    }
-  }
-  if (voxels < FEWEST_VOXELS) return undefined;
-  const [x, y, z] = step.map((s) => s * voxel) as [number, number, number];
-  const affine = affineFromRows([x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0]);
-  return {
-    image: { name: anatomy.name, dims, affine, data: image },
-    label: lesion,
-    voxels,
-    cubeEdge: options.cubeEdge,
-    contrast: options.contrast,
-    modality,
-  };
-}
-
-/** PET's noise: lumps of a resolved element's size, stronger where there is more. */
-function speckle(image: Float32Array, dims: Vec3, strength: number, draws: Draws): void {
-  const lumps = smoothField(dims, [1, 1, 1], draws.uniform(1.5, 2.5), draws.seed());
-  for (let n = 0; n < image.length; n++) {
-    const v = Math.max(0, image[n]!);
-    image[n] = Math.max(0, v + strength * Math.sqrt(v + 0.02) * lumps[n]!);
-  }
 }

@@ -11,12 +11,13 @@ import type { Vec3, Volume } from '../imaging/types.js';
 import { acquire, drawAcquisition } from './acquisition.js';
 import { type Anatomy, paintAnatomy } from './anatomy.js';
 import { smoothField } from './fields.js';
-import { type Contrast, contrasts, type LesionPlan, placeLesions } from './lesions.js';
+import { type Contrast, contrasts } from './lesion-painting.js';
+import { type LesionPlan, placeLesions } from './lesions.js';
 import { Scene } from './scene.js';
 import type { Modality } from './tissues.js';
 
 export type { Anatomy } from './anatomy.js';
-export { type Contrast, contrasts } from './lesions.js';
+export { type Contrast, contrasts } from './lesion-painting.js';
 export type { Modality } from './tissues.js';
 
 /** What to make; the same options make the same phantom. */

@@ -4,7 +4,7 @@ import type { BufferSlice, Engine } from '../engine/gpu/engine.js';
 import type { Graph } from '../engine/graph/graph.js';
 import { distinctShaders, type Plan, planGraph } from '../engine/graph/plan.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
-import type { Capabilities } from '../engine/kernels/call.js';
+import type { Capabilities } from '../engine/kernels/capabilities.js';
 import type { ModelConfig } from './config.js';
 import { MASK_TOKENS } from './parameters.js';
 import { decoderGraph, TOKENS } from './sam-med3d.js';

@@ -1,5 +1,5 @@
 /** A model on a device: weights loaded, encoder compiled; encode once, decode per click. */
-import { type Progress, SgpSamError } from '../base/errors.js';
+import { SgpSamError } from '../base/errors.js';
 import { findBeyond } from '../base/half.js';
 import { Queue } from '../base/queue.js';
 import type { BufferSlice, Engine, Submitted } from '../engine/gpu/engine.js';
@@ -7,98 +7,30 @@ import type { Graph } from '../engine/graph/graph.js';
 import { ParameterStore } from '../engine/graph/parameters.js';
 import { type Plan, planGraph } from '../engine/graph/plan.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
-import type { GateSetting, RegionMode, RegionReport } from '../engine/graph/regions.js';
-import {
-  type Capabilities,
-  capabilitiesOf,
-  usualWeights,
-  type WeightStorage,
-} from '../engine/kernels/call.js';
+import type { GateSetting } from '../engine/graph/regions.js';
+import { type Capabilities, capabilitiesOf } from '../engine/kernels/capabilities.js';
+import { usualWeights } from '../engine/kernels/rules.js';
 import { cardOf, plainCard, type WeightsCard } from '../weights/card.js';
 import { checkTensors, saneReader } from '../weights/check.js';
-import { formulaSource } from '../weights/formula.js';
 import type { WeightSource } from '../weights/weight-source.js';
-import { checkConfig, configByName, type GateKind, gateKindOf, gridOf, type ModelConfig } from './config.js';
+import { checkConfig, gateKindOf, gridOf, type ModelConfig } from './config.js';
 import { Decoders, type Prompt } from './decoders.js';
-import { inferConfig, siteMetadata } from './infer.js';
+import { inferConfig } from './infer.js';
+import { firstInsane, insane } from './insane.js';
+import type {
+  Decoded,
+  DecodeOptions,
+  Encoded,
+  EncodeOptions,
+  ModelOptions,
+  WorkOptions,
+} from './model-types.js';
 import { MASK_TOKENS, modelParameters } from './parameters.js';
 import { encoderGraph, SANE } from './sam-med3d.js';
 import { gateName } from './sgpm.js';
 
 export type { Prompt, PromptPoint } from './decoders.js';
-
-/** How a model is loaded and runs. */
-export interface ModelOptions {
-  /** What the weights are; inferred from their shapes if not given. */
-  readonly config?: ModelConfig | undefined;
-  /** How closed gates are skipped; `predicated` unless given. */
-  readonly regionMode?: RegionMode | undefined;
-  /** Splits long runs into submits of about this many milliseconds, so that a host stays responsive. */
-  readonly budgetMs?: number | undefined;
-  /**
-   * How `load` holds weight matrices: `f16` halves their memory, and rounds each to 11 bits; `f32` and `texture` give the same
-   * results. Unless given, `texture` on CPU adapters with subgroups of 8 and more, else `f32`.
-   */
-  readonly weightStorage?: WeightStorage | undefined;
-  /** Kernel family → variant, to overrule the planner. */
-  readonly variants?: Readonly<Record<string, string>>;
-  /** Has kernels compiled in the background: those that drivers compile when they are first run, and the decoder for more points. */
-  readonly ahead?: boolean | undefined;
-  /** Encoder stages to keep readable (`read`), by the checkpoint's module names. */
-  readonly trace?: Iterable<string> | 'all';
-  /** Told of weights as they load, of pipelines as they compile, and of an encode that `budgetMs` splits. */
-  readonly progress?: Progress | undefined;
-  /** Looked at between tensors, before runs, and between the submits that `budgetMs` makes. */
-  readonly signal?: AbortSignal | undefined;
-  /** In their places for loading alone; encodes and decodes have their own. */
-  readonly load?: WorkOptions | undefined;
-}
-
-/** Of one encode or decode, beside the model's own options. */
-export interface WorkOptions {
-  readonly progress?: Progress | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface EncodeOptions extends WorkOptions {
-  /** Overrules the gates of the SGPMs, one after the other (`auto` where there are fewer), as {@link Model.setGate}. */
-  readonly gates?: readonly GateSetting[] | undefined;
-}
-
-export interface DecodeOptions extends WorkOptions {
-  /** Decoder stages to return as well, by the checkpoint's module names. */
-  readonly trace?: Iterable<string> | 'all';
-  /** Fail unless the embedding is that encode's. */
-  readonly token?: number;
-}
-
-/** One SGPM's decision and work in an encode. */
-export interface GateReport extends RegionReport {
-  /** The encoder block it follows. */
-  readonly block: number;
-  /** What its gates are for; `openChannels` and `channels` count them. */
-  readonly kind: GateKind;
-  /** Gate logits z, (B, gates). */
-  readonly logits: Float32Array;
-}
-
-/** What an encode tells; the embedding itself stays on the device. */
-export interface Encoded {
-  readonly gates: readonly GateReport[];
-  readonly token: number;
-}
-
-/** Masks of one decode. Shapes with g, patches along an edge, and S, voxels along an edge of the cube. */
-export interface Decoded {
-  /** Logits of the four masks at four times the patch grid's resolution: (4, 4g, 4g, 4g). */
-  readonly masks: Float32Array;
-  /** Estimated IoU of each. */
-  readonly iou: Float32Array;
-  /** The first mask's logits at the volume's resolution, S³. */
-  readonly logits: Float32Array;
-  /** Everything the decoder was asked to trace, by the checkpoint's module names, and the above. */
-  readonly stages: ReadonlyMap<string, Float32Array>;
-}
+export type * from './model-types.js';
 
 /** Work on its way: what is to be read of it, and what that comes to. */
 interface Pending<R> {
@@ -467,43 +399,4 @@ export class Model {
     this.encoder.dispose();
     this.owned?.dispose();
   }
-}
-
-/** What is wrong with the numbers that a program with every stage as an output has computed: the first stage that shows it. */
-async function firstInsane(traced: Program): Promise<SgpSamError> {
-  let what = 'a stage in between';
-  for (const name of traced.outputs) {
-    const values = await traced.read(name);
-    const bad = findBeyond(values, SANE);
-    if (bad < 0) continue;
-    what = `${name}: element ${bad} is ${values[bad]}`;
-    break;
-  }
-  return insane(what);
-}
-
-const insane = (what: string): SgpSamError =>
-  new SgpSamError(
-    'non-finite',
-    `the model's numbers go wrong: ${what}`,
-    'Check the weights, and the volume for extreme values.',
-  );
-
-/**
- * The weights `formula:CONFIG[:seed]`: every value computed from its name (SPEC C), nothing trained.
- * @throws SgpSamError `bad-argument` for an unknown configuration or seed
- */
-export function formulaWeights(text: string): { source: WeightSource; config: ModelConfig } {
-  const [, name = '', seedText = '0', ...rest] = text.split(':');
-  const seed = Number(seedText);
-  if (rest.length > 0 || !Number.isInteger(seed) || seed < 0 || seedText === '') {
-    throw new SgpSamError(
-      'bad-argument',
-      `'${text}' is not formula:CONFIG[:seed]`,
-      'For instance: formula:sgp-tiny:0',
-    );
-  }
-  const config = configByName(name);
-  const shapes = new Map(modelParameters(config).map((spec) => [spec.name, spec.shape]));
-  return { source: formulaSource(shapes, seed, siteMetadata(config)), config };
 }

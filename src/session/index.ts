@@ -28,10 +28,10 @@ export {
 } from '../imaging/index.js';
 export type { ModelConfig, SamMed3DConfig, SgpmConfig } from '../sam/config.js';
 export { configByName, defaultSgpm, samMed3DConfigs } from '../sam/config.js';
+export { formulaWeights } from '../sam/formula-weights.js';
 export {
   type Decoded,
   type Encoded,
-  formulaWeights,
   type GateReport,
   Model,
   type ModelOptions,

@@ -5,7 +5,7 @@
 import type { Progress, SgpSamError } from '../base/errors.js';
 import type { AdapterChoice, AdapterReport, Tier } from '../engine/gpu/device.js';
 import type { GateSetting, RegionMode } from '../engine/graph/regions.js';
-import type { WeightStorage } from '../engine/kernels/call.js';
+import type { WeightStorage } from '../engine/kernels/rules.js';
 import type { CroppedMask } from '../imaging/crop.js';
 import type { SegmentToWrite } from '../imaging/dicom-seg/codes.js';
 import type { DicomSegOptions } from '../imaging/dicom-seg/write.js';

@@ -8,7 +8,8 @@ import type { Volume } from '../imaging/types.js';
 import { type Anatomy3, asChest, bodyAnatomy, headAnatomy, imageAnatomy } from '../phantoms/label-maps.js';
 import { type RealShape, realShape } from '../phantoms/lesion-fields.js';
 import { weighted } from '../phantoms/palettes.js';
-import { makePatch, type PatchStyle } from '../phantoms/patches.js';
+import type { PatchStyle } from '../phantoms/patch-painting.js';
+import { makePatch } from '../phantoms/patches.js';
 import type { CaseSource, TrainingCase } from './cases.js';
 
 /** A case that was made for one cube. */

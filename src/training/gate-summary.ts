@@ -5,7 +5,7 @@ import type { LesionScore } from './validation.js';
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Scales in millimetres a voxel that tables tell apart. */
-export const SCALE_CLASSES: readonly { readonly name: string; readonly below: number }[] = [
+const SCALE_CLASSES: readonly { readonly name: string; readonly below: number }[] = [
   { name: 'under 0.75 mm', below: 0.75 },
   { name: '0.75 to 1.5 mm', below: 1.5 },
   { name: '1.5 mm and more', below: Number.POSITIVE_INFINITY },

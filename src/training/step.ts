@@ -6,7 +6,7 @@ import { Graph } from '../engine/graph/graph.js';
 import { fromEngine } from '../engine/graph/layout.js';
 import { ParameterStore } from '../engine/graph/parameters.js';
 import { type ParameterLookup, Program } from '../engine/graph/program.js';
-import { capabilitiesOf } from '../engine/kernels/call.js';
+import { capabilitiesOf } from '../engine/kernels/capabilities.js';
 import {
   AdamW,
   type AdamWOptions,

@@ -13,7 +13,8 @@ import {
 } from '../../src/engine/gpu/node/isa.js';
 import { type NullFamily, type NullGpu, openNullGpu } from '../../src/engine/gpu/node/null-gpu.js';
 import { planGraph } from '../../src/engine/graph/plan.js';
-import { type Capabilities, capabilitiesOf, type KernelCall } from '../../src/engine/kernels/call.js';
+import type { KernelCall } from '../../src/engine/kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../../src/engine/kernels/capabilities.js';
 import { configByName } from '../../src/sam/config.js';
 
 /** Families that are looked at, one of each generation whose compiler differs. */
@@ -48,29 +49,16 @@ function callsOf(caps: Capabilities): Call[] {
   );
 }
 
-const FORCED: Readonly<Record<string, readonly string[]>> = {
-  attention: ['block', 'subgroup', 'shared'],
-  attention_backward: ['block', 'subgroup', 'shared'],
-};
-
-/** The variants that no rule picks: each name as if it had been measured to be the best wherever it serves, each family where it must be forced. */
+/** The variants that no rule picks: each name as if it had been measured to be the best wherever it serves. */
 function otherCalls(caps: Capabilities, picked: readonly Call[]): Call[] {
   const tunable = new Map(
     picked.flatMap(({ tunable }) => (tunable ? [[tunable.key, tunable] as const] : [])),
   );
   const names = new Set([...tunable.values()].flatMap(({ candidates }) => candidates));
-  const calls = [...names].flatMap((name) => {
+  return [...names].flatMap((name) => {
     const keys = [...tunable.values()].filter(({ candidates }) => candidates.includes(name));
     return callsOf({ ...caps, tuned: Object.fromEntries(keys.map(({ key }) => [key, name])) });
   });
-  for (const [kernel, variants] of Object.entries(FORCED))
-    for (const variant of variants)
-      try {
-        calls.push(...callsOf({ ...caps, force: { [kernel]: variant } }));
-      } catch {
-        // A family that some shape does not have: the tuner's names above reach what there is.
-      }
-  return calls;
 }
 
 const worst = (a: KernelFigures, b: KernelFigures): KernelFigures => {

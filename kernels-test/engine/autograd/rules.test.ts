@@ -7,7 +7,11 @@ import type { Tensor } from '../../../src/engine/graph/ir.js';
 import { operations } from '../../../src/engine/graph/op.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
-import { backwardVariants } from '../../../src/sam/ops/window-attention-backward.js';
+import {
+  backwardCandidates,
+  planAttentionKeys,
+  planAttentionRows,
+} from '../../../src/sam/ops/window-attention-backward.js';
 import {
   add,
   concatLast,
@@ -94,12 +98,32 @@ describe('the gradient through attention in blocks', { tags: ['long'] }, async (
   ];
   for (const spec of specs) {
     const { batch = 1, heads, headDim, grid, window } = spec;
-    const serves = backwardVariants(caps, { batch, heads, headDim, grid, window }).includes('block');
+    const candidates = backwardCandidates(caps, { batch, heads, headDim, grid, window }, 'keys');
+    const serves = candidates.some(({ kind }) => kind === 'block');
     if (!serves) console.info(`attention_backward, block: ${spec.name}: not on this device`);
     it.runIf(serves)(spec.name, async () => {
       await checkProblem({ ...windowCase(spec.name, spec), each: 0, force: { attention_backward: 'block' } });
     });
   }
+});
+
+/** What the tuner chooses for each pass by itself. */
+describe('the gradient through attention, each pass its own variant', { tags: ['long'] }, async () => {
+  const caps = await testCapabilities();
+  const spec = { batch: 1, grid: [2, 2, 3] as [number, number, number], window: 3, heads: 1, headDim: 8 };
+  const kindsOf = (pass: 'rows' | 'keys') =>
+    backwardCandidates(caps, spec, pass).flatMap(({ kind }) => (kind === 'tiled' ? [] : [kind]));
+  const pairs = kindsOf('rows').flatMap((rows) => kindsOf('keys').map((keys) => [rows, keys] as const));
+  it.each(pairs)('rows %s, keys %s', async (rows, keys) => {
+    const shape = '1x2x2x3 heads 1x8 window 3';
+    const tuned = {
+      [`attention_backward rows ${shape}`]: `rows, ${rows}`,
+      [`attention_backward keys ${shape}`]: `keys, ${keys}`,
+    };
+    expect(planAttentionRows({ ...caps, tuned }, spec, {} as never).variant).toBe(`rows, ${rows}`);
+    expect(planAttentionKeys({ ...caps, tuned }, spec, {} as never).variant).toBe(`keys, ${keys}`);
+    await checkProblem({ ...windowCase('mixed', spec), each: 0, tuned });
+  });
 });
 
 describe('the table of cases', () => {

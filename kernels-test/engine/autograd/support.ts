@@ -30,6 +30,8 @@ export interface Problem {
   readonly step?: number;
   /** Kernel family → variant, instead of the planner's choice. */
   readonly force?: Readonly<Record<string, string>>;
+  /** Shape (`Tunable.key`) → variant, as if it had been measured. */
+  readonly tuned?: Readonly<Record<string, string>>;
   /** The most workgroups that a dispatch has along an axis; the device's own unless given. */
   readonly maxWorkgroups?: number;
 }
@@ -74,7 +76,7 @@ export const seedOf = (shape: readonly number[]): Tensor64 => randomTensor(shape
 
 /** Runs result and gradients of a problem as one program. */
 export async function differentiate(problem: Problem): Promise<Differentiated> {
-  const { operands, build, force, maxWorkgroups } = problem;
+  const { operands, build, force, tuned, maxWorkgroups } = problem;
   let bench: Bench | undefined;
   const { outputs } = await runGraph(
     (b) => {
@@ -95,7 +97,13 @@ export async function differentiate(problem: Problem): Promise<Differentiated> {
         b.graph.output(`grad.${name}`, gradient as Tensor);
       }
     },
-    { capabilities: { ...(force ? { force } : {}), ...(maxWorkgroups ? { maxWorkgroups } : {}) } },
+    {
+      capabilities: {
+        ...(force ? { force } : {}),
+        ...(tuned ? { tuned } : {}),
+        ...(maxWorkgroups ? { maxWorkgroups } : {}),
+      },
+    },
   );
   const gradient: Record<string, Float32Array> = {};
   for (const name of Object.keys(operands)) {

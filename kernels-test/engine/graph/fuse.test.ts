@@ -3,19 +3,14 @@
 import { describe, expect, it } from 'vitest';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
 import { type Plan, planGraph } from '../../../src/engine/graph/plan.js';
-import type { Capabilities } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import { randomTensor, relativeL2 } from '../../reference/index.js';
+import { base } from '../../support/programs.js';
 import { Bench, runGraph } from '../../support/run.js';
 
-const caps: Capabilities = {
-  software: true,
-  subgroupSize: 0,
-  maxWorkgroupStorage: 16384,
-  maxInvocations: 256,
-  maxWorkgroups: 65535,
-};
+const caps: Capabilities = { ...base, software: true };
 
 type Build = (b: Bench) => void;
 

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { Graph } from '../../../src/engine/graph/graph.js';
 import { bytesOf, type Tensor } from '../../../src/engine/graph/ir.js';
 import { type Plan, planGraph } from '../../../src/engine/graph/plan.js';
-import type { Capabilities } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import { losses } from '../../../src/nn/loss.js';
 import { defaultSgpm, type ModelConfig, samMed3DConfigs } from '../../../src/sam/config.js';
@@ -26,15 +26,10 @@ import {
   type Tensor64,
   tensor64,
 } from '../../reference/index.js';
+import { base } from '../../support/programs.js';
 import { Bench, runGraph } from '../../support/run.js';
 
-const caps: Capabilities = {
-  software: true,
-  subgroupSize: 0,
-  maxWorkgroupStorage: 16384,
-  maxInvocations: 256,
-  maxWorkgroups: 65535,
-};
+const caps: Capabilities = { ...base, software: true };
 
 /** What a plan must never do; the simulation knows nothing of lifetimes, only of what each buffer holds. */
 function checkPlan(graph: Graph, plan: Plan): void {

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import * as ops from '../../../src/engine/ops/index.js';
 import * as sam from '../../../src/sam/ops/index.js';
-import { windowAttentionCandidates } from '../../../src/sam/ops/window-attention-plan.js';
+import {
+  windowAttentionCandidates,
+  windowAttentionNames,
+} from '../../../src/sam/ops/window-attention-plan.js';
 import {
   linear,
   multiHeadAttention,
@@ -62,7 +65,7 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
     it(`${name}: ${variant}`, { tags, timeout: 600_000 }, async ({ skip }) => {
       const spec = { batch, heads, headDim, grid: grid as [number, number, number], window };
       const candidates = windowAttentionCandidates(await testCapabilities(), spec);
-      if (!candidates.some((one) => one === variant || one.startsWith(`${variant}-`))) {
+      if (!candidates.some((one) => one.kind === variant || windowAttentionNames.nameOf(one) === variant)) {
         console.warn(`skipped: no variant '${variant}' for '${name}' on this adapter`);
         skip();
       }

@@ -9,10 +9,12 @@ import type { Tensor } from '../../../src/engine/graph/ir.js';
 import type { ParameterLayout } from '../../../src/engine/graph/layout.js';
 import { operations } from '../../../src/engine/graph/op.js';
 import { planGraph } from '../../../src/engine/graph/plan.js';
-import type { Capabilities, WeightStorage } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
+import type { WeightStorage } from '../../../src/engine/kernels/rules.js';
+import { variedKernels } from '../../../src/engine/kernels/variants.js';
 import { packParams } from '../../../src/engine/kernels/wgsl.js';
 import * as ops from '../../../src/engine/ops/index.js';
-import { matmulVariants } from '../../../src/engine/ops/matmul-variants.js';
+import { matmulKinds, matmulNames } from '../../../src/engine/ops/matmul-variants.js';
 import { planFma } from '../../../src/engine/profiler/ceiling-kernels.js';
 import { losses } from '../../../src/nn/loss.js';
 import { defaultSgpm, samMed3DConfigs } from '../../../src/sam/config.js';
@@ -21,6 +23,7 @@ import { planAttentionRows } from '../../../src/sam/ops/window-attention-backwar
 import {
   planWindowAttention,
   windowAttentionCandidates,
+  windowAttentionNames,
 } from '../../../src/sam/ops/window-attention-plan.js';
 import { encoderGraph } from '../../../src/sam/sam-med3d.js';
 import { trainingGraph } from '../../../src/training/graph.js';
@@ -153,7 +156,7 @@ function operationCalls(caps: Capabilities): AnyCall[] {
   const add = (graph: Graph, force: Record<string, string> = {}, weights?: WeightStorage) =>
     calls.push(...planGraph(graph, { ...caps, force, ...(weights ? { weights } : {}) }).calls);
   const family = products();
-  for (const variant of matmulVariants(caps)) {
+  for (const variant of matmulKinds(caps)) {
     const force = { matmul: variant, conv3d: variant, conv_transpose: variant };
     for (const weights of [undefined, 'f16', 'texture'] as const) add(family, force, weights);
   }
@@ -246,7 +249,7 @@ describe('planning', () => {
     const names = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'out'];
     const buffers = Object.fromEntries(names.map((n) => [n, n])) as never;
     for (const caps of devices) {
-      for (const variant of windowAttentionCandidates(caps, spec)) {
+      for (const variant of windowAttentionCandidates(caps, spec).map(windowAttentionNames.nameOf)) {
         const call = planWindowAttention({ ...caps, force: { attention: variant } }, spec, buffers);
         expect(call.variant).toBe(variant);
         expect(call.tunable?.candidates).toContain(variant);
@@ -307,7 +310,9 @@ describe('planning', () => {
     const graph = (trainable: (name: string) => boolean) =>
       trainingGraph(config, { points: 2, mask: true, loss: losses.zoom, trainable }).graph;
     const count = (trainable: (name: string) => boolean) =>
-      planGraph(graph(trainable), forced).calls.filter(({ variant }) => variant.startsWith('matrix')).length;
+      planGraph(graph(trainable), forced).calls.filter(
+        ({ variant }) => matmulNames.kindOf(variant) === 'matrix',
+      ).length;
     const forward = count((parameter) => parameter === 'mask_decoder.iou_token.weight');
     expect(forward).toBeGreaterThan(10);
     // What is trained adds backward products, and none of them here.
@@ -325,13 +330,16 @@ describe('planning', () => {
     expect([...found].sort()).toEqual([...operations.keys()].sort());
   });
 
-  it('each operation fits every kind of device', () => {
+  it('each operation fits every kind of device, and whatever has variants is visible to the tuner', () => {
+    const visible = new Set<string>();
     for (const caps of devices) {
       for (const call of operationCalls(caps)) {
         check(call, caps);
         texts.set(call.shader.code, call.shader.name);
+        if (call.tunable && call.tunable.candidates.length > 1) visible.add(call.kernel);
       }
     }
+    expect([...visible].sort()).toEqual(variedKernels());
   });
 });
 
@@ -364,8 +372,8 @@ describe('compiling', () => {
     expect(messages).toEqual([]);
     const names = new Set(taken.map(([, name]) => name));
     for (const { name } of shaderSources) {
-      if (name === 'matmul_subgroup' && !matmulVariants(own).includes('subgroup')) continue;
-      if (name === 'matmul_matrix' && !matmulVariants(own).includes('matrix')) continue;
+      if (name === 'matmul_subgroup' && !matmulKinds(own).includes('subgroup')) continue;
+      if (name === 'matmul_matrix' && !matmulKinds(own).includes('matrix')) continue;
       if (['accumulate', 'adamw', 'gradient_norm', 'gradient_squares'].includes(name)) continue; // planned by the optimiser alone
       expect(names, name).toContain(name);
     }

@@ -3,10 +3,11 @@ import { f16ToF32, f32ToF16 } from '../../../src/base/half.js';
 import { Graph } from '../../../src/engine/graph/graph.js';
 import type { Tensor } from '../../../src/engine/graph/ir.js';
 import { planGraph } from '../../../src/engine/graph/plan.js';
-import type { Capabilities, WeightStorage } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
+import type { WeightStorage } from '../../../src/engine/kernels/rules.js';
 import * as ops from '../../../src/engine/ops/index.js';
 import { planMatmul } from '../../../src/engine/ops/matmul.js';
-import { matmulVariants } from '../../../src/engine/ops/matmul-variants.js';
+import { matmulKinds, matmulNames } from '../../../src/engine/ops/matmul-variants.js';
 import {
   add,
   conv3d,
@@ -27,7 +28,7 @@ import { type Bench, runGraph, testCapabilities } from '../../support/run.js';
 const TOLERANCE = 2e-6;
 const LONG = { tags: ['long'] };
 const caps = await testCapabilities();
-const variants = matmulVariants(caps);
+const variants = matmulKinds(caps);
 
 if (!variants.includes('matrix'))
   console.info(
@@ -297,8 +298,8 @@ describe('the variants of a device with tensor cores', () => {
   const spec = { rows: 512, k: 768, n: 3072 };
   const buffers = { a: 'a', b: 'b', c: 'c' };
   const matrices = (over: object, on: Capabilities = device) =>
-    (planMatmul(on, { ...spec, ...over }, buffers).tunable?.candidates ?? []).filter((name) =>
-      name.startsWith('matrix'),
+    (planMatmul(on, { ...spec, ...over }, buffers).tunable?.candidates ?? []).filter(
+      (name) => matmulNames.kindOf(name) === 'matrix',
     );
 
   it('are candidates where they fit, and never the choice of a rule that nobody measured', () => {

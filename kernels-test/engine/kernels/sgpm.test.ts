@@ -13,10 +13,10 @@ import {
   workOffset,
 } from '../../../src/engine/graph/regions.js';
 import type { RunOptions } from '../../../src/engine/graph/run.js';
-import { type Capabilities, familyOf } from '../../../src/engine/kernels/call.js';
+import type { Capabilities } from '../../../src/engine/kernels/capabilities.js';
 import { packParams } from '../../../src/engine/kernels/wgsl.js';
 import * as ops from '../../../src/engine/ops/index.js';
-import { matmulCandidates } from '../../../src/engine/ops/matmul-variants.js';
+import { matmulCandidates, matmulNames } from '../../../src/engine/ops/matmul-variants.js';
 import { planGate } from '../../../src/sam/ops/gate.js';
 import * as sam from '../../../src/sam/ops/index.js';
 import {
@@ -192,7 +192,9 @@ function firstDifference(a: Float32Array, b: Float32Array): number {
   return x.findIndex((word, i) => word !== y[i]);
 }
 
-const everyVariant = matmulCandidates({ rows: 2 ** 20, n: 2 ** 20, k: 64 }, await testCapabilities());
+const everyVariant = matmulCandidates({ rows: 2 ** 20, n: 2 ** 20, k: 64 }, await testCapabilities()).map(
+  matmulNames.nameOf,
+);
 const f32 = (x: Tensor64) => new Float32Array(x.data);
 
 /** Number of open gates of each sample, from the float64 logits. */
@@ -489,10 +491,11 @@ describe('the module', () => {
         const force = { matmul: variant, conv3d: variant };
         const { program, run } = await compiled(c, { force, weights });
         const used = program.plan.calls.filter((call) => call.region).map((call) => call.variant);
-        // A tile that is too large is another of the family; tensor cores take no rows that are yet to be normalised.
-        const family = familyOf(variant);
-        if (family !== 'matrix') expect(familyOf(used[0])).toBe(family);
-        expect([familyOf(used[1]), used[2]]).toEqual([family, 'register']);
+        // A tile that is too large is another of its kind; tensor cores take no rows that are yet to be normalised.
+        const { kindOf } = matmulNames;
+        const kind = kindOf(variant);
+        if (kind !== 'matrix') expect(kindOf(used[0])).toBe(kind);
+        expect([kindOf(used[1]), used[2]]).toEqual([kind, 'register']);
         for (const mode of ['indirect', 'predicated'] as const) expectRight(c, await run({ mode }));
         program.dispose();
       }

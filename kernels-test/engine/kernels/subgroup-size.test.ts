@@ -1,7 +1,7 @@
 /** Devices whose subgroups have a range of sizes (AMD's, Intel's): kernels are fixed to one, and no rule is moved by it. */
 import { describe, expect, it } from 'vitest';
 import type { Gpu, Tier } from '../../../src/engine/gpu/device.js';
-import { type Capabilities, capabilitiesOf } from '../../../src/engine/kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../../../src/engine/kernels/capabilities.js';
 import { samMed3DConfigs } from '../../../src/sam/config.js';
 import { base, modelCalls, trainingCalls } from '../../support/programs.js';
 

@@ -23,7 +23,8 @@ import {
 } from '../../../src/engine/profiler/index.js';
 import { groupBy, roofOf, stageOf } from '../../../src/engine/profiler/profile.js';
 import { profileHtml } from '../../../src/report/profile.js';
-import { formulaWeights, Model } from '../../../src/sam/model.js';
+import { formulaWeights } from '../../../src/sam/formula-weights.js';
+import { Model } from '../../../src/sam/model.js';
 import { testEngine } from '../../support/run.js';
 
 const ceilings: Ceilings = { fmaGflops: 100, fmaKernel: 'given', halfFmaGflops: null, copyGBs: 10 };

@@ -5,7 +5,7 @@
  *
  * A training graph needs most intermediate values again; they then have several consumers and stay as they are.
  */
-import type { Capabilities } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
 import { type Node, operands, type Tensor } from './ir.js';
 
 /** How often each tensor is used, outputs of the graph counted as a use. */

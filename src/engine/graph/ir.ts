@@ -5,7 +5,8 @@
  * Layouts: tokens and volumes are channels-last (B, D, H, W, C); parameters are in the engine's layout (layout.ts).
  */
 import type { Activation } from '../kernels/activation.js';
-import type { Capabilities, KernelCall } from '../kernels/call.js';
+import type { KernelCall } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
 import type { Graph } from './graph.js';
 import type { ParameterSpec } from './layout.js';
 

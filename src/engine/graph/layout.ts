@@ -3,7 +3,8 @@
  * as (K, N) with the outputs contiguous, which is what all matmul variants (and dW in the backward pass) want.
  */
 import { SgpSamError } from '../../base/errors.js';
-import { type Capabilities, TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/rules.js';
 import type { Shape, Tensor } from './ir.js';
 
 /**

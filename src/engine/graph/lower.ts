@@ -1,6 +1,7 @@
 /** From nodes to dispatches: each operation lowers its own (`Op.lower`). */
 import { SgpSamError } from '../../base/errors.js';
-import type { Capabilities, KernelCall } from '../kernels/call.js';
+import type { KernelCall } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
 import { withSubgroupSize } from '../kernels/wgsl.js';
 import type { Lowering, Node, Operand, Region } from './ir.js';
 

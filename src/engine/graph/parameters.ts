@@ -2,7 +2,7 @@
 import { checkAborted, type Progress, SgpSamError } from '../../base/errors.js';
 import { f16ToF32, f32ToF16, findF16Overflow } from '../../base/half.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
-import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/call.js';
+import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/rules.js';
 import {
   fromEngine,
   layouts,

@@ -2,7 +2,7 @@
  * Planning: order, lifetimes, and which tensors share a buffer. WebGPU forbids reading and writing one buffer in a
  * dispatch, so memory is shared as whole buffers ("slots") whose tenants never live at the same time.
  */
-import type { Capabilities } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
 import type { Shader } from '../kernels/wgsl.js';
 import { aliases, copyBeforeOverwriting, fuse, reachable, rewrite } from './fuse.js';
 import type { Graph } from './graph.js';

@@ -5,36 +5,21 @@ import { checkAborted, SgpSamError } from '../../base/errors.js';
 import type { BufferSlice, Engine, Submitted } from '../gpu/engine.js';
 import { type PassTimeOptions, type PassTimes, timePasses } from '../gpu/pass-timer.js';
 import type { Pipeline } from '../gpu/pipelines.js';
-import { type Capabilities, capabilitiesOf, type KernelCall } from '../kernels/call.js';
+import type { KernelCall } from '../kernels/call.js';
+import { type Capabilities, capabilitiesOf } from '../kernels/capabilities.js';
 import { packParams } from '../kernels/wgsl.js';
+import { type LentBuffers, ProgramBuffers } from './buffers.js';
 import type { Graph } from './graph.js';
-import { type Auxiliary, bytesOf, type Operand, type Region, sizeOf, type Tensor } from './ir.js';
+import { bytesOf, type Operand, sizeOf } from './ir.js';
 import type { Call } from './lower.js';
-import type { ParameterStore } from './parameters.js';
 import { distinctShaders, type Plan, planGraph } from './plan.js';
-import {
-  controlOffset,
-  controlWords,
-  FORCE,
-  type GateSetting,
-  planTable,
-  type RegionMode,
-  type RegionReport,
-  type RegionState,
-  reportRegion,
-} from './regions.js';
+import { FORCE, type GateSetting, type RegionMode, type RegionReport, reportRegion } from './regions.js';
 import { encodeOne, type Prepared, type Rate, type RunOptions, type RunReport, submitRun } from './run.js';
 
-/** Where parameters lie: a `ParameterStore`, or several seen as one. */
-export type ParameterLookup = Pick<ParameterStore, 'slice' | 'texture' | 'storage'>;
+export type { ParameterLookup } from './buffers.js';
 
 /** What a program is compiled with. */
-export interface CompileOptions {
-  readonly parameters?: ParameterLookup;
-  /** Inputs that are buffers of somebody else's (another program's outputs), by name. */
-  readonly externals?: ReadonlyMap<string, BufferSlice>;
-  /** Outputs that are to be written into buffers of somebody else's, by name. */
-  readonly placements?: ReadonlyMap<string, BufferSlice>;
+export interface CompileOptions extends LentBuffers {
   /** Dispatches on given buffers, run after the graph's own in the same pass: an optimiser's step. */
   readonly epilogue?: readonly KernelCall<BufferSlice>[];
   readonly capabilities?: Capabilities;
@@ -50,20 +35,12 @@ export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
   readonly mode?: RegionMode;
 }
 
-const STORAGE = (): number => GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-
 /** A graph compiled for a device: its buffers, pipelines and bind groups, ready to run as often as one likes. */
 export class Program {
   private prepared: Prepared[] = [];
   private disposed = false;
-  private readonly owned: GPUBuffer[] = [];
-  private readonly slotBuffers: BufferSlice[] = [];
-  private readonly inputBuffers = new Map<string, BufferSlice>();
-  private readonly regions: RegionState[] = [];
-  /** Root tensor → the buffer its output was placed in. */
-  private readonly placed = new Map<number, BufferSlice>();
+  private readonly buffers: ProgramBuffers;
   private readonly calls: readonly AnyCall[];
-  private counters: BufferSlice | undefined;
   private arena: GPUBuffer | undefined;
   /** Name → where the fields that are set by it lie in the arena. */
   private readonly settings = new Map<string, { readonly at: number; readonly planned: number }[]>();
@@ -77,7 +54,7 @@ export class Program {
   ) {
     this.rate = { gflops: engine.gpu.adapter.kind === 'software' ? 4 : 200, work: 0, ms: 0 };
     this.calls = [...plan.calls, ...(options.epilogue ?? [])];
-    this.place();
+    this.buffers = new ProgramBuffers(engine, graph, plan, options);
   }
 
   /**
@@ -119,105 +96,17 @@ export class Program {
     );
   }
 
-  private allocate(label: string, bytes: number, usage = STORAGE()): BufferSlice {
-    const buffer = this.engine.memory.allocate(label, bytes, usage);
-    this.owned.push(buffer);
-    return { buffer, offset: 0, size: buffer.size };
-  }
-
   private async prepare(): Promise<void> {
-    const { plan, graph, engine } = this;
+    const { engine } = this;
     const pipelines = Promise.all(this.calls.map((call) => engine.pipelines.get(call.shader)));
     pipelines.catch(() => {}); // awaited below; allocation may throw first
-    for (const { bytes, tenant } of plan.slots) this.slotBuffers.push(this.allocate(tenant, bytes));
-    for (const [name, tensor] of graph.inputs) {
-      const external = this.options.externals?.get(name);
-      if (external && external.size < bytesOf(tensor)) {
-        throw new SgpSamError(
-          'bad-graph',
-          `input '${name}': ${external.size} bytes given, ${bytesOf(tensor)} needed`,
-        );
-      }
-      this.inputBuffers.set(name, external ?? this.allocate(name, bytesOf(tensor)));
-    }
-    this.prepareRegions();
+    this.buffers.prepare();
     this.prepareCalls(await pipelines);
-  }
-
-  /** Placed outputs: each must have memory of its own, or two would be written to one place. */
-  private place(): void {
-    for (const [name, slice] of this.options.placements ?? []) {
-      const tensor = this.outputTensor(name);
-      const root = this.plan.root(tensor);
-      if (root.kind !== 'value' || this.placed.has(root.id) || bytesOf(root) !== bytesOf(tensor)) {
-        throw new SgpSamError(
-          'bad-graph',
-          `output '${name}' shares its memory and cannot be placed`,
-          'Copy it in the graph first.',
-        );
-      }
-      if (slice.size < bytesOf(tensor)) {
-        throw new SgpSamError(
-          'bad-graph',
-          `output '${name}': placed in ${slice.size} bytes, ${bytesOf(tensor)} needed`,
-        );
-      }
-      this.placed.set(root.id, { ...slice, size: bytesOf(tensor) });
-    }
-  }
-
-  private prepareRegions(): void {
-    const { calls } = this.plan;
-    for (const region of this.graph.regions) {
-      const positions = calls.flatMap((call, i) => (call.region === region ? [i] : []));
-      const own = positions.map((i) => calls[i]);
-      const controlBytes = 4 * controlOffset(own.length);
-      const bytes = controlBytes + 4 * controlWords(region);
-      const decision = this.allocate(`${region.name} decision`, bytes, STORAGE() | GPUBufferUsage.INDIRECT);
-      const plan = this.allocate(`${region.name} plan`, 16 * Math.max(1, own.length));
-      this.engine.device.queue.writeBuffer(plan.buffer, 0, planTable(own));
-      const control = { buffer: decision.buffer, offset: controlBytes, size: decision.size - controlBytes };
-      this.regions.push({ region, calls: own, positions, decision, control, plan });
-    }
-    if (this.regions.length > 0) this.counters = this.allocate('counters', 4 * calls.length);
-  }
-
-  private regionState(region: Region): RegionState {
-    return this.regions[region.id];
-  }
-
-  private slice(operand: Operand | BufferSlice): BufferSlice {
-    if ('aux' in operand) return this.auxiliary(operand);
-    if ('buffer' in operand) return operand;
-    const tensor = this.plan.root(operand);
-    if (tensor.kind === 'parameter') {
-      const { parameters } = this.options;
-      if (!parameters) throw new SgpSamError('bad-graph', `parameter '${tensor.name}' has no values`);
-      return parameters.slice(tensor.name);
-    }
-    if (tensor.kind === 'input') return this.inputBuffers.get(tensor.name) as BufferSlice;
-    const placed = this.placed.get(tensor.id);
-    if (placed) return placed;
-    const { buffer } = this.slotBuffers[this.plan.slotOf.get(tensor.id) as number];
-    // Only the tensor's own bytes: the slot may be larger.
-    return { buffer, offset: 0, size: Math.max(16, bytesOf(tensor)) };
-  }
-
-  private texture(operand: Operand | BufferSlice): GPUTextureView {
-    const texture =
-      'kind' in operand ? this.options.parameters?.texture(this.plan.root(operand).name) : undefined;
-    if (!texture) throw new SgpSamError('bad-graph', 'a shader reads a texture where there is a buffer');
-    return texture;
-  }
-
-  private auxiliary({ aux, region }: Auxiliary): BufferSlice {
-    if (aux === 'counters') return this.counters as BufferSlice;
-    return this.regionState(region)[aux];
   }
 
   private prepareCalls(pipelines: readonly Pipeline[]): void {
     const { device } = this.engine;
-    const { calls } = this;
+    const { calls, buffers } = this;
     const align = this.engine.gpu.limits.minUniformBufferOffsetAlignment;
     const blocks = calls.map((call) => packParams(call.shader, call.params));
     const offsets: number[] = [];
@@ -226,7 +115,7 @@ export class Program {
       offsets.push(total);
       total += Math.ceil(block.length / align) * align;
     }
-    this.arena = this.allocate('uniforms', total, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST).buffer;
+    this.arena = buffers.allocate('uniforms', total, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST).buffer;
     const bytes = new Uint8Array(total);
     blocks.forEach((block, i) => {
       bytes.set(block, offsets[i]);
@@ -238,15 +127,15 @@ export class Program {
         const operand = call.buffers[name];
         if (operand === undefined)
           throw new SgpSamError('bad-graph', `${call.stage}: ${call.kernel}: no buffer for '${name}'`);
-        if (access === 'texture') return { binding, resource: this.texture(operand) };
-        return { binding, resource: { ...this.slice(operand) } };
+        if (access === 'texture') return { binding, resource: buffers.texture(operand) };
+        return { binding, resource: { ...buffers.slice(operand) } };
       });
       entries.push({
         binding: 0,
         resource: { buffer: this.arena as GPUBuffer, offset: offsets[i], size: blocks[i].length },
       });
       const { pipeline, layout } = pipelines[i];
-      const region = call.region ? this.regionState(call.region) : undefined;
+      const region = call.region ? buffers.regionState(call.region) : undefined;
       for (const [field, name] of Object.entries(call.settable ?? {})) {
         const at = offsets[i] + 4 * call.shader.params.findIndex((f) => f.name === field);
         const planned = call.params[field];
@@ -265,13 +154,13 @@ export class Program {
 
   /** Bytes of GPU memory this program holds itself: activations, inputs, uniforms; not the parameters. */
   get bytes(): number {
-    return this.owned.reduce((sum, buffer) => sum + buffer.size, 0);
+    return this.buffers.bytes;
   }
 
   /** Writes an input; `values` in the input's order. */
   write(name: string, values: Float32Array | Uint32Array): void {
     const tensor = this.graph.inputs.get(name);
-    const slice = this.inputBuffers.get(name);
+    const slice = this.buffers.inputs.get(name);
     if (!tensor || !slice) throw new SgpSamError('bad-argument', `the program has no input '${name}'`);
     // Either: some write the bits of numbers.
     if (!(values instanceof Float32Array || values instanceof Uint32Array)) {
@@ -291,16 +180,10 @@ export class Program {
     this.engine.device.queue.writeBuffer(slice.buffer, slice.offset, values as Float32Array<ArrayBuffer>);
   }
 
-  private outputTensor(name: string): Tensor {
-    const tensor = this.graph.outputs.get(name);
-    if (!tensor) throw new SgpSamError('bad-argument', `the program has no output '${name}'`);
-    return tensor;
-  }
-
   /** Where an output lies on the device: for another program's `externals`. */
   output(name: string): BufferSlice {
-    const tensor = this.outputTensor(name);
-    return { ...this.slice(tensor), size: bytesOf(tensor) };
+    const tensor = this.buffers.outputTensor(name);
+    return { ...this.buffers.slice(tensor), size: bytesOf(tensor) };
   }
 
   /** Names of everything that can be read. */
@@ -310,7 +193,7 @@ export class Program {
 
   /** The shape of an output. */
   shape(name: string): readonly number[] {
-    return this.outputTensor(name).shape;
+    return this.buffers.outputTensor(name).shape;
   }
 
   /** An output's values after a run. */
@@ -325,7 +208,7 @@ export class Program {
 
   /** Overrules a gate from the next run on: as it decides, all closed, all open. `name` is the region's. */
   setGate(name: string, setting: GateSetting): void {
-    if (!this.regions.some(({ region }) => region.name === name))
+    if (!this.buffers.regions.some(({ region }) => region.name === name))
       throw new SgpSamError('bad-argument', `the program has no gate '${name}'`);
     this.set(name, FORCE[setting]);
   }
@@ -356,7 +239,8 @@ export class Program {
   async submit(options: RunOptions = {}): Promise<Submitted<RunReport>> {
     if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
     checkAborted(options.signal);
-    const { engine, prepared, counters, rate } = this;
+    const { engine, prepared, rate } = this;
+    const { counters } = this.buffers;
     const { label } = this.options;
     return engine.submitted(label ?? 'running a program', () =>
       submitRun(
@@ -410,7 +294,7 @@ export class Program {
       encodeOne(pass, one, mode, one.workgroups);
     });
     const prepare = (encoder: GPUCommandEncoder) => {
-      if (this.counters) encoder.clearBuffer(this.counters.buffer);
+      if (this.buffers.counters) encoder.clearBuffer(this.buffers.counters.buffer);
     };
     return this.engine.guarded(`timing ${this.options.label ?? 'a program'}`, () =>
       timePasses(this.engine, passes, { ...options, prepare }),
@@ -429,13 +313,14 @@ export class Program {
 
   /** Where that lies on the device, for `reportsOf`. */
   get regionSlices(): BufferSlice[] {
-    return this.counters ? [this.counters, ...this.regions.map(({ control }) => control)] : [];
+    const { counters, regions } = this.buffers;
+    return counters ? [counters, ...regions.map(({ control }) => control)] : [];
   }
 
   /** The reports of the regions from what `regionSlices` held. */
   reportsOf([counters, ...controls]: readonly ArrayBuffer[]): RegionReport[] {
     const counted = new Uint32Array(counters ?? 0);
-    return this.regions.map(({ region, calls, positions }, i) =>
+    return this.buffers.regions.map(({ region, calls, positions }, i) =>
       reportRegion(
         region,
         calls,
@@ -448,8 +333,7 @@ export class Program {
   /** Frees what the program holds itself; parameters and buffers of others stay. */
   dispose(): void {
     this.disposed = true;
-    for (const buffer of this.owned) this.engine.memory.free(buffer);
-    this.owned.length = 0;
+    this.buffers.dispose();
     this.prepared = [];
   }
 }

@@ -7,7 +7,9 @@ import attentionWeightsRow from '../../../shaders/attention_weights_row.wgsl';
 import { SgpSamError } from '../../base/errors.js';
 import { describe, isOp, type Lowering, type Node, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import { type Capabilities, ceilDiv, type KernelCall, spread, THREADS } from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { type TileShape, tilingOf, WIDEST_TILED } from './attention-tiling.js';
 
@@ -88,6 +90,8 @@ const sizes = (q: Tensor, k: Tensor, heads: number) => ({
   headDim: q.shape[2] / heads,
 });
 
+const variants = plainVariants(['attention'], ['tiled', 'shared']);
+
 const attentionOp = defineOp<Qkv, Attended>({
   name: 'attention',
   shape({ q, k, v }, { heads, keys }, fail) {
@@ -103,8 +107,21 @@ const attentionOp = defineOp<Qkv, Attended>({
     const { heads } = attrs;
     const { batch, headDim, queries, keys } = sizes(q, k, heads);
     const width = heads * headDim;
+    const tile = tileFor(queries);
+    const tiling = tilingOf(tile, headDim);
+    const tiled = headDim <= WIDEST_TILED && tiling.bytes + 4 * tiling.own <= caps.maxWorkgroupStorage;
+    const candidates = tiled ? (['tiled', 'shared'] as const) : (['shared'] as const);
+    // Other operations' kernels have the name too: one of theirs that is forced means nothing here.
+    const forced = candidates.some((kind) => kind === caps.force?.attention);
+    const { kind, call } = variants.choose(
+      forced ? caps : { ...caps, force: {} },
+      'attention',
+      `tokens ${batch}x${queries}x${keys} heads ${heads}x${headDim}`,
+      caps.software ? 'shared' : candidates[0],
+      candidates,
+    );
     const common = {
-      kernel: 'attention',
+      ...call,
       buffers: { q_in: q, k_in: k, v_in: v, out },
       ...(attrs.keys ? { settable: { keys: attrs.keys } } : {}),
       cost: {
@@ -113,14 +130,9 @@ const attentionOp = defineOp<Qkv, Attended>({
       },
     };
     const params = { heads, scale: headDim ** -0.5, queries, keys, q_stride: width, o_stride: width };
-    const tile = tileFor(queries);
-    const tiling = tilingOf(tile, headDim);
-    const forced = caps.force?.attention;
-    const wanted = forced === 'tiled' || (forced !== 'shared' && !caps.software);
-    if (wanted && headDim <= WIDEST_TILED && tiling.bytes + 4 * tiling.own <= caps.maxWorkgroupStorage)
+    if (kind === 'tiled')
       return {
         ...common,
-        variant: 'tiled',
         shader: shader(attentionTiled, tiling.defines),
         params: {
           ...params,
@@ -135,7 +147,6 @@ const attentionOp = defineOp<Qkv, Attended>({
     const { defines, queryTile } = sharedTiling(caps, headDim, queries, keys, 0);
     return {
       ...common,
-      variant: 'shared',
       shader: shader(attentionShader, defines),
       params: {
         ...params,

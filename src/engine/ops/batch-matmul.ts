@@ -5,7 +5,8 @@
 import bmmShader from '../../../shaders/bmm.wgsl';
 import { describe, last, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import { ceilDiv, chosenVariant, spread, THREADS } from '../kernels/call.js';
+import { ceilDiv, spread, THREADS } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 
 /** Which operands are given as they lie before a transposition of their matrices. */
@@ -14,7 +15,7 @@ export interface BatchTransposed {
   readonly transposeB?: boolean;
 }
 
-const variants = ['register', 'tiled'] as const;
+const variants = plainVariants(['bmm'], ['register', 'tiled']);
 /** Elements of the result along each side of what a workgroup (tiled) or an invocation takes. */
 const TILE = 32;
 const BLOCK = 4;
@@ -41,15 +42,14 @@ const bmmOp = defineOp<{ a: Tensor; b: Tensor }, BatchTransposed>({
     const n = last(y);
     const batch = sizeOf(y.shape) / (m * n);
     const turned = `${transposeA ? ' Aᵀ' : ''}${transposeB ? ' Bᵀ' : ''}`;
-    const tunable = { key: `bmm ${batch}x${m}x${k}x${n}${turned}`, candidates: variants };
-    const variant = chosenVariant(caps, 'bmm', tunable, variants[caps.software ? 0 : 1]);
-    const tiled = variant === 'tiled';
+    const usual = caps.software ? 'register' : 'tiled';
+    const { kind, call } = variants.choose(caps, 'bmm', `${batch}x${m}x${k}x${n}${turned}`, usual);
+    const tiled = kind === 'tiled';
     const edge = tiled ? TILE : BLOCK;
     const count = batch * ceilDiv(m, edge) * ceilDiv(n, edge);
     const workgroups = spread(tiled ? count : ceilDiv(count, THREADS), caps);
     return {
-      kernel: 'bmm',
-      variant,
+      ...call,
       shader: shader(bmmShader, {
         TILED: tiled,
         // What only the tiled one asks would make two texts of the other.
@@ -70,7 +70,6 @@ const bmmOp = defineOp<{ a: Tensor; b: Tensor }, BatchTransposed>({
       },
       workgroups,
       cost: { flops: 2 * batch * m * n * k, bytes: 4 * batch * (m * k + k * n + m * n) },
-      tunable,
     };
   },
   gradient({ inputs: { a, b }, attrs: { transposeA = false, transposeB = false } }, dy, wants) {

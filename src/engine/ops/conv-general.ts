@@ -16,7 +16,9 @@ import {
 } from '../graph/ir.js';
 import { storageOf } from '../graph/layout.js';
 import { apply, defineOp, needLength } from '../graph/op.js';
-import { type Capabilities, ceilDiv, gridParams, spread, TEXTURE_WIDTH, THREADS } from '../kernels/call.js';
+import { ceilDiv, gridParams, spread, THREADS } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { TEXTURE_WIDTH } from '../kernels/rules.js';
 import { shader } from '../kernels/wgsl.js';
 import { type Adjoint, conv3d, convTranspose, unfold } from './conv.js';
 import { asRows, transposedProduct } from './linear.js';

@@ -4,12 +4,13 @@ import layerNormBackward from '../../../shaders/layer_norm_backward.wgsl';
 import { type Lowering, last, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp, needLength, regional } from '../graph/op.js';
 import { type Activation, activationDefines } from '../kernels/activation.js';
-import { ceilDiv, chosenVariant, type KernelCall, spread, THREADS, widthOf } from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS, widthOf } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { columnSum } from './reduce.js';
 import { reshape } from './shape.js';
 
-const variants = ['row-per-invocation', 'row-per-workgroup'] as const;
+const variants = plainVariants(['layer_norm'], ['row-per-invocation', 'row-per-workgroup']);
 
 const layerNormOp = defineOp<{ x: Tensor; w: Tensor; bias: Tensor }, { eps: number; activation: Activation }>(
   {
@@ -31,14 +32,12 @@ const layerNormOp = defineOp<{ x: Tensor; w: Tensor; bias: Tensor }, { eps: numb
       const { samples, buffers } = regional(node, on);
       const channels = last(x);
       const rows = sizeOf(x.shape) / channels / samples;
-      const tunable = { key: `layer_norm ${rows}x${channels}`, candidates: variants };
-      const usual = variants[caps.software || channels <= 64 ? 0 : 1];
-      const variant = chosenVariant(caps, 'layer_norm', tunable, usual);
-      const perInvocation = variant === variants[0];
+      const usual = caps.software || channels <= 64 ? 'row-per-invocation' : 'row-per-workgroup';
+      const { kind, call } = variants.choose(caps, 'layer_norm', `${rows}x${channels}`, usual);
+      const perInvocation = kind === 'row-per-invocation';
       const [gx, gy] = spread(perInvocation ? ceilDiv(rows, THREADS) : rows, caps);
       return {
-        kernel: 'layer_norm',
-        variant,
+        ...call,
         shader: shader(layerNormShader, {
           SCALAR: channels % 4 !== 0,
           ROW_PER_INVOCATION: perInvocation,
@@ -49,7 +48,6 @@ const layerNormOp = defineOp<{ x: Tensor; w: Tensor; bias: Tensor }, { eps: numb
         params: { rows, channels, eps, grid_x: gx, counter: region ? on.counter : 0 },
         workgroups: [gx, gy, samples],
         cost: { flops: 8 * samples * rows * channels, bytes: 8 * samples * rows * channels },
-        tunable,
         ...(region ? { scaling: {} } : {}),
       };
     },

@@ -4,27 +4,61 @@ import matmulRegister from '../../../shaders/matmul_register.wgsl';
 import matmulSubgroup from '../../../shaders/matmul_subgroup.wgsl';
 import matmulTiled from '../../../shaders/matmul_tiled.wgsl';
 import { SgpSamError } from '../../base/errors.js';
-import { broadcastOf, type Capabilities } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { broadcastOf } from '../kernels/rules.js';
+import { defineVariants, sizedNames } from '../kernels/variants.js';
 import { type Defines, type ShaderSource, withIncludesOf } from '../kernels/wgsl.js';
 import type { MatmulSpec } from './matmul.js';
 
-const sources: Readonly<Record<MatmulFamily, ShaderSource>> = {
+const sources = {
   subgroup: matmulSubgroup,
   register: matmulRegister,
   tiled: matmulTiled,
   matrix: matmulMatrix,
-};
+} as const;
 
-/**
- * Families; exact names add the tile: `subgroup-32x1` (rows, vec4 columns a lane), `register-8` (rows an invocation),
- * `tiled-64x64` and `matrix-64x64` (rows, columns a workgroup).
- */
-export type MatmulFamily = 'subgroup' | 'register' | 'tiled' | 'matrix';
-export type MatmulVariant =
-  | `subgroup-${number}x${number}`
-  | `register-${number}`
-  | (string & {})
-  | `${'tiled' | 'matrix'}-${number}x${number}`;
+/** Rows of a workgroup's subgroup, and vec4 of columns that a lane has. */
+interface SubgroupVariant {
+  readonly kind: 'subgroup';
+  readonly rows: number;
+  readonly quads: number;
+}
+
+/** Rows that an invocation has. */
+interface RegisterVariant {
+  readonly kind: 'register';
+  readonly rows: number;
+}
+
+/** A workgroup's tile in shared memory, and vec4 of columns that an invocation has of it. */
+interface TiledVariant {
+  readonly kind: 'tiled';
+  readonly rows: number;
+  readonly columns: number;
+  readonly quads: number;
+}
+
+/** A workgroup's tile, and how its subgroups lie in it, down and across. */
+interface MatrixVariant {
+  readonly kind: 'matrix';
+  readonly rows: number;
+  readonly columns: number;
+  readonly down: number;
+  readonly across: number;
+}
+
+/** One that was registered, and what it makes of a shape. */
+interface OwnVariant {
+  readonly kind: 'own';
+  readonly name: string;
+  readonly source: ShaderSource;
+  readonly tile: MatmulTile;
+}
+
+type OurVariant = SubgroupVariant | RegisterVariant | TiledVariant | MatrixVariant;
+
+/** How a product can be computed. */
+export type MatmulVariant = OurVariant | OwnVariant;
 
 /** A workgroup's part of C, and what its shader is specialised with. */
 export interface MatmulTile {
@@ -47,6 +81,19 @@ export interface MatmulVariantDefinition {
 }
 
 const registered = new Map<string, MatmulVariantDefinition & { readonly source: ShaderSource }>();
+
+const ourNames = sizedNames<OurVariant>({
+  subgroup: ['rows', 'quads'],
+  register: ['rows'],
+  tiled: ['rows', 'columns'],
+  matrix: ['rows', 'columns'],
+});
+
+/** `subgroup-32x1`, `register-8`, `tiled-64x64`, `matrix-64x64`, and the names of those that were registered. */
+export const matmulNames = defineVariants<MatmulVariant>(['matmul', 'conv3d', 'conv_transpose'], {
+  nameOf: (variant) => (variant.kind === 'own' ? variant.name : ourNames.nameOf(variant)),
+  kindOf: (name) => (registered.has(name) ? 'own' : ourNames.kindOf(name)),
+});
 
 /**
  * Adds a kernel of one's own to what serves the matmul family: the tuner measures it beside ours, and
@@ -71,12 +118,9 @@ export function registerMatmulVariant(definition: MatmulVariantDefinition): () =
       'Letters, digits and _; not one there is.',
     );
   const text = typeof source === 'string' ? withIncludesOf(name, source, Object.values(sources)) : source;
-  registered.set(name, { ...definition, source: text, tile: (spec, caps) => definition.tile(spec, caps) });
+  registered.set(name, { name, source: text, tile: (spec, caps) => definition.tile(spec, caps) });
   return () => void registered.delete(name);
 }
-
-/** Whether a variant is one that was registered. */
-export const isRegistered = (variant: string): boolean => registered.has(variant);
 
 /** Length of the partial sums that keep rounding short, multiples of 4; longer where ending one is dearer. */
 const CHUNK = 64;
@@ -84,22 +128,28 @@ const SUBGROUP_CHUNK = 256;
 /** Rows an invocation has in `tiled`, and the length of its slices. */
 const TILED_ROWS = 8;
 const TILED_SLICE = 16;
-/** Tile of `tiled` → vec4 columns an invocation. 64 × 64 fits WebGPU's default of workgroup memory. */
-const TILED = { '64x64': 1, '128x64': 1, '128x128': 2 } as const;
-/** Tile of `matrix` → its subgroups, down and across. */
-const MATRIX = { '64x64': [2, 2], '128x128': [4, 2] } as const;
+/** 64 × 64 fits WebGPU's default of workgroup memory. */
+const SMALLEST_TILED: TiledVariant = { kind: 'tiled', rows: 64, columns: 64, quads: 1 };
+const TILED: readonly TiledVariant[] = [
+  SMALLEST_TILED,
+  { kind: 'tiled', rows: 128, columns: 64, quads: 1 },
+  { kind: 'tiled', rows: 128, columns: 128, quads: 2 },
+];
+const SMALLEST_MATRIX: MatrixVariant = { kind: 'matrix', rows: 64, columns: 64, down: 2, across: 2 };
+const MATRIX: readonly MatrixVariant[] = [
+  SMALLEST_MATRIX,
+  { kind: 'matrix', rows: 128, columns: 128, down: 4, across: 2 },
+];
+const REGISTER: readonly RegisterVariant[] = [
+  { kind: 'register', rows: 4 },
+  { kind: 'register', rows: 8 },
+];
 
-type Tiled = keyof typeof TILED;
-type Matrix = keyof typeof MATRIX;
-
-/** `64x128` → [64, 128]. */
-const sides = (tile: string): [number, number] => tile.split('x').map(Number) as [number, number];
-
-/** The families this device has. */
-export function matmulVariants(caps: Capabilities): MatmulFamily[] {
+/** The kinds of ours that this device has. */
+export function matmulKinds(caps: Capabilities): OurVariant['kind'][] {
   // A row per lane: wider subgroups would take more registers and workgroup memory than there are.
-  const subgroup: MatmulFamily[] = [4, 8, 16, 32].includes(caps.subgroupSize) ? ['subgroup'] : [];
-  const matrix: MatmulFamily[] = caps.subgroupMatrix ? ['matrix'] : [];
+  const subgroup = [4, 8, 16, 32].includes(caps.subgroupSize) ? (['subgroup'] as const) : [];
+  const matrix = caps.subgroupMatrix ? (['matrix'] as const) : [];
   return [...subgroup, 'register', 'tiled', ...matrix];
 }
 
@@ -118,51 +168,47 @@ function subgroupTile(
   size: number,
   { rows, n, k, conv, scatter }: MatmulSpec,
   longLoops: boolean,
-): MatmulVariant {
+): SubgroupVariant {
   let tm = size === 8 && longLoops ? 32 : Math.max(16, size);
   // No more rows than there are, in powers of two of the subgroup.
   while (tm > size && tm / 2 >= rows) tm /= 2;
   const big = !conv && !scatter && 2 * rows * n * k >= WORTH_COMPILING;
   const wide = size <= 4 && big && n >= 2 * 4 * size;
-  return `subgroup-${tm}x${wide ? 2 : 1}`;
+  return { kind: 'subgroup', rows: tm, quads: wide ? 2 : 1 };
 }
 
-const registerTile = (rows: number): MatmulVariant => (rows >= 64 ? 'register-8' : 'register-4');
+const registerTile = (rows: number): RegisterVariant => ({ kind: 'register', rows: rows >= 64 ? 8 : 4 });
 
 /** Bytes of workgroup memory: two buffers of a slice of A and one of B. */
-function tiledBytes(tile: Tiled): number {
-  const [rows, columns] = sides(tile);
-  return 4 * 2 * TILED_SLICE * (rows + columns);
-}
+const tiledBytes = ({ rows, columns }: TiledVariant): number => 4 * 2 * TILED_SLICE * (rows + columns);
 
-const tiledThreads = (tile: Tiled): number => {
-  const [rows, columns] = sides(tile);
-  return (rows / TILED_ROWS) * (columns / (4 * TILED[tile]));
-};
+const tiledThreads = ({ rows, columns, quads }: TiledVariant): number =>
+  (rows / TILED_ROWS) * (columns / (4 * quads));
 
 /**
  * How `matrix` lies in workgroup memory with slices of this length, in elements. Rows are 8 longer than needed: equal columns of
  * different rows would else lie in the same bank.
  */
-function matrixLayout(tile: Matrix, slice: number, [m, n]: readonly [number, number, number]) {
-  const [rows, columns] = sides(tile);
-  const [down, across] = MATRIX[tile];
+function matrixLayout(
+  { rows, columns, down, across }: MatrixVariant,
+  slice: number,
+  [m, n]: readonly [number, number, number],
+) {
   const [strideA, strideB] = [slice + 8, columns + 8];
   return { strideA, strideB, a: rows * strideA, b: slice * strideB, results: down * across * m * n };
 }
 
 /** The longest slice of K that the device has room for: 32, 16 or 0. */
-function matrixSlice(tile: Matrix, spec: MatmulSpec, caps: Capabilities): number {
+function matrixSlice(variant: MatrixVariant, spec: MatmulSpec, caps: Capabilities): number {
   const { subgroupMatrix: shape, subgroupSize, maxInvocations, maxWorkgroupStorage } = caps;
   if (!shape) return 0;
   const [m, n, k] = shape;
-  const [rows, columns] = sides(tile);
-  const [down, across] = MATRIX[tile];
+  const { rows, columns, down, across } = variant;
   if (rows % (down * m) !== 0 || columns % (across * n) !== 0) return 0;
   const threads = down * across * subgroupSize;
   if (threads > maxInvocations) return 0;
   const fits = (slice: number) => {
-    const { a, b, results } = matrixLayout(tile, slice, shape);
+    const { a, b, results } = matrixLayout(variant, slice, shape);
     // Both halves of A and B in f16, but weights that are f16 already have one.
     const bytes = 2 * (2 * a + (spec.weights === 'f16' ? 1 : 2) * b) + 4 * results;
     const loads = [rows, columns].every((side) => (side * slice) % (4 * threads) === 0);
@@ -176,46 +222,57 @@ export function matmulCandidates(spec: MatmulSpec, caps: Capabilities): MatmulVa
   const { rows, n } = spec;
   const size = caps.subgroupSize;
   const candidates: MatmulVariant[] = [];
-  if (matmulVariants(caps).includes('subgroup')) {
+  if (matmulKinds(caps).includes('subgroup')) {
     for (const tm of [size, 2 * size, 4 * size, 8 * size]) {
       if (tm > 32 || (tm > size && tm / 2 >= rows)) continue;
-      candidates.push(`subgroup-${tm}x1`);
+      candidates.push({ kind: 'subgroup', rows: tm, quads: 1 });
       if (tm * 2 * size * 16 <= caps.maxWorkgroupStorage && n >= 2 * 4 * size)
-        candidates.push(`subgroup-${tm}x2`);
+        candidates.push({ kind: 'subgroup', rows: tm, quads: 2 });
     }
   }
   if (spec.transposedA || spec.transposedB) return candidates;
   // Kernels of others load A without normalising it, and know nothing of branches.
   if (!spec.norm && !spec.branches)
-    for (const { name, tile } of registered.values()) if (tile(spec, caps)) candidates.push(name);
-  candidates.push('register-4', 'register-8');
-  const wasteful = (tile: string) =>
-    tile !== '64x64' && (sides(tile)[0] / 2 >= rows || sides(tile)[1] / 2 >= n);
-  for (const tile of Object.keys(TILED) as Tiled[]) {
-    const fits = tiledBytes(tile) <= caps.maxWorkgroupStorage && tiledThreads(tile) <= caps.maxInvocations;
-    if (fits && !wasteful(tile)) candidates.push(`tiled-${tile}`);
-  }
-  for (const tile of Object.keys(MATRIX) as Matrix[])
-    if (!spec.gradients && !spec.norm && matrixSlice(tile, spec, caps) > 0 && !wasteful(tile))
-      candidates.push(`matrix-${tile}`);
+    for (const { name, source, tile } of registered.values()) {
+      const own = tile(spec, caps);
+      if (own) candidates.push({ kind: 'own', name, source, tile: own });
+    }
+  candidates.push(...REGISTER);
+  const wasteful = (tile: TiledVariant | MatrixVariant) =>
+    Math.max(tile.rows, tile.columns) > 64 && (tile.rows / 2 >= rows || tile.columns / 2 >= n);
+  const fits = (tile: TiledVariant | MatrixVariant) =>
+    tile.kind === 'tiled'
+      ? tiledBytes(tile) <= caps.maxWorkgroupStorage && tiledThreads(tile) <= caps.maxInvocations
+      : !spec.gradients && !spec.norm && matrixSlice(tile, spec, caps) > 0;
+  candidates.push(...[...TILED, ...MATRIX].filter((tile) => fits(tile) && !wasteful(tile)));
   return candidates;
 }
 
 /**
- * The variant untuned; a family forced by name is served by the tile it would have. GPUs want shared-memory tiles; CPU
- * adapters, where barriers and loads are dear, want neither.
+ * The kind untuned. GPUs want shared-memory tiles; CPU adapters, where barriers and loads are dear, want neither. A tile of 64 × 64 is
+ * wasted on a few rows (the decoder's tokens).
  */
-export function usualMatmul(spec: MatmulSpec, caps: Capabilities): MatmulVariant {
-  const { rows, n } = spec;
-  const subgroup = () => subgroupTile(caps.subgroupSize, spec, caps.longLoops === true);
-  const family = caps.force?.[spec.kernel ?? 'matmul'];
-  if (family === 'subgroup') return subgroup();
-  if (family === 'register') return registerTile(rows);
-  if (family === 'tiled') return 'tiled-64x64';
-  if (family === 'matrix' && !spec.gradients && !spec.norm) return 'matrix-64x64';
-  if (caps.software) return matmulVariants(caps).includes('subgroup') ? subgroup() : registerTile(rows);
-  // A tile of 64 × 64 is wasted on a few rows (the decoder's tokens).
-  return rows >= 32 && n >= 32 ? 'tiled-64x64' : registerTile(rows);
+function usualKind({ rows, n }: MatmulSpec, caps: Capabilities): OurVariant['kind'] {
+  if (caps.software) return matmulKinds(caps).includes('subgroup') ? 'subgroup' : 'register';
+  return rows >= 32 && n >= 32 ? 'tiled' : 'register';
+}
+
+/** The variant untuned; of a kind that is forced the tile it would have. */
+export function usualMatmul(
+  spec: MatmulSpec,
+  caps: Capabilities,
+  kind: MatmulVariant['kind'] = usualKind(spec, caps),
+): MatmulVariant {
+  switch (kind) {
+    case 'subgroup':
+      return subgroupTile(caps.subgroupSize, spec, caps.longLoops === true);
+    case 'tiled':
+      return SMALLEST_TILED;
+    case 'matrix':
+      return SMALLEST_MATRIX;
+    default:
+      return registerTile(spec.rows);
+  }
 }
 
 /** How a variant is laid out on this device. */
@@ -224,68 +281,75 @@ export function matmulTile(
   spec: MatmulSpec,
   caps: Capabilities,
 ): MatmulTile & { readonly source: ShaderSource } {
-  const own = registered.get(variant);
-  const ownTile = own?.tile(spec, caps);
-  if (own && ownTile) return { ...ownTile, source: own.source };
-  const [family, tile] = variant.split('-') as [MatmulFamily, string];
-  const source = sources[family];
+  return variant.kind === 'own'
+    ? { ...variant.tile, source: variant.source }
+    : { ...ourTile(variant, spec, caps), source: sources[variant.kind] };
+}
+
+function ourTile(variant: OurVariant, spec: MatmulSpec, caps: Capabilities): MatmulTile {
+  const { rows } = variant;
   const size = caps.subgroupSize;
-  if (family === 'register') {
-    const [rows, x, y] = [Number(tile), 8, 8];
-    return { source, rows: y * rows, columns: 4 * x, defines: { WGX: x, WGY: y, TM: rows, CHUNK } };
+  switch (variant.kind) {
+    case 'register': {
+      const [x, y] = [8, 8];
+      return { rows: y * rows, columns: 4 * x, defines: { WGX: x, WGY: y, TM: rows, CHUNK } };
+    }
+    case 'subgroup': {
+      const { quads } = variant;
+      const defines = {
+        SG: size,
+        BROADCAST: broadcastOf(caps),
+        PER_LANE: rows / size,
+        TM: rows,
+        QUADS: rows / 4,
+        COLS: quads,
+        CHUNK: SUBGROUP_CHUNK,
+        LONG: spec.k > SUBGROUP_CHUNK,
+        PARTIAL: rows * quads * size,
+      };
+      return { rows, columns: size * 4 * quads, defines };
+    }
+    case 'tiled': {
+      const { columns, quads } = variant;
+      const defines = {
+        TM: rows,
+        TN: columns,
+        COLS: quads,
+        THREADS: tiledThreads(variant),
+        TILE_A: (2 * TILED_SLICE * rows) / 4,
+        TILE_B: (2 * TILED_SLICE * columns) / 4,
+      };
+      return { rows, columns, defines };
+    }
+    case 'matrix': {
+      const { columns, down, across } = variant;
+      const shape = caps.subgroupMatrix as readonly [number, number, number];
+      const [m, n, k] = shape;
+      const slice = matrixSlice(variant, spec, caps);
+      const layout = matrixLayout(variant, slice, shape);
+      const threads = down * across * size;
+      const defines = {
+        SG: size,
+        ACROSS: across,
+        THREADS: threads,
+        MM: m,
+        MN: n,
+        MK: k,
+        TM: rows,
+        TN: columns,
+        TK: slice,
+        STRIDE_A: layout.strideA,
+        STRIDE_B: layout.strideB,
+        TILE_A: layout.a,
+        TILE_B: layout.b,
+        RESULTS: layout.results,
+        ROWS: rows / down / m,
+        COLS: columns / across / n,
+        LOADS_A: (rows * slice) / 4 / threads,
+        LOADS_B: (slice * columns) / 4 / threads,
+        QUADS: Math.ceil((m * n) / 4 / size),
+      };
+      return { rows, columns, defines };
+    }
   }
-  const [rows, columns] = sides(tile);
-  if (family === 'subgroup') {
-    const defines = {
-      SG: size,
-      BROADCAST: broadcastOf(caps),
-      PER_LANE: rows / size,
-      TM: rows,
-      QUADS: rows / 4,
-      COLS: columns,
-      CHUNK: SUBGROUP_CHUNK,
-      LONG: spec.k > SUBGROUP_CHUNK,
-      PARTIAL: rows * columns * size,
-    };
-    return { source, rows, columns: size * 4 * columns, defines };
-  }
-  if (family === 'tiled') {
-    const defines = {
-      TM: rows,
-      TN: columns,
-      COLS: TILED[tile as Tiled],
-      THREADS: tiledThreads(tile as Tiled),
-      TILE_A: (2 * TILED_SLICE * rows) / 4,
-      TILE_B: (2 * TILED_SLICE * columns) / 4,
-    };
-    return { source, rows, columns, defines };
-  }
-  const shape = caps.subgroupMatrix as readonly [number, number, number];
-  const [m, n, k] = shape;
-  const slice = matrixSlice(tile as Matrix, spec, caps);
-  const layout = matrixLayout(tile as Matrix, slice, shape);
-  const [down, across] = MATRIX[tile as Matrix];
-  const threads = down * across * size;
-  const defines = {
-    SG: size,
-    ACROSS: across,
-    THREADS: threads,
-    MM: m,
-    MN: n,
-    MK: k,
-    TM: rows,
-    TN: columns,
-    TK: slice,
-    STRIDE_A: layout.strideA,
-    STRIDE_B: layout.strideB,
-    TILE_A: layout.a,
-    TILE_B: layout.b,
-    RESULTS: layout.results,
-    ROWS: rows / down / m,
-    COLS: columns / across / n,
-    LOADS_A: (rows * slice) / 4 / threads,
-    LOADS_B: (slice * columns) / 4 / threads,
-    QUADS: Math.ceil((m * n) / 4 / size),
-  };
-  return { source, rows, columns, defines };
 }

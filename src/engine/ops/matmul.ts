@@ -15,25 +15,17 @@ import {
 } from '../graph/ir.js';
 import { storageOf } from '../graph/layout.js';
 import { type Activation, activationDefines } from '../kernels/activation.js';
-import {
-  type Capabilities,
-  type Cost,
-  ceilDiv,
-  chosenVariant,
-  familyOf,
-  gridParams,
-  type KernelCall,
-  type RegionScaling,
-  TEXTURE_WIDTH,
-  type WeightStorage,
-} from '../kernels/call.js';
+import { type Cost, ceilDiv, gridParams, type KernelCall, type RegionScaling } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { TEXTURE_WIDTH, type WeightStorage } from '../kernels/rules.js';
+import { chosenVariant } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import {
-  isRegistered,
   type MatmulVariant,
   matmulCandidates,
+  matmulKinds,
+  matmulNames,
   matmulTile,
-  matmulVariants,
   usualMatmul,
 } from './matmul-variants.js';
 import { transposeOp } from './shape.js';
@@ -119,8 +111,8 @@ function gather(conv: ConvGeometry): { taps: number; inner: number; kernelW: num
 
 const PANEL_BYTES = 2 ** 19;
 
-function keyOf({
-  kernel = 'matmul',
+/** What the best variant depends on. */
+function shapeOf({
   rows,
   n,
   k,
@@ -136,34 +128,34 @@ function keyOf({
   const transposed = `${transposedA ? ' Aᵀ' : ''}${transposedB ? ' Bᵀ' : ''}`;
   const fused = `${norm ? ' norm' : ''}${branches ? ` branches ${branches.dilations.length}` : ''}`;
   const traits = `${weights === 'f32' ? '' : ` ${weights}`}${gradients ? ' gradients' : ''}${transposed}${fused}`;
-  const shape = `${kernel} ${rows}x${k}x${n}${traits}`;
+  const shape = `${rows}x${k}x${n}${traits}`;
   if (conv) return `${shape} k${conv.kernel} s${conv.stride} d${conv.dilation}`;
   return scatter ? `${shape} scattered` : shape;
 }
 
 /**
- * What a name that is forced means for one shape: a tile too large for it stands for its family, and `matrix` for nothing
+ * What a name that is forced means for one shape: a tile too large for it stands for its kind, and `matrix` for nothing
  * where there are gradients, or rows to be normalised.
  */
 function forcedFor(spec: MatmulSpec, kernel: string, caps: Capabilities): Capabilities {
   const forced = caps.force?.[kernel];
-  if (forced === undefined) return caps;
+  const kind = forced === undefined ? undefined : matmulNames.kindOf(forced);
+  if (forced === undefined || kind === undefined) return caps;
+  const among = (of: MatmulSpec) =>
+    matmulCandidates(of, caps).some((variant) => matmulNames.nameOf(variant) === forced);
+  if (among(spec)) return caps;
   // One of the user's own serves what it says.
-  if (isRegistered(forced))
-    return matmulCandidates(spec, caps).includes(forced) ? caps : { ...caps, force: {} };
-  const family = familyOf(forced);
-  if ((spec.gradients || spec.norm) && family === 'matrix' && matmulVariants(caps).includes('matrix'))
+  if (kind === 'own') return { ...caps, force: {} };
+  if ((spec.gradients || spec.norm) && kind === 'matrix' && matmulKinds(caps).includes('matrix'))
     return { ...caps, force: {} };
-  const all: readonly string[] = matmulCandidates({ ...spec, rows: 2 ** 20, n: 2 ** 20 }, caps);
-  const fits = (matmulCandidates(spec, caps) as readonly string[]).includes(forced);
-  return all.includes(forced) && !fits ? { ...caps, force: { [kernel]: family } } : caps;
+  return among({ ...spec, rows: 2 ** 20, n: 2 ** 20 }) ? { ...caps, force: { [kernel]: kind } } : caps;
 }
 
 /** Whether products of this kind read a transposed operand as it lies: the subgroup variant on CPU adapters. Others want it transposed before. */
-export function takesTransposed(caps: Capabilities, kernel: string): boolean {
+function takesTransposed(caps: Capabilities, kernel: string): boolean {
   const forced = caps.force?.[kernel];
-  const subgroup = forced === undefined || familyOf(forced) === 'subgroup';
-  return caps.software && subgroup && matmulVariants(caps).includes('subgroup');
+  const subgroup = forced === undefined || matmulNames.kindOf(forced) === 'subgroup';
+  return caps.software && subgroup && matmulKinds(caps).includes('subgroup');
 }
 
 /**
@@ -190,18 +182,22 @@ export function planMatmul<T>(
   if ((spec.transposedA || transposedB) && (aScalar || nScalar))
     throw new SgpSamError(
       'bad-graph',
-      `matmul: a transposed operand is not of whole vec4: ${keyOf(spec)}, inner ${inner}, ldc ${ldc}`,
+      `matmul: a transposed operand is not of whole vec4: ${spec.kernel ?? 'matmul'} ${shapeOf(spec)}, inner ${inner}, ldc ${ldc}`,
     );
   // A grid has so many tiles of rows at most: millions of rows want high ones.
   const fits = (variant: MatmulVariant) =>
     ceilDiv(rows, matmulTile(variant, spec, caps).rows) <= caps.maxWorkgroups;
   const candidates = matmulCandidates(spec, caps).filter(fits);
-  const tunable = { key: keyOf(spec), candidates };
   const kernel = spec.kernel ?? 'matmul';
-  const meant = forcedFor(spec, kernel, caps);
-  const chosen = chosenVariant(meant, kernel, tunable, usualMatmul(spec, meant));
-  const variant = fits(chosen) ? chosen : (candidates[0] ?? chosen);
-  const tile = matmulTile(variant, spec, caps);
+  const { chosen, call } = chosenVariant(forcedFor(spec, kernel, caps), kernel, matmulNames, {
+    shape: shapeOf(spec),
+    candidates,
+    usual: (kind) => {
+      const usual = usualMatmul(spec, caps, kind);
+      return fits(usual) ? usual : (candidates[0] ?? usual);
+    },
+  });
+  const tile = matmulTile(chosen, spec, caps);
 
   const defines: Record<string, number | boolean | string> = {
     A_TRANSPOSED: Boolean(spec.transposedA),
@@ -242,8 +238,7 @@ export function planMatmul<T>(
   };
   const scaling: { scaling?: RegionScaling } = region ? { scaling: branches ? { branches: true } : {} } : {};
   return {
-    kernel,
-    variant,
+    ...call,
     shader: shader(tile.source, defines),
     buffers: used,
     params: {
@@ -280,7 +275,6 @@ export function planMatmul<T>(
     },
     workgroups: [ceilDiv(n, tile.columns), ceilDiv(rows, tile.rows), samples],
     cost,
-    tunable,
     ...scaling,
   };
 }

@@ -5,7 +5,8 @@ import countNonfiniteShader from '../../../shaders/count_nonfinite.wgsl';
 import meanTokensShader from '../../../shaders/mean_tokens.wgsl';
 import { describe, last, type Shape, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import { ceilDiv, forcedVariant, spread, THREADS } from '../kernels/call.js';
+import { ceilDiv, spread, THREADS } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 
 const meanTokensOp = defineOp<{ x: Tensor }>({
@@ -51,6 +52,8 @@ const meanTokensBackwardOp = defineOp<{ dy: Tensor }, { shape: Shape }>({
   gradient: null,
 });
 
+const sumVariants = plainVariants(['column_sum'], ['columns', 'shared']);
+
 const columnSumOp = defineOp<
   { x: Tensor; other?: Tensor | undefined },
   { batch: number; rows: number; columns: number; shape: Shape }
@@ -58,12 +61,13 @@ const columnSumOp = defineOp<
   name: 'column_sum',
   shape: (_, { shape }) => shape,
   lower({ inputs: { x, other }, attrs: { batch, rows, columns }, output: y }, { caps }) {
-    const available = columns % 4 === 0 ? (['columns', 'shared'] as const) : (['shared'] as const);
-    const variant = forcedVariant(caps, 'column_sum', available) ?? (caps.software ? available[0] : 'shared');
-    const byColumns = variant === 'columns';
+    const candidates = columns % 4 === 0 ? (['columns', 'shared'] as const) : (['shared'] as const);
+    const shape = `${batch}x${rows}x${columns}${other ? ' product' : ''}`;
+    const usual = caps.software ? candidates[0] : 'shared';
+    const { kind, call } = sumVariants.choose(caps, 'column_sum', shape, usual, candidates);
+    const byColumns = kind === 'columns';
     return {
-      kernel: 'column_sum',
-      variant,
+      ...call,
       shader: shader(byColumns ? columnSumColumns : columnSumShader, { PRODUCT: other !== undefined }),
       buffers: { x, y, ...(other ? { other } : {}) },
       params: { rows, columns: byColumns ? columns / 4 : columns },

@@ -3,15 +3,8 @@ import expandShader from '../../../shaders/expand.wgsl';
 import reduceShader from '../../../shaders/reduce.wgsl';
 import { describe, type Fail, type Lowering, type Shape, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import {
-  ceilDiv,
-  chosenVariant,
-  type KernelCall,
-  spread,
-  THREADS,
-  variantOf,
-  widthOf,
-} from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS, variantOf, widthOf } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { reshape } from './shape.js';
 
@@ -37,8 +30,8 @@ function reducedShape(x: Tensor, { first, length }: Run, fail: Fail): Shape {
 
 /** Invocations with a result each, of the 64 of a workgroup. */
 const columnsOf = { 'invocation-per-result': 64, 'workgroup-per-16': 16, 'workgroup-per-1': 1 } as const;
-type Variant = keyof typeof columnsOf;
-const variants = Object.keys(columnsOf) as Variant[];
+type Kind = keyof typeof columnsOf;
+const variants = plainVariants(['sum', 'largest', 'count_equal'], Object.keys(columnsOf) as Kind[]);
 
 function lowerReduce(
   { caps }: Lowering,
@@ -53,14 +46,13 @@ function lowerReduce(
   const [results, steps, stride] = horizontal
     ? [outer, count / 4, 1]
     : [(outer * inner) / width, count, inner / width];
-  const tunable = { key: `${kernel} ${outer}x${count}x${inner}`, candidates: variants };
-  const usual = caps.software || steps <= 32 ? 0 : stride > 1 ? 1 : 2;
-  const variant = chosenVariant(caps, kernel, tunable, variants[usual]);
-  const columns = columnsOf[variant];
+  const wide = stride > 1 ? 'workgroup-per-16' : 'workgroup-per-1';
+  const usual = caps.software || steps <= 32 ? 'invocation-per-result' : wide;
+  const { kind, call } = variants.choose(caps, kernel, `${outer}x${count}x${inner}`, usual);
+  const columns = columnsOf[kind];
   const workgroups = spread(ceilDiv(results, columns), caps);
   return {
-    kernel,
-    variant,
+    ...call,
     shader: shader(reduceShader, {
       COMBINE: kernel === 'largest' ? 'largest' : 'added',
       START_WITH_FIRST: kernel === 'largest',
@@ -74,7 +66,6 @@ function lowerReduce(
     params: { results, count: steps, inner: stride, factor, grid_x: workgroups[0] },
     workgroups,
     cost: { flops: outer * count * inner, bytes: 4 * outer * inner * (count + 1) },
-    tunable,
   };
 }
 

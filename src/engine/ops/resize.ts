@@ -3,8 +3,11 @@ import resizeShader from '../../../shaders/resize.wgsl';
 import resizeBackward from '../../../shaders/resize_backward.wgsl';
 import { describe, planesOf, type Size3, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import { ceilDiv, chosenVariant, gridParams, spread, THREADS } from '../kernels/call.js';
+import { ceilDiv, gridParams, spread, THREADS } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
+
+const variants = plainVariants(['resize'], ['vec4', 'scalar']);
 
 const resizeOp = defineOp<{ x: Tensor }, { size: Size3 }>({
   name: 'resize',
@@ -19,21 +22,21 @@ const resizeOp = defineOp<{ x: Tensor }, { size: Size3 }>({
     const input = planesOf(x);
     const planes = sizeOf(x.shape) / sizeOf(input);
     const count = sizeOf(y.shape);
-    const vec4 = output[2] % 4 === 0 && output[2] >= 3 * input[2];
-    const candidates = vec4 ? (['vec4', 'scalar'] as const) : (['scalar'] as const);
-    const tunable = { key: `resize ${planes}x${input.join('x')} ${output.join('x')}`, candidates };
-    const variant = chosenVariant(caps, 'resize', tunable, candidates[0]);
-    const items = variant === 'vec4' ? count / 4 : count;
+    const candidates =
+      output[2] % 4 === 0 && output[2] >= 3 * input[2]
+        ? (['vec4', 'scalar'] as const)
+        : (['scalar'] as const);
+    const shape = `${planes}x${input.join('x')} ${output.join('x')}`;
+    const { kind, call } = variants.choose(caps, 'resize', shape, candidates[0], candidates);
+    const items = kind === 'vec4' ? count / 4 : count;
     const workgroups = spread(ceilDiv(items, THREADS), caps);
     return {
-      kernel: 'resize',
-      variant,
-      shader: shader(resizeShader, { VEC4: variant === 'vec4' }),
+      ...call,
+      shader: shader(resizeShader, { VEC4: kind === 'vec4' }),
       buffers: { x, y },
       params: { count: items, ...gridParams(input, output), grid_x: workgroups[0] },
       workgroups,
       cost: { flops: 14 * count, bytes: 4 * (count + planes * sizeOf(input)) },
-      tunable,
     };
   },
   gradient: ({ inputs: { x } }, dy) => ({ x: apply(resizeBackwardOp, { dy }, { size: planesOf(x) }) }),

@@ -5,16 +5,9 @@ import transposeShader from '../../../shaders/transpose.wgsl';
 import transposeBlocks from '../../../shaders/transpose_blocks.wgsl';
 import { describe, type Node, type Shape, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import {
-  type Capabilities,
-  ceilDiv,
-  forcedVariant,
-  type KernelCall,
-  spread,
-  THREADS,
-  variantOf,
-  widthOf,
-} from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS, variantOf, widthOf } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { columnSum } from './reduce.js';
 
@@ -200,6 +193,8 @@ const broadcastOp = defineOp<{ x: Tensor }, { count: number }>({
   gradient: ({ inputs: { x } }, dy) => ({ x: reshape(columnSum(dy, sizeOf(x.shape)), x.shape) }),
 });
 
+const transposeVariants = plainVariants(['transpose'], ['blocks', 'shared']);
+
 /** What {@link transpose} is: for operations that read an operand transposed as it lies. */
 export const transposeOp = defineOp<
   { x: Tensor },
@@ -208,21 +203,23 @@ export const transposeOp = defineOp<
   name: 'transpose',
   shape: (_, { shape }) => shape,
   lower({ inputs: { x }, attrs: { batch, rows, cols, flip }, output: y }, { caps }) {
-    const available =
-      rows % 4 === 0 && cols % 4 === 0 ? (['blocks', 'shared'] as const) : (['shared'] as const);
     // Tiles of 16 lie in the grid as in the matrix; blocks are numbered, so there may be any number of them.
-    const most = 16 * caps.maxWorkgroups;
-    const usual = caps.software || rows > most || cols > most ? available[0] : 'shared';
-    const variant = forcedVariant(caps, 'transpose', available) ?? usual;
+    const tooMany = Math.max(rows, cols) > 16 * caps.maxWorkgroups;
+    const inBlocks = rows % 4 === 0 && cols % 4 === 0;
+    const candidates = inBlocks
+      ? (['blocks', ...(tooMany ? [] : (['shared'] as const))] as const)
+      : (['shared'] as const);
+    const shape = `${batch}x${rows}x${cols}${flip ? ' flipped' : ''}`;
+    const usual = caps.software || tooMany ? candidates[0] : 'shared';
+    const { kind, call } = transposeVariants.choose(caps, 'transpose', shape, usual, candidates);
     const count = (batch * rows * cols) / 16;
     const blocks = spread(ceilDiv(count, THREADS), caps);
     return {
-      kernel: 'transpose',
-      variant,
-      shader: shader(variant === 'blocks' ? transposeBlocks : transposeShader, { FLIP: flip }),
+      ...call,
+      shader: shader(kind === 'blocks' ? transposeBlocks : transposeShader, { FLIP: flip }),
       buffers: { x, y },
-      params: { rows, cols, batch, ...(variant === 'blocks' ? { count, grid_x: blocks[0] } : {}) },
-      workgroups: variant === 'blocks' ? blocks : [ceilDiv(cols, 16), ceilDiv(rows, 16), batch],
+      params: { rows, cols, batch, ...(kind === 'blocks' ? { count, grid_x: blocks[0] } : {}) },
+      workgroups: kind === 'blocks' ? blocks : [ceilDiv(cols, 16), ceilDiv(rows, 16), batch],
       cost: { flops: 0, bytes: 8 * batch * rows * cols },
     };
   },

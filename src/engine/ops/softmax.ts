@@ -2,10 +2,11 @@
 import softmaxShader from '../../../shaders/softmax.wgsl';
 import { type Lowering, last, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp } from '../graph/op.js';
-import { ceilDiv, chosenVariant, type KernelCall, spread, THREADS, widthOf } from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS, widthOf } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 
-const variants = ['row-per-invocation', 'row-per-workgroup'] as const;
+const variants = plainVariants(['softmax', 'softmax_backward'], ['row-per-invocation', 'row-per-workgroup']);
 
 /** y = softmax(x), or with dy the gradient, from x = what the forward pass gave. */
 function lowerSoftmax(
@@ -17,13 +18,12 @@ function lowerSoftmax(
   const rows = sizeOf(y.shape) / columns;
   const width = widthOf(columns);
   const kernel = dy ? 'softmax_backward' : 'softmax';
-  const tunable = { key: `${kernel} ${rows}x${columns}`, candidates: variants };
-  const variant = chosenVariant(caps, kernel, tunable, variants[caps.software || columns <= 64 ? 0 : 1]);
-  const perInvocation = variant === variants[0];
+  const usual = caps.software || columns <= 64 ? 'row-per-invocation' : 'row-per-workgroup';
+  const { kind, call } = variants.choose(caps, kernel, `${rows}x${columns}`, usual);
+  const perInvocation = kind === 'row-per-invocation';
   const workgroups = spread(perInvocation ? ceilDiv(rows, THREADS) : rows, caps);
   return {
-    kernel,
-    variant,
+    ...call,
     shader: shader(softmaxShader, {
       BACKWARD: dy !== undefined,
       ROW_PER_INVOCATION: perInvocation,
@@ -33,7 +33,6 @@ function lowerSoftmax(
     params: { rows, columns: columns / width, grid_x: workgroups[0] },
     workgroups,
     cost: { flops: 5 * rows * columns, bytes: (dy ? 12 : 8) * rows * columns },
-    tunable,
   };
 }
 

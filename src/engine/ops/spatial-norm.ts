@@ -7,15 +7,8 @@ import groupStatisticsShader from '../../../shaders/group_statistics.wgsl';
 import spatialMomentsShader from '../../../shaders/spatial_moments.wgsl';
 import { describe, type Lowering, last, sizeOf, type Tensor } from '../graph/ir.js';
 import { apply, defineOp, needLength } from '../graph/op.js';
-import {
-  ceilDiv,
-  chosenVariant,
-  type KernelCall,
-  spread,
-  THREADS,
-  variantOf,
-  widthOf,
-} from '../kernels/call.js';
+import { ceilDiv, type KernelCall, spread, THREADS, variantOf, widthOf } from '../kernels/call.js';
+import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { columnSum } from './reduce.js';
 import { reshape, slice } from './shape.js';
@@ -74,7 +67,10 @@ const gradientSumsOp = defineOp<{ x: Tensor; dy: Tensor; statistics: Tensor }>({
   gradient: null,
 });
 
-const variants = ['row-per-invocation', 'row-per-workgroup'] as const;
+const variants = plainVariants(
+  ['group_statistics', 'group_means'],
+  ['row-per-invocation', 'row-per-workgroup'],
+);
 
 function lowerStatistics(
   { caps }: Lowering,
@@ -85,13 +81,12 @@ function lowerStatistics(
   const rows = batch * groups;
   const width = channels / groups;
   const kernel = buffers.weight ? 'group_means' : 'group_statistics';
-  const tunable = { key: `${kernel} ${rows}x${pieces * width}`, candidates: variants };
-  const variant = chosenVariant(caps, kernel, tunable, variants[caps.software ? 0 : 1]);
-  const perInvocation = variant === variants[0];
+  const usual = caps.software ? 'row-per-invocation' : 'row-per-workgroup';
+  const { kind, call } = variants.choose(caps, kernel, `${rows}x${pieces * width}`, usual);
+  const perInvocation = kind === 'row-per-invocation';
   const workgroups = spread(perInvocation ? ceilDiv(rows, THREADS) : rows, caps);
   return {
-    kernel,
-    variant,
+    ...call,
     shader: shader(groupStatisticsShader, {
       BACKWARD: buffers.weight !== undefined,
       ROW_PER_INVOCATION: perInvocation,
@@ -100,7 +95,6 @@ function lowerStatistics(
     params: { rows, groups, width, voxels, piece: PIECE, pieces, eps, grid_x: workgroups[0] },
     workgroups,
     cost: { flops: 5 * batch * pieces * channels, bytes: 8 * batch * pieces * channels },
-    tunable,
   };
 }
 

@@ -1,6 +1,7 @@
 /** The kernels that measure what a device can do at most, for the roofline. */
 import ceilingFma from '../../../shaders/ceiling_fma.wgsl';
-import { type Capabilities, ceilDiv, type KernelCall, THREADS } from '../kernels/call.js';
+import { ceilDiv, type KernelCall, THREADS } from '../kernels/call.js';
+import type { Capabilities } from '../kernels/capabilities.js';
 import { shader } from '../kernels/wgsl.js';
 import { planCopy } from '../ops/shape.js';
 

@@ -3,7 +3,8 @@ import { needFields } from '../../base/arguments.js';
 import type { BufferSlice, Engine } from '../gpu/engine.js';
 import { Graph } from '../graph/graph.js';
 import { Program } from '../graph/program.js';
-import { capabilitiesOf, type KernelCall } from '../kernels/call.js';
+import type { KernelCall } from '../kernels/call.js';
+import { capabilitiesOf } from '../kernels/capabilities.js';
 import { type FmaSpec, planFma, planStream } from './ceiling-kernels.js';
 
 /** What a device was measured to do at most: the roofline that `profile` sets dispatches against. */

@@ -24,7 +24,7 @@ export interface SignedRank {
 }
 
 /** Pairs up to which the distribution is counted out. */
-export const EXACT_PAIRS = 50;
+const EXACT_PAIRS = 50;
 
 /** Ranks of sizes from 1, equal ones sharing the mean of theirs. */
 function midranks(sizes: readonly number[]): number[] {

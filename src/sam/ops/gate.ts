@@ -4,7 +4,8 @@ import { SgpSamError } from '../../base/errors.js';
 import { describe, last, type Operand, type Region, sizeOf, type Tensor } from '../../engine/graph/ir.js';
 import { apply, defineOp, needLength } from '../../engine/graph/op.js';
 import { controlOffset } from '../../engine/graph/regions.js';
-import { type Capabilities, type KernelCall, widthOf } from '../../engine/kernels/call.js';
+import { type KernelCall, widthOf } from '../../engine/kernels/call.js';
+import type { Capabilities } from '../../engine/kernels/capabilities.js';
 import { shader } from '../../engine/kernels/wgsl.js';
 
 const MAX_HIDDEN = 1024;

@@ -8,24 +8,21 @@ import attentionBackwardRowsSubgroup from '../../../shaders/attention_backward_r
 import attentionBackwardRowsTiled from '../../../shaders/attention_backward_rows_tiled.wgsl';
 import attentionBackwardTables from '../../../shaders/attention_backward_tables.wgsl';
 import { SgpSamError } from '../../base/errors.js';
-import {
-  type Capabilities,
-  ceilDiv,
-  forcedVariant,
-  type KernelCall,
-  THREADS,
-} from '../../engine/kernels/call.js';
+import { ceilDiv, type KernelCall, THREADS } from '../../engine/kernels/call.js';
+import type { Capabilities } from '../../engine/kernels/capabilities.js';
+import { chosenVariant, defineVariants, sizedNames } from '../../engine/kernels/variants.js';
 import { shader } from '../../engine/kernels/wgsl.js';
 import {
+  type BlockTiling,
   blockTiling,
   edgeOf,
   rowKernel,
   rowLength,
   SHORT_HEAD,
+  servesSubgroups,
   type WindowAttentionSpec,
-  windowAttentionVariants,
-} from './window-attention-plan.js';
-import { windowTiling } from './window-attention-tiles.js';
+} from './window-attention-geometry.js';
+import { type WindowTiling, windowTiling } from './window-attention-tiles.js';
 
 const KEY_TILE = 32;
 /** Floats that rounding every array up to 16 bytes adds at most: there are fewer than 20 arrays. */
@@ -52,39 +49,87 @@ function pairFlops(spec: WindowAttentionSpec): number {
   return 2 * batch * heads * headDim * grid.reduce((a, b) => a * b, 1) * inWindow.reduce((a, b) => a * b, 1);
 }
 
-function checkStorage(caps: Capabilities, spec: WindowAttentionSpec, floats: number): void {
+/** Floats of workgroup memory that a pass of one row a workgroup takes, rounding included; of the others their tilings know it. */
+function floatsOf({ kind }: BackwardVariant, pass: Pass, spec: WindowAttentionSpec): number {
   const edge = edgeOf(spec);
-  if (edge > THREADS || 4 * floats > caps.maxWorkgroupStorage) {
+  const row = 2 * edge * spec.headDim;
+  if (pass === 'keys') return kind === 'shared' ? row + 2 * edge * edge : 0;
+  if (kind === 'subgroup') return row + 6 * edge * edge + 9 * edge + ROUNDED;
+  return kind === 'shared'
+    ? row + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge + ROUNDED
+    : 0;
+}
+
+const fits = (caps: Capabilities, spec: WindowAttentionSpec, floats: number): boolean =>
+  floats === 0 || (edgeOf(spec) <= THREADS && 4 * floats <= caps.maxWorkgroupStorage);
+
+function checkStorage(caps: Capabilities, spec: WindowAttentionSpec, floats: number): void {
+  if (!fits(caps, spec, floats)) {
     throw new SgpSamError(
       'adapter-limit',
-      `attention backward: window or grid edge ${edge} with head dim ${spec.headDim} needs ${4 * floats} bytes of workgroup storage, the device has ${caps.maxWorkgroupStorage}`,
+      `attention backward: window or grid edge ${edgeOf(spec)} with head dim ${spec.headDim} needs ${4 * floats} bytes of workgroup storage, the device has ${caps.maxWorkgroupStorage}`,
       'Train with a smaller window, or freeze the image encoder.',
     );
   }
 }
 
-export type BackwardVariant = 'block' | 'subgroup' | 'tiled' | 'shared';
+type Pass = 'rows' | 'keys';
+
+/** How a pass can be computed: `block` is of the keys' alone. Any pass reads what any other wrote. */
+export type BackwardVariant =
+  | { readonly kind: 'block'; readonly tiling: BlockTiling }
+  | { readonly kind: 'subgroup' }
+  | { readonly kind: 'tiled'; readonly tiling: WindowTiling }
+  | { readonly kind: 'shared' };
+
+const names = defineVariants(
+  ['attention_backward'],
+  sizedNames<BackwardVariant>({ block: [], subgroup: [], tiled: [], shared: [] }),
+);
 
 /** The keys' pass in blocks, or nothing: both sides of a row's keys, and two factors for each pair of a block. */
 const keysTiling = (caps: Capabilities, spec: WindowAttentionSpec) =>
   blockTiling(caps, spec, { row: 2 * 4 * rowLength(spec) * spec.headDim, perSlot: 2 * 16 });
 
-/** What there is for an encoder block's attention, backward. `block` is of the keys' pass; the rows' is then `subgroup`. */
-export function backwardVariants(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant[] {
-  const [shared, subgroup] = windowAttentionVariants(caps, spec, 'attention_backward').reverse();
-  const block = subgroup && keysTiling(caps, spec) ? (['block'] as const) : [];
-  const tiled = windowTiling(caps, spec, 'rows') && windowTiling(caps, spec, 'keys');
-  return [...block, ...(subgroup ? [subgroup] : []), ...(tiled ? (['tiled'] as const) : []), shared];
+/** What there is for a pass of an encoder block's attention, backward. */
+export function backwardCandidates(
+  caps: Capabilities,
+  spec: WindowAttentionSpec,
+  pass: Pass,
+): BackwardVariant[] {
+  const subgroup = servesSubgroups(caps, spec, 'attention_backward');
+  const block = subgroup && pass === 'keys' ? keysTiling(caps, spec) : undefined;
+  const [rows, keys] = [windowTiling(caps, spec, 'rows'), windowTiling(caps, spec, 'keys')];
+  const tiling = rows && keys && { rows, keys }[pass];
+  return [
+    ...(block ? [{ kind: 'block', tiling: block } as const] : []),
+    ...(subgroup ? [{ kind: 'subgroup' } as const] : []),
+    ...(tiling ? [{ kind: 'tiled', tiling } as const] : []),
+    { kind: 'shared' },
+  ];
 }
 
-/** The variant untuned: CPU adapters take `block` or `subgroup` where there is one, GPUs `tiled`. */
-function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec): BackwardVariant {
-  const available = backwardVariants(caps, spec);
+/** The variant of a pass; untuned CPU adapters take `block` or `subgroup` where there is one, GPUs `tiled`. */
+function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec, pass: Pass) {
+  const { batch, heads, headDim, grid, window } = spec;
+  const all = backwardCandidates(caps, spec, pass);
   // Both its loops are short where the subgroup's is long from heads of 32 on.
-  const block = caps.subgroupSize >= 8 && spec.headDim >= SHORT_HEAD;
-  const serves = (v: BackwardVariant) =>
-    caps.software ? v !== 'tiled' && (v !== 'block' || block) : v === 'tiled' || v === 'shared';
-  return forcedVariant(caps, 'attention_backward', available) ?? (available.find(serves) as BackwardVariant);
+  const block = caps.subgroupSize >= 8 && headDim >= SHORT_HEAD;
+  const serves = ({ kind }: BackwardVariant) =>
+    caps.software ? kind !== 'tiled' && (kind !== 'block' || block) : kind === 'tiled' || kind === 'shared';
+  // Beside keys in blocks rows are a subgroup's.
+  const forced = caps.force?.attention_backward;
+  const besideBlocks =
+    pass === 'rows' &&
+    forced === 'block' &&
+    backwardCandidates(caps, spec, 'keys').some(({ kind }) => kind === 'block');
+  const force = besideBlocks ? { attention_backward: 'subgroup' } : caps.force;
+  return chosenVariant<BackwardVariant>({ ...caps, force }, 'attention_backward', names, {
+    pass,
+    shape: `${batch}x${grid.join('x')} heads ${heads}x${headDim} window ${window}`,
+    candidates: all.filter((variant) => fits(caps, spec, floatsOf(variant, pass, spec))),
+    usual: all.find(serves) ?? { kind: 'shared' },
+  });
 }
 
 /** First pass: the record of every row and head. */
@@ -93,8 +138,7 @@ export function planAttentionRows<T>(
   spec: WindowAttentionSpec,
   buffers: { qkv: T; qkvBias: T; tableD: T; tableH: T; tableW: T; attended: T; dout: T; record: T },
 ): KernelCall<T> {
-  const { edge, defines, params, workgroups } = rowKernel(caps, spec);
-  const chosen = chooseBackward(caps, spec);
+  const { chosen, call } = chooseBackward(caps, spec, 'rows');
   const cost = { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) };
   const { qkv, qkvBias, tableD, tableH, tableW, attended, dout, record } = buffers;
   const bound = {
@@ -107,38 +151,26 @@ export function planAttentionRows<T>(
     dout,
     record,
   };
-  const tiles = chosen === 'tiled' ? windowTiling(caps, spec, 'rows') : undefined;
-  if (tiles)
-    return {
-      kernel: 'attention_backward',
-      variant: 'rows, tiled',
-      shader: shader(attentionBackwardRowsTiled, tiles.defines),
-      buffers: bound,
-      params: tiles.params,
-      workgroups: tiles.workgroups,
-      cost,
-    };
-  const variant = chosen === 'shared' ? 'shared' : 'subgroup';
-  const floats =
-    variant === 'subgroup'
-      ? 2 * edge * spec.headDim + 6 * edge * edge + 9 * edge
-      : 2 * edge * spec.headDim + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge;
-  checkStorage(caps, spec, floats + ROUNDED);
+  const common = { ...call, buffers: bound, cost };
+  if (chosen.kind === 'tiled') {
+    const { defines, params, workgroups } = chosen.tiling;
+    return { ...common, shader: shader(attentionBackwardRowsTiled, defines), params, workgroups };
+  }
+  const floats = floatsOf(chosen, 'rows', spec);
+  checkStorage(caps, spec, floats);
+  const { edge, defines, params, workgroups } = rowKernel(caps, spec);
   // The scores of a window's keys, a lane per query, where there is room for them.
   const [depth, height] = spec.grid.map((n) => Math.min(edge, n)) as [number, number, number];
   const scores = depth * height * rowLength(spec) * caps.subgroupSize;
-  const kept = 4 * (floats + ROUNDED + scores) <= caps.maxWorkgroupStorage ? scores : 0;
+  const kept = 4 * (floats + scores) <= caps.maxWorkgroupStorage ? scores : 0;
   return {
-    kernel: 'attention_backward',
-    variant: `rows, ${variant}`,
+    ...common,
     shader:
-      variant === 'subgroup'
+      chosen.kind === 'subgroup'
         ? shader(attentionBackwardRowsSubgroup, { ...defines, KEPT: kept })
         : shader(attentionBackwardRows, { ...defines, L_KT: edge * KEY_TILE }),
-    buffers: bound,
     params,
     workgroups,
-    cost,
   };
 }
 
@@ -148,38 +180,31 @@ export function planAttentionKeys<T>(
   spec: WindowAttentionSpec,
   buffers: { qkv: T; dout: T; record: T; dqkv: T },
 ): KernelCall<T> {
-  const variant = chooseBackward(caps, spec);
+  const { chosen, call } = chooseBackward(caps, spec, 'keys');
   const cost = { flops: 4 * pairFlops(spec), bytes: 4 * recordShape(spec).reduce((a, b) => a * b, 1) };
-  const tiles = variant === 'tiled' ? windowTiling(caps, spec, 'keys') : undefined;
-  if (tiles)
-    return {
-      kernel: 'attention_backward',
-      variant: 'keys, tiled',
-      shader: shader(attentionBackwardKeysTiled, tiles.defines),
-      buffers,
-      params: tiles.params,
-      workgroups: tiles.workgroups,
-      cost,
+  const common = { ...call, buffers, cost };
+  if (chosen.kind === 'tiled') {
+    const { defines, params, workgroups } = chosen.tiling;
+    return { ...common, shader: shader(attentionBackwardKeysTiled, defines), params, workgroups };
+  }
+  checkStorage(caps, spec, floatsOf(chosen, 'keys', spec));
+  if (chosen.kind === 'block') {
+    const { rows, defines: blocks } = chosen.tiling;
+    const { defines, params, workgroups } = rowKernel(caps, spec, rows);
+    const own = {
+      OWN: (2 * rows * rowLength(spec) * spec.headDim) / 4,
+      FACTORS: 2 * blocks.PROBABILITY,
     };
-  const tiling = variant === 'block' ? keysTiling(caps, spec) : undefined;
-  const { edge, defines, params, workgroups } = rowKernel(caps, spec, tiling?.rows);
-  if (variant === 'shared') checkStorage(caps, spec, 2 * edge * spec.headDim + 2 * edge * edge);
-  return {
-    kernel: 'attention_backward',
-    variant: `keys, ${variant}`,
-    shader: tiling
-      ? shader(attentionBackwardKeysBlock, {
-          ...defines,
-          ...tiling.defines,
-          OWN: (2 * tiling.rows * rowLength(spec) * spec.headDim) / 4,
-          FACTORS: 2 * tiling.defines.PROBABILITY,
-        })
-      : shader(variant === 'subgroup' ? attentionBackwardKeysSubgroup : attentionBackwardKeys, defines),
-    buffers,
-    params,
-    workgroups,
-    cost,
-  };
+    return {
+      ...common,
+      shader: shader(attentionBackwardKeysBlock, { ...defines, ...blocks, ...own }),
+      params,
+      workgroups,
+    };
+  }
+  const { defines, params, workgroups } = rowKernel(caps, spec);
+  const source = chosen.kind === 'subgroup' ? attentionBackwardKeysSubgroup : attentionBackwardKeys;
+  return { ...common, shader: shader(source, defines), params, workgroups };
 }
 
 /** The gradient of rel_pos along `axis` (0 d, 1 h, 2 w): (2L − 1, head dim). */

@@ -1,5 +1,6 @@
 /** How the tiled variants (attention_tiled.wgsl and its backward passes), for GPUs, divide an encoder block's attention. */
-import { type Capabilities, ceilDiv, type Workgroups } from '../../engine/kernels/call.js';
+import { ceilDiv, type Workgroups } from '../../engine/kernels/call.js';
+import type { Capabilities } from '../../engine/kernels/capabilities.js';
 import {
   rounded,
   type TileShape,
@@ -7,7 +8,7 @@ import {
   tilingOf,
   WIDEST_TILED,
 } from '../../engine/ops/attention-tiling.js';
-import { edgeOf, type WindowAttentionSpec } from './window-attention-plan.js';
+import { edgeOf, type WindowAttentionSpec } from './window-attention-geometry.js';
 
 export type TiledPass = 'forward' | 'rows' | 'keys';
 

@@ -8,7 +8,8 @@ import {
   planAttentionTables,
   recordShape,
 } from './window-attention-backward.js';
-import { planWindowAttention, type WindowAttentionSpec } from './window-attention-plan.js';
+import type { WindowAttentionSpec } from './window-attention-geometry.js';
+import { planWindowAttention } from './window-attention-plan.js';
 
 type Tables = { tableD: Tensor; tableH: Tensor; tableW: Tensor };
 type Attrs = { heads: number; window: number };

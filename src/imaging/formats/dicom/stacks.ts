@@ -18,12 +18,6 @@ export interface Stack {
   readonly slices: readonly Slice[];
 }
 
-/** Everything that DICOM files hold. */
-export interface Holdings {
-  readonly stacks: readonly Stack[];
-  readonly objects: readonly DicomObject[];
-}
-
 /** Files whose headers are read at the same time. */
 const AT_ONCE = 16;
 
