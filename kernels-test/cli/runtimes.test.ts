@@ -100,6 +100,8 @@ describe.each(RUNTIMES.filter(({ command }) => command))('$name', ({ name, webgp
     const packages = join(scratch, name, 'node_modules');
     mkdirSync(packages, { recursive: true });
     symlinkSync(resolve('.'), join(packages, 'sgp-sam'));
+    // As npm install leaves it: Deno takes packages of node_modules where a package.json names them.
+    put(scratch, `${name}/package.json`, '{ "type": "module", "dependencies": { "sgp-sam": "*" } }');
     const script = put(
       scratch,
       `${name}/script.mjs`,
