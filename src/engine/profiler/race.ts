@@ -15,6 +15,8 @@ const roundsOf = (runs: number): number => 1 + runs;
 export class Race {
   /** The fastest of each so far. */
   readonly times = new Map<string, number>();
+  /** Times of those that are out for what an earlier sitting measured: not to be compared with this one's. */
+  readonly behind: Readonly<Record<string, number>>;
   private readonly first: string | undefined;
   private alive: string[];
   private round = 0;
@@ -32,7 +34,7 @@ export class Race {
     this.first = candidates[0];
     const best = Math.min(...candidates.map((name) => before[name] ?? Infinity));
     const behind = candidates.filter((name, i) => i > 0 && (before[name] ?? 0) > MARGINS[0]! * best);
-    for (const name of behind) this.times.set(name, before[name]!);
+    this.behind = Object.fromEntries(behind.map((name) => [name, before[name]!]));
     this.alive = candidates.filter((name) => !behind.includes(name));
   }
 

@@ -143,7 +143,7 @@ function entryOf({ usual, race, known }: Shape): TunedEntry | undefined {
     ms: variant === best ? ms : usualMs,
     usual,
     usualMs,
-    measured: Object.fromEntries(race.times),
+    measured: { ...race.behind, ...Object.fromEntries(race.times) },
     ...(race.over ? {} : { unsettled: true }),
   };
 }
