@@ -118,7 +118,7 @@ async function tune(options: Values<typeof tuneTable>, signal: AbortSignal): Pro
       }
     } catch (error) {
       if (error instanceof SgpSamError && error.code === 'aborted' && file !== undefined)
-        process.stderr.write(`${left(entries)}; the same command goes on with it: ${file}\n`);
+        process.stderr.write(`${left(entries)} (${file})\n`);
       throw error;
     }
     process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${choicesText(entries)}\n`);
@@ -131,8 +131,9 @@ async function tune(options: Values<typeof tuneTable>, signal: AbortSignal): Pro
 /** How far the measuring came. */
 function left(entries: TunedEntries): string {
   const all = Object.values(entries);
+  if (all.length === 0) return 'nothing was measured yet';
   const open = all.filter(({ unsettled }) => unsettled).length;
-  return `kept what was measured of ${all.length} shapes, ${open} of them not to the end`;
+  return `kept what was measured of ${all.length} shapes, ${open} of them not to the end: the same command goes on with it`;
 }
 
 /** What an earlier sitting measured on this adapter; a table that is broken or of something else is replaced. */

@@ -73,6 +73,8 @@ export class Program {
   /** Name → where the fields that are set by it lie in the arena. */
   private readonly settings = new Map<string, { readonly at: number; readonly planned: number }[]>();
   private readonly rate: Rate;
+  /** Once values were made up: the dispatches that decide on regions. */
+  private deciding: Prepared[] | undefined;
 
   private constructor(
     private readonly engine: Engine,
@@ -416,7 +418,8 @@ export class Program {
       encodeOne(pass, one, mode, one.workgroups);
     };
     const passes = (only?.map((at) => this.prepared[at]) ?? this.prepared).map(passOf);
-    const gates = only ? this.makeUp() : [];
+    if (only) this.deciding ??= this.makeUp();
+    const gates = only ? (this.deciding ?? []) : [];
     const prepare = (encoder: GPUCommandEncoder) => {
       if (this.counters) encoder.clearBuffer(this.counters.buffer);
       if (gates.length === 0) return;
