@@ -7,6 +7,7 @@ interface Report {
   platform: string;
   node: string;
   runtime: string;
+  webgpu: string;
   adapters: {
     adapter: { kind: string; source: string; description: string; device: string };
     auto: boolean;
@@ -24,6 +25,7 @@ test('doctor lists the adapters and which one is taken', async () => {
   const report = JSON.parse(json.stdout) as Report;
   expect(report.node).toBe(process.version);
   expect(report.runtime).toBe(`Node ${process.version}`);
+  expect(report.webgpu).toBe('Dawn');
   expect(report.adapters.length).toBeGreaterThan(0);
   expect(report.adapters.filter((finding) => finding.auto)).toHaveLength(1);
   for (const { proof, limits } of report.adapters) {
@@ -237,7 +239,7 @@ const HELP: Record<string, string[]> = {
     ...DEVICE,
   ],
   kernel: ['--like', '--tile', '--define', '--runs', '--json', ...DEVICE],
-  tune: ['--config', '--work', '--train', '--runs', '--output', '--weight-storage', ...DEVICE],
+  tune: ['--config', '--work', '--train', '--runs', '--output', '--again', '--weight-storage', ...DEVICE],
   convert: [
     '<in>',
     '<out>',

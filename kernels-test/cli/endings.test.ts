@@ -106,7 +106,8 @@ describe('a signal', () => {
     expect(tuned.code, tuned.stderr).toBe(143);
     expect(tuned.endedAfterMs).toBeLessThan(10_000);
     expect(tuned.stderr).toContain('measuring what the device can do');
-    expect(contents(out)).toEqual([]);
+    // Nothing half-written: no table, or one of whole sweeps.
+    expect(contents(out).filter((name) => name !== 't.json')).toEqual([]);
   });
 
   test('SIGTERM while training: a checkpoint, exit code 143, and the folder is free', {

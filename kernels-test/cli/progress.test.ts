@@ -27,10 +27,11 @@ test('nothing of what is quickly done, and nothing if that is wanted', () => {
 test('after 10 s, every 10 s, and in a long stage after a tenth of its time', () => {
   const lines = linesOf(36_000);
   expect(lines.slice(0, 3)).toEqual([
-    'tuning encode: 10 of 36000 steps after 10 s\n',
-    'tuning encode: 20 of 36000 steps after 20 s\n',
-    'tuning encode: 30 of 36000 steps after 30 s\n',
+    'tuning encode: 10 of 36000 steps after 10 s, 10 h left\n',
+    'tuning encode: 20 of 36000 steps after 20 s, 10 h left\n',
+    'tuning encode: 30 of 36000 steps after 30 s, 10 h left\n',
   ]);
+  expect(lines.at(-2)).toMatch(/ \d+ min left\n$/);
   // Ten hours are some dozens of lines, not thousands.
   expect(lines.length).toBeGreaterThan(40);
   expect(lines.length).toBeLessThan(100);

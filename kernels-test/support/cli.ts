@@ -15,6 +15,8 @@ export interface CliOptions {
   readonly script?: string;
   /** Arguments for Node itself, before the script. */
   readonly node?: readonly string[];
+  /** Another program in Node's place, and what it takes before the script. */
+  readonly runtime?: readonly string[];
   /** Sends an interrupt (Ctrl-C) once; asked whenever the process writes to stderr, told what it wrote so far. */
   readonly interruptWhen?: (stderr: string) => boolean;
   /** Another signal in its place. */
@@ -42,9 +44,10 @@ export const CLI = resolve('dist/cli.js');
 export function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   if (!existsSync(CLI)) throw new Error(`there is no ${CLI}: run "npm run build" first`);
   const { env, input = '', timeoutMs = 60_000, script = CLI, node = [], uid } = options;
+  const [program, ...before] = options.runtime ?? [process.execPath];
   const began = performance.now();
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, [...node, script, ...args], {
+    const child = spawn(program as string, [...before, ...node, script, ...args], {
       // What somebody tuned on this machine is not what is tested.
       env: { ...process.env, SGP_SAM_ADAPTER: testAdapter(), SGP_SAM_TUNED: 'off', ...env },
       ...(uid === undefined ? {} : { uid, gid: uid }),

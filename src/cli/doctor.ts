@@ -4,10 +4,11 @@ import type { AdapterReport, DeviceFeatures, Gpu, LimitName, Tier } from '../eng
 import { adapterLine, DEFAULT_LIMITS, openAdapter } from '../engine/gpu/device.js';
 import type { Usable } from '../engine/gpu/node/advice.js';
 import { advise } from '../engine/gpu/node/advice.js';
-import { dawnFeatures, firstLine } from '../engine/gpu/node/dawn.js';
+import { dawnFeatures, firstLine, webgpuOf } from '../engine/gpu/node/dawn.js';
+import { hostHooks } from '../engine/gpu/node/open.js';
+import { runtimeOf } from '../engine/gpu/node/runtime.js';
 import type { Candidate, Miss } from '../engine/gpu/node/search.js';
 import { search, searchEverywhere } from '../engine/gpu/node/search.js';
-import { waitSleeping } from '../engine/gpu/node/wait.js';
 import type { Proof } from '../engine/gpu/probe.js';
 import { proveCompute, timestampStep } from '../engine/gpu/probe.js';
 
@@ -33,6 +34,8 @@ interface Report {
   node: string;
   /** Which runtime it is, with its version: Bun and Deno have a Node's version too, the one that they stand for. */
   runtime: string;
+  /** Whose WebGPU: the package `webgpu`'s, or Deno's own. */
+  webgpu: 'Dawn' | 'wgpu';
   adapters: Finding[];
   misses: Miss[];
   advice: string[];
@@ -50,12 +53,13 @@ async function examine(features: DeviceFeatures | undefined): Promise<Report> {
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
     runtime: runtimeOf(process.versions),
+    webgpu: webgpuOf(dawnFeatures(features)),
     adapters: [],
     misses: [],
     advice: [],
   };
   try {
-    const chosen = await search('auto');
+    const chosen = await search('auto', dawnFeatures(features));
     const auto = Array.isArray(chosen)
       ? undefined
       : chosen.adapter.info.description || chosen.adapter.info.device;
@@ -98,7 +102,7 @@ async function add(
       adapter,
       source,
       { features },
-      { onDispose: release, waitSoftware: waitSleeping },
+      { ...hostHooks(dawnFeatures(features)), onDispose: release },
     );
     try {
       report.adapters.push(await inspect(gpu, name === auto));
@@ -120,7 +124,7 @@ async function inspect(gpu: Gpu, auto: boolean): Promise<Finding> {
 }
 
 function render(report: Report): string {
-  const lines = [`${report.runtime} on ${report.platform}`, ''];
+  const lines = [`${report.runtime} with ${report.webgpu} on ${report.platform}`, ''];
   for (const finding of report.adapters) lines.push(...renderFinding(finding), '');
   if (report.adapters.length === 0) lines.push('No adapter.', '');
   if (report.misses.length > 0) lines.push('Not usable:');
@@ -167,10 +171,4 @@ function timing(tier: Tier, step: number | null): string {
 function amount(limit: LimitName, value: number): string {
   if (!/Size$|StorageSize$/.test(limit)) return String(value);
   return value >= 2 ** 20 ? `${Math.round(value / 2 ** 20)} MiB` : `${Math.round(value / 1024)} KiB`;
-}
-
-/** A runtime's name and version, by what `process.versions` has. */
-function runtimeOf(versions: Readonly<Record<string, string | undefined>>): string {
-  const { bun, deno, node } = versions;
-  return bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node v${node}`;
 }

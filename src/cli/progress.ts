@@ -25,6 +25,12 @@ const NAMES: Record<string, string> = {
 
 const unitsOf = (stage: string) => UNITS[stage] ?? { label: 'steps', scale: 1 };
 
+/** Seconds up to two minutes, minutes up to two hours, hours beyond. */
+function duration(ms: number): string {
+  const [s, min, h] = [ms / 1000, ms / 60_000, ms / 3_600_000];
+  return s < 120 ? `${s.toFixed(0)} s` : min < 120 ? `${min.toFixed(0)} min` : `${h.toFixed(0)} h`;
+}
+
 /** Between the first lines where there is no terminal, ms. */
 const LINE_MS = 10_000;
 
@@ -47,6 +53,7 @@ export class ProgressBars {
     if (this.quiet) return;
     if (stage !== this.stage) this.start(stage, total);
     const { scale } = unitsOf(stage);
+    this.bar?.setTotal(Math.round(total / scale));
     this.bar?.update(Math.round(done / scale), { note: note && `, ${note}` });
     if (done >= total) this.finish();
     else if (!this.terminal) this.tell(done, total, note);
@@ -59,7 +66,9 @@ export class ProgressBars {
     this.nextLine = ms + Math.max(LINE_MS, ms / 10);
     const { label, scale } = unitsOf(this.stage);
     const of = total > 0 ? ` of ${Math.round(total / scale)}` : '';
-    const about = note && `, ${note}`;
+    // As the bar does: the rest as fast as what is done.
+    const estimate = total > 0 && done > 0 ? `, ${duration((ms * (total - done)) / done)} left` : '';
+    const about = estimate + (note && `, ${note}`);
     process.stderr.write(
       `${NAMES[this.stage] ?? this.stage}: ${Math.round(done / scale)}${of} ${label} after ${(ms / 1000).toFixed(0)} s${about}\n`,
     );

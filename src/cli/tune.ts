@@ -1,24 +1,28 @@
 /** `tune`: measures which kernel variant serves each shape best on this adapter, and keeps that for later commands. */
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
-import { SgpSamError } from '../base/errors.js';
+import { checkAborted, SgpSamError } from '../base/errors.js';
 import { fixed, tableOf, tableText } from '../base/table.js';
 import { adapterLine } from '../engine/gpu/device.js';
-import { tunedFile } from '../engine/gpu/node/tuned.js';
+import type { Engine } from '../engine/gpu/engine.js';
+import { readTunedFile, tunedFile } from '../engine/gpu/node/tuned.js';
 import {
   measureCeilings,
+  parseTunedTable,
   type TunedEntries,
   type TunedEntry,
+  tableFits,
   tunedTable,
   tuneProgram,
 } from '../engine/profiler/index.js';
 import { configByName } from '../sam/config.js';
 import { deviceTable, storageTable, withEngine } from './common.js';
-import { asIs, declare, oneOf, option, type Values, valuesOf, whole } from './options.js';
+import { interruptible } from './interrupt.js';
+import { asIs, declare, flag, oneOf, option, type Values, valuesOf, whole } from './options.js';
 import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
 import { weightFiles } from './weights.js';
-import { type PreparedWork, prepareWork, WORK } from './work.js';
+import { openWork, WORK } from './work.js';
 
 const tuneTable = {
   config: option(
@@ -33,8 +37,9 @@ const tuneTable = {
     'encode,decode',
   ),
   train: option('<patterns>', 'of train: what is trained', asIs, 'sgpm.*,mask_decoder.*'),
-  runs: option('<n>', 'timed runs of a candidate that is not given up at once', whole, '3'),
-  output: option('-o, <t.json>', 'write the table there instead of to where later commands look', asIs),
+  runs: option('<n>', 'rounds after the first, in which whoever is left is timed once more', whole, '3'),
+  output: option('-o, <t.json>', 'keep the table there instead of where later commands look', asIs),
+  again: flag('measure anew what the table has already'),
   ...storageTable,
   ...deviceTable,
 };
@@ -55,7 +60,7 @@ function choicesText(entries: TunedEntries): string {
   );
 }
 
-async function tune(options: Values<typeof tuneTable>): Promise<void> {
+async function tune(options: Values<typeof tuneTable>, signal: AbortSignal): Promise<void> {
   const { runs } = options;
   if (options.variant.length > 0)
     throw new SgpSamError('bad-argument', 'tune measures variants: --variant has no place here');
@@ -70,44 +75,78 @@ async function tune(options: Values<typeof tuneTable>): Promise<void> {
       checkOutputs([{ option: 'SGP_SAM_TUNED', path: kept }]);
     }
     const file = options.output ?? kept;
-    let entries: TunedEntries = {};
+    const known = file === undefined || options.again ? {} : knownEntries(file, engine);
+    let entries: TunedEntries = known;
+    const keep = async (measured: TunedEntries) => {
+      entries = { ...entries, ...measured };
+      const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
+      if (file !== undefined && Object.keys(entries).length > 0) await writeOutput(file, text);
+    };
     bars.line('measuring what the device can do');
     const ceilings = await measureCeilings(engine);
-    for (const work of options.work) {
-      bars.line(`tuning ${work}: loading and compiling, then sweeps over the variants`);
-      let prepared: PreparedWork | undefined;
-      try {
-        const measured = await tuneProgram(
-          async (tuned) => {
-            prepared?.dispose();
-            prepared = undefined;
-            engine.tuned = tuned;
-            prepared = await prepareWork(engine, work, options);
-            return prepared.program;
-          },
-          {
-            runs,
-            ceilings,
-            refused: (variants) =>
-              process.stderr.write(`not compiled by this driver: ${variants.join(', ')}\n`),
-            progress: (done, total) => bars.report({ stage: `tune ${work}`, done, total }),
-          },
-        );
-        entries = { ...entries, ...measured };
-      } finally {
-        bars.finish();
-        prepared?.dispose();
+    const measured = new Set<string>();
+    try {
+      for (const work of options.work) {
+        checkAborted(signal);
+        bars.line(`tuning ${work}: loading and compiling, then sweeps over the variants`);
+        engine.tuned = {};
+        const load = { signal, progress: bars.report };
+        const opened = await openWork(engine, work, { ...options, load });
+        try {
+          const found = await tuneProgram(
+            (tuned) => {
+              engine.tuned = tuned;
+              return opened.compile();
+            },
+            {
+              runs,
+              ceilings,
+              // What one work has in common with the one before is not measured twice, either.
+              known: entries,
+              keep,
+              signal,
+              refused: (variants) =>
+                process.stderr.write(`not compiled by this driver: ${variants.join(', ')}\n`),
+              progress: (done, total, note = '') => bars.report({ stage: `tune ${work}`, done, total, note }),
+            },
+          );
+          for (const key of Object.keys(found)) if (known[key] !== entries[key]) measured.add(key);
+        } finally {
+          bars.finish();
+          opened.dispose();
+        }
       }
+    } catch (error) {
+      if (error instanceof SgpSamError && error.code === 'aborted' && file !== undefined)
+        process.stderr.write(`${left(entries)} (${file})\n`);
+      throw error;
     }
-    const text = `${JSON.stringify(tunedTable(engine, entries), null, 1)}\n`;
     process.stdout.write(`${adapterLine(engine.gpu.adapter)}\n${choicesText(entries)}\n`);
-    if (file === undefined) {
-      process.stdout.write('kept nowhere: SGP_SAM_TUNED is off\n');
-      return;
-    }
-    await writeOutput(file, text);
-    process.stdout.write(`wrote ${file}\n`);
+    const before = Object.keys(known).length - [...measured].filter((key) => key in known).length;
+    if (before > 0) process.stdout.write(`${before} of these known from before (--again measures anew)\n`);
+    process.stdout.write(file === undefined ? 'kept nowhere: SGP_SAM_TUNED is off\n' : `wrote ${file}\n`);
   });
+}
+
+/** How far the measuring came. */
+function left(entries: TunedEntries): string {
+  const all = Object.values(entries);
+  if (all.length === 0) return 'nothing was measured yet';
+  const open = all.filter(({ unsettled }) => unsettled).length;
+  return `kept what was measured of ${all.length} shapes, ${open} of them not to the end: the same command goes on with it`;
+}
+
+/** What an earlier sitting measured on this adapter; a table that is broken or of something else is replaced. */
+function knownEntries(file: string, engine: Engine): TunedEntries {
+  try {
+    const text = readTunedFile(file);
+    if (text === undefined) return {};
+    const table = parseTunedTable(text, file);
+    return tableFits(table, engine.gpu.adapter) ? table.entries : {};
+  } catch (error) {
+    process.stderr.write(`not used: ${error instanceof Error ? error.message : error}\n`);
+    return {};
+  }
 }
 
 export function addTune(program: Command): void {
@@ -116,5 +155,7 @@ export function addTune(program: Command): void {
     .description(
       'measure which kernel variant serves each shape best on this adapter, and keep it for later commands on it',
     );
-  declare(command, tuneTable).action((parsed) => tune(valuesOf(tuneTable, parsed)));
+  declare(command, tuneTable).action((parsed) =>
+    interruptible((signal) => tune(valuesOf(tuneTable, parsed), signal)),
+  );
 }

@@ -3,8 +3,8 @@ import { SgpSamError } from '../base/errors.js';
 import type { Engine } from '../engine/gpu/engine.js';
 import type { Program } from '../engine/graph/program.js';
 import type { GateSetting } from '../engine/graph/regions.js';
-import { configByName, type ModelConfig } from '../sam/config.js';
-import { Model } from '../sam/model.js';
+import { configByName } from '../sam/config.js';
+import { Model, type WorkOptions as Watched } from '../sam/model.js';
 import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
 import { type DeviceOptions, type storageTable, variantsOf } from './common.js';
 import type { Values } from './options.js';
@@ -22,6 +22,8 @@ export interface WorkOptions extends Pick<DeviceOptions, 'variant'>, Partial<Val
   /** What a training step trains: names with * and commas. */
   readonly train: string;
   readonly gates?: GateSetting | undefined;
+  /** Told of loading, and what ends it. */
+  readonly load?: Watched | undefined;
 }
 
 /** A program ready to be profiled, and what to free afterwards. */
@@ -31,61 +33,104 @@ export interface PreparedWork {
   dispose(): void;
 }
 
+/** A model of which programs are compiled, each with the variants that `engine.tuned` then names; nothing is run. */
+export interface OpenWork {
+  compile(): Promise<Program>;
+  dispose(): void;
+}
+
 /** Values that are neither constant nor random: kernels must not be faster for zeros. */
 const waves = (count: number): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => Math.sin(i * 0.37));
 
-async function inference(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
+const gatesOf = (model: Model, gates: GateSetting) => {
+  for (const site of model.sites.keys()) model.setGate(site, gates);
+};
+
+async function loadModel(engine: Engine, options: WorkOptions): Promise<Model> {
   const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
   const source = await openChosenWeights(choice);
-  let model: Model;
   try {
-    model = await Model.load(engine, source, {
+    return await Model.load(engine, source, {
       variants: variantsOf(options),
       weightStorage: options.weightStorage,
+      load: options.load,
     });
   } finally {
     await source.close();
   }
-  for (const site of (model.config.sgpm?.sites ?? []).keys()) {
-    model.setGate(site, options.gates ?? 'auto');
-  }
-  const { volume } = model.config;
-  await model.encode(waves(volume ** 3));
-  const name = options.config ?? `${weightsName(options)} (${model.config.name})`;
-  const dispose = () => model.dispose();
-  if (work === 'encode') return { program: model.encoderProgram, model: name, dispose };
-  const middle = volume / 2;
-  const points = [{ at: [middle, middle, middle], label: 1 }] as const;
-  const program = await model.decoderProgram({ points, mask: model.emptyMask() });
-  return { program, model: name, dispose };
 }
 
-async function training(engine: Engine, config: ModelConfig, options: WorkOptions): Promise<PreparedWork> {
+const decoderOf = (model: Model): Promise<Program> => {
+  const middle = model.config.volume / 2;
+  const points = [{ at: [middle, middle, middle], label: 1 }] as const;
+  return model.decoderProgram({ points, mask: model.emptyMask() });
+};
+
+async function inference(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
+  const model = await loadModel(engine, options);
+  gatesOf(model, options.gates ?? 'auto');
+  await model.encode(waves(model.config.volume ** 3));
+  const name = options.config ?? `${weightsName(options)} (${model.config.name})`;
+  const program = work === 'encode' ? model.encoderProgram : await decoderOf(model);
+  return { program, model: name, dispose: () => model.dispose() };
+}
+
+function trainStep(engine: Engine, options: WorkOptions): Promise<TrainStep> {
+  const config = configByName(options.config ?? 'sgp-small');
   const base = initialBase(config.sgpm ? 'sgp-zoom' : 'ft-zoom', config, 1);
-  const step = await TrainStep.create(engine, base.config, base.read, {
+  return TrainStep.create(engine, base.config, base.read, {
     loss: losses.zoom,
     trainable: matcher(options.train),
     groups: [{ match: () => true, lr: 1e-4, weightDecay: 1e-4 }],
     variants: variantsOf(options),
   });
-  const { volume } = base.config;
+}
+
+async function training(engine: Engine, options: WorkOptions): Promise<PreparedWork> {
+  const step = await trainStep(engine, options);
+  const { volume, name } = step.config;
   const targets = Float32Array.from({ length: volume ** 3 }, (_, i) => Number(i % 97 < 3));
   const at = [volume / 2, volume / 2, volume / 2] as const;
   await step.run({ image: waves(volume ** 3), targets, points: [{ at, label: 1 }] }, 1);
-  return { program: step.lastProgram, model: config.name, dispose: () => step.dispose() };
+  return { program: step.lastProgram, model: name, dispose: () => step.dispose() };
+}
+
+function checkStorage(work: Work, { weightStorage = 'f32' }: WorkOptions): void {
+  if (work !== 'train' || weightStorage === 'f32') return;
+  throw new SgpSamError(
+    'bad-argument',
+    `--weight-storage ${weightStorage}: a training step holds its weights in f32`,
+    'Leave it out, or choose encode or decode.',
+  );
 }
 
 /** Loads or makes the model, runs what comes before, and writes the program's inputs. */
-export function prepareWork(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
-  if (work === 'train' && (options.weightStorage ?? 'f32') !== 'f32') {
-    throw new SgpSamError(
-      'bad-argument',
-      `--weight-storage ${options.weightStorage}: a training step holds its weights in f32`,
-      'Leave it out, or choose encode or decode.',
-    );
+export async function prepareWork(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
+  checkStorage(work, options);
+  return work === 'train' ? training(engine, options) : inference(engine, work, options);
+}
+
+/** Loads or makes the model once, for as many programs as are wanted of it. */
+export async function openWork(engine: Engine, work: Work, options: WorkOptions): Promise<OpenWork> {
+  checkStorage(work, options);
+  if (work === 'train') {
+    const step = await trainStep(engine, options);
+    return { compile: () => step.freshProgram(1), dispose: () => step.dispose() };
   }
-  return work === 'train'
-    ? training(engine, configByName(options.config ?? 'sgp-small'), options)
-    : inference(engine, work, options);
+  const loaded = await loadModel(engine, options);
+  let model: Model | undefined;
+  return {
+    async compile() {
+      model?.dispose();
+      model = undefined;
+      const { config, parameters } = loaded;
+      model = await Model.over(engine, config, parameters, { variants: variantsOf(options) });
+      return work === 'encode' ? model.encoderProgram : decoderOf(model);
+    },
+    dispose() {
+      model?.dispose();
+      loaded.dispose();
+    },
+  };
 }

@@ -193,8 +193,8 @@ export class TrainStep {
     return this.options.accumulate ?? 1;
   }
 
-  private async program(points: number): Promise<Program> {
-    let program = this.programs.get(points);
+  private async program(points: number, kept = true): Promise<Program> {
+    let program = kept ? this.programs.get(points) : undefined;
     if (!program) {
       const capabilities = capabilitiesOf(this.engine, this.options.variants);
       const { graph } = trainingGraph(this.config, { ...this.options, points, mask: true });
@@ -210,9 +210,15 @@ export class TrainStep {
         capabilities,
         label: 'training step',
       });
-      this.programs.set(points, program);
+      if (kept) this.programs.set(points, program);
     }
     return program;
+  }
+
+  /** The program of a step with so many points, compiled anew: for tuning, which runs some of its dispatches alone. The caller disposes of it. */
+  freshProgram(points: number): Promise<Program> {
+    // A not-a-point ends the points.
+    return this.program(points + 1, false);
   }
 
   /** With accumulation: the update alone, which is the same however many points a sample has. */

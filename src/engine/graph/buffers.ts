@@ -29,7 +29,8 @@ export class ProgramBuffers {
   counters: BufferSlice | undefined;
   readonly inputs = new Map<string, BufferSlice>();
   private readonly owned: GPUBuffer[] = [];
-  private readonly slots: BufferSlice[] = [];
+  /** What tensors that never live together share. */
+  readonly slots: BufferSlice[] = [];
   /** Root tensor → the buffer its output was placed in. */
   private readonly placed = new Map<number, BufferSlice>();
 

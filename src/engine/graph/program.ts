@@ -33,6 +33,11 @@ export type AnyCall = KernelCall<Operand | BufferSlice> & Partial<Pick<Call, 'st
 
 export interface ProfileOptions extends Omit<PassTimeOptions, 'prepare'> {
   readonly mode?: RegionMode;
+  /**
+   * Which dispatches are timed, by their place; all unless given. The others are then not run: buffers hold made-up values, and gates are
+   * open.
+   */
+  readonly only?: readonly number[];
 }
 
 /** A graph compiled for a device: its buffers, pipelines and bind groups, ready to run as often as one likes. */
@@ -45,6 +50,8 @@ export class Program {
   /** Name → where the fields that are set by it lie in the arena. */
   private readonly settings = new Map<string, { readonly at: number; readonly planned: number }[]>();
   private readonly rate: Rate;
+  /** Once values were made up: the dispatches that decide on regions. */
+  private deciding: Prepared[] | undefined;
 
   private constructor(
     private readonly engine: Engine,
@@ -254,10 +261,11 @@ export class Program {
    * Runs a workgroup of each kernel that was never run, one kernel after the other: some drivers (lavapipe) compile only then. What
    * the program holds is worthless afterwards, unless all of its kernels have been run before.
    * @param next waited for before each; false ends it
+   * @param only the places of those that are looked at; all unless given
    */
-  async rehearse(next: () => Promise<boolean>): Promise<void> {
+  async rehearse(next: () => Promise<boolean>, only?: readonly number[]): Promise<void> {
     const { engine } = this;
-    for (const one of this.prepared) {
+    for (const one of only?.map((at) => this.prepared[at]) ?? this.prepared) {
       if (engine.started.has(one.pipeline)) continue;
       if (!(await next()) || this.disposed) return;
       if (engine.started.has(one.pipeline)) continue;
@@ -277,11 +285,11 @@ export class Program {
   }
 
   /**
-   * Times every dispatch in a pass of its own, in order ({@link timePasses}). Unless `repeatShort` is false, outputs are
+   * Times dispatches, each in a pass of its own, in order ({@link timePasses}). Unless `repeatShort` is false, outputs are
    * worthless afterwards: kernels that add to what is there have then run several times.
    * @throws SgpSamError `bad-argument` for `readback`, which needs the host between dispatches
    */
-  async profile({ mode = 'predicated', ...options }: ProfileOptions = {}): Promise<PassTimes> {
+  async profile({ mode = 'predicated', only, ...options }: ProfileOptions = {}): Promise<PassTimes> {
     if (this.disposed) throw new SgpSamError('bad-argument', 'this program was disposed of');
     if (mode === 'readback') {
       throw new SgpSamError(
@@ -290,15 +298,47 @@ export class Program {
         'Choose predicated or indirect.',
       );
     }
-    const passes = this.prepared.map((one) => (pass: GPUComputePassEncoder) => {
+    const passOf = (one: Prepared) => (pass: GPUComputePassEncoder) => {
       encodeOne(pass, one, mode, one.workgroups);
-    });
+    };
+    const passes = (only?.map((at) => this.prepared[at]) ?? this.prepared).map(passOf);
+    if (only) this.deciding ??= this.makeUp();
+    const gates = only ? (this.deciding ?? []) : [];
     const prepare = (encoder: GPUCommandEncoder) => {
       if (this.buffers.counters) encoder.clearBuffer(this.buffers.counters.buffer);
+      if (gates.length === 0) return;
+      const pass = encoder.beginComputePass();
+      for (const gate of gates) passOf(gate)(pass);
+      pass.end();
     };
     return this.engine.guarded(`timing ${this.options.label ?? 'a program'}`, () =>
       timePasses(this.engine, passes, { ...options, prepare }),
     );
+  }
+
+  /**
+   * Fills what dispatches read of each other with made-up numbers, since kernels can be faster for zeros, and opens the gates.
+   * @returns the dispatches that decide on regions: the regions have no work until these have run
+   */
+  private makeUp(): Prepared[] {
+    const { queue } = this.engine.device;
+    // Numbers are no sensible indices and counts: slots that hold such keep their zeros.
+    const kept = new Set<GPUBuffer>();
+    const deciding = new Set<number>();
+    this.calls.forEach((call, i) => {
+      for (const operand of Object.values(call.buffers)) {
+        if ('aux' in operand && operand.aux === 'decision') deciding.add(i);
+        else if ('dtype' in operand && operand.dtype === 'u32') kept.add(this.buffers.slice(operand).buffer);
+      }
+    });
+    const values = Float32Array.from({ length: 2 ** 16 }, (_, i) => Math.sin(i * 0.37));
+    for (const { buffer, size } of this.buffers.slots) {
+      if (kept.has(buffer)) continue;
+      for (let at = 0; at < size; at += values.byteLength)
+        queue.writeBuffer(buffer, at, values, 0, Math.min(size - at, values.byteLength) / 4);
+    }
+    for (const { region } of this.buffers.regions) this.set(region.name, FORCE.open);
+    return [...deciding].map((i) => this.prepared[i]);
   }
 
   /** Every dispatch, in order, as it was planned: the graph's, then the epilogue's. */

@@ -1,12 +1,19 @@
-/** Dawn, loaded on demand: the npm package `webgpu`, an optional peer, is only needed where Node opens a device. */
+/**
+ * Adapters outside of a page. Mostly Dawn's, loaded on demand: the npm package `webgpu`, an optional peer, is only needed where Node or
+ * Bun opens a device.
+ */
 import { SgpSamError } from '../../../base/errors.js';
 import { Queue } from '../../../base/queue.js';
 import type { DeviceFeatures } from '../device.js';
+import { denoEnvironment, denoGpu, findInDeno } from './deno.js';
+import { setVariable } from './runtime.js';
 
-/** An adapter together with the Dawn instance it came from; `release` lets go of both. */
+/** An adapter together with the instance it came from; `release` lets go of both. */
 export interface FoundAdapter {
   adapter: GPUAdapter;
   release(): void;
+  /** Why it may be another than was looked for. */
+  note?: string;
 }
 
 export interface FindOptions {
@@ -63,13 +70,25 @@ function loadDawn(): Promise<Dawn> {
 
 const turns = new Queue();
 
+/** What is asked of Dawn by name only Dawn has; all else is asked of Deno where this is Deno. */
+const denoFor = (dawn: readonly string[] = []): GPU | undefined =>
+  dawn.length === 0 ? denoGpu() : undefined;
+
+/** Whose adapters {@link findAdapter} gives when these are Dawn's arguments. */
+export const webgpuOf = (dawn?: readonly string[]): 'Dawn' | 'wgpu' => (denoFor(dawn) ? 'wgpu' : 'Dawn');
+
 /**
- * Asks a fresh Dawn instance for an adapter; undefined when it has none. The drivers are handed over through the
+ * Asks a fresh Dawn instance, or Deno's one, for an adapter; undefined when it has none. The drivers are handed over through the
  * environment, which a Vulkan loader reads anew for every instance: so callers take turns, the variables are put
  * back before the next one, and one process can hold lavapipe and SwiftShader at the same time.
  */
 export function findAdapter(options: FindOptions = {}): Promise<FoundAdapter | undefined> {
   return turns.run(async () => {
+    const deno = denoFor(options.dawn);
+    if (deno) {
+      const environment = { ...denoEnvironment(), ...options.environment };
+      return withEnvironment({ ...options, environment }, () => findInDeno(deno, options));
+    }
     const dawn = await loadDawn();
     return withEnvironment(options, async () => {
       let instance: GPU | undefined = dawn.create([EXACT_TIMESTAMPS, ...(options.dawn ?? [])]);
@@ -98,14 +117,11 @@ async function withEnvironment<T>({ drivers, environment }: FindOptions, body: (
     ...(files === undefined ? {} : Object.fromEntries(DRIVER_VARIABLES.map((name) => [name, files]))),
   };
   const before = Object.keys(wanted).map((name) => [name, process.env[name]] as const);
-  Object.assign(process.env, wanted);
+  for (const [name, value] of Object.entries(wanted)) setVariable(name, value);
   try {
     return await body();
   } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) delete process.env[name];
-      else process.env[name] = value;
-    }
+    for (const [name, value] of before) setVariable(name, value);
   }
 }
 

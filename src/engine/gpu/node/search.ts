@@ -3,7 +3,7 @@ import { isMainThread } from 'node:worker_threads';
 import type { AdapterChoice, AdapterSource } from '../device.js';
 import { describeAdapter, softwareName } from '../device.js';
 import type { FindOptions, FoundAdapter } from './dawn.js';
-import { findAdapter, firstLine } from './dawn.js';
+import { findAdapter, firstLine, webgpuOf } from './dawn.js';
 import { unpackSwiftShader } from './swiftshader.js';
 import {
   driverFilters,
@@ -78,17 +78,17 @@ async function attempt(
   const reason = refuse(found.adapter.info);
   if (reason === undefined) return { ...found, source };
   found.release();
-  return { place, reason };
+  return { place, reason: found.note ?? reason };
 }
 
 const isSoftware = (info: GPUAdapterInfo) => describeAdapter(info, 'system').kind === 'software';
 const onlySoftware = (info: GPUAdapterInfo) =>
   isSoftware(info) ? `only ${info.description} is offered` : undefined;
 
-function noSystemAdapter(): string {
+function noSystemAdapter(dawn: readonly string[]): string {
   if (process.platform !== 'linux') return 'no adapter is offered';
   return hasVulkanLoader()
-    ? 'no Vulkan driver there works with Dawn'
+    ? `no Vulkan driver there works with ${webgpuOf(dawn)}`
     : 'there is no Vulkan loader (libvulkan.so.1)';
 }
 
@@ -105,7 +105,9 @@ async function fromSystem(
   refuse: (info: GPUAdapterInfo) => string | undefined,
 ): Promise<Candidate | Miss> {
   prepareLoader();
-  const result = await attempt("the system's drivers", 'system', { dawn, request }, refuse, noSystemAdapter);
+  const result = await attempt("the system's drivers", 'system', { dawn, request }, refuse, () =>
+    noSystemAdapter(dawn),
+  );
   if ('adapter' in result) result.source = softwareName(result.adapter.info) ?? 'system';
   return result;
 }
@@ -149,7 +151,7 @@ async function lavapipe(dawn: readonly string[]): Promise<Candidate | Miss> {
     (info) =>
       softwareName(info) === 'lavapipe' ? undefined : `${manifest} gave ${info.description} instead`,
     () =>
-      `Dawn gets no adapter from Mesa ${mesaVersion(manifest) ?? '(version unknown)'}${isOldMesa(manifest) ? ', which is too old' : why()}`,
+      `${webgpuOf(dawn)} gets no adapter from Mesa ${mesaVersion(manifest) ?? '(version unknown)'}${isOldMesa(manifest) ? ', which is too old' : why()}`,
   );
 }
 

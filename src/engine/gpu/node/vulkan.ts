@@ -1,32 +1,14 @@
 /** What Linux offers of Vulkan: its loader, and Mesa's software driver lavapipe. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import { loadLibrary } from './runtime.js';
 
 const LOADER = 'libvulkan.so.1';
-const RTLD_NODELETE = 0x1000;
-
-/**
- * Loads a shared library into this process for good, so that Dawn's own `dlopen(name)` later finds it by its
- * SONAME wherever it lies: no LD_LIBRARY_PATH, which could not be changed from within. Node wants an addon, complains
- * that it is none and closes it again, which RTLD_NODELETE makes harmless; any other complaint is a real failure.
- */
-function loadLibrary(file: string): boolean {
-  try {
-    process.dlopen(
-      { exports: {} },
-      file,
-      constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE,
-    );
-    return true;
-  } catch (error) {
-    return error instanceof Error && /did not self-register/i.test(error.message);
-  }
-}
+const loadLoader = (file: string): boolean => loadLibrary(file, 'vkGetInstanceProcAddr');
 
 /** Whether the system has a Vulkan loader (`libvulkan1` on Debian) or one was loaded by {@link loadVulkan}. */
 export function hasVulkanLoader(): boolean {
-  return loadLibrary(LOADER);
+  return loadLoader(LOADER);
 }
 
 /**
@@ -34,7 +16,7 @@ export function hasVulkanLoader(): boolean {
  * the system's drivers just as well, so a GPU driver without `libvulkan1` is usable too.
  */
 export function loadVulkan(bundled: string): boolean {
-  return hasVulkanLoader() || loadLibrary(bundled);
+  return hasVulkanLoader() || loadLoader(bundled);
 }
 
 const MANIFEST_FOLDERS = ['/usr/share/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/etc/vulkan/icd.d'];
