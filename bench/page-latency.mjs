@@ -37,7 +37,9 @@ async function visit([i, j, k]) {
     last = now;
     return ms;
   };
-  const segmenter = await globalThis.client.openWorkerSegmenter({ weights: '/weights/sgp-small.safetensors' });
+  const segmenter = await globalThis.client.openWorkerSegmenter({
+    weights: '/weights/sgp-small.safetensors',
+  });
   const open = lap();
   const scan = await (await fetch('/scan/scan.nii')).blob();
   const volume = await segmenter.openVolume(scan, { name: 'scan.nii' });
@@ -62,7 +64,8 @@ async function visit([i, j, k]) {
     '  encodes': encode,
     '  decodes': decode,
     '  mask pasted back': pasteBack,
-    '  all else: messages, waiting for what is being compiled': click - preprocess - encode - decode - pasteBack,
+    '  all else: messages, waiting for what is being compiled':
+      click - preprocess - encode - decode - pasteBack,
     'encodes of the first mask, number': first.encodes,
     'second click': second,
   };
