@@ -182,6 +182,16 @@ describe('imports', () => {
   });
 });
 
+describe('an index', () => {
+  it('is asserted to hold something only where elements may be undefined', () => {
+    const asserted = sources.filter((file) => /\]!(?!=)/.test(withoutComments(readFileSync(file, 'utf8'))));
+    expect(asserted.map(nameOf).sort()).toEqual([
+      'src/imaging/formats/readers.ts', // files of no known format
+      'src/weights/pickle.ts', // Python's None
+    ]);
+  });
+});
+
 describe('Node', () => {
   const mayUseNode = (name: string): boolean =>
     /\.node\.ts$/.test(name) || /^src\/(engine\/gpu\/node|cli)\//.test(name);

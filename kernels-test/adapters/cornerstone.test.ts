@@ -51,7 +51,7 @@ function standIn() {
   const tool: CornerstoneTools = {
     segmentation: {
       state: { getSegmentation: (id) => segmentations.get(id) },
-      addSegmentations: ([one]) => segmentations.set(one!.segmentationId, one!.representation),
+      addSegmentations: ([one]) => segmentations.set(one.segmentationId, one.representation),
       triggerSegmentationEvents: { triggerSegmentationDataModified: (...all) => told.push(all) },
     },
   };

@@ -25,8 +25,8 @@ function standIn({ source, flip }: (typeof orders)[number], dims: Vec3 = DIMS) {
   const nv = {
     volumes: [
       {
-        img2RASstep: source.map((s, a) => (flip[a] ? -strides[s]! : strides[s]!)),
-        img2RASstart: source.map((s, a) => (flip[a] ? (dims[s]! - 1) * strides[s]! : 0)),
+        img2RASstep: source.map((s, a) => (flip[a] ? -strides[s] : strides[s])),
+        img2RASstart: source.map((s, a) => (flip[a] ? (dims[s] - 1) * strides[s] : 0)),
         dimsRAS: [3, ...sizes],
       },
     ],
@@ -56,12 +56,12 @@ function standIn({ source, flip }: (typeof orders)[number], dims: Vec3 = DIMS) {
 
 /** NiiVue's own way from its order to the file's: the offset in the file of each of its voxels. */
 function fileOffsets(nv: NiivueLike, sizes: readonly number[]): number[] {
-  const { img2RASstep: step, img2RASstart: start } = nv.volumes[0]! as unknown as Record<string, number[]>;
+  const { img2RASstep: step, img2RASstart: start } = nv.volumes[0] as unknown as Record<string, number[]>;
   const out: number[] = [];
-  for (let z = 0; z < sizes[2]!; z++)
-    for (let y = 0; y < sizes[1]!; y++)
-      for (let x = 0; x < sizes[0]!; x++)
-        out.push(start![0]! + x * step![0]! + start![1]! + y * step![1]! + start![2]! + z * step![2]!);
+  for (let z = 0; z < sizes[2]; z++)
+    for (let y = 0; y < sizes[1]; y++)
+      for (let x = 0; x < sizes[0]; x++)
+        out.push(start[0] + x * step[0] + start[1] + y * step[1] + start[2] + z * step[2]);
   return out;
 }
 
@@ -87,10 +87,10 @@ it.each(orders)('axes $source, backwards $flip: masks land on their voxels, chan
   const texture = new Uint8Array(offsets.length);
   for (const { at, sizes: own, part } of uploads)
     for (let n = 0; n < part.length; n++) {
-      const x = at[0]! + (n % own[0]!);
-      const y = at[1]! + (Math.floor(n / own[0]!) % own[1]!);
-      const z = at[2]! + Math.floor(n / (own[0]! * own[1]!));
-      texture[x + sizes[0]! * (y + sizes[1]! * z)] = part[n]!;
+      const x = at[0] + (n % own[0]);
+      const y = at[1] + (Math.floor(n / own[0]) % own[1]);
+      const z = at[2] + Math.floor(n / (own[0] * own[1]));
+      texture[x + sizes[0] * (y + sizes[1] * z)] = part[n];
     }
   expect([...texture]).toEqual(both);
   expect(uploads.map(({ part }) => part.length)).toEqual([2 * 2 * 2, 2 * 2 * 2]);
@@ -98,14 +98,14 @@ it.each(orders)('axes $source, backwards $flip: masks land on their voxels, chan
   expect([...nv.drawBitmap!]).toEqual(offsets.map((at) => a.grid[at]));
   overlay.setVisible(2, true);
   overlay.remove(1);
-  expect([...nv.drawBitmap!]).toEqual(offsets.map((at) => 2 * b.grid[at]!));
+  expect([...nv.drawBitmap!]).toEqual(offsets.map((at) => 2 * b.grid[at]));
   // Only the changed voxel is written: the others would be wrong, and are not looked at.
   const c = mask([3, 4, 2]);
   uploads.length = 0;
   overlay.update(2, c.crop, { min: [2, 3, 1], max: [2, 3, 1] });
   expect(uploads).toHaveLength(1);
-  expect([uploads[0]!.part.length, uploads[0]!.part[0]]).toEqual([1, 0]);
-  expect([...nv.drawBitmap!]).toEqual(offsets.map((at) => 2 * c.grid[at]!));
+  expect([uploads[0].part.length, uploads[0].part[0]]).toEqual([1, 0]);
+  expect([...nv.drawBitmap!]).toEqual(offsets.map((at) => 2 * c.grid[at]));
 });
 
 it.each(orders)(
@@ -114,17 +114,13 @@ it.each(orders)(
     const { nv, sizes } = standIn(order);
     const offsets = fileOffsets(nv, sizes);
     for (let n = 0; n < offsets.length; n++) {
-      const ras = [
-        n % sizes[0]!,
-        Math.floor(n / sizes[0]!) % sizes[1]!,
-        Math.floor(n / (sizes[0]! * sizes[1]!)),
-      ];
-      const frac = ras.map((c, a) => (c + 0.5) / sizes[a]!);
+      const ras = [n % sizes[0], Math.floor(n / sizes[0]) % sizes[1], Math.floor(n / (sizes[0] * sizes[1]))];
+      const frac = ras.map((c, a) => (c + 0.5) / sizes[a]);
       const voxel = voxelAtFraction(nv, frac);
       const [i, j, k] = voxel.map(Math.round) as [number, number, number];
       expect(i + DIMS[0] * (j + DIMS[1] * k)).toBe(offsets[n]);
       fractionOfVoxel(nv, voxel).forEach((c, a) => {
-        expect(c).toBeCloseTo(frac[a]!, 12);
+        expect(c).toBeCloseTo(frac[a], 12);
       });
     }
     expect(voxelAtCanvas(nv, [-1, 0])).toBeUndefined();
@@ -142,14 +138,10 @@ it.each(orders)('axes $source, backwards $flip: sides of one voxel do not confus
     const { nv, sizes } = standIn(order, dims);
     const offsets = fileOffsets(nv, sizes);
     for (let n = 0; n < offsets.length; n++) {
-      const ras = [
-        n % sizes[0]!,
-        Math.floor(n / sizes[0]!) % sizes[1]!,
-        Math.floor(n / (sizes[0]! * sizes[1]!)),
-      ];
+      const ras = [n % sizes[0], Math.floor(n / sizes[0]) % sizes[1], Math.floor(n / (sizes[0] * sizes[1]))];
       const [i, j, k] = voxelAtFraction(
         nv,
-        ras.map((c, a) => (c + 0.5) / sizes[a]!),
+        ras.map((c, a) => (c + 0.5) / sizes[a]),
       ).map(Math.round) as [number, number, number];
       expect(i + dims[0] * (j + dims[1] * k)).toBe(offsets[n]);
       expect([i < dims[0], j < dims[1], k < dims[2]]).toEqual([true, true, true]);
@@ -158,6 +150,6 @@ it.each(orders)('axes $source, backwards $flip: sides of one voxel do not confus
 });
 
 it('no volume in NiiVue is an error that says so', () => {
-  const { nv } = standIn(orders[0]!);
+  const { nv } = standIn(orders[0]);
   expect(() => voxelAtFraction({ ...nv, volumes: [] }, [0, 0, 0])).toThrow(/shows no volume/);
 });

@@ -59,7 +59,7 @@ test.skipIf(!browser)(
       write: false,
     });
     const result = await withPage(async (page) => {
-      await page.addScriptTag({ content: bundle.outputFiles[0]!.text });
+      await page.addScriptTag({ content: bundle.outputFiles[0].text });
       return page.evaluate(async () => {
         const { openDevice, proveCompute } = (globalThis as unknown as { engine: Engine }).engine;
         const lines: string[] = [];

@@ -32,7 +32,7 @@ beforeEach(() => {
 const take = (options: Partial<Parameters<typeof FolderLock.take>[1]> = {}) =>
   FolderLock.take(folder, { command: 'a test', ...options });
 const locks = () => readdirSync(folder).filter((name) => name.endsWith('.lock'));
-const only = () => join(folder, locks()[0]!);
+const only = () => join(folder, locks()[0]);
 
 /** A process that sleeps, to be a holder. */
 function sleeper(): ChildProcess {

@@ -17,7 +17,7 @@ const rows = [
 ];
 const table = (all: readonly { flood: number | null }[] = rows) =>
   tableOf(
-    all.map((row, n) => ({ ...rows[n]!, ...row })),
+    all.map((row, n) => ({ ...rows[n], ...row })),
     (row) => [
       ['lesion', row.name],
       [left('size'), row.size],

@@ -90,8 +90,8 @@ describe('a run’s folder', () => {
     expect(rows('lesions.csv')).toHaveLength(1 + lesions.length);
     const columns = rows('lesions.csv').map((row) => row.split(',').length);
     expect(new Set(columns).size).toBe(1);
-    const head = rows('lesions.csv')[0]!.split(',');
-    const first = rows('lesions.csv')[1]!.split(',');
+    const head = rows('lesions.csv')[0].split(',');
+    const first = rows('lesions.csv')[1].split(',');
     expect(Number(first[head.indexOf('last_dice')])).toBe(lesions[0].last.dice);
     expect(lesions[0].last.dice).toBe(lesions[0].dice.at(-1));
     const report = readFileSync(join(whole, 'report.html'), 'utf8');
@@ -164,7 +164,7 @@ describe('shards', () => {
     runCliFast(['merge', ...folders, '-o', join(scratch, output)]);
 
   test('merged in any order are a single run, to the byte', async () => {
-    const { stdout } = await ok(merge([shards[2]!, shards[0]!, shards[1]!], 'merged'));
+    const { stdout } = await ok(merge([shards[2], shards[0], shards[1]], 'merged'));
     expect(stdout).toContain(`${CASES} cases with results, 0 failed`);
     expect(sameFiles(filesIn(whole), filesIn(join(scratch, 'merged')))).toBe(true);
   });
@@ -176,7 +176,7 @@ describe('shards', () => {
   /** A copy of a shard with its run.json, or something else, changed. */
   function copy(name: string, n: number, change: (folder: string) => void): string {
     const folder = join(scratch, name);
-    cpSync(shards[n]!, folder, { recursive: true });
+    cpSync(shards[n], folder, { recursive: true });
     change(folder);
     return folder;
   }
@@ -188,7 +188,7 @@ describe('shards', () => {
   };
 
   test.each<[string, () => string[], RegExp[]]>([
-    ['a missing one', () => [shards[0]!, shards[2]!], [/shard 2 of 3 is missing/, /--shard 2\/3/]],
+    ['a missing one', () => [shards[0], shards[2]], [/shard 2 of 3 is missing/, /--shard 2\/3/]],
     [
       'a doubled one',
       () => [...shards, copy('double', 1, () => {})],
@@ -197,25 +197,25 @@ describe('shards', () => {
     [
       'other weights',
       () => [
-        shards[0]!,
+        shards[0],
         copy(
           'weights',
           1,
-          withRun(({ settings }) => Object.assign(settings!, { weightsSha256: 'f00' })),
+          withRun(({ settings }) => Object.assign(settings, { weightsSha256: 'f00' })),
         ),
-        shards[2]!,
+        shards[2],
       ],
       [/are of different runs: run\.json 'settings\.weightsSha256' differs: "\w+" and "f00"/],
     ],
     [
       'another version',
       () => [
-        shards[0]!,
-        shards[1]!,
+        shards[0],
+        shards[1],
         copy(
           'version',
           2,
-          withRun(({ settings }) => Object.assign(settings!, { version: '9.9.9' })),
+          withRun(({ settings }) => Object.assign(settings, { version: '9.9.9' })),
         ),
       ],
       [/'settings\.version' differs: "\S+" and "9\.9\.9"/, /the same data, settings, weights and version/],
@@ -223,19 +223,19 @@ describe('shards', () => {
     [
       'other parts of a whole',
       () => [
-        shards[0]!,
+        shards[0],
         copy(
           'parts',
           1,
-          withRun(({ shard }) => Object.assign(shard!, { of: 4 })),
+          withRun(({ shard }) => Object.assign(shard, { of: 4 })),
         ),
-        shards[2]!,
+        shards[2],
       ],
       [/run\.json 'shards' differs: 3 and 4/],
     ],
     [
       'a folder that is none',
-      () => [shards[0]!, data],
+      () => [shards[0], data],
       [/phantoms holds no evaluation: there is no \S+run\.json/],
     ],
   ])('refused: %s', async (name, folders, says) => {
@@ -250,8 +250,8 @@ describe('shards', () => {
   test('refused: an unfinished one', async () => {
     const folder = join(scratch, 'begun');
     mkdirSync(join(folder, 'cases'), { recursive: true });
-    copyFileSync(join(shards[0]!, 'run.json'), join(folder, 'run.json'));
-    const { code, stderr } = await merge([folder, shards[1]!, shards[2]!], 'refused begun');
+    copyFileSync(join(shards[0], 'run.json'), join(folder, 'run.json'));
+    const { code, stderr } = await merge([folder, shards[1], shards[2]], 'refused begun');
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /begun\S*cases: case phantom_0001 is not finished\n {2}Run eval --shard 1\/3 again/,

@@ -55,7 +55,7 @@ function parse(path: string) {
   return {
     names: Object.keys(header).filter((name) => name !== '__metadata__'),
     of: (name: string) => {
-      const { dtype, shape, data_offsets } = header[name]!;
+      const { dtype, shape, data_offsets } = header[name];
       const [from, to] = data_offsets.map((at) => 8 + length + at);
       return { dtype, shape, bytes: [...bytes.subarray(from, to)] };
     },
@@ -76,7 +76,7 @@ test('tensors are kept bit for bit, and what was not run is named', async () => 
   expect(file.of('bias')).toEqual({ dtype: 'F32', shape: [6], bytes: bytesOf(bias) });
   expect(file.of('half')).toEqual({ dtype: 'F16', shape: [3], bytes: bytesOf(half) });
   expect(file.of('steps')).toEqual({ dtype: 'I64', shape: [], bytes: bytesOf(step) });
-  const turned = Float32Array.from({ length: 24 }, (_, n) => weight[(n % 4) * 6 + Math.floor(n / 4)]!);
+  const turned = Float32Array.from({ length: 24 }, (_, n) => weight[(n % 4) * 6 + Math.floor(n / 4)]);
   expect(file.of('transposed')).toEqual({ dtype: 'F32', shape: [6, 4], bytes: bytesOf(turned) });
 });
 
@@ -94,7 +94,7 @@ test('--f16 halves floats, and converts safetensors as well', async () => {
   const rounded = await read.readF32('weight');
   await read.close();
   rounded.forEach((v, n) => {
-    expect(Math.abs(v - weight[n]!)).toBeLessThanOrEqual(2 ** -11 * Math.abs(weight[n]!));
+    expect(Math.abs(v - weight[n])).toBeLessThanOrEqual(2 ** -11 * Math.abs(weight[n]));
   });
   const again = outFolder();
   expect(await runCli(['convert', first.out, again.out])).toMatchObject({ code: 0 });
@@ -140,7 +140,7 @@ test('a pickle that calls os.system beside the weights: named, not run', async (
 function damaged(): Uint8Array {
   const bytes = checkpoint();
   const at = Buffer.from(bytes).indexOf(Buffer.from(bias.buffer));
-  bytes[at + 5]! ^= 0xff;
+  bytes[at + 5] ^= 0xff;
   return bytes;
 }
 

@@ -88,7 +88,7 @@ test('the entries that are asked for, each lesion by itself, small ones left out
   expect(cases.map(({ id }) => id)).toEqual(ids);
   expect(asked).toEqual({ use: 'test' });
   expect(label).toEqual([]);
-  expect(cases[1]!.about).toEqual({ modality: 'CT', organ: 'lung', channel: 'CT', subject: 'p2' });
+  expect(cases[1].about).toEqual({ modality: 'CT', organ: 'lung', channel: 'CT', subject: 'p2' });
   let left = 0;
   for (const [n, one] of cases.entries()) {
     const { image, mask } = await onDisk(n + 1);
@@ -108,7 +108,7 @@ test('the flood fill is that from the first click', async () => {
     const { labels } = components(mask, image.dims);
     for (const { lesion, clicks, flood } of one.lesions) {
       const truth = Uint8Array.from(labels, (v) => (v === lesion ? 1 : 0));
-      const found = gridOfCrop(floodFill(image, clicks[0]!.voxel as unknown as Vec3));
+      const found = gridOfCrop(floodFill(image, clicks[0].voxel as unknown as Vec3));
       expect(flood!.dice).toBeCloseTo(dice(found, truth), 12);
     }
   }
@@ -128,29 +128,29 @@ test('groups, with means over their lesions, in text, JSON and report', () => {
   const all = cases.flatMap(({ lesions }) => lesions);
   const total = rows.find(({ name }) => name === 'all lesions')!;
   expect(total.lesions).toBe(all.length);
-  expect(total.dice[1]).toBeCloseTo(mean(all.map((one) => one.dice[1]!)), 12);
+  expect(total.dice[1]).toBeCloseTo(mean(all.map((one) => one.dice[1])), 12);
   expect(total.flood).toBeCloseTo(mean(all.map(({ flood }) => flood!.dice)), 12);
-  expect(total.iouEstimate).toBeCloseTo(mean(all.map(({ iouEstimate }) => iouEstimate![0]!)), 12);
+  expect(total.iouEstimate).toBeCloseTo(mean(all.map(({ iouEstimate }) => iouEstimate![0])), 12);
   expect(total.encodes).toBe(1);
   const sized = rows.slice(0, -2);
   expect(sized.reduce((sum, { lesions }) => sum + lesions, 0)).toBe(all.length);
-  expect(rows.at(-1)!.dice[0]).toBeCloseTo(mean(sized.map((row) => row.dice[0]!)), 12);
+  expect(rows.at(-1)!.dice[0]).toBeCloseTo(mean(sized.map((row) => row.dice[0])), 12);
   expect(stdout).toMatch(/^group +size +n +flood fill +1 click +2 clicks +encodes +IoU est\. +real IoU$/m);
   const report = readFileSync(join(whole, 'report.html'), 'utf8');
   for (const text of ['By group', 'MR brain T1', 'Dice, flood fill', 'IoU estimate', 'Warnings'])
     expect(report).toContain(text);
   const [head] = readFileSync(join(whole, 'lesions.csv'), 'utf8').split('\n');
   for (const column of ['modality', 'flood_dice', 'iou_estimate_click2', 'encodes', 'warnings'])
-    expect(head!.split(',')).toContain(column);
+    expect(head.split(',')).toContain(column);
 });
 
 test('estimates against truth', () => {
   const { cases, calibration } = read(whole);
   const all = cases.flatMap(({ lesions }) => lesions);
   const [first, second] = calibration as unknown as { click: number; n: number; meanAbsoluteError: number }[];
-  expect([first!.click, second!.click, first!.n]).toEqual([1, 2, all.length]);
-  expect(second!.meanAbsoluteError).toBeCloseTo(
-    mean(all.map(({ iou, iouEstimate }) => Math.abs(iou[1]! - iouEstimate![1]!))),
+  expect([first.click, second.click, first.n]).toEqual([1, 2, all.length]);
+  expect(second.meanAbsoluteError).toBeCloseTo(
+    mean(all.map(({ iou, iouEstimate }) => Math.abs(iou[1] - iouEstimate![1]))),
     12,
   );
   expect(stdout).toMatch(/^IoU estimate +Spearman +mean absolute error +n$/m);
@@ -162,16 +162,16 @@ test('clicks into background: as many as asked for, away from lesions, every oth
   for (const [n, { background = [] }] of cases.entries()) {
     const { image, mask } = await onDisk(n + 1);
     const { dims, affine } = image;
-    const marked = [...mask.keys()].filter((at) => mask[at]! > 0).map((at) => voxelAt(at, dims));
+    const marked = [...mask.keys()].filter((at) => mask[at] > 0).map((at) => voxelAt(at, dims));
     const world = (p: readonly number[]) =>
-      [0, 1, 2].map((row) => [0, 1, 2].reduce((sum, c) => sum + affine[4 * row + c]! * p[c]!, 0));
+      [0, 1, 2].map((row) => [0, 1, 2].reduce((sum, c) => sum + affine[4 * row + c] * p[c], 0));
     for (const { voxel, body } of background) {
       const at = world(voxel);
       const nearest = Math.min(
-        ...marked.map((other) => Math.hypot(...world(other).map((c, a) => c - at[a]!))),
+        ...marked.map((other) => Math.hypot(...world(other).map((c, a) => c - at[a]))),
       );
       expect(nearest).toBeGreaterThanOrEqual(BACKGROUND_DISTANCE - 1e-6);
-      const value = image.data[voxel[0]! + dims[0] * (voxel[1]! + dims[1] * voxel[2]!)]!;
+      const value = image.data[voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2])];
       if (body) expect(value).toBeGreaterThan(bodyAbove(image.data));
     }
     clicks.push(...background);
@@ -218,7 +218,7 @@ describe('side by side', () => {
     expect(text).toMatch(/^mean +a +c +c − a/m);
     const all = groupsOf(old.cases).at(-2)!;
     expect(text).toMatch(
-      new RegExp(`^all lesions +${all.lesions} +${all.flood!.toFixed(3)} +${all.dice[0]!.toFixed(3)} `, 'm'),
+      new RegExp(`^all lesions +${all.lesions} +${all.flood!.toFixed(3)} +${all.dice[0].toFixed(3)} `, 'm'),
     );
   });
 });

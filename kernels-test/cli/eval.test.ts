@@ -106,10 +106,10 @@ describe('each component a lesion', () => {
         expect(clicks.length).toBeLessThanOrEqual(CLICKS);
         expect(open).toHaveLength(2);
         expect(covered > 0 && covered <= 1 + 1e-12).toBe(true);
-        expect(millilitres).toBeCloseTo((parts.sizes[n]! * spacing[0] * spacing[1] * spacing[2]) / 1000, 6);
+        expect(millilitres).toBeCloseTo((parts.sizes[n] * spacing[0] * spacing[1] * spacing[2]) / 1000, 6);
       }
       for (let click = 0; click < CLICKS; click++)
-        expect(meanDice[click]).toBeCloseTo(mean(lesions.map((one) => one.dice[click]!)), 12);
+        expect(meanDice[click]).toBeCloseTo(mean(lesions.map((one) => one.dice[click])), 12);
       expect(unionDice).toHaveLength(CLICKS);
     }
   });
@@ -153,12 +153,12 @@ describe('each component a lesion', () => {
         .trim()
         .split(/ +/)
         .slice(1);
-    const shown = (values: readonly number[]) => [values[0]!, values[2]!].map((v) => v.toFixed(4));
+    const shown = (values: readonly number[]) => [values[0], values[2]].map((v) => v.toFixed(4));
     for (const { id, lesions, meanDice, unionDice } of json.cases)
       expect(row(id)).toEqual([String(lesions.length), ...shown(meanDice), ...shown(unionDice)]);
     const total = json.cases.reduce((sum, { lesions }) => sum + lesions.length, 0);
     const over = (of: (one: Report['cases'][number]) => number[]) =>
-      [0, 1, 2].map((n) => mean(json.cases.map((one) => of(one)[n]!)));
+      [0, 1, 2].map((n) => mean(json.cases.map((one) => of(one)[n])));
     expect(row('mean')).toEqual([
       String(total),
       ...shown(over(({ meanDice }) => meanDice)),
@@ -175,7 +175,7 @@ describe('each component a lesion', () => {
       const [{ clicks, dice: scores, lesion }] = lesions as [Lesion];
       const mask = join(scratch, 'mask.nii');
       const points = clicks.flatMap(({ voxel, label }) => ['-p', `${voxel.join(',')}:${label}`]);
-      const args = ['segment', training[0]!.image, '--weights', weights, '-o', mask, ...points];
+      const args = ['segment', training[0].image, '--weights', weights, '-o', mask, ...points];
       const { code, stderr } = await runCliFast(args, { timeoutMs: SLOW });
       expect(code, stderr).toBe(0);
       const own = Uint8Array.from(parts.labels, (v) => (v === lesion ? 1 : 0));
@@ -201,7 +201,7 @@ test(
   'all of the label as one lesion, of some cases alone, and random clicks of a seed',
   async () => {
     const { validation } = await readDecathlon(folder);
-    const { id } = validation[0]!;
+    const { id } = validation[0];
     const one = ['--cases', `${id}, `, '--clicks', '2', '--first-click', 'random'];
     const { report: json, stdout } = await report('label', [...one, '--seed', '7']);
     expect(json).toMatchObject({ target: 'label', clicks: 2, first: 'random', seed: 7 });
@@ -209,12 +209,12 @@ test(
     const { image, mask } = await truth(id);
     const [{ lesions, meanDice, unionDice }] = json.cases as [Report['cases'][number]];
     expect(lesions).toHaveLength(1);
-    expect(mask[indexOf(lesions[0]!.clicks[0]!.voxel, image.dims)]).toBe(1);
-    expect(lesions[0]!.dice).toEqual(meanDice);
+    expect(mask[indexOf(lesions[0].clicks[0].voxel, image.dims)]).toBe(1);
+    expect(lesions[0].dice).toEqual(meanDice);
     expect(unionDice).toEqual(meanDice);
     expect(stdout.split('\n')[0]).toMatch(/^case +lesions +1 click +2 clicks$/);
     const other = await report('other', [...one, '--seed', '8']);
-    expect(other.report.cases[0]!.lesions[0]!.clicks[0]).not.toEqual(lesions[0]!.clicks[0]);
+    expect(other.report.cases[0].lesions[0].clicks[0]).not.toEqual(lesions[0].clicks[0]);
   },
   SLOW,
 );

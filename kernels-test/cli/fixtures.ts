@@ -175,44 +175,44 @@ export function preprocessFixture(
 ): OwnFixture {
   const { dims, data } = volume;
   const m = volume.affine;
-  const s = [0, 1, 2].map((c) => Math.hypot(m[c]!, m[4 + c]!, m[8 + c]!));
-  const resampled = dims.map((n, a) => Math.ceil((n * s[a]!) / 1.5 - 1e-9));
-  const at = (axis: number, n: number) => ((n + 0.5) * 1.5) / s[axis]! - 0.5;
+  const s = [0, 1, 2].map((c) => Math.hypot(m[c], m[4 + c], m[8 + c]));
+  const resampled = dims.map((n, a) => Math.ceil((n * s[a]) / 1.5 - 1e-9));
+  const at = (axis: number, n: number) => ((n + 0.5) * 1.5) / s[axis] - 0.5;
   const value = (p: readonly number[]) => {
-    if (p.some((c, a) => c < -0.5 - 1e-9 || c > dims[a]! - 0.5 + 1e-9)) return 0;
+    if (p.some((c, a) => c < -0.5 - 1e-9 || c > dims[a] - 0.5 + 1e-9)) return 0;
     let sum = 0;
     for (let corner = 0; corner < 8; corner++) {
       let weight = 1;
       const n = p.map((c, a) => {
-        const low = Math.floor(Math.min(dims[a]! - 1, Math.max(0, c)));
+        const low = Math.floor(Math.min(dims[a] - 1, Math.max(0, c)));
         const up = (corner >> a) & 1;
-        const t = Math.min(dims[a]! - 1, Math.max(0, c)) - low;
+        const t = Math.min(dims[a] - 1, Math.max(0, c)) - low;
         weight *= up ? t : 1 - t;
-        return Math.min(dims[a]! - 1, low + up);
+        return Math.min(dims[a] - 1, low + up);
       });
-      if (weight > 0) sum += weight * data[n[0]! + dims[0] * (n[1]! + dims[1] * n[2]!)]!;
+      if (weight > 0) sum += weight * data[n[0] + dims[0] * (n[1] + dims[1] * n[2])];
     }
     return sum;
   };
-  const shape = order.axis.map((axis) => resampled[axis]!);
+  const shape = order.axis.map((axis) => resampled[axis]);
   const turnedClick = order.axis.map((axis, a) => {
-    const c = ((click[axis]! + 0.5) * s[axis]!) / 1.5 - 0.5;
-    return order.flip[a] ? shape[a]! - 1 - c : c;
+    const c = ((click[axis] + 0.5) * s[axis]) / 1.5 - 0.5;
+    return order.flip[a] ? shape[a] - 1 - c : c;
   });
   const begin = turnedClick.map((c) => Math.floor(c + 0.5) - 64);
   /** Stored, continuous indices of a voxel of the cube. */
   const source = (x: readonly number[]) => {
     const p = [0, 0, 0];
     order.axis.forEach((axis, a) => {
-      const n = begin[a]! + x[a]!;
-      p[axis] = at(axis, order.flip[a] ? shape[a]! - 1 - n : n);
+      const n = begin[a] + x[a];
+      p[axis] = at(axis, order.flip[a] ? shape[a] - 1 - n : n);
     });
     return p;
   };
   const cube = new Float64Array(128 ** 3);
   for (let n = 0; n < cube.length; n++) {
     const x = [n >> 14, (n >> 7) & 127, n & 127];
-    const inside = x.every((v, a) => begin[a]! + v >= 0 && begin[a]! + v < shape[a]!);
+    const inside = x.every((v, a) => begin[a] + v >= 0 && begin[a] + v < shape[a]);
     cube[n] = inside ? value(source(x)) : 0;
   }
   const positive = cube.filter((v) => v > 0);
@@ -221,13 +221,11 @@ export function preprocessFixture(
   const z = cube.map((v) => (v - mean) / std);
   const world = (x: readonly number[]) => {
     const p = source(x);
-    return [0, 1, 2].map(
-      (r) => m[4 * r]! * p[0]! + m[4 * r + 1]! * p[1]! + m[4 * r + 2]! * p[2]! + m[4 * r + 3]!,
-    );
+    return [0, 1, 2].map((r) => m[4 * r] * p[0] + m[4 * r + 1] * p[1] + m[4 * r + 2] * p[2] + m[4 * r + 3]);
   };
   const zero = world([0, 0, 0]);
-  const columns = [0, 1, 2].map((a) => world([0, 1, 2].map((b) => +(a === b))).map((v, r) => v - zero[r]!));
-  const affine = [0, 1, 2].flatMap((r) => [...columns.map((column) => column[r]!), zero[r]!]);
+  const columns = [0, 1, 2].map((a) => world([0, 1, 2].map((b) => +(a === b))).map((v, r) => v - zero[r]));
+  const affine = [0, 1, 2].flatMap((r) => [...columns.map((column) => column[r]), zero[r]]);
 
   const float = (part: string, tensorShape: number[], values: ArrayLike<number>): TensorData =>
     f32(`${name}.${part}`, tensor64(tensorShape, values));
@@ -244,7 +242,7 @@ export function preprocessFixture(
       float(
         'rows',
         [128],
-        Float64Array.from({ length: 128 }, (_, n) => z[(n << 14) + 64 * 128 + 64]!),
+        Float64Array.from({ length: 128 }, (_, n) => z[(n << 14) + 64 * 128 + 64]),
       ),
       float('affine', [4, 4], [...affine, 0, 0, 0, 1]),
       float('mean_std', [2], [mean, std]),

@@ -93,7 +93,7 @@ async function failing(command: Command, at: number | string, code: string): Pro
     env: { SGP_SAM_FAIL: JSON.stringify({ folder: out, at, code }) },
   });
   const [, call, path] = /^injected: \w+ (\w+) (.+)$/m.exec(result.stderr) ?? [];
-  return { result, injected: call === undefined ? undefined : { call, path: path! }, out };
+  return { result, injected: call === undefined ? undefined : { call, path: path }, out };
 }
 
 /** Two at a time: the most of what these processes do takes one core. */
@@ -212,7 +212,7 @@ describe('every call that writes, one after the other, of', () => {
     const whole = await wholeOf(command);
     const calls: string[] = [];
     for (let at = 1, over = false; !over; at += 2) {
-      for (const failure of await both([at, at + 1], (n) => failing(command, n, CODES[n % CODES.length]!))) {
+      for (const failure of await both([at, at + 1], (n) => failing(command, n, CODES[n % CODES.length]))) {
         over = !failure.injected;
         if (!failure.injected) {
           expect(failure.result, failure.result.stderr).toMatchObject({ code: 0 });
@@ -309,7 +309,7 @@ describe('at the files of', () => {
     for (let n = 0; n < places.length; n += 2) {
       const pair = places.slice(n, n + 2);
       const failures = await both(pair, (place) =>
-        failing(command, place, CODES[places.indexOf(place) % CODES.length]!),
+        failing(command, place, CODES[places.indexOf(place) % CODES.length]),
       );
       for (const [k, failure] of failures.entries()) {
         expect(failure.injected, `${pair[k]}\n${failure.result.stderr}`).toBeDefined();

@@ -34,7 +34,7 @@ describe.each([
       const report = JSON.parse(stdout) as Report;
       const worst = report.rows.toSorted(
         (a, b) => b.relativeL2 / b.tolerance - a.relativeL2 / a.tolerance,
-      )[0]!;
+      )[0];
       console.log(
         `${name}: ${report.rows.length} stages in ${(ms / 1000).toFixed(0)} s, ` +
           `peak ${(report.peakBytes / 2 ** 20).toFixed(0)} MiB, nearest to its tolerance: ` +

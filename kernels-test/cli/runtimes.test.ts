@@ -40,7 +40,7 @@ interface Report {
 async function maskOf(runtime: readonly string[] | undefined, name: string): Promise<ArrayLike<number>> {
   const { volume, lesions } = makePhantom({ seed: 1 });
   const scan = put(scratch, 'phantom.nii.gz', writeVolume(volume, 'phantom.nii.gz'));
-  const point = lesions[0]!.voxel.map(Math.round).join();
+  const point = lesions[0].voxel.map(Math.round).join();
   const output = join(scratch, `${name}.nii.gz`);
   const args = ['segment', scan, '--point', point, '-o', output, '--adapter', adapter, '-q'];
   const { code, stderr } = await runCli(args, { ...(runtime ? { runtime } : {}), timeoutMs });

@@ -66,7 +66,7 @@ test.skipIf(!brain)('a channel of a two-channel glioma volume', async () => {
   for (let n = 0; n < voxels.length; n++) {
     if (voxels[n] === 0) continue;
     const at = [n % 240, Math.floor(n / 240) % 240, Math.floor(n / 240 / 240)];
-    for (let axis = 0; axis < 3; axis++) expect(Math.abs(at[axis]! - far[axis]!)).toBeLessThan(38);
+    for (let axis = 0; axis < 3; axis++) expect(Math.abs(at[axis] - far[axis])).toBeLessThan(38);
   }
 });
 
@@ -78,9 +78,9 @@ test.skipIf(!oblique)('an oblique volume', async () => {
   // The cube's axes are the volume's: oblique too.
   for (const column of [0, 1, 2]) {
     for (const row of [0, 1, 2]) {
-      const scale = Math.hypot(...[0, 4, 8].map((r) => volume.affine[r + column]!));
+      const scale = Math.hypot(...[0, 4, 8].map((r) => volume.affine[r + column]));
       expect(report.roi.affine[4 * row + column]).toBeCloseTo(
-        (volume.affine[4 * row + column]! / scale) * 1.5,
+        (volume.affine[4 * row + column] / scale) * 1.5,
         4,
       );
     }
@@ -96,7 +96,7 @@ test.skipIf(!ms)('a click in the head at whose corner the region of interest lea
   for (let k = 0, n = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
       for (let i = 0; i < ni; i++, n++) {
-        if (volume.data[n]! > 0 && i + j + k < least) {
+        if (volume.data[n] > 0 && i + j + k < least) {
           least = i + j + k;
           best = [i, j, k];
         }
@@ -107,7 +107,7 @@ test.skipIf(!ms)('a click in the head at whose corner the region of interest lea
   checkMask(mask, ms!, report);
   // Begin is in resampled voxels of the nearest RAS order: negative, or so near the far end that 48 do not fit.
   const resampled = volume.dims.map((n) => Math.ceil(n / 1.5));
-  const leaves = report.roi.begin.some((b, axis) => b < 0 || b + 48 > resampled[axis]!);
+  const leaves = report.roi.begin.some((b, axis) => b < 0 || b + 48 > resampled[axis]);
   expect(leaves).toBe(true);
 });
 
@@ -126,7 +126,7 @@ describe.skipIf(!large)(
         console.log(
           `zoom ${zoom}: Dice ${dice(found.data, truth.data).toFixed(3)}, ${report.millilitres.toFixed(1)} mL`,
         );
-        if (zoom === 'off') expect(cut[0]!.message).toMatch(/cut by its cube's left face/);
+        if (zoom === 'off') expect(cut[0].message).toMatch(/cut by its cube's left face/);
         else {
           expect(cut).toEqual([]);
           // Both ends, to a voxel or two.
@@ -135,7 +135,7 @@ describe.skipIf(!large)(
             return [at.reduce((a, b) => Math.min(a, b)), at.reduce((a, b) => Math.max(a, b))];
           };
           ends(found.data).forEach((end, n) => {
-            expect(Math.abs(end - ends(truth.data)[n]!)).toBeLessThanOrEqual(2);
+            expect(Math.abs(end - ends(truth.data)[n])).toBeLessThanOrEqual(2);
           });
         }
         const bytes = readFileSync('weights/sgp-small.safetensors');
@@ -172,9 +172,8 @@ describe.skipIf(!orientation)('one image in six axis orders', () => {
       const at = applyAffine(back, world);
       const [i, j, k] = at.map(Math.round) as [number, number, number];
       // The six files have the same voxels: every one must be met in its middle.
-      if ([i, j, k].some((v, axis) => Math.abs(v - at[axis]!) > 0.01))
-        throw new Error(`no voxel at ${world}`);
-      out[n] = mask.data[i + mask.dims[0] * (j + mask.dims[1] * k)]!;
+      if ([i, j, k].some((v, axis) => Math.abs(v - at[axis]) > 0.01)) throw new Error(`no voxel at ${world}`);
+      out[n] = mask.data[i + mask.dims[0] * (j + mask.dims[1] * k)];
     }
     return out;
   }
@@ -203,7 +202,7 @@ describe.skipIf(!orientation)('one image in six axis orders', () => {
       // The cube's middle voxel is the click's, in the world: no farther than half a voxel along each axis.
       const middle = applyAffine(report.roi.affine, [24, 24, 24]);
       for (let axis = 0; axis < 3; axis++) {
-        expect(Math.abs(middle[axis]! - centre[axis]!)).toBeLessThanOrEqual(SPACING / 2 + 1e-4);
+        expect(Math.abs(middle[axis] - centre[axis])).toBeLessThanOrEqual(SPACING / 2 + 1e-4);
       }
       expect(worldToVoxel(volume, centre).every((v) => v > 0)).toBe(true);
     }
@@ -218,12 +217,12 @@ describe.skipIf(!orientation)('one image in six axis orders', () => {
         const [x, y] = [of(a), of(b)];
         for (const [axis, letters] of ['RL', 'AP', 'SI'].entries()) {
           const direction = (codes: string) => [...codes].find((letter) => letters.includes(letter));
-          const shift = Math.abs(x.report.roi.affine[4 * axis + 3]! - y.report.roi.affine[4 * axis + 3]!);
+          const shift = Math.abs(x.report.roi.affine[4 * axis + 3] - y.report.roi.affine[4 * axis + 3]);
           const turned = direction(x.codes) !== direction(y.codes);
           expect(shift, `${a} ${b} ${letters}`).toBeLessThan(turned ? SPACING : 1e-3);
           for (const column of [0, 1, 2]) {
             const at = 4 * axis + column;
-            expect(x.report.roi.affine[at]).toBeCloseTo(y.report.roi.affine[at]!, 4);
+            expect(x.report.roi.affine[at]).toBeCloseTo(y.report.roi.affine[at], 4);
           }
         }
         expect(Math.abs(x.report.roi.mean / y.report.roi.mean - 1)).toBeLessThan(0.02);

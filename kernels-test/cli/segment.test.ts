@@ -156,7 +156,7 @@ describe('what a run writes', () => {
     const mask = voxelsOf(plain.mask);
     let disagreeing = 0;
     for (let n = 0; n < mask.length; n++) {
-      const p = plain.prob[n]!;
+      const p = plain.prob[n];
       if (!(p >= 0 && p <= 1) || mask[n] !== (p > 0.5 ? 1 : 0)) disagreeing++;
     }
     expect(disagreeing).toBe(0);
@@ -190,8 +190,8 @@ describe('what a run writes', () => {
       if (mask[n] === 0) continue;
       const voxel = [n % dims[0], Math.floor(n / dims[0]) % dims[1], Math.floor(n / dims[0] / dims[1])];
       for (let axis = 0; axis < 3; axis++) {
-        min[axis] = Math.min(min[axis]!, voxel[axis]!);
-        max[axis] = Math.max(max[axis]!, voxel[axis]!);
+        min[axis] = Math.min(min[axis], voxel[axis]);
+        max[axis] = Math.max(max[axis], voxel[axis]);
       }
     }
     expect(report.box).toEqual({ min, max });
@@ -221,11 +221,11 @@ describe('what a run writes', () => {
     expect(compile).toBeGreaterThanOrEqual(0);
     expect(loadWeights + compile).toBeLessThanOrEqual(stages.loadModel);
     // Everything up to the first mask, Node's own start included.
-    expect(firstMask).toBeGreaterThan(stages.loadModel + stages.encode + decode[0]!);
+    expect(firstMask).toBeGreaterThan(stages.loadModel + stages.encode + decode[0]);
     expect(firstMask).toBeLessThan(plain.result.ms);
     for (const ms of [...Object.values(stages), ...decode]) expect(ms).toBeGreaterThan(0);
     expect(decode).toHaveLength(1);
-    expect(Object.values(stages).reduce((a, b) => a + b, decode[0]!)).toBeLessThan(plain.result.ms);
+    expect(Object.values(stages).reduce((a, b) => a + b, decode[0])).toBeLessThan(plain.result.ms);
     expect(plain.report.encoderGflop).toBeGreaterThan(0.01);
     // At least the weights: about 750 thousand of them.
     expect(plain.report.peakGpuBytes).toBeGreaterThan(2 * 2 ** 20);
@@ -257,16 +257,16 @@ test('the mask is the one that the float64 reference computes from the same file
   let wrong = 0;
   const mask = voxelsOf(plain.mask);
   for (let n = 0; n < mask.length; n++) {
-    worst = Math.max(worst, Math.abs(plain.prob[n]! - expected.probabilities![n]!));
-    if (mask[n] !== expected.mask[n] && Math.abs(expected.probabilities![n]! - 0.5) > 1e-4) wrong++;
+    worst = Math.max(worst, Math.abs(plain.prob[n] - expected.probabilities![n]));
+    if (mask[n] !== expected.mask[n] && Math.abs(expected.probabilities![n] - 0.5) > 1e-4) wrong++;
   }
   expect(worst).toBeLessThan(1e-4);
   expect(wrong).toBe(0);
-  expect(plain.report.iouEstimate).toBeCloseTo(stage(stages, 'iou_pred').data[0]!, 4);
+  expect(plain.report.iouEstimate).toBeCloseTo(stage(stages, 'iou_pred').data[0], 4);
   plain.report.gates.forEach(({ values }, j) => {
     const logits = stage(stages, `sgpm.${j}.logits`).data;
     values.forEach((value, c) => {
-      expect(value).toBeCloseTo(1 / (1 + Math.exp(-logits[c]!)), 4);
+      expect(value).toBeCloseTo(1 / (1 + Math.exp(-logits[c])), 4);
     });
   });
 });
@@ -298,8 +298,8 @@ test.concurrent('a click in millimetres on channel 1 of a 4-D file, written as .
   expect([out.mask.readInt16LE(40), out.mask.readInt16LE(48)]).toEqual([3, 1]);
   expect(same(voxelsOf(out.mask), voxelsOf(plain.mask))).toBe(true);
   expect(out.report.dims).toEqual([...dims]);
-  out.report.clicks[0]!.voxel.forEach((v, axis) => {
-    expect(v).toBeCloseTo(click[axis]!, 6);
+  out.report.clicks[0].voxel.forEach((v, axis) => {
+    expect(v).toBeCloseTo(click[axis], 6);
   });
 });
 
@@ -313,7 +313,7 @@ test.concurrent('several points with labels: each decodes on top of the ones bef
   expect(clicks[0]).toEqual(plain.report.clicks[0]);
   expect(new Set(clicks.map((c) => c.voxels)).size, 'every click changes the mask').toBe(3);
   expect(milliseconds.decode).toHaveLength(3);
-  expect(clicks[2]!.voxels).toBe(voxels);
+  expect(clicks[2].voxels).toBe(voxels);
   expect(ones(voxelsOf(out.mask))).toBe(voxels);
   expect(out.report.gates).toEqual(plain.report.gates);
 });
@@ -367,18 +367,18 @@ describe('gates', { tags: ['long'] }, () => {
       expect(run.report).toMatchObject({ gateMode: mode, trained: true, config: { name: 'tiny' } });
       const [first, second] = run.report.gates;
       expect(first).toMatchObject({ openChannels: 0, executedDispatches: 0 });
-      expect(first!.skippedDispatches).toBe(plain.report.gates[0]!.executedDispatches);
-      expect(first!.dispatches.every(({ planned, executed }) => planned > 0 && executed === 0)).toBe(true);
+      expect(first.skippedDispatches).toBe(plain.report.gates[0].executedDispatches);
+      expect(first.dispatches.every(({ planned, executed }) => planned > 0 && executed === 0)).toBe(true);
       expect(second).toMatchObject({ skippedDispatches: 0 });
-      expect(second!.openChannels).toBeGreaterThan(0);
+      expect(second.openChannels).toBeGreaterThan(0);
       runs.push(run);
     }
     for (const run of runs.slice(1)) {
-      expect(same(run.mask, runs[0]!.mask)).toBe(true);
-      expect(same(new Uint8Array(run.prob.buffer), new Uint8Array(runs[0]!.prob.buffer))).toBe(true);
-      expect(run.report.gates).toEqual(runs[0]!.report.gates);
+      expect(same(run.mask, runs[0].mask)).toBe(true);
+      expect(same(new Uint8Array(run.prob.buffer), new Uint8Array(runs[0].prob.buffer))).toBe(true);
+      expect(run.report.gates).toEqual(runs[0].report.gates);
     }
-    expect(same(runs[0]!.mask, plain.mask), 'closing a gate changes the mask').toBe(false);
+    expect(same(runs[0].mask, plain.mask), 'closing a gate changes the mask').toBe(false);
   });
 
   test('all gates closed is SAM-Med3D, which has none', async () => {
@@ -411,7 +411,7 @@ describe('orientation', { tags: ['long'] }, () => {
     const stored = new Float32Array(made.data.length);
     for (let n = 0; n < made.data.length; n++) {
       const [i, j, k] = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / ni / nj)];
-      stored[k + nk * (ni - 1 - i + ni * j)] = made.data[n]!;
+      stored[k + nk * (ni - 1 - i + ni * j)] = made.data[n];
     }
     const turned = volumeOf(
       [nk, ni, nj],
@@ -427,11 +427,11 @@ describe('orientation', { tags: ['long'] }, () => {
     }
     const [a, b] = runs.map(({ mask }) => voxelsOf(mask));
     let different = 0;
-    for (let n = 0; n < a!.length; n++) {
+    for (let n = 0; n < a.length; n++) {
       const [i, j, k] = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / ni / nj)];
-      if (a![n] !== b![k + nk * (ni - 1 - i + ni * j)]) different++;
+      if (a[n] !== b[k + nk * (ni - 1 - i + ni * j)]) different++;
     }
-    expect(ones(a!)).toBeGreaterThan(100);
+    expect(ones(a)).toBeGreaterThan(100);
     // The regions agree to the last bits; a voxel whose logit is as small as those may turn.
     expect(different).toBeLessThanOrEqual(2);
   });

@@ -306,6 +306,6 @@ test('cells that a spreadsheet would take for a formula are texts; numbers stay 
   ] as const)
     expect(firstCell(id).startsWith(cell), JSON.stringify([id, firstCell(id).slice(0, 40)])).toBe(true);
   // A number of ours is one, whatever its sign.
-  const negative = { ...one, last: { ...one!.last, volumeError: -1.5 } } as CaseResult;
+  const negative = { ...one, last: { ...one.last, volumeError: -1.5 } } as CaseResult;
   expect(casesCsv([negative])).toContain(',-1.5,');
 });

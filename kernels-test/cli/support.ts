@@ -57,8 +57,8 @@ export function shared(name: string): string | undefined {
 export const phantom = makePhantom({ seed: 3, dims: [64, 72, 56], spacing: [1.2, 1, 1.5] });
 
 /** On its lesion, and off every voxel's boundary in the resampled grid: rounding must not decide the cube's place. */
-export const click: Vec3 = phantom.lesions[0]!.voxel.map(
-  (v, axis) => Math.round(v) + [0.3, 0.2, 0.1][axis]!,
+export const click: Vec3 = phantom.lesions[0].voxel.map(
+  (v, axis) => Math.round(v) + [0.3, 0.2, 0.1][axis],
 ) as [number, number, number];
 
 export const pointText = (point: Vec3): string => point.join(',');
@@ -77,7 +77,7 @@ export function volumeOf(
 /** The file of a 4-D image made of 3-D ones of the same kind; all have the first one's header. */
 export function fourDimensional(volumes: readonly Volume[]): Uint8Array {
   const files = volumes.map((volume) => writeVolume(volume, 'channel.nii'));
-  const head = files[0]!.slice(0, 352);
+  const head = files[0].slice(0, 352);
   const view = new DataView(head.buffer);
   view.setInt16(40, 4, true);
   view.setInt16(48, volumes.length, true);

@@ -185,10 +185,10 @@ describe('data', () => {
   const [lesion] = phantom.lesions.map(({ voxel }) => voxel.map(Math.round) as [number, number, number]);
   const labels = (value: number, dims: Vec3 = volume.dims): Volume => {
     const data = new Float32Array(dims[0] * dims[1] * dims[2]);
-    const [i, j, k] = lesion!;
+    const [i, j, k] = lesion;
     for (let n = 0; n < 27; n++) {
       const at = [i + (n % 3), j + (Math.floor(n / 3) % 3), k + Math.floor(n / 9)];
-      data[at[0]! + dims[0] * (at[1]! + dims[1] * at[2]!)] = value;
+      data[at[0] + dims[0] * (at[1] + dims[1] * at[2])] = value;
     }
     return volumeOf(dims, [...volume.affine], data, 'uint8');
   };
@@ -320,8 +320,8 @@ describe('data', () => {
       data?: { training: string[]; validation: string[] };
       kind: string;
     }[];
-    expect(first!.data!.training).toHaveLength(2);
-    expect(first!.data!.validation).toHaveLength(1);
+    expect(first.data!.training).toHaveLength(2);
+    expect(first.data!.validation).toHaveLength(1);
     expect(rest.map(({ kind }) => kind).slice(-2)).toEqual(['validation', 'end']);
     const description = JSON.parse(readFileSync(join(folder, 'dataset.json'), 'utf8')) as {
       training: unknown[];

@@ -123,7 +123,7 @@ describe('what a run writes', () => {
     try {
       expect([...source.tensors.keys()].sort()).toEqual([...names].sort());
       expect(source.metadata).toMatchObject({ format: 'sgp-sam weights', 'sgpm.sites': '[1,3]' });
-      expect(JSON.parse(source.metadata.recipe!)).toMatchObject({ seed: 1, samples: 6, lr: 1e-4 });
+      expect(JSON.parse(source.metadata.recipe)).toMatchObject({ seed: 1, samples: 6, lr: 1e-4 });
     } finally {
       await source.close();
     }
@@ -193,7 +193,7 @@ describe('a run that was stopped', () => {
         /^error: stopped after (\d) of 6 cubes\n {2}The same command with --resume/m.exec(stderr) ?? [];
       expect(Number(cubes), stderr).toBeGreaterThanOrEqual(3);
       const source = await openWeightFile(join(folder, 'checkpoint.safetensors'));
-      expect(JSON.parse(source.metadata.progress!)).toMatchObject({ samples: Number(cubes), ended: null });
+      expect(JSON.parse(source.metadata.progress)).toMatchObject({ samples: Number(cubes), ended: null });
       await source.close();
       const resumed = await trained(folder, [...rare, '--resume']);
       expect(resumed.stderr).toContain(`going on after ${cubes} cubes`);
@@ -219,7 +219,7 @@ describe('a run that was stopped', () => {
       expect([named, to], stderr).toEqual([file, file]);
       expect(Number(cubes)).toBeLessThan(6);
       // What it says to do.
-      renameSync(from!, to!);
+      renameSync(from, to);
       expect((await trained(folder, [...tiny, '--resume'])).stderr).toContain(
         `going on after ${cubes} cubes`,
       );
@@ -237,8 +237,8 @@ describe('a run that was stopped', () => {
       const [checkpoint, weights] = await Promise.all(
         ['checkpoint', 'weights'].map((name) => tensorsOf(join(folder, `${name}.safetensors`))),
       );
-      for (const [name, values] of weights!) {
-        const own = checkpoint!.get(`parameter.${name}`);
+      for (const [name, values] of weights) {
+        const own = checkpoint.get(`parameter.${name}`);
         if (own) expect(own, name).toEqual(values);
       }
       expect(stdout).toMatch(/^2 cubes, \d+ updates in \d+ s \(stopped; --resume goes on\)/);
@@ -431,7 +431,7 @@ describe('weights that were fine-tuned', () => {
     expect(changed.map(([name]) => name).filter((name) => !own.has(name))).toEqual([]);
     for (const [name, values] of own) expect(values, name).toEqual(all.get(name));
     const source = await openWeightFile(delta);
-    const frozen = Object.keys(JSON.parse(source.metadata.frozen!) as Record<string, number>);
+    const frozen = Object.keys(JSON.parse(source.metadata.frozen) as Record<string, number>);
     await source.close();
     expect([...frozen, ...own.keys()].sort()).toEqual([...names].sort());
   });
@@ -447,8 +447,8 @@ describe('weights that were fine-tuned', () => {
       ]);
       for (const { code, stderr } of [straight, laid, short, before]) expect(code, stderr).toBe(0);
       for (const other of [laid, short])
-        expect(other.files.map((file, n) => file.equals(straight.files[n]!))).toEqual([true, true]);
-      expect(before.files[1]!.equals(straight.files[1]!), 'training changed something').toBe(false);
+        expect(other.files.map((file, n) => file.equals(straight.files[n]))).toEqual([true, true]);
+      expect(before.files[1].equals(straight.files[1]), 'training changed something').toBe(false);
     },
     SLOW,
   );

@@ -105,7 +105,7 @@ describe('dataset.json', () => {
     );
     // One name for every label file: then the folders tell cases apart.
     expect(monai.training.map(({ id }) => id)).toEqual(['s1_seg', 's2_seg']);
-    expect(monai.training[0]!.images).toEqual(['s1/flair.nii', 's1/t1.nii']);
+    expect(monai.training[0].images).toEqual(['s1/flair.nii', 's1/t1.nii']);
     expect(monai.validation[0]).toMatchObject({ id: 'v', label: 'labelsTr/v.nii.gz' });
   });
 
@@ -301,13 +301,13 @@ describe('a folder', () => {
       ['c', ['imagesTr/c.nii.gz']],
     ]);
     expect(await readDecathlon(path.join(folder, 'dataset.json'))).toEqual(set);
-    const read = await readCase(set.training[1]!, { channel: 1, label: labelValues(set, 'lesion') });
+    const read = await readCase(set.training[1], { channel: 1, label: labelValues(set, 'lesion') });
     expect(read.image.data[5]).toBe(10);
     expect([...read.mask.keys()].filter((n) => read.mask[n])).toEqual([3, 4]);
     expect(read.values).toEqual([1, 2]);
-    await expectError(readCase(set.training[1]!, { label: 1 }), 'bad-argument', /2 channels/, /b_0001/);
-    await expectError(readCase(set.training[1]!, { label: 1, channel: 2 }), 'bad-argument', /no channel 2/);
-    const union = await readCase(set.training[0]!, { label: [1, 2] });
+    await expectError(readCase(set.training[1], { label: 1 }), 'bad-argument', /2 channels/, /b_0001/);
+    await expectError(readCase(set.training[1], { label: 1, channel: 2 }), 'bad-argument', /no channel 2/);
+    const union = await readCase(set.training[0], { label: [1, 2] });
     expect(union.mask.reduce((a, b) => a + b, 0)).toBe(3);
   });
 
@@ -378,7 +378,7 @@ describe('label values that dataset.json does not list', () => {
     const told: string[] = [];
     expect(await labelValuesIn(set, '1', (line) => told.push(line))).toEqual([1]);
     await expectError(
-      readCase(set.training[0]!, { label: [1] }),
+      readCase(set.training[0], { label: [1] }),
       'no-lesion',
       /no voxel of the value 1; it holds 255/,
       /whatever a dataset\.json lists/,
@@ -386,7 +386,7 @@ describe('label values that dataset.json does not list', () => {
     expect(told).toEqual([]);
     expect(await labelValuesIn(set, '255', (line) => told.push(line))).toEqual([255]);
     expect(told).toEqual(['dataset.json lists 1 (lesion), and the label volumes hold 255: 255 is taken']);
-    expect((await readCase(set.training[0]!, { label: [255] })).mask[3]).toBe(1);
+    expect((await readCase(set.training[0], { label: [255] })).mask[3]).toBe(1);
     const tell = () => expect.unreachable();
     await expectError(
       labelValuesIn(set, '7', tell),
@@ -415,13 +415,13 @@ describe('label values that dataset.json does not list', () => {
         slope,
         inter,
       });
-      const { mask, values } = await readCase(set.training[0]!, { label: value });
+      const { mask, values } = await readCase(set.training[0], { label: value });
       expect(values).toEqual([value]);
       expect([...mask.keys()].filter((n) => mask[n])).toEqual([3]);
     }
     const set = await setOf({ ...labelled({ 3: 1 }), slope: 0.4 });
     await expectError(
-      readCase(set.training[0]!, { label: 1 }),
+      readCase(set.training[0], { label: 1 }),
       'bad-file',
       /holds 0\.4.* at voxel .*whole numbers/,
     );
@@ -431,7 +431,7 @@ describe('label values that dataset.json does not list', () => {
 describe('a case', () => {
   const read = async (labelSpec: FileSpec, options = {}) => {
     const folder = await folderOf({ 'imagesTr/a.nii': image, 'labelsTr/a.nii': labelSpec });
-    return readCase((await readDecathlon(folder)).training[0]!, { label: 1, ...options });
+    return readCase((await readDecathlon(folder)).training[0], { label: 1, ...options });
   };
 
   test('whose label lies on another grid is refused, both files named', async () => {
@@ -484,14 +484,14 @@ describe.skipIf(!brain)('real gliomas', () => {
     expect(set.labels.map(({ name }) => name)).toEqual(['edema', 'non-enhancing tumor', 'enhancing tumour']);
     const value = labelValues(set, 'enhancing tumour');
     expect([value, channelNumber(set, 'T1Gd')]).toEqual([[3], 1]);
-    const { image: volume, mask, values } = await readCase(set.training[0]!, { channel: 1, label: value });
+    const { image: volume, mask, values } = await readCase(set.training[0], { channel: 1, label: value });
     expect(volume.dims).toEqual([240, 240, 155]);
     expect(volume.channel).toBe(1);
     expect(values).toEqual([1, 2, 3]);
     // Enhancing tumour is bright on T1 with gadolinium.
     let [inside, count, all, voxels] = [0, 0, 0, 0];
     for (let n = 0; n < mask.length; n++) {
-      const v = volume.data[n]!;
+      const v = volume.data[n];
       if (mask[n]) {
         inside += v;
         count++;
@@ -502,7 +502,7 @@ describe.skipIf(!brain)('real gliomas', () => {
     }
     expect(count).toBeGreaterThan(500);
     expect(inside / count).toBeGreaterThan((1.1 * all) / voxels);
-    await expectError(readCase(set.training[0]!, { label: value }), 'bad-argument', /channel/);
+    await expectError(readCase(set.training[0], { label: value }), 'bad-argument', /channel/);
   });
 });
 
@@ -511,7 +511,7 @@ describe.skipIf(!ms)('real multiple sclerosis', () => {
     const set = await readDecathlon(ms!);
     expect(set.training.map(({ id }) => id)).toEqual(['oblique', 'patient07', 'patient19']);
     expect(set.channels).toEqual(['flair']);
-    const { mask, image: volume } = await readCase(set.training[1]!, { label: 1 });
+    const { mask, image: volume } = await readCase(set.training[1], { label: 1 });
     const { sizes } = components(mask, volume.dims);
     expect(sizes.length).toBe(37);
     expect(sizes.reduce((a, b) => a + b, 0)).toBeGreaterThan(1000);

@@ -14,10 +14,10 @@ function reference(image: Image, click: Vec3, spacing: Vec3, air = 0): number[] 
   const value = (p: readonly number[]) => {
     const [i, j, k] = p.map((c, a) => {
       let n = c;
-      while (n < 0 || n >= dims[a]!) n = n < 0 ? -1 - n : 2 * dims[a]! - 1 - n;
+      while (n < 0 || n >= dims[a]) n = n < 0 ? -1 - n : 2 * dims[a] - 1 - n;
       return n;
     }) as [number, number, number];
-    return data[i + dims[0] * (j + dims[1] * k)]!;
+    return data[i + dims[0] * (j + dims[1] * k)];
   };
   const gauss = (n: number) => Math.exp(-(n ** 2) / (2 * 0.7 ** 2));
   const around = (r: number) => Array.from({ length: 2 * r + 1 }, (_, n) => n - r);
@@ -34,14 +34,14 @@ function reference(image: Image, click: Vec3, spacing: Vec3, air = 0): number[] 
     { length: data.length },
     (_, n): Vec3 => [n % dims[0], Math.floor(n / dims[0]) % dims[1], Math.floor(n / (dims[0] * dims[1]))],
   );
-  const near = (p: Vec3) => Math.hypot(...p.map((c, a) => (c - click[a]!) * spacing[a]!)) <= 72;
+  const near = (p: Vec3) => Math.hypot(...p.map((c, a) => (c - click[a]) * spacing[a])) <= 72;
   const something = all
     .filter(near)
     .map(value)
     .filter((v) => v > air)
     .sort((a, b) => a - b);
   const half = something.length / 2;
-  const median = (something[Math.ceil(half) - 1]! + something[Math.floor(half)]!) / 2;
+  const median = (something[Math.ceil(half) - 1] + something[Math.floor(half)]) / 2;
   let here = 0;
   for (const c of around(1))
     for (const b of around(1))
@@ -56,7 +56,7 @@ function reference(image: Image, click: Vec3, spacing: Vec3, air = 0): number[] 
   const queue: Vec3[] = [click];
   for (let p = queue.shift(); p; p = queue.shift()) {
     const at = p[0] + dims[0] * (p[1] + dims[1] * p[2]);
-    if (p.some((c, a) => c < 0 || c >= dims[a]!) || out[at] === 1 || !passes[at]) continue;
+    if (p.some((c, a) => c < 0 || c >= dims[a]) || out[at] === 1 || !passes[at]) continue;
     out[at] = 1;
     for (const axis of [0, 1, 2])
       for (const step of [-1, 1]) queue.push(p.map((c, a) => (a === axis ? c + step : c)) as unknown as Vec3);
@@ -73,9 +73,9 @@ function blob(dims: Vec3, spacing: Vec3, by: number, seed: number, base = 100): 
   return imageOf(dims, scaled(spacing), (i, j, k) => {
     if (i === 0 || j === 0) return base < 0 ? -1000 : 0;
     const r = Math.hypot(
-      (i - centre[0]!) * spacing[0],
-      (j - centre[1]!) * spacing[1],
-      (k - centre[2]!) * spacing[2],
+      (i - centre[0]) * spacing[0],
+      (j - centre[1]) * spacing[1],
+      (k - centre[2]) * spacing[2],
     );
     return base + 15 * noise(i / 3, j / 3, k / 3) + 4 * random() + (r < radius ? by : 0);
   });

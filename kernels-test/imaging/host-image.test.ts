@@ -18,21 +18,21 @@ function turned([a, b, c]: readonly number[]): number[][] {
   const spin = (x: number, axis: number) => (v: readonly number[]) => {
     const [p, q] = [(axis + 1) % 3, (axis + 2) % 3];
     const out = [...v];
-    out[p] = Math.cos(x) * v[p]! - Math.sin(x) * v[q]!;
-    out[q] = Math.sin(x) * v[p]! + Math.cos(x) * v[q]!;
+    out[p] = Math.cos(x) * v[p] - Math.sin(x) * v[q];
+    out[q] = Math.sin(x) * v[p] + Math.cos(x) * v[q];
     return out;
   };
   return [0, 1, 2].map((axis) => {
     const unit = [0, 1, 2].map((w) => (w === axis ? 1 : 0));
-    return spin(c!, 0)(spin(b!, 1)(spin(a!, 2)(unit)));
+    return spin(c, 0)(spin(b, 1)(spin(a, 2)(unit)));
   });
 }
 
 /** The same place in the words of each host; axes and origin are given in RAS. */
 function hosts(axes: number[][], spacing: Vec3, origin: number[]): Record<string, HostImage> {
-  const lps = (v: readonly number[]) => [-v[0]!, -v[1]!, v[2]!];
+  const lps = (v: readonly number[]) => [-v[0], -v[1], v[2]];
   const grid = { scalars: data, dimensions: dims, spacing };
-  const rows = [0, 1, 2].flatMap((w) => axes.map((axis) => lps(axis)[w]!));
+  const rows = [0, 1, 2].flatMap((w) => axes.map((axis) => lps(axis)[w]));
   return {
     cornerstone: { ...grid, origin: lps(origin), direction: axes.flatMap(lps), space: 'LPS' },
     'itk-wasm': {
@@ -48,7 +48,7 @@ function hosts(axes: number[][], spacing: Vec3, origin: number[]): Record<string
       hdr: {
         dims: [3, ...dims],
         affine: [0, 1, 2, 3].map((w) =>
-          w === 3 ? [0, 0, 0, 1] : [...axes.map((axis, a) => axis[w]! * spacing[a]!), origin[w]!],
+          w === 3 ? [0, 0, 0, 1] : [...axes.map((axis, a) => axis[w] * spacing[a]), origin[w]],
         ),
         datatypeCode: 16,
         scl_slope: 0,
@@ -72,9 +72,9 @@ test('every order and direction of axes, upright and oblique: the grid is the on
         const turn = turned(angles);
         const axes = [0, 1, 2].map((a) => {
           const unit = axisOf(orientation, a);
-          return [0, 1, 2].map((w) => unit.reduce((sum, u, n) => sum + u * turn[n]![w]!, 0));
+          return [0, 1, 2].map((w) => unit.reduce((sum, u, n) => sum + u * turn[n][w], 0));
         });
-        const rows = [0, 1, 2].flatMap((w) => [...axes.map((axis, a) => axis[w]! * spacing[a]!), origin[w]!]);
+        const rows = [0, 1, 2].flatMap((w) => [...axes.map((axis, a) => axis[w] * spacing[a]), origin[w]]);
         const affine = affineFromRows(rows);
         const file = await readNifti(writeVolume({ name: 'x', dims, affine, data }, 'x.nii'), {
           name: 'x.nii',
@@ -85,7 +85,7 @@ test('every order and direction of axes, upright and oblique: the grid is the on
           expect(grid.data, host).toEqual(file.data);
           // A NIfTI file has float32.
           grid.affine.forEach((v, n) => {
-            expect(Math.abs(v - file.affine[n]!), `${host} ${n}`).toBeLessThan(3e-5);
+            expect(Math.abs(v - file.affine[n]), `${host} ${n}`).toBeLessThan(3e-5);
           });
         }
       },
@@ -94,8 +94,8 @@ test('every order and direction of axes, upright and oblique: the grid is the on
   );
 });
 
-const upright = [0, 1, 2].map((a) => axisOf(ORIENTATIONS[0]!, a));
-const image = hosts(upright, [1, 1, 1], [0, 0, 0]).cornerstone!;
+const upright = [0, 1, 2].map((a) => axisOf(ORIENTATIONS[0], a));
+const image = hosts(upright, [1, 1, 1], [0, 0, 0]).cornerstone;
 
 test('scalars as they are stored are scaled in float64, every type of number is one', () => {
   const scalars = Int16Array.from(data);

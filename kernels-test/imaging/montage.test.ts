@@ -16,15 +16,15 @@ function decode(png: Uint8Array): { width: number; height: number; rgb: Uint8Arr
     expect(view.getUint32(at + 8 + length)).toBe(crc32(png.subarray(at + 4, at + 8 + length)));
     at += 12 + length;
   }
-  const header = new DataView(parts.IHDR!.buffer, parts.IHDR!.byteOffset);
+  const header = new DataView(parts.IHDR.buffer, parts.IHDR.byteOffset);
   const [width, height] = [header.getUint32(0), header.getUint32(4)];
-  const raw = inflateSync(parts.IDAT!);
+  const raw = inflateSync(parts.IDAT);
   const rgb = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {
     expect(raw[y * (width * 3 + 1)]).toBe(1);
     for (let x = 0; x < width * 3; x++) {
-      const left = x >= 3 ? rgb[y * width * 3 + x - 3]! : 0;
-      rgb[y * width * 3 + x] = raw[y * (width * 3 + 1) + 1 + x]! + left;
+      const left = x >= 3 ? rgb[y * width * 3 + x - 3] : 0;
+      rgb[y * width * 3 + x] = raw[y * (width * 3 + 1) + 1 + x] + left;
     }
   }
   return { width, height, rgb };
@@ -65,7 +65,7 @@ describe('the montage', () => {
     expect([width, height]).toEqual([80 + 80 + 120 + 4 * 8, 160 + 16]);
     const pixel = (x: number, y: number) => [...rgb.subarray((y * width + x) * 3, (y * width + x) * 3 + 3)];
     const middle = height / 2 - 30;
-    expect(pixel(8 + 70, middle)[0]!).toBeGreaterThan(pixel(8 + 20, middle)[0]!);
+    expect(pixel(8 + 70, middle)[0]).toBeGreaterThan(pixel(8 + 20, middle)[0]);
     const red = (x0: number, x1: number) => {
       let count = 0;
       for (let y = 0; y < height; y++) {

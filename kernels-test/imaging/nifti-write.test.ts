@@ -72,9 +72,9 @@ describe('results on the source grid', () => {
   });
 
   test('another reader agrees', async () => {
-    const volume = await readNifti(source(forms[0]!), { channel: 0 });
+    const volume = await readNifti(source(forms[0]), { channel: 0 });
     const file = new Uint8Array(writeMask(volume, new Uint8Array(60).fill(1), 'm.nii'));
-    const header = peer.readHeader(file.buffer)!;
+    const header = peer.readHeader(file.buffer);
     expect(header.dims.slice(0, 5)).toEqual([3, 3, 4, 5, 1]);
     expect([header.datatypeCode, header.numBitsPerVoxel, header.vox_offset]).toEqual([2, 8, 352]);
     expect([header.qform_code, header.sform_code, header.xyzt_units]).toEqual([1, 2, 10]);
@@ -85,8 +85,8 @@ describe('results on the source grid', () => {
   });
 
   test('compression follows the name, and else the source', async () => {
-    const plain = await readNifti(source(forms[0]!), { channel: 0 });
-    const packed = await readNifti(gzipSync(source(forms[0]!)), { channel: 0 });
+    const plain = await readNifti(source(forms[0]), { channel: 0 });
+    const packed = await readNifti(gzipSync(source(forms[0])), { channel: 0 });
     const mask = new Uint8Array(60);
     const isGzip = (bytes: Uint8Array) => bytes[0] === 0x1f;
     expect(isGzip(writeMask(plain, mask))).toBe(false);
@@ -182,7 +182,7 @@ describe('files', () => {
     };
     await expectError(put('short.nii.gz', packed.subarray(0, 60)), 'bad-file', /short\.nii\.gz/, /cut short/);
     const damaged = packed.slice();
-    damaged[packed.length - 6]! ^= 1;
+    damaged[packed.length - 6] ^= 1;
     await expectError(put('damaged.nii.gz', damaged), 'bad-file', /damaged\.nii\.gz/, /damaged/);
     await expectError(put('cut.nii', niftiFile().subarray(0, 400)), 'bad-file', /cut\.nii.*472 bytes/);
     await expectError(put('empty.nii', new Uint8Array(0)), 'bad-file', /empty/);

@@ -132,7 +132,7 @@ describe('the affine', () => {
     const qform = { b: 0, c: 0, d: Math.SQRT1_2, offset: [5, 6, 7] as const };
     const { affine } = await readNifti(niftiFile({ version, qform, pixdim: [-1, 2, 3, 4] }));
     const expected = [0, -3, 0, 5, 2, 0, 0, 6, 0, 0, -4, 7, 0, 0, 0, 1];
-    for (let n = 0; n < 16; n++) expect(affine[n]).toBeCloseTo(expected[n]!, 6);
+    for (let n = 0; n < 16; n++) expect(affine[n]).toBeCloseTo(expected[n], 6);
   });
 
   test('a half turn whose quaternion single precision made too long', async () => {
@@ -299,7 +299,7 @@ describe('gzip', () => {
     const good = gunzipSync(packed);
     for (let at = 10; at < packed.length; at += 97) {
       const damaged = packed.slice();
-      damaged[at]! ^= 1 << (at % 8);
+      damaged[at] ^= 1 << (at % 8);
       await expectError(readNifti(damaged), 'bad-file');
     }
     expect(good.length).toBe(file.length);

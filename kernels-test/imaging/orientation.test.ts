@@ -201,24 +201,7 @@ const fromNibabel: [number[], [number, number][]][] = [
 ];
 
 function affineOf(m: readonly number[]): Float64Array {
-  return Float64Array.from([
-    m[0]!,
-    m[1]!,
-    m[2]!,
-    7,
-    m[3]!,
-    m[4]!,
-    m[5]!,
-    8,
-    m[6]!,
-    m[7]!,
-    m[8]!,
-    9,
-    0,
-    0,
-    0,
-    1,
-  ]);
+  return Float64Array.from([m[0], m[1], m[2], 7, m[3], m[4], m[5], 8, m[6], m[7], m[8], 9, 0, 0, 0, 1]);
 }
 const pairs = (m: readonly number[]) => ioOrientation(affineOf(m)).map((d) => [d?.world, d?.sign]);
 
@@ -239,9 +222,9 @@ describe('io_orientation', () => {
       for (let signs = 0; signs < 8; signs++) {
         const m = new Array(9).fill(0);
         const s = [0, 1, 2].map((n) => ((signs >> n) & 1 ? -1 : 1));
-        m[3 * a] = 0.5 * s[0]!;
-        m[3 * b + 1] = 3 * s[1]!;
-        m[3 * c + 2] = 11 * s[2]!;
+        m[3 * a] = 0.5 * s[0];
+        m[3 * b + 1] = 3 * s[1];
+        m[3 * c + 2] = 11 * s[2];
         expect(pairs(m)).toEqual([
           [a, s[0]],
           [b, s[1]],
@@ -282,7 +265,7 @@ describe('io_orientation', () => {
         expect([...from].sort()).toEqual([0, 1, 2]);
         const reordered = new Float64Array(16);
         for (let r = 0; r < 3; r++) {
-          for (let a = 0; a < 3; a++) reordered[4 * r + a] = m[4 * r + from[a]!]! * (flip[a] ? -1 : 1);
+          for (let a = 0; a < 3; a++) reordered[4 * r + a] = m[4 * r + from[a]] * (flip[a] ? -1 : 1);
         }
         expect(axisCodes(reordered)).toBe('RAS');
       }),

@@ -21,9 +21,9 @@ it('masks are merged and subtracted voxel by voxel', () => {
     const [a, b] = [p, q].map((share) =>
       Uint8Array.from({ length: 14 * 12 * 9 }, () => (random() < share * share ? 1 : 0)),
     );
-    const [x, y] = [cropMask(a!, dims), cropMask(b!, dims)];
-    expect(gridOfCrop(mergeMasks(x, y))).toEqual(a!.map((v, n) => v | b![n]!));
-    expect(gridOfCrop(subtractMask(x, y))).toEqual(a!.map((v, n) => v & (1 - b![n]!)));
+    const [x, y] = [cropMask(a, dims), cropMask(b, dims)];
+    expect(gridOfCrop(mergeMasks(x, y))).toEqual(a.map((v, n) => v | b[n]));
+    expect(gridOfCrop(subtractMask(x, y))).toEqual(a.map((v, n) => v & (1 - b[n])));
   }
   const nothing = cropMask(new Uint8Array(14 * 12 * 9), dims);
   expect(mergeMasks(nothing, nothing).box).toBeUndefined();
@@ -41,7 +41,7 @@ it('a brush sweeps over the voxels within its radius of a finely sampled path', 
     .slice(1)
     .flatMap((b, n) =>
       Array.from({ length: 2001 }, (_, t) =>
-        applyAffine(affine, path[n]!.map((c, a) => c + (t / 2000) * (b[a]! - c)) as unknown as Vec3),
+        applyAffine(affine, path[n].map((c, a) => c + (t / 2000) * (b[a] - c)) as unknown as Vec3),
       ),
     );
   let at = 0;

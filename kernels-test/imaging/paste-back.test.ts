@@ -36,7 +36,7 @@ describe('paste back', () => {
     expect((2 * both) / (truth + pasted.voxels)).toBeGreaterThan(0.995);
     expect(pasted.millilitres).toBeCloseTo(((4 / 3) * Math.PI * radius ** 3) / 1000, 0);
     for (let n = 0; n < pasted.mask.length; n++) {
-      if (pasted.mask[n] !== (pasted.probabilities![n]! > 0.5 ? 1 : 0))
+      if (pasted.mask[n] !== (pasted.probabilities![n] > 0.5 ? 1 : 0))
         throw new Error(`voxel ${n} disagrees`);
     }
   });
@@ -52,7 +52,7 @@ describe('paste back', () => {
       const at = applyAffine(frame.sourceToRoi, voxel);
       if (at.some((c) => c < -0.5 - 1e-6 || c > 31.5 + 1e-6)) {
         expect([mask[n], probabilities![n]]).toEqual([0, 0]);
-        expect(voxel.every((v, a) => v >= covered!.min[a]! && v <= covered!.max[a]!)).toBe(false);
+        expect(voxel.every((v, a) => v >= covered!.min[a] && v <= covered!.max[a])).toBe(false);
       } else if (at.every((c) => c >= 0 && c <= 31)) {
         const logit = field(applyAffine(image.affine, voxel));
         expect(probabilities![n]).toBeCloseTo(1 / (1 + Math.exp(-logit)), 5);

@@ -12,26 +12,26 @@ import { expectError, imageOf } from './support.js';
 function wholeVolume(image: Image, click: Vec3, size: number, spacing = 1.5, ras = true): Float64Array {
   const { dims, data } = image;
   const s = voxelSizes(image.affine);
-  const shape = dims.map((n, a) => Math.ceil((n * s[a]!) / spacing - 1e-9)) as [number, number, number];
-  const at = (i: number, j: number, k: number) => data[i + dims[0] * (j + dims[1] * k)]!;
+  const shape = dims.map((n, a) => Math.ceil((n * s[a]) / spacing - 1e-9)) as [number, number, number];
+  const at = (i: number, j: number, k: number) => data[i + dims[0] * (j + dims[1] * k)];
   const sample = (p: number[]): number => {
-    if (p.some((c, a) => c < -0.5 || c > dims[a]! - 0.5)) return 0;
-    const [x, y, z] = p.map((c, a) => Math.min(dims[a]! - 1, Math.max(0, c))) as [number, number, number];
+    if (p.some((c, a) => c < -0.5 || c > dims[a] - 0.5)) return 0;
+    const [x, y, z] = p.map((c, a) => Math.min(dims[a] - 1, Math.max(0, c))) as [number, number, number];
     let sum = 0;
     for (let corner = 0; corner < 8; corner++) {
-      const n = [x, y, z].map((c, a) => Math.min(dims[a]! - 1, Math.floor(c) + ((corner >> a) & 1)));
+      const n = [x, y, z].map((c, a) => Math.min(dims[a] - 1, Math.floor(c) + ((corner >> a) & 1)));
       const w = [x, y, z].reduce(
         (product, c, a) => product * ((corner >> a) & 1 ? c - Math.floor(c) : 1 - (c - Math.floor(c))),
         1,
       );
-      sum += w * at(n[0]!, n[1]!, n[2]!);
+      sum += w * at(n[0], n[1], n[2]);
     }
     return sum;
   };
   const order = ras ? nearestRas(image.affine) : { from: [0, 1, 2], flip: [false, false, false] };
   const begin = order.from.map((source, a) => {
-    const c = ((click[source]! + 0.5) * s[source]!) / spacing - 0.5;
-    return Math.floor((order.flip[a] ? shape[source]! - 1 - c : c) + 0.5) - size / 2;
+    const c = ((click[source] + 0.5) * s[source]) / spacing - 0.5;
+    return Math.floor((order.flip[a] ? shape[source] - 1 - c : c) + 0.5) - size / 2;
   });
   const out = new Float64Array(size ** 3);
   let n = 0;
@@ -41,11 +41,11 @@ function wholeVolume(image: Image, click: Vec3, size: number, spacing = 1.5, ras
         const old = [0, 0, 0];
         let inside = true;
         [x, y, z].forEach((c, a) => {
-          const source = order.from[a]!;
-          const index = c + begin[a]!;
-          if (index < 0 || index >= shape[source]!) inside = false;
-          const stored = order.flip[a] ? shape[source]! - 1 - index : index;
-          old[source] = ((stored + 0.5) * spacing) / s[source]! - 0.5;
+          const source = order.from[a];
+          const index = c + begin[a];
+          if (index < 0 || index >= shape[source]) inside = false;
+          const stored = order.flip[a] ? shape[source] - 1 - index : index;
+          old[source] = ((stored + 0.5) * spacing) / s[source] - 0.5;
         });
         if (inside) out[n] = sample(old);
       }
@@ -68,9 +68,9 @@ describe('A0 against the same steps on whole volumes', () => {
   const unit = fc.double({ min: -1, max: 1, noNaN: true });
   const matrix = fc.array(unit, { minLength: 9, maxLength: 9 }).filter((m) => {
     const det =
-      m[0]! * (m[4]! * m[8]! - m[5]! * m[7]!) -
-      m[1]! * (m[3]! * m[8]! - m[5]! * m[6]!) +
-      m[2]! * (m[3]! * m[7]! - m[4]! * m[6]!);
+      m[0] * (m[4] * m[8] - m[5] * m[7]) -
+      m[1] * (m[3] * m[8] - m[5] * m[6]) +
+      m[2] * (m[3] * m[7] - m[4] * m[6]);
     return Math.abs(det) > 0.05;
   });
   const zoom = fc.double({ min: 0.6, max: 5, noNaN: true });
@@ -84,10 +84,10 @@ describe('A0 against the same steps on whole volumes', () => {
         fc.tuple(part, part, part),
         fc.boolean(),
         (m, zooms, where, ras) => {
-          const rows = [0, 1, 2].flatMap((r) => [...[0, 1, 2].map((c) => m[3 * r + c]! * zooms[c]!), 10 * r]);
+          const rows = [0, 1, 2].flatMap((r) => [...[0, 1, 2].map((c) => m[3 * r + c] * zooms[c]), 10 * r]);
           const image = imageOf([9, 12, 7], rows, noise);
           if (voxelSizes(image.affine).some((s) => s < 0.3)) return;
-          const click = where.map((w, a) => w * image.dims[a]! - 0.5) as [number, number, number];
+          const click = where.map((w, a) => w * image.dims[a] - 0.5) as [number, number, number];
           const preset = ras
             ? 'sam-med3d'
             : { ...presets['sam-med3d'], name: 'own', orientation: 'storage' as const };
@@ -95,7 +95,7 @@ describe('A0 against the same steps on whole volumes', () => {
           const expected = normalise(wholeVolume(image, click, 16, 1.5, ras));
           let worst = 0;
           for (let n = 0; n < expected.length; n++) {
-            worst = Math.max(worst, Math.abs(roi.values[n]! - expected[n]!));
+            worst = Math.max(worst, Math.abs(roi.values[n] - expected[n]));
           }
           expect(worst).toBeLessThan(1e-5);
         },
@@ -119,7 +119,7 @@ describe('the region of interest', () => {
       [12, 3, 10],
     ] as const) {
       const [x, y, z] = voxel;
-      const value = roi.values[(x * 16 + y) * 16 + z]! * roi.std + roi.mean;
+      const value = roi.values[(x * 16 + y) * 16 + z] * roi.std + roi.mean;
       expect(value).toBeCloseTo(field(applyAffine(roi.affine, voxel)), 2);
     }
     const back = applyAffine(roi.affine, applyAffine(roi.sourceToRoi, [5, 6, 7]));
@@ -158,7 +158,7 @@ describe('the region of interest', () => {
     // Voxels of 2.25 mm: the second resampled centre of a single voxel is exactly on its outer face.
     const image = imageOf([1, 8, 8], [2.25, 0, 0, 0, 0, 1.5, 0, 0, 0, 0, 1.5, 0], (_, j) => 10 + j);
     const { values, mean, std, begin } = preprocess(image, [0, 4, 4], { size: 8 });
-    const plane = (x: number) => values[((x - begin[0]) * 8 + 4) * 8 + 4]! * std + mean;
+    const plane = (x: number) => values[((x - begin[0]) * 8 + 4) * 8 + 4] * std + mean;
     expect(plane(0)).toBeCloseTo(14, 4);
     expect(plane(1)).toBeCloseTo(14, 4);
     expect(plane(2)).toBeCloseTo(0, 4);
@@ -172,8 +172,8 @@ describe('the region of interest', () => {
     const plain = preprocess(image, [8, 9, 10], { size: 8 });
     const stored = preprocess(image, [8, 9, 10], { size: 8, preset: 'sam-med3d-training' });
     // i runs towards L: RAS turns it round, storage order does not.
-    expect(plain.values[0]!).toBeGreaterThan(plain.values[7 * 64]!);
-    expect(stored.values[0]!).toBeLessThan(stored.values[7 * 64]!);
+    expect(plain.values[0]).toBeGreaterThan(plain.values[7 * 64]);
+    expect(stored.values[0]).toBeLessThan(stored.values[7 * 64]);
     expect(
       preprocess(image, [8, 9, 10], { size: 8, preset: { ...presets['sam-med3d'], spacing: 3 } })
         .resampledShape,

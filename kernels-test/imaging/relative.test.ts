@@ -30,15 +30,15 @@ function formula(values: ArrayLike<number>, zero: number, click: readonly number
   const all = Array.from(values);
   const above = all.filter((v) => v > zero).sort((a, b) => a - b);
   const half = above.length >> 1;
-  const b = above.length % 2 ? above[half]! : (above[half - 1]! + above[half]!) / 2;
+  const b = above.length % 2 ? above[half] : (above[half - 1] + above[half]) / 2;
   const mean = above.reduce((s, v) => s + v, 0) / above.length;
   const sd = Math.sqrt(above.reduce((s, v) => s + (v - mean) ** 2, 0) / above.length);
   const near: number[] = [];
   for (let x = -1; x <= 1; x++)
     for (let y = -1; y <= 1; y++)
       for (let z = -1; z <= 1; z++) {
-        const [i, j, k] = [click[0]! + x, click[1]! + y, click[2]! + z];
-        if (Math.min(i, j, k) >= 0 && Math.max(i, j, k) < SIZE) near.push(all[at(i, j, k)]!);
+        const [i, j, k] = [click[0] + x, click[1] + y, click[2] + z];
+        if (Math.min(i, j, k) >= 0 && Math.max(i, j, k) < SIZE) near.push(all[at(i, j, k)]);
       }
   const c = near.reduce((s, v) => s + v, 0) / near.length;
   const d = Math.max(Math.abs(c - b), sd / 2) * (c < b ? -1 : 1);
@@ -47,7 +47,7 @@ function formula(values: ArrayLike<number>, zero: number, click: readonly number
 
 const expectClose = (got: ArrayLike<number>, want: ArrayLike<number>, within = 1e-5) => {
   expect(got.length).toBe(want.length);
-  for (let n = 0; n < want.length; n++) expect(Math.abs(got[n]! - want[n]!)).toBeLessThan(within);
+  for (let n = 0; n < want.length; n++) expect(Math.abs(got[n] - want[n])).toBeLessThan(within);
 };
 
 describe('relativeToClick', () => {

@@ -17,8 +17,8 @@ function valueAt(image: Image, toVoxel: Float64Array, mm: Vec3): number {
   let sum = 0;
   for (let corner = 0; corner < 8; corner++) {
     const n = low.map((c, a) => c + ((corner >> a) & 1));
-    const w = p.reduce((product, c, a) => product * ((corner >> a) & 1 ? c - low[a]! : 1 + low[a]! - c), 1);
-    sum += w * image.data[n[0]! + image.dims[0] * (n[1]! + image.dims[1] * n[2]!)]!;
+    const w = p.reduce((product, c, a) => product * ((corner >> a) & 1 ? c - low[a] : 1 + low[a] - c), 1);
+    sum += w * image.data[n[0] + image.dims[0] * (n[1] + image.dims[1] * n[2])];
   }
   return sum;
 }
@@ -28,7 +28,7 @@ const fixture = sharedFile('fixtures/preprocess.safetensors');
 describe.skipIf(!fixture)('the preprocess fixture', () => {
   test.each(['oblique', 'brain', 'corner'])('%s', async (name) => {
     const { metadata, tensor } = readTensors(fixture!);
-    const { file, channel } = JSON.parse(metadata[name]!) as { file: string; channel: number | null };
+    const { file, channel } = JSON.parse(metadata[name]) as { file: string; channel: number | null };
     const volume = await readNiftiFile(sharedFile(`data/${file}`)!, { channel: channel ?? undefined });
     const trace = preprocessTrace(volume, [...tensor(`${name}.click`)] as [number, number, number]);
     expect(trace.begin).toEqual([...tensor(`${name}.begin`)]);
@@ -39,7 +39,7 @@ describe.skipIf(!fixture)('the preprocess fixture', () => {
       let worst = 0;
       // Values of the order of a hundred come in single precision: relative to themselves.
       expected.forEach((v, n) => {
-        worst = Math.max(worst, Math.abs(trace[part][n]! - v) / Math.max(1, Math.abs(v)));
+        worst = Math.max(worst, Math.abs(trace[part][n] - v) / Math.max(1, Math.abs(v)));
       });
       expect(worst, part).toBeLessThan(1e-6);
     }
@@ -61,14 +61,14 @@ describe.skipIf(!sharedFile('data/orientation'))('one image in six axis orders',
     for (let x = 8; x < 56; x += 3) {
       for (let y = 8; y < 56; y += 3) {
         for (let z = 8; z < 56; z += 3) {
-          const value = roi.values[(x * 64 + y) * 64 + z]! * roi.std + roi.mean;
+          const value = roi.values[(x * 64 + y) * 64 + z] * roi.std + roi.mean;
           const mm = applyAffine(roi.affine, [x, y, z]);
           expect(Math.abs(value - valueAt(ras, toVoxel, mm))).toBeLessThan(2e-3);
         }
       }
     }
     applyAffine(roi.affine, roi.click).forEach((c, a) => {
-      expect(c).toBeCloseTo(centre[a]!, 4);
+      expect(c).toBeCloseTo(centre[a], 4);
     });
     for (let a = 0; a < 3; a++) {
       for (let b = 0; b < 3; b++) expect(roi.affine[4 * a + b]).toBeCloseTo(a === b ? 1.5 : 0, 4);

@@ -38,7 +38,7 @@ export function readTensors(file: string): {
   return {
     metadata: header.__metadata__,
     tensor(name) {
-      const { dtype, data_offsets } = header[name]!;
+      const { dtype, data_offsets } = header[name];
       const copy = new Uint8Array(bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]));
       return dtype === 'I32' ? new Int32Array(copy.buffer) : new Float32Array(copy.buffer);
     },
@@ -101,9 +101,9 @@ export function niftiFile(spec: FileSpec = {}): Uint8Array {
   view.setInt16(v1 ? 70 : 12, type.code, le);
   view.setInt16(v1 ? 72 : 14, type.size * 8, le);
   for (let n = 0; n < 8; n++) {
-    if (v1) view.setInt16(40 + 2 * n, dim[n]!, le);
-    else view.setBigInt64(16 + 8 * n, BigInt(dim[n]!), le);
-    real(76, 104, n, pixdim[n]!);
+    if (v1) view.setInt16(40 + 2 * n, dim[n], le);
+    else view.setBigInt64(16 + 8 * n, BigInt(dim[n]), le);
+    real(76, 104, n, pixdim[n]);
   }
   if (v1) view.setFloat32(108, offset, le);
   else view.setBigInt64(168, BigInt(offset), le);
@@ -130,7 +130,7 @@ export function niftiFile(spec: FileSpec = {}): Uint8Array {
   }
   const start = bytes.length - values.length * type.size;
   for (let n = 0; n < values.length; n++) {
-    const v = values[n]!;
+    const v = values[n];
     const at = start + n * type.size;
     if (datatype === 'uint8' || typeof datatype === 'number') view.setUint8(at, v);
     else if (datatype === 'int8') view.setInt8(at, v);
@@ -195,7 +195,7 @@ export function distanceInside(mask: Mask, dims: Vec3, spacing: Vec3): Float32Ar
     for (let j = 1; j < sizes[1] - 1; j++) {
       const row = sizes[0] * (j + sizes[1] * k);
       const to = low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
-      for (let i = 1; i < sizes[0] - 1; i++) out[to + i] = Math.sqrt(squared[row + i]!);
+      for (let i = 1; i < sizes[0] - 1; i++) out[to + i] = Math.sqrt(squared[row + i]);
     }
   }
   return out;

@@ -55,7 +55,7 @@ describe('Task03_Liver', () => {
     const dataset = await readDecathlon(folder);
     expect(dataset.training.map(({ id }) => id)).toEqual(['a_001']);
     checkTaskLabels(task, dataset);
-    const { mask, values } = await readCase(dataset.training[0]!, { label: task.label });
+    const { mask, values } = await readCase(dataset.training[0], { label: task.label });
     expect(mask.reduce((a, b) => a + b, 0)).toBe(7);
     expect(labelValues(dataset, String(task.label))).toEqual([2]);
     checkTaskValues(task, values, 'x');
@@ -76,7 +76,7 @@ describe('Task01_BrainTumour', () => {
     checkTaskLabels(task, dataset);
     const channel = channelNumber(dataset, task.channel!);
     expect(channel).toBe(2);
-    const { image, mask, values } = await readCase(dataset.training[0]!, { channel, label: task.label });
+    const { image, mask, values } = await readCase(dataset.training[0], { channel, label: task.label });
     expect(image.data[0]).toBe(30);
     expect(mask.reduce((a, b) => a + b, 0)).toBe(6);
     expect(values).toEqual([1, 2, 3]);

@@ -64,7 +64,7 @@ function expectStory(story: Story): void {
   masks.first.forEach((v, n) => {
     if (v === masks.second[n]) return;
     const voxel = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / (ni * nj))];
-    expect(voxel.every((c, a) => c >= min[a]! && c <= max[a]!)).toBe(true);
+    expect(voxel.every((c, a) => c >= min[a] && c <= max[a])).toBe(true);
   });
   expect(story.encodes).toEqual([1, 0, 1]);
   expect([story.timings, story.progress]).toEqual([true, true]);
@@ -223,7 +223,7 @@ test('disposing gives back every buffer, on a host’s device too, which stays a
       // No visit leaves anything; a decoder for more points, made while nobody waits, may come once.
       expect(new Set(held).size, held.join()).toBeLessThanOrEqual(2);
       expect(held).toEqual(held.toSorted((a, b) => a - b));
-      expect(held.at(-1)! - held[0]!).toBeLessThan(25);
+      expect(held.at(-1)! - held[0]).toBeLessThan(25);
       await segmenter.dispose();
       await segmenter.dispose(); // once more does nothing
       expect(live.size).toBe(0);
@@ -271,7 +271,7 @@ describe('in a page', () => {
       let wrong = 0;
       let worst = 0;
       inNode.probabilities.forEach((p, n) => {
-        worst = Math.max(worst, Math.abs(p - story.probabilities[n]!));
+        worst = Math.max(worst, Math.abs(p - story.probabilities[n]));
         if (inNode.masks.first[n] !== story.masks.first[n] && Math.abs(p - 0.5) > 1e-4) wrong++;
       });
       console.log(`page and Node: probabilities differ by at most ${worst.toExponential(1)}`);

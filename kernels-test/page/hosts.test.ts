@@ -59,7 +59,7 @@ test.skipIf(!browser)('Vite’s server and React in StrictMode: stopped, dispose
   const project = await projectOf({
     'index.html': html('main.jsx'),
     'vite.config.js': `import react from '@vitejs/plugin-react';\nexport default { plugins: [react()] };\n`,
-    'lesion.jsx': examples('React', 'jsx')[0]!,
+    'lesion.jsx': examples('React', 'jsx')[0],
     'main.jsx': `import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Lesion } from './lesion.jsx';
@@ -102,7 +102,7 @@ test.skipIf(!browser)('Vite’s build under a content security policy; a worker 
   const project = await projectOf({
     'index.html': html('main.js'),
     'vite.js': `${examples('Vite')[0]}export const seen = { millilitres, voxels: mask.length };\n`,
-    'lesion-worker.js': worker!,
+    'lesion-worker.js': worker,
     'own.js': `${page}export { megabytes };\n`,
     'main.js': `import { seen } from './vite.js';
 import { megabytes } from './own.js';
@@ -218,10 +218,10 @@ globalThis.told = {
     [0, 0, 63],
   ].forEach((ijk, n) => {
     const ras = [0, 1, 2].map(
-      (w) => told.affine[4 * w + 3]! + ijk.reduce((sum, c, a) => sum + c * told.affine[4 * w + a]!, 0),
+      (w) => told.affine[4 * w + 3] + ijk.reduce((sum, c, a) => sum + c * told.affine[4 * w + a], 0),
     );
-    const [l, p, s] = told.corners[n]!;
-    [-l!, -p!, s!].forEach((mm, w) => {
+    const [l, p, s] = told.corners[n];
+    [-l, -p, s].forEach((mm, w) => {
       expect(ras[w]).toBeCloseTo(mm, 3);
     });
   });

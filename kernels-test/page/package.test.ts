@@ -39,8 +39,8 @@ interface Told {
 
 /** README's example for web viewers, as it stands. */
 function example(): string {
-  const section = readFileSync('README.md', 'utf8').split('## For web viewers')[1]!;
-  return /```js\n([\s\S]*?)```/.exec(section)![1]!;
+  const section = readFileSync('README.md', 'utf8').split('## For web viewers')[1];
+  return /```js\n([\s\S]*?)```/.exec(section)![1];
 }
 
 /** What the package depends on and who needs what, as its manifest says. */
@@ -86,7 +86,7 @@ test('the tarball holds what its exports name, weights and types, and not the vi
   expect(tarball).toMatch(/sgp-sam-\d[^/]*$/);
   const installed = (name: string) => readdirSync(file('node_modules', 'sgp-sam', name));
   const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { exports: object };
-  const named = [...JSON.stringify(exports).matchAll(/"\.\/(dist\/[^"*]+)"/g)].map(([, path]) => path!);
+  const named = [...JSON.stringify(exports).matchAll(/"\.\/(dist\/[^"*]+)"/g)].map(([, path]) => path);
   expect(named.length).toBeGreaterThan(15);
   for (const path of named) expect(existsSync(file('node_modules', 'sgp-sam', path)), path).toBe(true);
   expect(installed('dist')).not.toContain('viewer');
@@ -100,7 +100,7 @@ test('what a page installs is under 15 MB on disk, and nothing native', () => {
   console.log(`a page installs ${megabytes.toFixed(1)} MB on disk: ${packages.join(', ')}`);
   expect(megabytes).toBeLessThan(15);
   expect(readdirSync(file('node_modules')).filter((name) => !name.startsWith('.'))).toEqual(
-    [...new Set(packages.map((name) => name.split('/')[0]!))].sort(),
+    [...new Set(packages.map((name) => name.split('/')[0]))].sort(),
   );
   const native = readdirSync(file('node_modules', 'sgp-sam'), { recursive: true }).filter((name) =>
     /\.(node|so|dylib|dll|exe)$/.test(String(name)),
@@ -227,7 +227,7 @@ import { openSegmenter } from 'sgp-sam';
 const weights = await readFile('node_modules/sgp-sam/weights/sgp-small.safetensors');
 const segmenter = await openSegmenter({ weights, adapter: process.env.SGP_SAM_ADAPTER });
 const volume = await segmenter.openVolume(await readFile('head.nii.gz'), { name: 'head.nii.gz' });
-const { voxels, millilitres, mask } = await volume.lesion('a').addPoint({ ijk: ${JSON.stringify(head.lesions[0]!.voxel)} });
+const { voxels, millilitres, mask } = await volume.lesion('a').addPoint({ ijk: ${JSON.stringify(head.lesions[0].voxel)} });
 console.log(JSON.stringify({ voxels, millilitres, mask: mask.length }));
 await segmenter.dispose();
 process.exit();
@@ -300,7 +300,7 @@ test('npm run viewer’s server answers, and a taken port is an error', async ()
     const url = /http:\/\/localhost:\d+\//.exec(line)![0];
     expect(await (await fetch(url)).text()).toContain('<title>sgp-sam viewer</title>');
     expect((await fetch(`${url}weights/sgp-small.safetensors`)).ok).toBe(true);
-    const again = await run(process.execPath, ['tools/viewer.mjs', /:(\d+)/.exec(url)![1]!]).catch(
+    const again = await run(process.execPath, ['tools/viewer.mjs', /:(\d+)/.exec(url)![1]]).catch(
       (error: { code: number; stderr: string }) => error,
     );
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/cannot be served/) });

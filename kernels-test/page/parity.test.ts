@@ -144,8 +144,8 @@ test.skipIf(!browser)('a volume segmented in a page as in Node', { tags: ['long'
   let wrong = 0;
   let flipped = 0;
   for (let n = 0; n < here.mask.length; n++) {
-    const p = here.probabilities![n]!;
-    worst = Math.max(worst, Math.abs(p - inPage.probabilities[n]!));
+    const p = here.probabilities![n];
+    worst = Math.max(worst, Math.abs(p - inPage.probabilities[n]));
     if (here.mask[n] === inPage.mask[n]) continue;
     flipped++;
     if (Math.abs(p - 0.5) > 1e-4) wrong++;

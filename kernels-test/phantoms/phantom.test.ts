@@ -30,19 +30,19 @@ describe('the phantom', () => {
     let [inside, brain, count] = [0, 0, 0];
     for (let n = 0; n < label.length; n++) {
       if (label[n]) {
-        inside += volume.data[n]!;
+        inside += volume.data[n];
         count++;
-      } else if (volume.data[n]! > 300 && volume.data[n]! < 600) brain++;
+      } else if (volume.data[n] > 300 && volume.data[n] < 600) brain++;
     }
     expect(inside / count).toBeGreaterThan(600);
     expect(brain).toBeGreaterThan(20_000);
-    expect(preprocess(volume, lesions[0]!.voxel, { size: 48 }).std).toBeGreaterThan(0);
+    expect(preprocess(volume, lesions[0].voxel, { size: 48 }).std).toBeGreaterThan(0);
   });
 
   test('is the same for the same seed, and another for another', () => {
     expect(makePhantom(options).volume.data).toEqual(phantom.volume.data);
     const other = makePhantom({ ...options, seed: 8 });
-    expect(other.lesions[0]!.voxel).not.toEqual(phantom.lesions[0]!.voxel);
+    expect(other.lesions[0].voxel).not.toEqual(phantom.lesions[0].voxel);
     expect(makePhantom({ ...options, lesions: 0 }).lesions).toEqual([]);
   });
 

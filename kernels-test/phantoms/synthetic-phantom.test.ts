@@ -23,9 +23,9 @@ import { expectError } from '../imaging/support.js';
 
 const moments = (values: ArrayLike<number>) => {
   let [sum, squares] = [0, 0];
-  for (let n = 0; n < values.length; n++) sum += values[n]!;
+  for (let n = 0; n < values.length; n++) sum += values[n];
   const mean = sum / values.length;
-  for (let n = 0; n < values.length; n++) squares += (values[n]! - mean) ** 2;
+  for (let n = 0; n < values.length; n++) squares += (values[n] - mean) ** 2;
   return { mean, sd: Math.sqrt(squares / values.length) };
 };
 
@@ -38,9 +38,9 @@ function contrastOf({ image, label }: TrainingPhantom, lesion: PhantomLesion): n
     const own = label[at] === lesion.label;
     if (!own && label[at] !== 0) continue;
     const [i, j, k] = voxelAt(at, image.dims);
-    if (lesion.voxel.some((c, a) => Math.abs(c - [i, j, k][a]!) > 1.2 * lesion.diameter)) continue;
+    if (lesion.voxel.some((c, a) => Math.abs(c - [i, j, k][a]) > 1.2 * lesion.diameter)) continue;
     if (own) {
-      inside.push(image.data[at]!);
+      inside.push(image.data[at]);
       continue;
     }
     let near = false;
@@ -49,7 +49,7 @@ function contrastOf({ image, label }: TrainingPhantom, lesion: PhantomLesion): n
       if (a < 0 || b < 0 || c < 0 || a >= ni || b >= nj || c >= image.dims[2]) continue;
       near = label[a + ni * (b + nj * c)] === lesion.label;
     }
-    if (near) outside.push(image.data[at]!);
+    if (near) outside.push(image.data[at]);
   }
   const around = moments(outside);
   return (moments(inside).mean - around.mean) / Math.max(around.sd, 1e-6);
@@ -61,11 +61,11 @@ const made = Array.from({ length: 24 }, (_, n) => makeTrainingPhantom({ seed: n 
 describe('training phantoms', () => {
   test('are the same for the same seed, and others for others', () => {
     const again = makeTrainingPhantom({ seed: 3, size: dims });
-    expect(again.image.data).toEqual(made[2]!.image.data);
-    expect(again.label).toEqual(made[2]!.label);
-    expect(again.core).toEqual(made[2]!.core);
-    expect(again.lesions).toEqual(made[2]!.lesions);
-    const firsts = new Set(made.map(({ lesions }) => lesions[0]!.voxel.join()));
+    expect(again.image.data).toEqual(made[2].image.data);
+    expect(again.label).toEqual(made[2].label);
+    expect(again.core).toEqual(made[2].core);
+    expect(again.lesions).toEqual(made[2].lesions);
+    const firsts = new Set(made.map(({ lesions }) => lesions[0].voxel.join()));
     expect(firsts.size).toBe(made.length);
   });
 
@@ -80,7 +80,7 @@ describe('training phantoms', () => {
         expect(label[voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2])]).toBe(value);
         const found = Array.from(label.keys()).filter((at) => label[at] === value);
         for (let a = 0; a < 3; a++) {
-          const mean = found.reduce((sum, at) => sum + voxelAt(at, image.dims)[a]!, 0) / found.length;
+          const mean = found.reduce((sum, at) => sum + voxelAt(at, image.dims)[a], 0) / found.length;
           expect(centre[a]).toBeCloseTo(mean, 6);
         }
       }
@@ -160,7 +160,7 @@ describe('training phantoms', () => {
     expect(rims(enhancing)).toBeGreaterThan(rims(bright));
     const median = (all: typeof bright) => {
       const solid = all.filter(({ lesion }) => !lesion.rim).map(spread);
-      return solid.sort((a, b) => a - b)[solid.length >> 1]!;
+      return solid.sort((a, b) => a - b)[solid.length >> 1];
     };
     expect(median(enhancing)).toBeGreaterThan(1.15 * median(bright));
     for (const { lesion } of enhancing) expect(lesion.contrast).toBeGreaterThanOrEqual(0.12);
@@ -179,7 +179,7 @@ describe('training phantoms', () => {
     expect(Math.min(...coarsest)).toBe(1.5);
     expect(Math.max(...coarsest)).toBeGreaterThan(3);
     expect(Math.max(...coarsest)).toBeLessThanOrEqual(5);
-    const mr = made.filter(({ modality }) => modality === 'mr').map(({ image }) => image.data[0]!);
+    const mr = made.filter(({ modality }) => modality === 'mr').map(({ image }) => image.data[0]);
     expect(mr).toContain(0);
     expect(Math.max(...mr)).toBeGreaterThan(0);
   });
@@ -200,19 +200,19 @@ describe('training phantoms', () => {
   });
 
   test('are volumes like any other: to files and back, and to a model’s input', async () => {
-    const { image, lesions } = made[0]!;
+    const { image, lesions } = made[0];
     const again = await readNifti(writeVolume(image), { name: image.name });
     expect(again.data).toEqual(image.data);
     expect(again.affine).toEqual(image.affine);
     for (const phantom of made) {
-      const roi = preprocess(phantom.image, phantom.lesions[0]!.voxel, { size: 32 });
+      const roi = preprocess(phantom.image, phantom.lesions[0].voxel, { size: 32 });
       expect(roi.std).toBeGreaterThan(0);
     }
     // At the models' own spacing nothing is interpolated: the lesion's voxel is where the cube's middle is.
-    const [i, j, k] = lesions[0]!.voxel;
-    const { values, mean, std } = preprocess(image, lesions[0]!.voxel, { size: 32 });
-    const middle = values[(16 * 32 + 16) * 32 + 16]! * std + mean;
-    expect(middle).toBeCloseTo(image.data[i + dims[0] * (j + dims[1] * k)]!, 1);
+    const [i, j, k] = lesions[0].voxel;
+    const { values, mean, std } = preprocess(image, lesions[0].voxel, { size: 32 });
+    const middle = values[(16 * 32 + 16) * 32 + 16] * std + mean;
+    expect(middle).toBeCloseTo(image.data[i + dims[0] * (j + dims[1] * k)], 1);
   });
 
   test('keep to sizes, spacings, modalities, anatomies and numbers asked for', () => {
@@ -237,8 +237,8 @@ describe('training phantoms', () => {
       lesions: { min: 1, max: 1 },
       anatomy: 'body',
     });
-    expect(large.lesions[0]!.voxels).toBeGreaterThan(500);
-    expect(components(large.label, dims).sizes[0]).toBeGreaterThan(0.9 * large.lesions[0]!.voxels);
+    expect(large.lesions[0].voxels).toBeGreaterThan(500);
+    expect(components(large.label, dims).sizes[0]).toBeGreaterThan(0.9 * large.lesions[0].voxels);
   });
 
   test('refuse what cannot be made', async () => {
@@ -276,7 +276,7 @@ describe('rim lesions', () => {
       for (let n = 0; n < core.length; n++) {
         if (core[n] === 0) continue;
         expect(core[n]).toBe(1);
-        counts.set(label[n]!, (counts.get(label[n]!) ?? 0) + 1);
+        counts.set(label[n], (counts.get(label[n]) ?? 0) + 1);
       }
       for (const { label: own, rim, voxel, voxels, coreVoxels } of lesions) {
         expect(coreVoxels).toBe(counts.get(own) ?? 0);
@@ -301,7 +301,7 @@ describe('rim lesions', () => {
         const { labels, sizes } = components(rim, dims);
         const outer = new Set<number>();
         rim.forEach((v, n) => {
-          if (v && steps.some((step) => label[n + step] !== own)) outer.add(labels[n]!);
+          if (v && steps.some((step) => label[n + step] !== own)) outer.add(labels[n]);
         });
         const reached = sizes.reduce((sum, size, n) => sum + (outer.has(n + 1) ? size : 0), 0);
         expect(reached / rim.reduce((sum, v) => sum + v, 0)).toBeGreaterThan(0.9);
@@ -316,7 +316,7 @@ describe('rim lesions', () => {
         if (coreVoxels < 30) continue;
         const values: [number[], number[]] = [[], []];
         label.forEach((v, n) => {
-          if (v === own) values[core[n] as 0 | 1].push(image.data[n]!);
+          if (v === own) values[core[n] as 0 | 1].push(image.data[n]);
         });
         count++;
         if (contrast * (moments(values[0]).mean - moments(values[1]).mean) > 0) right++;
@@ -402,8 +402,8 @@ describe('fields', () => {
     expect(sd).toBeLessThan(1.2);
     let [near, far] = [0, 0];
     for (let n = 0; n < field.length - 24; n++) {
-      near = Math.max(near, Math.abs(field[n + 1]! - field[n]!) * (n % 48 < 47 ? 1 : 0));
-      far = Math.max(far, Math.abs(field[n + 24]! - field[n]!) * (n % 48 < 24 ? 1 : 0));
+      near = Math.max(near, Math.abs(field[n + 1] - field[n]) * (n % 48 < 47 ? 1 : 0));
+      far = Math.max(far, Math.abs(field[n + 24] - field[n]) * (n % 48 < 24 ? 1 : 0));
     }
     expect(near).toBeLessThan(0.8);
     expect(far).toBeGreaterThan(2);
@@ -412,7 +412,7 @@ describe('fields', () => {
   test('keep constants and lines through blurring and interpolation', () => {
     const sizes: Vec3 = [20, 18, 16];
     const bands = (to: Vec3) =>
-      sizes.map((n, a) => blurBand(n, to[a]!, (0.42 * n) / to[a]!)) as [Band, Band, Band];
+      sizes.map((n, a) => blurBand(n, to[a], (0.42 * n) / to[a])) as [Band, Band, Band];
     const constant = alongAxes(new Float32Array(20 * 18 * 16).fill(3), sizes, bands([7, 18, 5]));
     expect(constant.length).toBe(7 * 18 * 5);
     for (const v of constant) expect(v).toBeCloseTo(3, 5);
@@ -435,7 +435,7 @@ describe('fields', () => {
     addNoise(rician, 'rician', 5, 1);
     expect(moments(rician).mean).toBeCloseTo(5 * Math.sqrt(Math.PI / 2), 1);
     expect(Math.min(...rician.subarray(0, 1000))).toBeGreaterThanOrEqual(0);
-    const lag = Array.from({ length: 59_999 }, (_, n) => (gaussian[n]! - 100) * (gaussian[n + 1]! - 100));
+    const lag = Array.from({ length: 59_999 }, (_, n) => (gaussian[n] - 100) * (gaussian[n + 1] - 100));
     expect(Math.abs(moments(lag).mean)).toBeLessThan(0.5);
   });
 });

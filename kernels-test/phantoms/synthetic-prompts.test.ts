@@ -48,9 +48,9 @@ function depthOf(mask: Uint8Array, dims: Vec3, spacing: Vec3, at: number): numbe
     for (let j = -1; j <= dims[1]; j++) {
       for (let i = -1; i <= dims[0]; i++) {
         const there = [i, j, k];
-        const inside = there.every((c, a) => c >= 0 && c < dims[a]!);
+        const inside = there.every((c, a) => c >= 0 && c < dims[a]);
         if (inside && mask[i + dims[0] * (j + dims[1] * k)]) continue;
-        least = Math.min(least, Math.hypot(...there.map((c, a) => (c - here[a]!) * spacing[a]!)));
+        least = Math.min(least, Math.hypot(...there.map((c, a) => (c - here[a]) * spacing[a])));
       }
     }
   }
@@ -70,7 +70,7 @@ function flood(mask: Uint8Array, dims: Vec3): Int32Array {
       const here = voxelAt(at, dims);
       for (let m = 0; m < mask.length; m++) {
         const there = voxelAt(m, dims);
-        if (!mask[m] || labels[m] || here.some((c, a) => Math.abs(c - there[a]!) > 1)) continue;
+        if (!mask[m] || labels[m] || here.some((c, a) => Math.abs(c - there[a]) > 1)) continue;
         labels[m] = count;
         queue.push(m);
       }
@@ -182,7 +182,7 @@ describe('clicks', () => {
       const click = correctiveClick(logits, truth, dims, at(random))!;
       expect(click.voxel).toEqual(voxelAt(click.index, dims));
       expect(click.label).toBe(truth[click.index]);
-      expect(logits[click.index]! > 0 ? 1 : 0).not.toBe(click.label);
+      expect(logits[click.index] > 0 ? 1 : 0).not.toBe(click.label);
       seen.set(click.index, (seen.get(click.index) ?? 0) + 1);
     }
     const errors = Array.from(truth, (t, n) => t !== (n % 5 === 0 ? 1 : 0)).filter(Boolean).length;
@@ -227,7 +227,7 @@ describe('clicks', () => {
     for (const how of ['farthest', 'random'] as const) {
       const { voxel, index } = next(how, within);
       expect(wrong[index]).toBe(1);
-      expect(voxel.every((c, a) => c >= within.min[a]! && c <= within.max[a]!)).toBe(true);
+      expect(voxel.every((c, a) => c >= within.min[a] && c <= within.max[a])).toBe(true);
     }
     expect(next('random', { min: [1, 0, 0], max: [1, 0, 0] })).toBeUndefined();
   });

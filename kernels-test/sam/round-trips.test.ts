@@ -9,7 +9,7 @@ import { LesionSession } from '../../src/session/lesion-session.js';
 import { testEngine } from '../support/run.js';
 
 const head = makePhantom({ seed: 3, dims: [48, 56, 40], spacing: [3, 3, 3] });
-const at = head.lesions[0]!.voxel;
+const at = head.lesions[0].voxel;
 const near = (by: number) => [at[0] + by, at[1], at[2]] as const;
 
 let engine: Engine;

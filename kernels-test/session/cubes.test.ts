@@ -21,7 +21,7 @@ function imageOf(
 ): Image {
   const rows = new Float64Array(12);
   source.forEach((axis, world) => {
-    rows[4 * world + axis] = flip[world] ? -spacing[axis]! : spacing[axis]!;
+    rows[4 * world + axis] = flip[world] ? -spacing[axis] : spacing[axis];
     rows[4 * world + 3] = 10 * world - 5;
   });
   return volumeOf(dims, rows, new Float32Array(dims[0] * dims[1] * dims[2]));
@@ -43,7 +43,7 @@ const filled = (image: Image, { min, max }: VoxelBox) =>
     Float32Array.from(image.data, (_, n) => {
       const [ni, nj] = image.dims;
       const voxel = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / (ni * nj))];
-      return voxel.every((c, a) => c >= min[a]! && c <= max[a]!) ? 1 : 0;
+      return voxel.every((c, a) => c >= min[a] && c <= max[a]) ? 1 : 0;
     }),
     image.dims,
   );
@@ -62,8 +62,8 @@ describe('what a cube is told of a mask', () => {
         const box: VoxelBox = { min: [19, 17, 22], max: [21, 18, 22] };
         const prompt = maskPrompt(frame, filled(image, box), LOW);
         const cell = (SIZE * spacing) / LOW;
-        const sizes = [0, 1, 2].map((a) => Math.hypot(...[0, 4, 8].map((r) => image.affine[r + a]!)));
-        const volume = 3 * 2 * 1 * sizes[0]! * sizes[1]! * sizes[2]!;
+        const sizes = [0, 1, 2].map((a) => Math.hypot(...[0, 4, 8].map((r) => image.affine[r + a])));
+        const volume = 3 * 2 * 1 * sizes[0] * sizes[1] * sizes[2];
         // What float32 leaves of cells that hold nothing would add up over all of them.
         const shares = [...prompt].map(share).map((s) => (s > 1e-6 ? s : 0));
         const found = shares.reduce((a, b) => a + b, 0) * cell ** 3;
@@ -73,14 +73,14 @@ describe('what a cube is told of a mask', () => {
         shares.forEach((s, n) => {
           const at = [Math.floor(n / LOW ** 2), Math.floor(n / LOW) % LOW, n % LOW];
           at.forEach((c, a) => {
-            sum[a]! += s * (((c + 0.5) * SIZE) / LOW - 0.5);
+            sum[a] += s * (((c + 0.5) * SIZE) / LOW - 0.5);
           });
         });
         const total = shares.reduce((a, b) => a + b, 0);
         const world = applyAffine(frame.affine, sum.map((v) => v / total) as unknown as Vec3);
         const want = applyAffine(image.affine, [20, 17.5, 22]);
         world.forEach((c, a) => {
-          expect(Math.abs(c - want[a]!)).toBeLessThan(cell / 2 + 1e-6);
+          expect(Math.abs(c - want[a])).toBeLessThan(cell / 2 + 1e-6);
         });
       }),
     );

@@ -15,7 +15,7 @@ const spacing = [3, 2.5, 4] as const;
 const origin = [-40.5, 12.25, 33];
 const { volume, lesions } = makePhantom({ seed: 3, dims: [28, 30, 26], spacing });
 const { dims, data } = volume;
-const at = lesions[0]!.voxel;
+const at = lesions[0].voxel;
 
 test('all 48 orders and directions of axes', async () => {
   const { device } = await testEngine();
@@ -23,15 +23,15 @@ test('all 48 orders and directions of axes', async () => {
   const masks = new Set<string>();
   for (const orientation of ORIENTATIONS) {
     const axes = [0, 1, 2].map((a) => axisOf(orientation, a));
-    const rows = [0, 1, 2].flatMap((w) => [...axes.map((axis, a) => axis[w]! * spacing[a]!), origin[w]!]);
+    const rows = [0, 1, 2].flatMap((w) => [...axes.map((axis, a) => axis[w] * spacing[a]), origin[w]]);
     const affine = affineFromRows(rows);
     const file = writeVolume({ name: 'x', dims, affine, data }, 'x.nii');
     const image: HostImage = {
       scalars: Float64Array.from(data),
       dimensions: dims,
       spacing,
-      origin: [-origin[0]!, -origin[1]!, origin[2]!],
-      direction: axes.flatMap(([r, a, s]) => [-r!, -a!, s!]),
+      origin: [-origin[0], -origin[1], origin[2]],
+      direction: axes.flatMap(([r, a, s]) => [-r, -a, s]),
       space: 'LPS',
     };
     const segmented = async (input: VolumeInput) => {

@@ -163,7 +163,7 @@ test('every exported function is in the table', () => {
 
 describe('each argument in turn', () => {
   test.each(Object.entries(GOOD))('%s', async (name, good) => {
-    const run = ({ ...api, ...phantoms } as unknown as Record<string, (...a: unknown[]) => unknown>)[name]!;
+    const run = ({ ...api, ...phantoms } as unknown as Record<string, (...a: unknown[]) => unknown>)[name];
     await survives(name, () => run(), '');
     let refused = 0;
     for (const at of good.keys()) {

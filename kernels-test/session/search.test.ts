@@ -49,7 +49,7 @@ describe('a first click', () => {
     const even = { ...image, data: image.data.map((v, n) => (truth[n] === 1 ? 1000 : v)) };
     const click = { at: centre, label: 1 } as const;
     const { zoom } = await new LesionSession(thresholdModel().model, even, { zoom: 'auto' }).addClick(click);
-    expect(zoom.tried[0]!.spacing).toBe(2);
+    expect(zoom.tried[0].spacing).toBe(2);
     const flat = { ...image, data: image.data.map(() => 7) };
     const refused = new LesionSession(thresholdModel().model, flat, { zoom: 'auto' }).addClick(click);
     await expect(refused).rejects.toMatchObject({ code: 'bad-prompt' });
@@ -59,7 +59,7 @@ describe('a first click', () => {
     const { image, truth } = large;
     const session = new LesionSession(thresholdModel().model, image, { zoom: 'off' });
     const { mask, zoom } = await session.addClick({ at: [80, 60, 60], label: 1 });
-    expect(zoom.tried[0]!.cut).toBe(true);
+    expect(zoom.tried[0].cut).toBe(true);
     expect(diceOf(mask, truth)).toBeLessThan(0.96);
   });
 
@@ -69,8 +69,8 @@ describe('a first click', () => {
     const session = new LesionSession(model, image, { zoom: 'auto' });
     await session.addBox({ min: [52, 52, 52], max: [68, 68, 68] });
     expect(prompts.length).toBeGreaterThan(1);
-    expect(prompts[0]!.mask!.every((v) => v === 0)).toBe(true);
-    expect(prompts[1]!.mask!.some((v) => v > 4)).toBe(true);
+    expect(prompts[0].mask!.every((v) => v === 0)).toBe(true);
+    expect(prompts[1].mask!.some((v) => v > 4)).toBe(true);
     const first = thresholdModel();
     await new LesionSession(first.model, image, { zoom: 'auto' }).addClick({ at: [75, 60, 60], label: 1 });
     expect(first.prompts.length).toBeGreaterThan(1);

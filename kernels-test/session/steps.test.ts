@@ -61,7 +61,7 @@ describe('masks cropped to what they hold', () => {
           return;
         }
         for (const axis of [0, 1, 2]) {
-          const own = differing.map((n) => of(n)[axis]!);
+          const own = differing.map((n) => of(n)[axis]);
           expect(box!.min[axis]).toBe(Math.min(...own));
           expect(box!.max[axis]).toBe(Math.max(...own));
         }
@@ -174,9 +174,9 @@ describe('steps', () => {
       await session.preview(['closed', 'closed']);
       expect(model.gates).toEqual(['open', 'auto']);
       const next = await session.addClick({ at: near, label: 0 });
-      expect(next.gates[0]!.openChannels[0]).toBe(next.gates[0]!.channels);
-      expect(next.gates[1]!.openChannels[0]).toBeGreaterThan(0);
-      expect(own.gates[0]!.openChannels[0]).toBeLessThan(own.gates[0]!.channels);
+      expect(next.gates[0].openChannels[0]).toBe(next.gates[0].channels);
+      expect(next.gates[1].openChannels[0]).toBeGreaterThan(0);
+      expect(own.gates[0].openChannels[0]).toBeLessThan(own.gates[0].channels);
     });
   });
 
@@ -272,8 +272,8 @@ describe('what a mask is in its cube', () => {
       ['inferior', 'superior'],
     ] as const;
     for (const axis of [0, 1, 2]) {
-      expect(cutFaces(inside, patch(axis, 0))).toEqual([names[axis]![0]]);
-      expect(cutFaces(inside, patch(axis, size - 1))).toEqual([names[axis]![1]]);
+      expect(cutFaces(inside, patch(axis, 0))).toEqual([names[axis][0]]);
+      expect(cutFaces(inside, patch(axis, size - 1))).toEqual([names[axis][1]]);
       expect(cutFaces(inside, patch(axis, 1))).toEqual([]);
       // At the volume's corner the cube leaves it on one side of each axis.
       const sides = [0, size - 1].map((plane) => cutFaces(corner, patch(axis, plane)).length);
@@ -292,11 +292,11 @@ describe('what a mask is in its cube', () => {
   it('the part of the clicks counts, and all of the mask where they are in none', () => {
     const one = frame([24, 28, 20]);
     const other = patch(2, 16);
-    const both = patch(0, 3).map((v, n) => Math.max(v, other[n]!));
+    const both = patch(0, 3).map((v, n) => Math.max(v, other[n]));
     const toSource = (voxel: Vec3): Vec3 =>
       [0, 1, 2].map((source) => {
         const a = one.axes.findIndex((axis) => axis.source === source);
-        return (voxel[a]! - one.sourceToRoi[4 * a + 3]!) / one.sourceToRoi[4 * a + source]!;
+        return (voxel[a] - one.sourceToRoi[4 * a + 3]) / one.sourceToRoi[4 * a + source];
       }) as unknown as Vec3;
     const first = clickedPart(one, both, [toSource([3, 15, 15])]);
     expect([first.extent, first.holdsClicks, first.mask.reduce((a, b) => a + b, 0)]).toEqual([
@@ -333,10 +333,10 @@ describe('zoom', () => {
       return [first, second];
     };
     const [first, second] = await withSession(wide, { zoom: 2.5 });
-    expect([first!.encodes, second!.encodes]).toEqual([1, 1]);
-    expect([first!.zoom.spacing, second!.zoom.spacing]).toEqual([2.5, 2.5]);
-    expect(second!.zoom.why.code).toBe('fixed');
-    expect(second!.roi.begin).not.toEqual(first!.roi.begin);
+    expect([first.encodes, second.encodes]).toEqual([1, 1]);
+    expect([first.zoom.spacing, second.zoom.spacing]).toEqual([2.5, 2.5]);
+    expect(second.zoom.why.code).toBe('fixed');
+    expect(second.roi.begin).not.toEqual(first.roi.begin);
     await expect(withSession(wide, { zoom: 0.5 })).rejects.toMatchObject({ code: 'bad-prompt' });
     for (const zoom of ['on', 0, Number.NaN, 1000])
       await expect(withSession(wide, { zoom: zoom as number })).rejects.toMatchObject({
@@ -354,7 +354,7 @@ describe('zoom', () => {
         expect(tried.map((one) => one.spacing)).toContain(spacing);
         expect(first.roi.preset.spacing).toBe(spacing);
         const near2 = await session.addClick({ at: near, label: 0 });
-        expect(near2.zoom.tried[0]!.spacing).toBe(spacing);
+        expect(near2.zoom.tried[0].spacing).toBe(spacing);
         const second = await session.addClick({ at: far, label: 1 });
         expect(second.clicks).toHaveLength(3);
         expect(second.zoom.spacing).toBeGreaterThanOrEqual(spacing);

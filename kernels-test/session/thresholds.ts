@@ -74,7 +74,7 @@ export function ballIn(
   const truth = new Uint8Array(dims[0] * dims[1] * dims[2]);
   const data = Float32Array.from(truth, (_, n) => {
     const voxel = [n % dims[0], Math.floor(n / dims[0]) % dims[1], Math.floor(n / (dims[0] * dims[1]))];
-    const far = Math.hypot(...voxel.map((c, a) => (c - centre[a]!) * spacing[a]!));
+    const far = Math.hypot(...voxel.map((c, a) => (c - centre[a]) * spacing[a]));
     truth[n] = far <= mm / 2 ? 1 : 0;
     return (truth[n] === 1 ? lesion : tissue) + 10 * Math.sin(n);
   });

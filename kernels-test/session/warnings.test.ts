@@ -151,7 +151,7 @@ describe('everything that is doubtful', () => {
   ])('%s', (code, more, says) => {
     const found = warningsOf({ ...good, ...more });
     expect(found.map((one) => one.code)).toEqual([code]);
-    expect(found[0]!.message).toMatch(says);
+    expect(found[0].message).toMatch(says);
   });
 
   it('an empty mask is said, and not that the click is outside of it', () => {
@@ -168,7 +168,7 @@ describe('of a session', () => {
     const click = { at: [80, 60, 60] as Vec3, label: 1 as const };
     const off = await new LesionSession(thresholdModel().model, image, { zoom: 'off' }).addClick(click);
     expect(codes(off)).toEqual(['touches-face']);
-    expect(off.warnings[0]!.message).toMatch(/cut by its cube's left face,/);
+    expect(off.warnings[0].message).toMatch(/cut by its cube's left face,/);
     const auto = await new LesionSession(thresholdModel().model, image, { zoom: 'auto' }).addClick(click);
     expect(codes(auto)).toEqual([]);
   });
@@ -211,7 +211,7 @@ describe('of a session', () => {
       const { model } = thresholdModel({ card: { calibration: [[0, at]] }, iou: () => 0.55 });
       const result = await new LesionSession(model, image).addClick({ at: middle, label: 1 });
       expect(result.iou).toBe(at);
-      expect(result.zoom.tried[0]!.iou).toBe(at);
+      expect(result.zoom.tried[0].iou).toBe(at);
       expect(codes(result)).toEqual(at < 0.45 ? ['low-iou'] : []);
     }
   });

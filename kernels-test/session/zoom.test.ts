@@ -39,7 +39,7 @@ const seen = (mm: number, spacing: number, end: boolean): Finding => {
 /** All scales that are tried for a lesion of which one click is known. */
 function search(see: (spacing: number) => Finding, limits: Limits, preset = 1.5): Finding[] {
   const rungs = rungsOf(preset, limits);
-  const tried = [see(rungs[0]!)];
+  const tried = [see(rungs[0])];
   for (;;) {
     const next = nextSpacing(tried, rungs, limits);
     if (next === undefined) return tried;
@@ -67,7 +67,7 @@ describe('the scales of a first click', () => {
         const mm = 5 * 16 ** u; // 5 to 80 mm
         const tried = search((spacing) => seen(mm, spacing, end), limits);
         expect(tried.length).toBeLessThanOrEqual(POLICY.encodes);
-        const taken = tried[choose(tried)]!;
+        const taken = tried[choose(tried)];
         expect(taken).toMatchObject({ cut: false, holdsClick: true });
         expect(taken.extent).toBeGreaterThanOrEqual(POLICY.least);
         expect(taken.extent).toBeLessThanOrEqual(POLICY.most);
@@ -113,7 +113,7 @@ describe('the scales of a first click', () => {
         (answers, least, factor) => {
           const own = { least, most: least * factor };
           let n = 0;
-          const tried = search((spacing) => ({ ...answers[n++]!, spacing }), own);
+          const tried = search((spacing) => ({ ...answers[n++], spacing }), own);
           expect(tried.length).toBeLessThanOrEqual(POLICY.encodes);
           tried.forEach(({ spacing }, i) => {
             expect(spacing).toBeGreaterThanOrEqual(own.least);
@@ -197,7 +197,7 @@ describe('which is taken', () => {
         "of 1.5 mm, 0.667 mm the mask at 0.667 mm is the surest (mean probability 0.80): the mask takes 44 % of the cube's edge",
     });
     const [, second] = tried;
-    expect(reasonOf('auto', [second!, { ...second!, iou: 0.5 }], 1, false).message).toContain(
+    expect(reasonOf('auto', [second, { ...second, iou: 0.5 }], 1, false).message).toContain(
       '(mean probability 0.80, estimated IoU 0.50)',
     );
     expect(reasonOf('auto', [finding(1.5, 0.3)], 0, false).code).toBe('fits');

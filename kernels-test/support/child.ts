@@ -37,7 +37,7 @@ export async function runChild(
     });
     const command = [...(options.wrap ?? []), process.execPath, outfile];
     return await new Promise<ChildResult>((done, fail) => {
-      const child = spawn(command[0]!, command.slice(1), { env: { ...process.env, ...options.env } });
+      const child = spawn(command[0], command.slice(1), { env: { ...process.env, ...options.env } });
       let stdout = '';
       let stderr = '';
       child.stdout.on('data', (chunk) => {

@@ -124,7 +124,7 @@ async function serveFolders(
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname);
     const prefix = prefixes.find((candidate) => path.startsWith(candidate));
-    const file = prefix && fileBelow(folders[prefix]!, path.slice(prefix.length) || 'index.html');
+    const file = prefix && fileBelow(folders[prefix], path.slice(prefix.length) || 'index.html');
     if (file) {
       const type = TYPES[extname(file.path)] ?? 'application/octet-stream';
       response.writeHead(200, {

@@ -26,7 +26,7 @@ export function examples(section: string, language = 'js'): string[] {
   if (text === undefined) throw new Error(`docs/hosts.md has no section "${section}"`);
   return [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
     .filter(([, of]) => of === language)
-    .map(([, , code]) => code!);
+    .map(([, , code]) => code);
 }
 
 /** A project below out/, so that it finds the bundlers and libraries of the repository, and the packed package as its own. */

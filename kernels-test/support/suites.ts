@@ -23,7 +23,7 @@ const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*'(\.[^']+)'/g;
 const nameOf = (path: string): string => relative(process.cwd(), path).split(sep).join('/');
 
 function importsOf(path: string): string[] {
-  const specifiers = [...readFileSync(path, 'utf8').matchAll(IMPORT)].map(([, specifier]) => specifier!);
+  const specifiers = [...readFileSync(path, 'utf8').matchAll(IMPORT)].map(([, specifier]) => specifier);
   return specifiers.map((one) => nameOf(join(dirname(path), one.replace(/\.js$/, '.ts'))));
 }
 

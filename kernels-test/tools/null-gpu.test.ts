@@ -68,7 +68,7 @@ describe.skipIf(typeof found === 'string')('kernels on GPUs that are not there',
   it('that take more than their budget are told of, and none that do not', async () => {
     const planted = [{ kernel: 'hoarder', variant: 'planted', shader: hoarder(100) }];
     const { rows } = await compileCalls(device, planted, true);
-    const { figures } = rows[0]!;
+    const { figures } = rows[0];
     expect(figures).toMatchObject({ spilledVgprs: 0, spilledSgprs: 0, lds: 512, subgroupSize: 64 });
     const { vgprs, waves, lds, code } = figures;
     const compilation: Compilation = { family: 'navi31', driver: budgets.driver, rows, refused: [] };

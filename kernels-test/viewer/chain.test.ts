@@ -56,7 +56,7 @@ it('a step of several actions is undone and done again as one, without asking th
   await chain.undo(work);
   expect([shown(chain), chain.canUndo, chain.canRedo]).toEqual([[1], true, true]);
   await chain.redo(work);
-  expect([shown(chain), made[0]!.asked]).toEqual([[1, 2, 3], 3]);
+  expect([shown(chain), made[0].asked]).toEqual([[1, 2, 3], 3]);
 });
 
 it('a step that fails half-way leaves everything as it was, what was undone too', async () => {
@@ -76,7 +76,7 @@ it('changing a step in the middle does again what came after it, and undo goes b
   const chain = new Chain(of, 0);
   const steps = [[click(1)], [click(2)], [click(3)]];
   for (const step of steps) await chain.do(step, 0, work);
-  await chain.change([steps[0]!, [click(9)], steps[2]!], work);
+  await chain.change([steps[0], [click(9)], steps[2]], work);
   expect([shown(chain), made.length]).toEqual([[1, 9, 3], 1]);
   await chain.undo(work);
   expect(shown(chain)).toEqual([1, 2, 3]);
@@ -93,7 +93,7 @@ it('another channel begins with the mask, and undo goes back to the first', asyn
   const chain = new Chain(of, 0);
   await chain.do([click(1)], 0, work);
   await chain.do([click(2)], 1, work);
-  expect([made[1]!.channel, shown(chain), chain.channel]).toEqual([1, ['mask', 2], 1]);
+  expect([made[1].channel, shown(chain), chain.channel]).toEqual([1, ['mask', 2], 1]);
   await chain.undo(work);
   expect([shown(chain), chain.channel]).toEqual([[1], 0]);
 });

@@ -47,14 +47,14 @@ it('lesions of one name are compared, whatever its spaces and capitals; others s
 
 it('files say it, and a name cannot be markup or a formula in them', () => {
   const [first] = [row(1, '=<b>x', 2)];
-  expect(lesionsCsv([first!])).toContain("1,'=<b>x,2,");
+  expect(lesionsCsv([first])).toContain("1,'=<b>x,2,");
   const html = lesionsHtml({
     scan: 's',
     grid: 'g',
     weights: 'w',
     scope: undefined,
     made: 'now',
-    rows: [first!],
+    rows: [first],
     earlier,
     pictures: new Map(),
   });

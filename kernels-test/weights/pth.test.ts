@@ -126,8 +126,8 @@ test.each<[string, number[], number[], number]>([
   const source = await openView(values, { shape, strides, offset });
   const expected: number[] = [];
   const walk = (axis: number, at: number): void => {
-    if (axis === shape.length) expected.push(values[at]!);
-    else for (let i = 0; i < shape[axis]!; i++) walk(axis + 1, at + i * strides[axis]!);
+    if (axis === shape.length) expected.push(values[at]);
+    else for (let i = 0; i < shape[axis]; i++) walk(axis + 1, at + i * strides[axis]);
   };
   walk(0, offset);
   expect(await source.readF32('w')).toEqual(Float32Array.from(expected));

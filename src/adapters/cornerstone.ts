@@ -119,7 +119,7 @@ export class CornerstoneLabelmap extends LesionLayers {
     const { dimensions } = volumeOf(core, volumeId);
     needFields('cornerstone: tools', tools, 'segmentation');
     const { segmentation } = tools;
-    this.dims = [dimensions[0]!, dimensions[1]!, dimensions[2]!];
+    this.dims = [dimensions[0], dimensions[1], dimensions[2]];
     this.labelmap =
       core.cache.getVolume(segmentationId) ??
       core.volumeLoader.createAndCacheDerivedLabelmapVolume(volumeId, { volumeId: segmentationId });

@@ -52,7 +52,7 @@ export class Draws {
   }
 
   pick<T>(all: readonly T[]): T {
-    return all[Math.floor(this.random() * all.length)]!;
+    return all[Math.floor(this.random() * all.length)];
   }
 
   /** A direction, uniform over the sphere. */
@@ -68,7 +68,7 @@ export class Draws {
     const a = this.direction();
     const b = this.direction();
     const along = a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-    const c = b.map((v, n) => v - along * a[n]!) as [number, number, number];
+    const c = b.map((v, n) => v - along * a[n]) as [number, number, number];
     // Parallel directions have probability zero, and would only give a degenerate lesion's shape.
     const length = Math.hypot(...c) || 1;
     const u = c.map((v) => v / length) as [number, number, number];

@@ -11,14 +11,14 @@ export function f16ToF32(half: Uint16Array): Float32Array<ArrayBuffer> {
   f16Table ??= makeF16Table();
   const table = f16Table;
   const out = new Uint32Array(half.length);
-  for (let i = 0; i < half.length; i++) out[i] = table[half[i]!]!;
+  for (let i = 0; i < half.length; i++) out[i] = table[half[i]];
   return new Float32Array(out.buffer);
 }
 
 /** bf16 bit patterns to f32 (exact: a bf16 is the upper half of an f32). */
 export function bf16ToF32(half: Uint16Array): Float32Array<ArrayBuffer> {
   const out = new Uint32Array(half.length);
-  for (let i = 0; i < half.length; i++) out[i] = half[i]! << 16;
+  for (let i = 0; i < half.length; i++) out[i] = half[i] << 16;
   return new Float32Array(out.buffer);
 }
 
@@ -29,7 +29,7 @@ export function bf16ToF32(half: Uint16Array): Float32Array<ArrayBuffer> {
 export function f32ToF16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(bits.length);
-  for (let i = 0; i < bits.length; i++) out[i] = f16Bits(bits[i]!);
+  for (let i = 0; i < bits.length; i++) out[i] = f16Bits(bits[i]);
   return out;
 }
 
@@ -37,7 +37,7 @@ export function f32ToF16(values: Float32Array): Uint16Array<ArrayBuffer> {
 export function findBeyond(values: Float32Array, most: number): number {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const limit = new Uint32Array(Float32Array.of(most).buffer)[0];
-  for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fffffff) > limit) return i;
+  for (let i = 0; i < bits.length; i++) if ((bits[i] & 0x7fffffff) > limit) return i;
   return -1;
 }
 
@@ -45,7 +45,7 @@ export function findBeyond(values: Float32Array, most: number): number {
 export function findF16Overflow(values: Float32Array): number {
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < bits.length; i++) {
-    const magnitude = bits[i]! & 0x7fffffff;
+    const magnitude = bits[i] & 0x7fffffff;
     if (magnitude >= F16_OVERFLOW && magnitude < 0x7f800000) return i;
   }
   return -1;

@@ -10,7 +10,7 @@ import type { Vec3 } from './types.js';
 /** The 4×4 affine with the given upper three rows (12 numbers, row-major). */
 export function affineFromRows(rows: ArrayLike<number>): Float64Array {
   const m = new Float64Array(16);
-  for (let n = 0; n < 12; n++) m[n] = rows[n]!;
+  for (let n = 0; n < 12; n++) m[n] = rows[n];
   m[15] = 1;
   return m;
 }
@@ -18,9 +18,9 @@ export function affineFromRows(rows: ArrayLike<number>): Float64Array {
 /** Where an affine (4×4 or 3×4, row-major) sends a point. */
 export function applyAffine(m: ArrayLike<number>, [x, y, z]: Vec3): [number, number, number] {
   return [
-    m[0]! * x + m[1]! * y + m[2]! * z + m[3]!,
-    m[4]! * x + m[5]! * y + m[6]! * z + m[7]!,
-    m[8]! * x + m[9]! * y + m[10]! * z + m[11]!,
+    m[0] * x + m[1] * y + m[2] * z + m[3],
+    m[4] * x + m[5] * y + m[6] * z + m[7],
+    m[8] * x + m[9] * y + m[10] * z + m[11],
   ];
 }
 
@@ -43,7 +43,7 @@ export function invertAffine(m: Float64Array): Float64Array {
 
 /** Lengths of the affine's columns: the voxel's size in mm along i, j and k. */
 export function voxelSizes(m: ArrayLike<number>): [number, number, number] {
-  const size = (c: number) => Math.hypot(m[c]!, m[4 + c]!, m[8 + c]!);
+  const size = (c: number) => Math.hypot(m[c], m[4 + c], m[8 + c]);
   return [size(0), size(1), size(2)];
 }
 
@@ -53,13 +53,13 @@ const SHORTEST = 1;
 
 /** What is wrong with an affine as the place in the world of a grid of `dims`, in words; `undefined` when nothing is. */
 export function affineFault(m: Float64Array, dims: Vec3): string | undefined {
-  for (let n = 0; n < 12; n++) if (!Number.isFinite(m[n]!)) return `holds ${m[n]}`;
+  for (let n = 0; n < 12; n++) if (!Number.isFinite(m[n])) return `holds ${m[n]}`;
   const sizes = voxelSizes(m);
   for (let c = 0; c < 3; c++) {
     // A microscope's voxels are larger, no scanner's as large: another unit than millimetres is meant.
-    if (sizes[c]! < 1e-4 || sizes[c]! > 100) return `gives axis ${'ijk'[c]} a voxel size of ${sizes[c]} mm`;
+    if (sizes[c] < 1e-4 || sizes[c] > 100) return `gives axis ${'ijk'[c]} a voxel size of ${sizes[c]} mm`;
   }
-  const extents = sizes.map((size, c) => size * dims[c]!);
+  const extents = sizes.map((size, c) => size * dims[c]);
   const longest = Math.max(...extents);
   if (longest > LONGEST || longest < SHORTEST)
     return `makes the image ${extents.map((mm) => +mm.toPrecision(4)).join(' × ')} mm large`;
@@ -74,7 +74,7 @@ export function affineFault(m: Float64Array, dims: Vec3): string | undefined {
  */
 export function skewNotes(name: string, m: Float64Array, dims: Vec3): string[] {
   const sizes = voxelSizes(m);
-  const axis = (c: number) => [m[c]! / sizes[c]!, m[4 + c]! / sizes[c]!, m[8 + c]! / sizes[c]!] as const;
+  const axis = (c: number) => [m[c] / sizes[c], m[4 + c] / sizes[c], m[8 + c] / sizes[c]] as const;
   let [worst, pair] = [0, ''];
   for (const [a, b] of [
     [0, 1],
@@ -83,7 +83,7 @@ export function skewNotes(name: string, m: Float64Array, dims: Vec3): string[] {
   ] as const) {
     const [u, v] = [axis(a), axis(b)];
     const cosine = u[0] * v[0] + u[1] * v[1] + u[2] * v[2];
-    const aside = Math.abs(cosine) * Math.max(sizes[a]! * (dims[a] - 1), sizes[b]! * (dims[b] - 1));
+    const aside = Math.abs(cosine) * Math.max(sizes[a] * (dims[a] - 1), sizes[b] * (dims[b] - 1));
     if (aside <= Math.min(...sizes) / 2 || Math.abs(cosine) <= worst) continue;
     [worst, pair] = [Math.abs(cosine), `${'ijk'[a]} and ${'ijk'[b]}`];
   }

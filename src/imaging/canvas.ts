@@ -22,7 +22,7 @@ export class Canvas {
     background: Rgb,
   ) {
     this.rgb = new Uint8Array(width * height * 3);
-    for (let n = 0; n < this.rgb.length; n++) this.rgb[n] = background[n % 3]!;
+    for (let n = 0; n < this.rgb.length; n++) this.rgb[n] = background[n % 3];
   }
 
   /** Mixes a colour over a pixel. */
@@ -30,7 +30,7 @@ export class Canvas {
     if (x < 0 || y < 0 || x >= this.width || y >= this.height) return;
     const at = (y * this.width + x) * 3;
     for (let n = 0; n < 3; n++) {
-      this.rgb[at + n] = Math.round(this.rgb[at + n]! * (1 - opacity) + colour[n]! * opacity);
+      this.rgb[at + n] = Math.round(this.rgb[at + n] * (1 - opacity) + colour[n] * opacity);
     }
   }
 

@@ -35,7 +35,7 @@ export function parsePoint(text: string): Point {
   });
   if (label !== '0' && label !== '1')
     throw fail(`its label is "${label}", and must be 1 (lesion) or 0 (not)`);
-  return { at: [at[0]!, at[1]!, at[2]!], label: label === '1' ? 1 : 0 };
+  return { at: [at[0], at[1], at[2]], label: label === '1' ? 1 : 0 };
 }
 
 /** World mm (RAS+) to continuous voxel indices of a grid. */
@@ -52,8 +52,8 @@ export function worldToVoxel(grid: VoxelGrid, mm: Vec3): [number, number, number
  */
 export function requireInside(grid: VoxelGrid & Partial<Pick<Image, 'name'>>, click: Vec3): Vec3 {
   for (let axis = 0; axis < 3; axis++) {
-    const c = click[axis]!;
-    if (c >= -0.5 && c <= grid.dims[axis]! - 0.5) continue;
+    const c = click[axis];
+    if (c >= -0.5 && c <= grid.dims[axis] - 0.5) continue;
     throw new SgpSamError(
       'bad-prompt',
       `the click at voxel ${formatClick(click)} lies outside ${grid.name ?? 'the volume'}, ` +

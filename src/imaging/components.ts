@@ -23,15 +23,15 @@ export function components(mask: Mask, dims: Vec3): Components {
   const root = (n: number) => {
     let at = n;
     while (parent[at] !== at) {
-      parent[at] = parent[parent[at]!]!;
-      at = parent[at]!;
+      parent[at] = parent[parent[at]];
+      at = parent[at];
     }
     return at;
   };
   for (let k = 0, at = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
       for (let i = 0; i < ni; i++, at++) {
-        if (!(mask[at]! > 0)) continue;
+        if (!(mask[at] > 0)) continue;
         let own = 0;
         // The thirteen neighbours that were visited before.
         for (let c = k > 0 ? -1 : 0; c <= 0; c++) {
@@ -39,7 +39,7 @@ export function components(mask: Mask, dims: Vec3): Components {
           for (let b = j > 0 ? -1 : 0; b <= lastB; b++) {
             const lastA = c < 0 || b < 0 ? Math.min(1, ni - 1 - i) : -1;
             for (let a = i > 0 ? -1 : 0; a <= lastA; a++) {
-              const other = labels[at + a + ni * (b + nj * c)]!;
+              const other = labels[at + a + ni * (b + nj * c)];
               if (other === 0 || other === own) continue;
               if (own === 0) own = other;
               else {
@@ -64,12 +64,12 @@ export function components(mask: Mask, dims: Vec3): Components {
     if (r === n) {
       sizes.push(0);
       final[n] = sizes.length;
-    } else final[n] = final[r]!;
+    } else final[n] = final[r];
   }
   for (let n = 0; n < labels.length; n++) {
     if (labels[n] === 0) continue;
-    labels[n] = final[labels[n]!]!;
-    sizes[labels[n]! - 1]!++;
+    labels[n] = final[labels[n]];
+    sizes[labels[n] - 1]++;
   }
   return { labels, sizes };
 }

@@ -21,7 +21,7 @@ function parseName(path: string): BidsName | undefined {
   for (const part of parts) {
     const entity = /^([a-zA-Z]+)-([a-zA-Z0-9+]+)$/.exec(part);
     if (!entity) return undefined;
-    entities.set(entity[1]!, entity[2]!);
+    entities.set(entity[1], entity[2]);
   }
   return entities.has('sub') && /^[a-zA-Z0-9]+$/.test(suffix)
     ? { path, entities, suffix, derived: /(^|\/)derivatives\//.test(path) }
@@ -78,20 +78,20 @@ export function bidsCases(
       `${source}: ${without.length} lesion mask(s) have no image: ${some(without.map(({ mask }) => mask.path))}`,
       'Put images beside them whose names begin with the same sub- and ses-, and have the same space- if they have one.',
     );
-  const kinds = [...found[0]!.byKind.keys()]
+  const kinds = [...found[0].byKind.keys()]
     .filter((kind) => found.every(({ byKind }) => byKind.has(kind)))
     .sort();
   if (kinds.length === 0)
     throw new SgpSamError(
       'bad-file',
-      `${source}: no kind of image is there for every lesion mask (${[...found[0]!.byKind.keys()].join(', ')} for ${found[0]!.mask.path})`,
+      `${source}: no kind of image is there for every lesion mask (${[...found[0].byKind.keys()].join(', ')} for ${found[0].mask.path})`,
       'List the cases in a dataset.json or in a list of pairs.',
     );
   const cases = found.map(({ mask, byKind }): DatasetCase => {
     const paths = kinds.map((kind) => byKind.get(kind)!);
     return {
       id: caseName(mask.path).replace(/_(mask|roi)$/, ''),
-      image: paths[0]!,
+      image: paths[0],
       images: paths,
       label: mask.path,
     };

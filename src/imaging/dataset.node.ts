@@ -205,7 +205,7 @@ export async function readCase(one: DatasetCase, options: ReadCaseOptions): Prom
   const present = new Set<number>();
   let voxels = 0;
   for (let n = 0; n < mask.length; n++) {
-    const v = label.data[n]!;
+    const v = label.data[n];
     if (v === 0) continue;
     const value = Math.round(v);
     // Resampling tools and scaled headers leave 1.0000001; they do not leave 1.01.

@@ -295,17 +295,17 @@ export function pairByNames(
   const full = keys.filter((key) => key.images.length > 0).sort((a, b) => (a.label < b.label ? -1 : 1));
   const kinds = full.map((key) => key.images.map(({ kind }) => kind.replace(/^[._-]/, '')));
   const [first] = kinds;
-  const odd = kinds.findIndex((kind) => kind.join() !== first!.join());
+  const odd = kinds.findIndex((kind) => kind.join() !== first.join());
   if (odd > 0) {
     throw new SgpSamError(
       'bad-file',
-      `${source}: ${full[odd]!.base} has the images ${kinds[odd]!.join(', ')}, and ${full[0]!.base} ${first!.join(', ')}`,
+      `${source}: ${full[odd].base} has the images ${kinds[odd].join(', ')}, and ${full[0].base} ${first.join(', ')}`,
       'Keep the same images for every case, or list the cases in a dataset.json.',
     );
   }
   const cases = full.map(({ label, base, stem, images: own }): DatasetCase => {
     const paths = own.map(({ path }) => path);
-    return { id: own[0]!.kind === '' ? base : stem || base, image: paths[0]!, images: paths, label };
+    return { id: own[0].kind === '' ? base : stem || base, image: paths[0], images: paths, label };
   });
   const plain = !first || first.every((kind) => kind === '' || /^\d{4}$/.test(kind));
   return {

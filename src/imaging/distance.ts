@@ -24,16 +24,16 @@ export function squaredDistances(squared: Float64Array, sizes: Vec3, spacing: Ve
   const border = new Float64Array(most + 1);
   const strides = [1, sizes[0], sizes[0] * sizes[1]] as const;
   for (let axis = 0; axis < 3; axis++) {
-    const [length, stride] = [sizes[axis]!, strides[axis]!];
-    const unit = spacing[axis]! ** 2;
+    const [length, stride] = [sizes[axis], strides[axis]];
+    const unit = spacing[axis] ** 2;
     for (let block = 0; block < squared.length; block += stride * length) {
       for (let begin = block; begin < block + stride; begin++) {
-        for (let n = 0; n < length; n++) line[n] = squared[begin + n * stride]!;
+        for (let n = 0; n < length; n++) line[n] = squared[begin + n * stride];
         if (!envelope(line, length, unit, vertex, border)) continue;
         for (let n = 0, part = 0; n < length; n++) {
-          while (border[part + 1]! < n - vertex[part + 1]!) part++;
-          const v = vertex[part]!;
-          squared[begin + n * stride] = unit * (n - v) ** 2 + line[v]!;
+          while (border[part + 1] < n - vertex[part + 1]) part++;
+          const v = vertex[part];
+          squared[begin + n * stride] = unit * (n - v) ** 2 + line[v];
         }
       }
     }
@@ -45,14 +45,14 @@ export function distanceBox(mask: Mask, dims: Vec3, spacing: Vec3): DistanceBox 
   const bounds = boundsOf(mask, dims);
   if (!bounds) return undefined;
   const low = bounds.min.map((c) => c - 1) as [number, number, number];
-  const sizes = bounds.max.map((c, a) => c + 2 - low[a]!) as [number, number, number];
+  const sizes = bounds.max.map((c, a) => c + 2 - low[a]) as [number, number, number];
   const squared = new Float64Array(sizes[0] * sizes[1] * sizes[2]);
   for (let k = 1; k < sizes[2] - 1; k++) {
     for (let j = 1; j < sizes[1] - 1; j++) {
       const row = sizes[0] * (j + sizes[1] * k);
       const from = low[0] + dims[0] * (low[1] + j + dims[1] * (low[2] + k));
       for (let i = 1; i < sizes[0] - 1; i++) {
-        if (mask[from + i]! > 0) squared[row + i] = Number.POSITIVE_INFINITY;
+        if (mask[from + i] > 0) squared[row + i] = Number.POSITIVE_INFINITY;
       }
     }
   }
@@ -83,10 +83,10 @@ function envelope(
   for (let n = first + 1; n < length; n++) {
     if (line[n] === Number.POSITIVE_INFINITY) continue;
     for (;;) {
-      const v = vertex[last]!;
+      const v = vertex[last];
       // Where the two cross, seen from n.
-      const cross = (line[n]! - line[v]!) / (2 * unit * (n - v)) - (n - v) / 2;
-      if (cross + (n - v) > border[last]!) {
+      const cross = (line[n] - line[v]) / (2 * unit * (n - v)) - (n - v) / 2;
+      if (cross + (n - v) > border[last]) {
         last++;
         vertex[last] = n;
         border[last] = cross;

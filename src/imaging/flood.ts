@@ -32,14 +32,14 @@ interface Block {
 function blockOf({ data, dims }: Image, box: VoxelBox): Block {
   const sizes = boxSizes(box).map((n) => n + 2 * RADIUS) as unknown as Vec3;
   const [x, y, z] = sizes.map((n, axis) =>
-    Int32Array.from({ length: n }, (_, at) => mirrored(box.min[axis]! + at - RADIUS, dims[axis]!)),
+    Int32Array.from({ length: n }, (_, at) => mirrored(box.min[axis] + at - RADIUS, dims[axis])),
   ) as [Int32Array, Int32Array, Int32Array];
   const values = new Float32Array(sizes[0] * sizes[1] * sizes[2]);
   let to = 0;
   for (const k of z) {
     for (const j of y) {
       const row = dims[0] * (j + dims[1] * k);
-      for (const i of x) values[to++] = data[row + i]!;
+      for (const i of x) values[to++] = data[row + i];
     }
   }
   return { values, sizes };
@@ -62,8 +62,8 @@ function smoothedAt({ values, sizes }: Block, at: number): number {
     for (let b = -RADIUS; b <= RADIUS; b++) {
       const row = at + sj * b + sk * c - RADIUS;
       let line = 0;
-      for (let a = 0; a < WEIGHTS.length; a++) line += WEIGHTS[a]! * values[row + a]!;
-      sum += WEIGHTS[b + RADIUS]! * WEIGHTS[c + RADIUS]! * line;
+      for (let a = 0; a < WEIGHTS.length; a++) line += WEIGHTS[a] * values[row + a];
+      sum += WEIGHTS[b + RADIUS] * WEIGHTS[c + RADIUS] * line;
     }
   }
   return sum;
@@ -83,12 +83,12 @@ export function floodFill(image: Image, click: Vec3): CroppedMask {
   requireInside(image, click);
   const { dims } = image;
   const spacing = voxelSizes(image.affine);
-  const seed = click.map((c, a) => Math.min(dims[a]! - 1, Math.max(0, Math.round(c)))) as unknown as Vec3;
+  const seed = click.map((c, a) => Math.min(dims[a] - 1, Math.max(0, Math.round(c)))) as unknown as Vec3;
   const reach = spacing.map((s) => Math.floor(FLOOD_REACH / s));
   const corner = (of: (axis: number) => number) => [of(0), of(1), of(2)] as const;
   const box: VoxelBox = {
-    min: corner((a) => Math.max(0, seed[a]! - reach[a]!)),
-    max: corner((a) => Math.min(dims[a]! - 1, seed[a]! + reach[a]!)),
+    min: corner((a) => Math.max(0, seed[a] - reach[a])),
+    max: corner((a) => Math.min(dims[a] - 1, seed[a] + reach[a])),
   };
   const block = blockOf(image, box);
   const [ni, nj, nk] = boxSizes(box);
@@ -99,29 +99,29 @@ export function floodFill(image: Image, click: Vec3): CroppedMask {
   const within = new Uint8Array(block.values.length);
   const near = new Float32Array(ni * nj * nk);
   const [x, y, z] = boxSizes(box).map((n, a) =>
-    Float64Array.from({ length: n }, (_, at) => ((box.min[a]! + at - seed[a]!) * spacing[a]!) ** 2),
+    Float64Array.from({ length: n }, (_, at) => ((box.min[a] + at - seed[a]) * spacing[a]) ** 2),
   ) as [Float64Array, Float64Array, Float64Array];
   let count = 0;
   for (let k = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
-      const rest = FLOOD_REACH ** 2 - z[k]! - y[j]!;
+      const rest = FLOOD_REACH ** 2 - z[k] - y[j];
       for (let i = 0, at = offset(0, j, k); i < ni; i++, at++) {
-        if (x[i]! > rest) continue;
+        if (x[i] > rest) continue;
         within[at] = 1;
-        near[count++] = block.values[at]!;
+        near[count++] = block.values[at];
       }
     }
   }
   const floor = isHounsfield(image) ? AIR : 0;
   let kept = 0;
-  for (let n = 0; n < count; n++) if (near[n]! > floor) near[kept++] = near[n]!;
+  for (let n = 0; n < count; n++) if (near[n] > floor) near[kept++] = near[n];
   const background = median(near.subarray(0, kept));
-  const start = offset(...(seed.map((c, a) => c - box.min[a]!) as [number, number, number]));
+  const start = offset(...(seed.map((c, a) => c - box.min[a]) as [number, number, number]));
   if (background === undefined) return emptyCrop(dims);
   let sum = 0;
   for (let c = -1; c <= 1; c++)
     for (let b = -1; b <= 1; b++)
-      for (let a = -1; a <= 1; a++) sum += block.values[start + a + sj * b + sk * c]!;
+      for (let a = -1; a <= 1; a++) sum += block.values[start + a + sj * b + sk * c];
   const here = sum / 27;
   const threshold = (here + background) / 2;
   const passes = (value: number) =>
@@ -137,8 +137,8 @@ export function floodFill(image: Image, click: Vec3): CroppedMask {
   visit(start);
   for (let n = 0; n < filled.length; n++) {
     for (const step of [1, sj, sk]) {
-      visit(filled[n]! - step);
-      visit(filled[n]! + step);
+      visit(filled[n] - step);
+      visit(filled[n] + step);
     }
   }
   return cropOf(filled, block.sizes, box.min.map((c) => c - RADIUS) as unknown as Vec3, dims);
@@ -149,9 +149,7 @@ function cropOf(filled: readonly number[], sizes: Vec3, low: Vec3, dims: Vec3): 
   if (filled.length === 0) return emptyCrop(dims);
   const least = [dims[0], dims[1], dims[2]] as [number, number, number];
   const most: [number, number, number] = [-1, -1, -1];
-  const places = filled.map(
-    (at) => voxelAt(at, sizes).map((c, a) => c + low[a]!) as [number, number, number],
-  );
+  const places = filled.map((at) => voxelAt(at, sizes).map((c, a) => c + low[a]) as [number, number, number]);
   for (const place of places) {
     for (const a of [0, 1, 2] as const) {
       least[a] = Math.min(least[a], place[a]);

@@ -52,12 +52,12 @@ export function gridOfHost(
   needOneOf(`${name}: directionOrder`, directionOrder, ['axes', 'rows']);
   const rows = [0, 1, 2].flatMap((world) => {
     const sign = space === 'LPS' && world < 2 ? -1 : 1;
-    const axis = (a: number) => direction[directionOrder === 'axes' ? 3 * a + world : 3 * world + a]!;
-    return [...[0, 1, 2].map((a) => sign * axis(a) * spacing[a]!), sign * origin[world]!];
+    const axis = (a: number) => direction[directionOrder === 'axes' ? 3 * a + world : 3 * world + a];
+    return [...[0, 1, 2].map((a) => sign * axis(a) * spacing[a]), sign * origin[world]];
   });
   return {
     data: valuesOf(scalars, slope, intercept),
-    dims: [dimensions[0]!, dimensions[1]!, dimensions[2]!],
+    dims: [dimensions[0], dimensions[1], dimensions[2]],
     affine: affineFromRows(rows),
   };
 }

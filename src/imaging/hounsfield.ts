@@ -19,7 +19,7 @@ export function isHounsfield({ data, hounsfield }: Pick<Image, 'data' | 'hounsfi
   const step = Math.max(1, Math.floor(data.length / LOOKED_AT));
   let [seen, air, between] = [0, 0, 0];
   for (let n = 0; n < data.length; n += step) {
-    const v = data[n]!;
+    const v = data[n];
     seen++;
     if (v <= -850) air++;
     else if (v >= -650 && v <= -350) between++;

@@ -14,7 +14,7 @@ export interface LabelCentre {
  * @returns undefined when nothing is marked
  */
 export function labelCentre(mask: Uint8Array, dims: Vec3, value?: number): LabelCentre | undefined {
-  const marked = (n: number) => (value === undefined ? mask[n]! > 0 : mask[n] === value);
+  const marked = (n: number) => (value === undefined ? mask[n] > 0 : mask[n] === value);
   const [ni, nj] = dims;
   const place = (n: number): [number, number, number] => [
     n % ni,
@@ -27,15 +27,15 @@ export function labelCentre(mask: Uint8Array, dims: Vec3, value?: number): Label
     if (!marked(n)) continue;
     found.push(n);
     place(n).forEach((c, axis) => {
-      sum[axis]! += c;
+      sum[axis] += c;
     });
   }
   if (found.length === 0) return undefined;
   const centre = sum.map((s) => s / found.length);
-  let best = found[0]!;
+  let best = found[0];
   let least = Number.POSITIVE_INFINITY;
   for (const n of found) {
-    const distance = place(n).reduce((total, c, axis) => total + (c - centre[axis]!) ** 2, 0);
+    const distance = place(n).reduce((total, c, axis) => total + (c - centre[axis]) ** 2, 0);
     if (distance < least) {
       least = distance;
       best = n;

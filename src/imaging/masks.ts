@@ -31,7 +31,7 @@ export function boundsOf(mask: ArrayLike<number>, [ni, nj, nk]: Vec3): VoxelBox 
   for (let k = 0, at = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
       for (let i = 0; i < ni; i++, at++) {
-        if (!(mask[at]! > 0)) continue;
+        if (!(mask[at] > 0)) continue;
         if (i < low[0]) low[0] = i;
         if (i > high[0]) high[0] = i;
         if (j < low[1]) low[1] = j;

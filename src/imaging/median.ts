@@ -4,21 +4,21 @@
 function select(values: Float32Array, k: number): number {
   let [low, high] = [0, values.length - 1];
   while (low < high) {
-    const pivot = values[(low + high) >> 1]!;
+    const pivot = values[(low + high) >> 1];
     let [i, j] = [low, high];
     while (i <= j) {
-      while (values[i]! < pivot) i++;
-      while (values[j]! > pivot) j--;
+      while (values[i] < pivot) i++;
+      while (values[j] > pivot) j--;
       if (i > j) break;
-      const swap = values[i]!;
-      values[i++] = values[j]!;
+      const swap = values[i];
+      values[i++] = values[j];
       values[j--] = swap;
     }
     if (k <= j) high = j;
     else if (k >= i) low = i;
     else break;
   }
-  return values[k]!;
+  return values[k];
 }
 
 /** The middle value, or the mean of the two middle ones; undefined for none. The values come out in another order. */

@@ -70,8 +70,8 @@ export function montage(image: Image, options: MontageOptions): Canvas {
   const scale = pixels / Math.max(...reach);
   const panels = planes.map((plane) => ({
     ...plane,
-    width: Math.max(1, Math.round(reach[plane.across]! * scale)),
-    height: Math.max(1, Math.round(reach[plane.up]! * scale)),
+    width: Math.max(1, Math.round(reach[plane.across] * scale)),
+    height: Math.max(1, Math.round(reach[plane.up] * scale)),
   }));
   const canvas = new Canvas(
     panels.reduce((sum, panel) => sum + panel.width + GAP, GAP),
@@ -82,22 +82,22 @@ export function montage(image: Image, options: MontageOptions): Canvas {
   let left = GAP;
   for (const { across, up, through, width, height } of panels) {
     const top = Math.floor((canvas.height - height) / 2);
-    const slice = { image, through: axes[through]!, left, top, width, height };
-    const columns = pixelVoxels(axes[across]!, width, scale, fieldOfView);
+    const slice = { image, through: axes[through], left, top, width, height };
+    const columns = pixelVoxels(axes[across], width, scale, fieldOfView);
     // Rows of a picture run downwards, and up is up.
-    const rows = pixelVoxels(axes[up]!, height, scale, fieldOfView).reverse();
-    drawSlice(canvas, { ...slice, columns, rows, across: axes[across]!, up: axes[up]! }, window, overlays);
+    const rows = pixelVoxels(axes[up], height, scale, fieldOfView).reverse();
+    drawSlice(canvas, { ...slice, columns, rows, across: axes[across], up: axes[up] }, window, overlays);
     drawCrosshair(
       canvas,
-      left + nearestPixel(columns, axes[across]!.at),
-      top + nearestPixel(rows, axes[up]!.at),
+      left + nearestPixel(columns, axes[across].at),
+      top + nearestPixel(rows, axes[up].at),
     );
     const middle = top + Math.floor(height / 2) - 7;
     const centre = left + Math.floor(width / 2) - 5;
-    canvas.letter(left + 4, middle, letters[across][0]!, lettering);
-    canvas.letter(left + width - 14, middle, letters[across][1]!, lettering);
-    canvas.letter(centre, top + height - 18, letters[up][0]!, lettering);
-    canvas.letter(centre, top + 4, letters[up][1]!, lettering);
+    canvas.letter(left + 4, middle, letters[across][0], lettering);
+    canvas.letter(left + width - 14, middle, letters[across][1], lettering);
+    canvas.letter(centre, top + height - 18, letters[up][0], lettering);
+    canvas.letter(centre, top + 4, letters[up][1], lettering);
     left += width + GAP;
   }
   return canvas;
@@ -124,13 +124,13 @@ function displayAxes(image: Image, click: Vec3): DisplayAxis[] {
   const zooms = voxelSizes(image.affine);
   const strides = [1, image.dims[0], image.dims[0] * image.dims[1]];
   return from.map((source, a) => {
-    const length = image.dims[source]!;
-    const c = click[source]!;
+    const length = image.dims[source];
+    const c = click[source];
     return {
       length,
-      zoom: zooms[source]!,
-      stride: strides[source]!,
-      flip: flip[a]!,
+      zoom: zooms[source],
+      stride: strides[source],
+      flip: flip[a],
       at: flip[a] ? length - 1 - c : c,
     };
   });
@@ -145,7 +145,7 @@ function pixelVoxels(axis: DisplayAxis, count: number, scale: number, fieldOfVie
 function nearestPixel(positions: readonly number[], at: number): number {
   let best = 0;
   positions.forEach((p, n) => {
-    if (Math.abs(p - at) < Math.abs(positions[best]! - at)) best = n;
+    if (Math.abs(p - at) < Math.abs(positions[best] - at)) best = n;
   });
   return best;
 }
@@ -180,20 +180,20 @@ function drawSlice(
   const value = (x: number, y: number) => {
     const a = offset(across, Math.min(across.length - 1, Math.max(0, x)));
     const b = offset(up, Math.min(up.length - 1, Math.max(0, y)));
-    return image.data[base + a + b]!;
+    return image.data[base + a + b];
   };
   const inMask = ({ mask }: Overlay, column: number, row: number) => {
     if (column < 0 || row < 0 || column >= width || row >= height) return false;
-    const a = offset(across, Math.round(columns[column]!));
-    const b = offset(up, Math.round(rows[row]!));
-    return a >= 0 && b >= 0 && mask[base + a + b]! > 0;
+    const a = offset(across, Math.round(columns[column]));
+    const b = offset(up, Math.round(rows[row]));
+    return a >= 0 && b >= 0 && mask[base + a + b] > 0;
   };
   for (let row = 0; row < height; row++) {
-    const y = rows[row]!;
+    const y = rows[row];
     if (y < -0.5 || y > up.length - 0.5) continue;
     const y0 = Math.floor(y);
     for (let column = 0; column < width; column++) {
-      const x = columns[column]!;
+      const x = columns[column];
       if (x < -0.5 || x > across.length - 0.5) continue;
       const x0 = Math.floor(x);
       const low = value(x0, y0) * (1 - (x - x0)) + value(x0 + 1, y0) * (x - x0);
@@ -232,12 +232,12 @@ function drawCrosshair(canvas: Canvas, x: number, y: number): void {
 function intensityWindow(data: Float32Array, percentiles: readonly [number, number]): [number, number] {
   const step = Math.max(1, Math.floor(data.length / 200_000));
   const sample: number[] = [];
-  for (let n = 0; n < data.length; n += step) sample.push(data[n]!);
+  for (let n = 0; n < data.length; n += step) sample.push(data[n]);
   const values = Float64Array.from(sample).sort();
   let first = 0;
   while (first < values.length - 1 && values[first] === values[0]) first++;
   const body = values.subarray(first);
-  const at = (p: number) => body[Math.min(body.length - 1, Math.floor((body.length * p) / 100))]!;
+  const at = (p: number) => body[Math.min(body.length - 1, Math.floor((body.length * p) / 100))];
   const black = at(percentiles[0]);
   const white = at(percentiles[1]);
   return [black, white > black ? white : black + 1];

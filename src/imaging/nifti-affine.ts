@@ -26,7 +26,7 @@ export function headerAffine(
   const unit = MILLIMETRES[fields.get('xyztUnits') & 7] ?? 1;
   // In metres 1.5 mm is no float32: of the digits that there are it must come out as 1.5, or a grid would be a voxel longer.
   const digits = fields.version === 1 ? 7 : 15;
-  if (unit !== 1) for (let n = 0; n < 12; n++) affine[n] = Number((unit * affine[n]!).toPrecision(digits));
+  if (unit !== 1) for (let n = 0; n < 12; n++) affine[n] = Number((unit * affine[n]).toPrecision(digits));
   const dims = [1, 2, 3].map((n) => fields.get('dim', n)) as [number, number, number];
   const fault = affineFault(affine, dims);
   if (fault) {

@@ -93,7 +93,7 @@ function makeSlice(fields: HeaderFields): void {
     [0, 1, 2].map((row) => fields.get('srow', 4 * row + n)) as [number, number, number];
   if (!(fields.get('sformCode') > 0) || column(2).some((v) => v !== 0)) return;
   const [a, b] = [column(0), column(1)];
-  const normal = [0, 1, 2].map((n) => a[(n + 1) % 3]! * b[(n + 2) % 3]! - a[(n + 2) % 3]! * b[(n + 1) % 3]!);
+  const normal = [0, 1, 2].map((n) => a[(n + 1) % 3] * b[(n + 2) % 3] - a[(n + 2) % 3] * b[(n + 1) % 3]);
   const length = Math.hypot(...normal);
   for (const [row, v] of normal.entries()) fields.set('srow', (v / length) * thickness, 4 * row + 2);
 }
@@ -185,7 +185,7 @@ function readDims(fields: HeaderFields, name: string): { dims: [number, number, 
     }
     sizes.push(size);
   }
-  return { dims: [sizes[0]!, sizes[1]!, sizes[2]!], channels: sizes[3] ?? 1 };
+  return { dims: [sizes[0], sizes[1], sizes[2]], channels: sizes[3] ?? 1 };
 }
 
 function chooseChannel(asked: number | undefined, channels: number, name: string): number {

@@ -23,7 +23,7 @@ export function writeMask(volume: Volume, mask: Uint8Array, fileName?: string): 
   needVolume(volume);
   need('mask', mask, 'a Uint8Array');
   let most = 1;
-  for (let n = 0; n < mask.length; n++) if (mask[n]! > most) most = mask[n]!;
+  for (let n = 0; n < mask.length; n++) if (mask[n] > most) most = mask[n];
   const fields = adaptHeader(volume, mask.length, 'uint8');
   fields.set('calMax', most);
   fields.set('intentCode', INTENT_LABEL);
@@ -87,14 +87,14 @@ export function newHeader(grid: {
   const sizes = [3, ...dims, 1, 1, 1, 1];
   const zooms = [1, ...voxelSizes(affine), 1, 1, 1, 1];
   for (let n = 0; n < 8; n++) {
-    fields.set('dim', sizes[n]!, n);
-    fields.set('pixdim', zooms[n]!, n);
+    fields.set('dim', sizes[n], n);
+    fields.set('pixdim', zooms[n], n);
   }
   setDatatype(fields, grid.datatype);
   fields.set('sclSlope', 1);
   fields.set('xyztUnits', 2); // millimetres
   fields.set('sformCode', 1);
-  for (let n = 0; n < 12; n++) fields.set('srow', affine[n]!, n);
+  for (let n = 0; n < 12; n++) fields.set('srow', affine[n], n);
   return {
     bytes: fields.bytes,
     version: 1,
@@ -195,7 +195,7 @@ function encodeVoxels(
     float64: (at, v) => view.setFloat64(at, v, littleEndian),
   };
   const store = put[datatype];
-  for (let n = 0; n < values.length; n++) store(n * size, values[n]!);
+  for (let n = 0; n < values.length; n++) store(n * size, values[n]);
   return bytes;
 }
 

@@ -16,21 +16,21 @@ export interface AxisDirection {
  */
 export function ioOrientation(affine: ArrayLike<number>, tol?: number): (AxisDirection | undefined)[] {
   const columns = [0, 1, 2].map((c) => {
-    const column = [affine[c]!, affine[4 + c]!, affine[8 + c]!];
-    const zoom = Math.sqrt(column[0]! ** 2 + column[1]! ** 2 + column[2]! ** 2) || 1;
+    const column = [affine[c], affine[4 + c], affine[8 + c]];
+    const zoom = Math.sqrt(column[0] ** 2 + column[1] ** 2 + column[2] ** 2) || 1;
     return column.map((v) => v / zoom);
   });
   const r = polarFactor(columns, tol);
   const strength = r.map((column) => Math.max(...column.map((v) => v * v)));
-  const order = [0, 1, 2].sort((a, b) => strength[b]! - strength[a]! || a - b);
+  const order = [0, 1, 2].sort((a, b) => strength[b] - strength[a] || a - b);
   const directions: (AxisDirection | undefined)[] = [undefined, undefined, undefined];
   for (const axis of order) {
-    const column = r[axis]!;
+    const column = r[axis];
     // numpy's allclose(column, 0): its absolute tolerance.
     if (column.every((v) => Math.abs(v) <= 1e-8)) continue;
     let world: 0 | 1 | 2 = 0;
-    for (const w of [1, 2] as const) if (Math.abs(column[w]!) > Math.abs(column[world]!)) world = w;
-    directions[axis] = { world, sign: column[world]! < 0 ? -1 : 1 };
+    for (const w of [1, 2] as const) if (Math.abs(column[w]) > Math.abs(column[world])) world = w;
+    directions[axis] = { world, sign: column[world] < 0 ? -1 : 1 };
     for (const other of r) other[world] = 0;
   }
   return directions;
@@ -54,7 +54,7 @@ function polarFactor(matrix: readonly (readonly number[])[], tol?: number): numb
       [0, 2],
       [1, 2],
     ] as const) {
-      const [a, b] = [m[p]!, m[q]!];
+      const [a, b] = [m[p], m[q]];
       const alpha = dot(a, a);
       const beta = dot(b, b);
       const gamma = dot(a, b);
@@ -64,7 +64,7 @@ function polarFactor(matrix: readonly (readonly number[])[], tol?: number): numb
       const t = (zeta < 0 ? -1 : 1) / (Math.abs(zeta) + Math.sqrt(1 + zeta * zeta));
       const c = 1 / Math.sqrt(1 + t * t);
       rotate(a, b, c, c * t);
-      rotate(v[p]!, v[q]!, c, c * t);
+      rotate(v[p], v[q], c, c * t);
     }
     if (!turned) break;
   }
@@ -72,10 +72,10 @@ function polarFactor(matrix: readonly (readonly number[])[], tol?: number): numb
   const least = tol ?? Math.max(...singular) * 3 * 2 ** -52;
   const r = [0, 1, 2].map(() => [0, 0, 0]);
   for (let n = 0; n < 3; n++) {
-    if (!(singular[n]! > least)) continue;
+    if (!(singular[n] > least)) continue;
     for (let column = 0; column < 3; column++) {
       for (let row = 0; row < 3; row++) {
-        r[column]![row]! += (m[n]![row]! / singular[n]!) * v[n]![column]!;
+        r[column][row] += (m[n][row] / singular[n]) * v[n][column];
       }
     }
   }
@@ -83,13 +83,13 @@ function polarFactor(matrix: readonly (readonly number[])[], tol?: number): numb
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {
-  return a[0]! * b[0]! + a[1]! * b[1]! + a[2]! * b[2]!;
+  return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 
 function rotate(a: number[], b: number[], c: number, s: number): void {
   for (let n = 0; n < 3; n++) {
-    const x = a[n]!;
-    const y = b[n]!;
+    const x = a[n];
+    const y = b[n];
     a[n] = c * x - s * y;
     b[n] = s * x + c * y;
   }

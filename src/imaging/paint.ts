@@ -57,10 +57,10 @@ export function sweep(
   const { dims, affine } = grid;
   const zooms = voxelSizes(affine);
   const reach = zooms.map((zoom, a) => (a === flat ? 0 : Math.ceil(radius / zoom) + 1));
-  const clamp = (c: number, a: number) => Math.min(dims[a]! - 1, Math.max(0, Math.round(c)));
+  const clamp = (c: number, a: number) => Math.min(dims[a] - 1, Math.max(0, Math.round(c)));
   const around = (...points: readonly Vec3[]): VoxelBox => {
     const corner = (of: typeof Math.min, side: number, a: number) =>
-      clamp(of(...points.map((p) => p[a]!)) + side * reach[a]!, a);
+      clamp(of(...points.map((p) => p[a])) + side * reach[a], a);
     const ends = (of: typeof Math.min, side: number) =>
       [corner(of, side, 0), corner(of, side, 1), corner(of, side, 2)] as const;
     return { min: ends(Math.min, -1), max: ends(Math.max, 1) };
@@ -75,11 +75,11 @@ export function sweep(
   for (const [n, from] of path.entries()) {
     const next = Math.min(n + 1, path.length - 1);
     painted[place(clamp(from[0], 0), clamp(from[1], 1), clamp(from[2], 2))] = 1;
-    const { min, max } = around(from, path[next]!);
+    const { min, max } = around(from, path[next]);
     for (let k = min[2]; k <= max[2]; k++)
       for (let j = min[1]; j <= max[1]; j++)
         for (let i = min[0]; i <= max[0]; i++)
-          if (distanceToSegment(applyAffine(affine, [i, j, k]), world[n]!, world[next]!) <= radius)
+          if (distanceToSegment(applyAffine(affine, [i, j, k]), world[n], world[next]) <= radius)
             painted[place(i, j, k)] = 1;
   }
   return cropWhere(dims, box, (at) => painted[at] === 1);
@@ -106,17 +106,17 @@ export function enclosed(dims: Vec3, axis: 0 | 1 | 2, slice: number, line: reado
   const low: Voxel = [0, 0, 0];
   const high: Voxel = [0, 0, 0];
   for (const a of [p, q]) {
-    low[a] = Math.max(0, Math.ceil(Math.min(...line.map((c) => c[a]!))));
-    high[a] = Math.min(dims[a]! - 1, Math.floor(Math.max(...line.map((c) => c[a]!))));
-    if (low[a]! > high[a]!) return emptyCrop(dims);
+    low[a] = Math.max(0, Math.ceil(Math.min(...line.map((c) => c[a]))));
+    high[a] = Math.min(dims[a] - 1, Math.floor(Math.max(...line.map((c) => c[a]))));
+    if (low[a] > high[a]) return emptyCrop(dims);
   }
   low[axis] = high[axis] = slice;
   return pick(dims, { min: low, max: high }, (...at) => {
     let odd = false;
     for (const [n, a] of line.entries()) {
-      const b = line[(n + 1) % line.length]!;
-      if (a[q]! > at[q]! === b[q]! > at[q]!) continue;
-      if (at[p]! < a[p]! + ((at[q]! - a[q]!) / (b[q]! - a[q]!)) * (b[p]! - a[p]!)) odd = !odd;
+      const b = line[(n + 1) % line.length];
+      if (a[q] > at[q] === b[q] > at[q]) continue;
+      if (at[p] < a[p] + ((at[q] - a[q]) / (b[q] - a[q])) * (b[p] - a[p])) odd = !odd;
     }
     return odd;
   });
@@ -137,8 +137,8 @@ export function pointsAlong(
   const world = path.map((p) => applyAffine(affine, p));
   const reached = [0];
   for (let n = 1; n < world.length; n++)
-    reached.push(reached[n - 1]! + Math.hypot(...world[n]!.map((c, a) => c - world[n - 1]![a]!)));
-  const length = reached[reached.length - 1]!;
+    reached.push(reached[n - 1] + Math.hypot(...world[n].map((c, a) => c - world[n - 1][a])));
+  const length = reached[reached.length - 1];
   const count = Math.max(1, Math.min(most, Math.floor(length / apart) + 1));
   const back = invertAffine(affine);
   return Array.from({ length: count }, (_, n) => {
@@ -151,9 +151,9 @@ export function pointsAlong(
         reached.findLastIndex((r) => r <= at),
       ),
     );
-    const [a, b] = [world[piece]!, world[Math.min(piece + 1, world.length - 1)]!];
-    const span = (reached[piece + 1] ?? 0) - reached[piece]!;
-    const t = span > 0 ? (at - reached[piece]!) / span : 0;
+    const [a, b] = [world[piece], world[Math.min(piece + 1, world.length - 1)]];
+    const span = (reached[piece + 1] ?? 0) - reached[piece];
+    const t = span > 0 ? (at - reached[piece]) / span : 0;
     return applyAffine(back, [a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2])]);
   });
 }

@@ -27,7 +27,7 @@ async function readPairs(path: string): Promise<Dataset> {
   const rows = readText(path)
     .split(/\r?\n/)
     .map((line, n) => ({ n: n + 1, fields: line.split(',').map((field) => field.trim()) }))
-    .filter(({ n, fields }) => fields.join('') !== '' && !(n === 1 && /^image$/i.test(fields[0]!)));
+    .filter(({ n, fields }) => fields.join('') !== '' && !(n === 1 && /^image$/i.test(fields[0])));
   const folder = dirname(path);
   const seen = new Map<string, number>();
   const cases = rows.map(({ n, fields }): DatasetCase => {

@@ -52,9 +52,9 @@ function sourceTaps({ size, sourceDims, sourceToRoi, axes }: RoiFrame): Taps {
   const strides = [size * size, size, 1];
   return [0, 1, 2].map((source): AxisTaps => {
     const a = axes.findIndex((axis) => axis.source === source);
-    const slope = sourceToRoi[4 * a + source]!;
-    const shift = sourceToRoi[4 * a + 3]!;
-    return axisTaps(sourceDims[source]!, (n) => slope * n + shift, size, strides[a]!);
+    const slope = sourceToRoi[4 * a + source];
+    const shift = sourceToRoi[4 * a + 3];
+    return axisTaps(sourceDims[source], (n) => slope * n + shift, size, strides[a]);
   }) as unknown as Taps;
 }
 
@@ -97,9 +97,9 @@ export function sampleLogits(
   const values = new Float32Array(sizes[0] * sizes[1] * sizes[2]);
   let to = 0;
   for (let c = box.min[2]; c <= box.max[2]; c++) {
-    const [k0, k1, w] = [k.low[c]!, k.high[c]!, k.weight[c]!];
+    const [k0, k1, w] = [k.low[c], k.high[c], k.weight[c]];
     for (let b = box.min[1]; b <= box.max[1]; b++) {
-      const [j0, j1, v] = [j.low[b]!, j.high[b]!, j.weight[b]!];
+      const [j0, j1, v] = [j.low[b], j.high[b], j.weight[b]];
       const p00 = k0 + j0;
       const p01 = k0 + j1;
       const p10 = k1 + j0;
@@ -109,19 +109,13 @@ export function sampleLogits(
       const w10 = w * (1 - v);
       const w11 = w * v;
       for (let a = box.min[0]; a <= box.max[0]; a++) {
-        const i0 = i.low[a]!;
-        const i1 = i.high[a]!;
-        const u = i.weight[a]!;
+        const i0 = i.low[a];
+        const i1 = i.high[a];
+        const u = i.weight[a];
         const near =
-          w00 * logits[p00 + i0]! +
-          w01 * logits[p01 + i0]! +
-          w10 * logits[p10 + i0]! +
-          w11 * logits[p11 + i0]!;
+          w00 * logits[p00 + i0] + w01 * logits[p01 + i0] + w10 * logits[p10 + i0] + w11 * logits[p11 + i0];
         const far =
-          w00 * logits[p00 + i1]! +
-          w01 * logits[p01 + i1]! +
-          w10 * logits[p10 + i1]! +
-          w11 * logits[p11 + i1]!;
+          w00 * logits[p00 + i1] + w01 * logits[p01 + i1] + w10 * logits[p10 + i1] + w11 * logits[p11 + i1];
         const logit = near * (1 - u) + far * u;
         if (Number.isNaN(logit)) {
           throw new SgpSamError(
@@ -144,23 +138,22 @@ function positiveBox(frame: RoiFrame, logits: Float32Array, taps: Taps): VoxelBo
   for (let x = 0, at = 0; x < size; x++) {
     for (let y = 0; y < size; y++) {
       for (let z = 0; z < size; z++, at++) {
-        if (logits[at]! <= 0) continue;
-        if (x < low[0]!) low[0] = x;
+        if (logits[at] <= 0) continue;
+        if (x < low[0]) low[0] = x;
         high[0] = x;
-        if (y < low[1]!) low[1] = y;
-        if (y > high[1]!) high[1] = y;
-        if (z < low[2]!) low[2] = z;
-        if (z > high[2]!) high[2] = z;
+        if (y < low[1]) low[1] = y;
+        if (y > high[1]) high[1] = y;
+        if (z < low[2]) low[2] = z;
+        if (z > high[2]) high[2] = z;
       }
     }
   }
-  if (high[0]! < 0) return undefined;
+  if (high[0] < 0) return undefined;
   const strides = [size * size, size, 1];
   return boxOf(
     taps.map((own, source) => {
       const a = axes.findIndex((axis) => axis.source === source);
-      const draws = (n: number) =>
-        own.high[n]! >= low[a]! * strides[a]! && own.low[n]! <= high[a]! * strides[a]!;
+      const draws = (n: number) => own.high[n] >= low[a] * strides[a] && own.low[n] <= high[a] * strides[a];
       let { first, end } = own;
       while (first < end && !draws(first)) first++;
       while (first < end && !draws(end - 1)) end--;
@@ -195,7 +188,7 @@ export function pasteBack(
 
 /** The voxels whose logit is above 0. */
 export function cropField(dims: Vec3, field: LogitField | undefined): CroppedMask {
-  return field ? cropWhere(dims, field.box, (at) => field.values[at]! > 0) : emptyCrop(dims);
+  return field ? cropWhere(dims, field.box, (at) => field.values[at] > 0) : emptyCrop(dims);
 }
 
 /** σ(logit) on the whole grid; 0 outside the field. */
@@ -204,7 +197,7 @@ export function probabilitiesOf(dims: Vec3, field: LogitField | undefined): Floa
   if (!field) return out;
   const [ni] = boxSizes(field.box);
   eachLine(dims, field.box, (to, from) => {
-    for (let i = 0; i < ni; i++) out[to + i] = sigmoid(field.values[from + i]!);
+    for (let i = 0; i < ni; i++) out[to + i] = sigmoid(field.values[from + i]);
   });
   return out;
 }

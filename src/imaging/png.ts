@@ -18,7 +18,7 @@ export function encodePng(rgb: Uint8Array, width: number, height: number): Uint8
     // Filter 1, "sub": each byte less the one a pixel to its left; grey ramps then compress well.
     filtered[at] = 1;
     for (let x = 0; x < row; x++) {
-      filtered[at + 1 + x] = rgb[y * row + x]! - (x >= 3 ? rgb[y * row + x - 3]! : 0);
+      filtered[at + 1 + x] = rgb[y * row + x] - (x >= 3 ? rgb[y * row + x - 3] : 0);
     }
   }
   const header = new Uint8Array(13);

@@ -33,7 +33,7 @@ export function preprocess(image: Image, click: Vec3, options: RoiOptions = {}):
   const raw = sampleRoi(image, frame);
   const { mean, std, outliers } = positiveMoments(raw, image.name, frame);
   const values = new Float32Array(raw.length);
-  for (let n = 0; n < raw.length; n++) values[n] = (raw[n]! - mean) / std;
+  for (let n = 0; n < raw.length; n++) values[n] = (raw[n] - mean) / std;
   const roi = { ...frame, values, mean, std, outliers };
   if (frame.preset.reference === undefined) return roi;
   const at = options.reference && findInRoi(frame, options.reference);
@@ -54,7 +54,7 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
       if (index < 0 || index >= resampled) return Number.NaN;
       return (((flip ? resampled - 1 - index : index) + 0.5) * spacing) / zoom - 0.5;
     };
-    return axisTaps(size, coordinate, dims[source]!, strides[source]!);
+    return axisTaps(size, coordinate, dims[source], strides[source]);
   }) as [AxisTaps, AxisTaps, AxisTaps];
   const window = preset.ct && isHounsfield(image) ? preset.ct : undefined;
   const [least, most] = window ?? preset.clamp ?? [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
@@ -62,9 +62,9 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
 
   const out = new Float64Array(size ** 3);
   for (let a = x.first; a < x.end; a++) {
-    const [a0, a1, u] = [x.low[a]!, x.high[a]!, x.weight[a]!];
+    const [a0, a1, u] = [x.low[a], x.high[a], x.weight[a]];
     for (let b = y.first; b < y.end; b++) {
-      const [b0, b1, v] = [y.low[b]!, y.high[b]!, y.weight[b]!];
+      const [b0, b1, v] = [y.low[b], y.high[b], y.weight[b]];
       // The four rows around this line of the cube.
       const p00 = a0 + b0;
       const p01 = a0 + b1;
@@ -76,13 +76,12 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
       const w11 = u * v;
       const row = (a * size + b) * size;
       for (let c = z.first; c < z.end; c++) {
-        const c0 = z.low[c]!;
-        const c1 = z.high[c]!;
-        const w = z.weight[c]!;
+        const c0 = z.low[c];
+        const c1 = z.high[c];
+        const w = z.weight[c];
         const near =
-          w00 * data[p00 + c0]! + w01 * data[p01 + c0]! + w10 * data[p10 + c0]! + w11 * data[p11 + c0]!;
-        const far =
-          w00 * data[p00 + c1]! + w01 * data[p01 + c1]! + w10 * data[p10 + c1]! + w11 * data[p11 + c1]!;
+          w00 * data[p00 + c0] + w01 * data[p01 + c0] + w10 * data[p10 + c0] + w11 * data[p11 + c0];
+        const far = w00 * data[p00 + c1] + w01 * data[p01 + c1] + w10 * data[p10 + c1] + w11 * data[p11 + c1];
         const value = near * (1 - w) + far * w;
         out[row + c] = Math.min(most, Math.max(least, value)) + shift;
       }
@@ -101,7 +100,7 @@ function positiveMoments(
   let sum = 0;
   let lowest = 0;
   for (let n = 0; n < values.length; n++) {
-    const v = values[n]!;
+    const v = values[n];
     if (v > 0) {
       count++;
       sum += v;
@@ -112,7 +111,7 @@ function positiveMoments(
   let squares = 0;
   let most = 0;
   for (let n = 0; n < values.length; n++) {
-    const v = values[n]!;
+    const v = values[n];
     if (v <= 0) continue;
     const square = (v - mean) ** 2;
     squares += square;
@@ -188,7 +187,7 @@ export function preprocessTrace(image: Image, click: Vec3): PreprocessTrace {
   const plane = size * size;
   return {
     slab: values.slice(60 * plane, 66 * plane),
-    rows: Float32Array.from({ length: size }, (_, n) => values[n * plane + 64 * size + 64]!),
+    rows: Float32Array.from({ length: size }, (_, n) => values[n * plane + 64 * size + 64]),
     affine,
     mean_std: [mean, std],
     begin,

@@ -38,10 +38,10 @@ export function farthestFromBorder(
   if (!box) return undefined;
   const { low, sizes, squared } = box;
   let best = 0;
-  for (let n = 1; n < squared.length; n++) if (squared[n]! > squared[best]!) best = n;
-  const voxel = voxelAt(best, sizes).map((c, a) => c + low[a]!) as [number, number, number];
+  for (let n = 1; n < squared.length; n++) if (squared[n] > squared[best]) best = n;
+  const voxel = voxelAt(best, sizes).map((c, a) => c + low[a]) as [number, number, number];
   const index = voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]);
-  return { voxel, index, distance: Math.sqrt(squared[best]!) };
+  return { voxel, index, distance: Math.sqrt(squared[best]) };
 }
 
 /**
@@ -55,19 +55,19 @@ export function centerPoint(mask: Mask, dims: Vec3, spacing: Vec3 = [1, 1, 1]): 
   let voxels = 0;
   const sum = [0, 0, 0];
   for (let n = 0; n < mask.length; n++) {
-    if (!(mask[n]! > 0)) continue;
+    if (!(mask[n] > 0)) continue;
     voxels++;
     const [i, j, k] = voxelAt(n, dims);
-    sum[0]! += i;
-    sum[1]! += j;
-    sum[2]! += k;
+    sum[0] += i;
+    sum[1] += j;
+    sum[2] += k;
   }
   const [x, y, z] = sum.map((s) => s / voxels) as [number, number, number];
   let best = -1;
   let least = Number.POSITIVE_INFINITY;
   // Once more through the mask, not a list of its voxels: of a liver there are thirty million.
   for (let n = 0; n < mask.length; n++) {
-    if (!(mask[n]! > 0)) continue;
+    if (!(mask[n] > 0)) continue;
     const [i, j, k] = voxelAt(n, dims);
     const distance = ((i - x) * spacing[0]) ** 2 + ((j - y) * spacing[1]) ** 2 + ((k - z) * spacing[2]) ** 2;
     if (distance >= least) continue;
@@ -86,10 +86,10 @@ export function centerPoint(mask: Mask, dims: Vec3, spacing: Vec3 = [1, 1, 1]): 
 export function randomVoxel(mask: Mask, dims: Vec3, random: () => number): Prompt | undefined {
   requireSize(mask, dims);
   let voxels = 0;
-  for (let n = 0; n < mask.length; n++) if (mask[n]! > 0) voxels++;
+  for (let n = 0; n < mask.length; n++) if (mask[n] > 0) voxels++;
   if (voxels === 0) return undefined;
   let left = Math.floor(random() * voxels);
-  for (let n = 0; ; n++) if (mask[n]! > 0 && left-- <= 0) return { voxel: voxelAt(n, dims), index: n };
+  for (let n = 0; ; n++) if (mask[n] > 0 && left-- <= 0) return { voxel: voxelAt(n, dims), index: n };
 }
 
 /** Where a simulated first click goes: the thickest part, the voxel nearest the centre of mass, any voxel. */
@@ -141,9 +141,9 @@ export function correctiveClick(
   const box = within ?? { min: [0, 0, 0], max: [dims[0] - 1, dims[1] - 1, dims[2] - 1] };
   const [ni] = boxSizes(box);
   eachLine(dims, box, (from) => {
-    for (let n = from; n < from + ni; n++) if (prediction[n]! > 0 !== truth[n]! > 0) wrong[n] = 1;
+    for (let n = from; n < from + ni; n++) if (prediction[n] > 0 !== truth[n] > 0) wrong[n] = 1;
   });
   const found =
     how === 'random' ? randomVoxel(wrong, dims, random) : farthestFromBorder(wrong, dims, spacing);
-  return found && { voxel: found.voxel, index: found.index, label: truth[found.index]! > 0 ? 1 : 0 };
+  return found && { voxel: found.voxel, index: found.index, label: truth[found.index] > 0 ? 1 : 0 };
 }

@@ -37,7 +37,7 @@ export function relativeToClick(
   for (let i = x[0]; i <= x[1]; i++)
     for (let j = y[0]; j <= y[1]; j++)
       for (let k = z[0]; k <= z[1]; k++) {
-        sum += values[(i * size + j) * size + k]!;
+        sum += values[(i * size + j) * size + k];
         count++;
       }
   const c = sum / count;
@@ -49,6 +49,6 @@ export function relativeToClick(
   const factor = contrast > 0 ? (RELATIVE.click / contrast) * (c < b ? -1 : 1) : 0;
   const { least, most, click } = RELATIVE;
   for (let n = 0; n < out.length; n++)
-    out[n] = Math.min(most, Math.max(least, click + factor * (values[n]! - c)));
+    out[n] = Math.min(most, Math.max(least, click + factor * (values[n] - c)));
   return out;
 }

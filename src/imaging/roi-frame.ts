@@ -78,10 +78,10 @@ export function roiFrame(
   const axes = ([0, 1, 2] as const).map((a): RoiAxis => {
     const source = order.from[a];
     const flip = order.flip[a];
-    const zoom = zooms[source]!;
+    const zoom = zooms[source];
     const { spacing } = preset;
     const scale = zoom / spacing;
-    const resampled = Math.ceil((grid.dims[source]! * zoom) / spacing - 1e-9);
+    const resampled = Math.ceil((grid.dims[source] * zoom) / spacing - 1e-9);
     // In the resampled volume, source voxel i is at slope·i + shift.
     const slope = flip ? -scale : scale;
     const shift = flip ? resampled - 0.5 - 0.5 * scale : 0.5 * scale - 0.5;
@@ -113,7 +113,7 @@ export function roiFrame(
 export function alongAxis(axis: RoiAxis, voxel: Vec3): number {
   // In this order of operations, not through `sourceToRoi`: clicks often fall exactly between two resampled
   // voxels, and the last bit then decides which one they are rounded to.
-  const c = ((voxel[axis.source]! + 0.5) * axis.zoom) / axis.spacing - 0.5;
+  const c = ((voxel[axis.source] + 0.5) * axis.zoom) / axis.spacing - 0.5;
   return (axis.flip ? axis.resampled - 1 - c : c) - axis.begin;
 }
 

@@ -45,7 +45,7 @@ export const tasks: Readonly<Record<string, Task>> = {
  * @throws SgpSamError `bad-argument` for an unknown one
  */
 export function taskByName(name: string): Task {
-  if (Object.hasOwn(tasks, name)) return tasks[name]!;
+  if (Object.hasOwn(tasks, name)) return tasks[name];
   const names = Object.keys(tasks).join(', ');
   throw new SgpSamError('bad-argument', `there is no task "${name}"`, `Choose one of: ${names}.`);
 }

@@ -120,7 +120,7 @@ export class VoxelSink {
     const out = this.out.subarray(this.filled, this.filled + n);
     scale(this.blockView, out, this.slope, this.inter);
     for (let i = 0; i < n; i++) {
-      const v = out[i]!;
+      const v = out[i];
       // Only NaN and the infinities differ from themselves by something other than zero.
       if (v - v !== 0) {
         if (this.badVoxels === 0) this.firstBad = this.filled + i;
@@ -154,11 +154,11 @@ export class VoxelSink {
 
 function scale(stored: Stored, out: Float32Array, slope: number, inter: number): void {
   if (stored instanceof BigInt64Array || stored instanceof BigUint64Array) {
-    for (let i = 0; i < out.length; i++) out[i] = Number(stored[i]!) * slope + inter;
+    for (let i = 0; i < out.length; i++) out[i] = Number(stored[i]) * slope + inter;
   } else if (slope === 1 && inter === 0) {
-    for (let i = 0; i < out.length; i++) out[i] = stored[i]!;
+    for (let i = 0; i < out.length; i++) out[i] = stored[i];
   } else {
-    for (let i = 0; i < out.length; i++) out[i] = stored[i]! * slope + inter;
+    for (let i = 0; i < out.length; i++) out[i] = stored[i] * slope + inter;
   }
 }
 
@@ -166,8 +166,8 @@ function scale(stored: Stored, out: Float32Array, slope: number, inter: number):
 function swapBytes(bytes: Uint8Array, length: number, size: number): void {
   for (let at = 0; at + size <= length; at += size) {
     for (let a = at, b = at + size - 1; a < b; a++, b--) {
-      const t = bytes[a]!;
-      bytes[a] = bytes[b]!;
+      const t = bytes[a];
+      bytes[a] = bytes[b];
       bytes[b] = t;
     }
   }

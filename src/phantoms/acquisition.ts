@@ -38,7 +38,7 @@ export function drawAcquisition(modality: Modality, dims: Vec3, spacing: Vec3, d
   }
   const resolution = wanted.map((mm, a) =>
     // Eight voxels across are the fewest that still show anatomy.
-    Math.max(spacing[a]!, Math.min(mm, (dims[a]! * spacing[a]!) / 8)),
+    Math.max(spacing[a], Math.min(mm, (dims[a] * spacing[a]) / 8)),
   ) as unknown as Vec3;
   const mr = modality === 'mr';
   return {
@@ -67,20 +67,20 @@ export function acquire(
   seed: number,
 ): Float32Array {
   if (how.bias > 0) {
-    const field = smoothField(dims, spacing, 0.9 * Math.max(...dims.map((n, a) => n * spacing[a]!)), seed);
+    const field = smoothField(dims, spacing, 0.9 * Math.max(...dims.map((n, a) => n * spacing[a])), seed);
     for (let n = 0; n < tissue.length; n++) {
-      const log = how.bias * field[n]!;
+      const log = how.bias * field[n];
       // The exponential's first terms: positive everywhere, and no call per voxel.
-      tissue[n]! *= 1 + log + 0.5 * log * log;
+      tissue[n] *= 1 + log + 0.5 * log * log;
     }
   }
-  const coarse = dims.map((n, a) => Math.round((n * spacing[a]!) / how.resolution[a]!)) as unknown as Vec3;
+  const coarse = dims.map((n, a) => Math.round((n * spacing[a]) / how.resolution[a])) as unknown as Vec3;
   // Full width at half maximum of about one resolved voxel.
-  const blur = dims.map((n, a) => blurBand(n, coarse[a]!, (0.42 * n) / coarse[a]!));
+  const blur = dims.map((n, a) => blurBand(n, coarse[a], (0.42 * n) / coarse[a]));
   const small = alongAxes(tissue, dims, blur as [Band, Band, Band]);
   addNoise(small, how.modality === 'mr' ? 'rician' : 'gaussian', how.noise, seed);
   if (how.gamma !== 1) raise(small, how.gamma);
-  const back = coarse.map((n, a) => linearBand(n, dims[a]!));
+  const back = coarse.map((n, a) => linearBand(n, dims[a]));
   const same = coarse.every((n, a) => n === dims[a]);
   const out = same ? small : alongAxes(small, coarse, back as [Band, Band, Band]);
   finish(out, air, how);
@@ -93,25 +93,25 @@ const STEPS = 1 << 12;
 /** Raises values that are 0 or more to a power, in place, by a table. */
 function raise(data: Float32Array, gamma: number): void {
   let most = 0;
-  for (let n = 0; n < data.length; n++) if (data[n]! > most) most = data[n]!;
+  for (let n = 0; n < data.length; n++) if (data[n] > most) most = data[n];
   if (most === 0) return;
   const table = Float32Array.from({ length: STEPS + 2 }, (_, n) => (n / STEPS) ** gamma);
   const [scale, factor] = [STEPS / most, most ** gamma];
   for (let n = 0; n < data.length; n++) {
-    const at = data[n]! * scale;
+    const at = data[n] * scale;
     const low = Math.floor(at);
-    const below = table[low]!;
-    data[n] = factor * (below + (at - low) * (table[low + 1]! - below));
+    const below = table[low];
+    data[n] = factor * (below + (at - low) * (table[low + 1] - below));
   }
 }
 
 function finish(out: Float32Array, air: Uint8Array, { modality, scale, cleared }: Acquisition): void {
   if (modality === 'ct') {
-    for (let n = 0; n < out.length; n++) out[n] = Math.round(Math.min(3071, Math.max(-1024, out[n]!)));
+    for (let n = 0; n < out.length; n++) out[n] = Math.round(Math.min(3071, Math.max(-1024, out[n])));
     return;
   }
   for (let n = 0; n < out.length; n++) {
     // A body's dark voxels are not made into background: 1 is the least there.
-    out[n] = cleared && air[n] === 0 ? 0 : Math.min(32767, Math.max(1, Math.round(out[n]! * scale)));
+    out[n] = cleared && air[n] === 0 ? 0 : Math.min(32767, Math.max(1, Math.round(out[n] * scale)));
   }
 }

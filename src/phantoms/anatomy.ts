@@ -37,7 +37,7 @@ function headTissues(scene: Scene): HeadTissues {
     const grey = scene.tissue('grey', greyBeside(scene, white));
     const sulcus = scene.tissue('sulcus');
     // Fluid is one and the same within a head.
-    const ventricle = scene.tissue('fluid', { ...scene.tissues[sulcus]!, role: 'fluid' });
+    const ventricle = scene.tissue('fluid', { ...scene.tissues[sulcus], role: 'fluid' });
     return { white, grey, sulcus, ventricle, sheet: draws.chance(0.5) ? scene.tissue('vessel') : sulcus };
   }
   const flair = style === 'flair';
@@ -70,7 +70,7 @@ function paintHead(scene: Scene): void {
   ) as unknown as Vec3;
   // Not so far that little but air is left.
   const middle = outer.map(
-    (o, a) => 0.6 * Math.abs(o - 0.6 * half[a]!) * draws.uniform(-1, 1),
+    (o, a) => 0.6 * Math.abs(o - 0.6 * half[a]) * draws.uniform(-1, 1),
   ) as unknown as Vec3;
   const mean = (outer[0] + outer[1] + outer[2]) / 3;
   const scale = Math.min(1.1, Math.max(0.55, mean / HEAD));
@@ -78,7 +78,7 @@ function paintHead(scene: Scene): void {
   const tissues = headTissues(scene);
   const { white, grey, sulcus, sheet } = tissues;
   // Fluid like any within the head, but no lesion grows through it to the skull.
-  const csf = scene.tissue('fluid', { ...scene.tissues[sulcus]!, role: 'fluid' });
+  const csf = scene.tissue('fluid', { ...scene.tissues[sulcus], role: 'fluid' });
   const scalpAt = draws.uniform(0.9, 0.96);
   const skullAt = scalpAt - draws.uniform(0.04, 0.08);
   // A brain alone fills the grid's head, as there is nothing around it.
@@ -100,9 +100,9 @@ function paintHead(scene: Scene): void {
   const slope = draws.uniform(0, 0.5);
   const pitch = draws.uniform(0.2, 0.7);
   for (let at = 0; at < regions.length; at++) {
-    const dx = x[at]! - middle[0];
-    const dy = y[at]! - middle[1];
-    const dz = z[at]! - middle[2];
+    const dx = x[at] - middle[0];
+    const dy = y[at] - middle[1];
+    const dz = z[at] - middle[2];
     const [u, v, w] = [dx / outer[0], dy / outer[1], dz / outer[2]];
     const q = u * u + v * v + w * w;
     if (q > 1) continue;
@@ -114,7 +114,7 @@ function paintHead(scene: Scene): void {
       continue;
     }
     const deep = (brainAt - r) * mean;
-    const side = Math.abs(dx + 0.8 * bumps[at]!);
+    const side = Math.abs(dx + 0.8 * bumps[at]);
     if (fissure > 0 && side < fissure + ribbon && v * v + w * w > 0.16 && w > -0.3) {
       const thin = falx && side < 0.9 && deep < 30 * scale;
       const filled = sinus > 0 && w > 0 && side + deep < sinus;
@@ -122,7 +122,7 @@ function paintHead(scene: Scene): void {
       continue;
     }
     // Below the tentorium the folds are finer.
-    const tent = roof + slope * v - pitch * Math.abs(u) + 0.02 * bumps[at]!;
+    const tent = roof + slope * v - pitch * Math.abs(u) + 0.02 * bumps[at];
     const under = v < 0.05 && w < tent;
     if (under && w > tent - 0.02) {
       regions[at] = sheet;
@@ -163,7 +163,7 @@ function paintDepths(
     const nucleus =
       style === 'any'
         ? scene.tissue('nucleus')
-        : toned(scene, 'nucleus', scene.tissues[white]!.mean + draws.uniform(-0.12, 0.12));
+        : toned(scene, 'nucleus', scene.tissues[white].mean + draws.uniform(-0.12, 0.12));
     inside[nucleus] = 1;
     const axes = brain.map((b) => b * draws.uniform(0.06, 0.16)) as unknown as Vec3;
     const [i, j, k] = [draws.uniform(0.2, 0.35), draws.uniform(-0.3, 0.3), draws.uniform(-0.3, 0.1)];
@@ -214,7 +214,7 @@ function paintDepths(
 function greyBeside(scene: Scene, white: number): Tissue {
   const made = makeTissue('grey', scene.modality, scene.draws);
   if (scene.modality === 'ct') return made;
-  const { mean } = scene.tissues[white]!;
+  const { mean } = scene.tissues[white];
   const apart = scene.draws.uniform(0.06, 0.25);
   const sign = mean > 0.6 ? -1 : mean < 0.35 ? 1 : scene.draws.sign();
   return { ...made, mean: mean + sign * apart };
@@ -244,10 +244,10 @@ function paintBody(scene: Scene): void {
   const [fatFrom, muscleFrom] = [fatTo ** power, muscleTo ** power];
   const [ribFrom, ribTo] = [(muscleTo + 0.01) ** power, (fatTo - 0.02) ** power];
   for (let at = 0; at < regions.length; at++) {
-    const bump = bumps[at]!;
-    const grow = 1 / (1 + taper * z[at]!);
-    const u = (x[at]! * grow) / a;
-    const v = (y[at]! * grow) / b;
+    const bump = bumps[at];
+    const grow = 1 / (1 + taper * z[at]);
+    const u = (x[at] * grow) / a;
+    const v = (y[at] * grow) / b;
     const [u2, v2] = [u * u, v * v];
     const sum = power === 2 ? u2 + v2 : power === 4 ? u2 * u2 + v2 * v2 : u2 * Math.abs(u) + v2 * Math.abs(v);
     const r = sum * (1 + 0.012 * power * bump);
@@ -255,7 +255,7 @@ function paintBody(scene: Scene): void {
     if (r > fatFrom) regions[at] = fat;
     else if (r <= muscleFrom) regions[at] = interior;
     else if (ribs > 0 && r > ribFrom && r < ribTo) {
-      const phase = (z[at]! + slope * y[at]!) / ribs + 0.06 * bump;
+      const phase = (z[at] + slope * y[at]) / ribs + 0.06 * bump;
       regions[at] = phase - Math.floor(phase) < 0.3 ? bone : muscle;
     } else regions[at] = muscle;
   }
@@ -347,7 +347,7 @@ function paintCysts(scene: Scene): void {
   const { draws, half, reach, style, ventricle } = scene;
   const over = scene.tissuesOf(hosts);
   // Where lesions are bright, cysts look as the head's other fluid, or they would be lesions without a label.
-  const own = style === 'any' || ventricle === undefined ? undefined : scene.tissues[ventricle]!;
+  const own = style === 'any' || ventricle === undefined ? undefined : scene.tissues[ventricle];
   const count = draws.chance(0.5) ? draws.whole(1, 4) : 0;
   for (let n = 0; n < count; n++) {
     const base = draws.logUniform(1.5, Math.max(3, Math.min(12, reach / 6)));

@@ -111,9 +111,9 @@ export function alongAxis(data: Float32Array, dims: Vec3, axis: 0 | 1 | 2, band:
       const from = block * inputs;
       const to = block * outputs;
       for (let o = 0, w = 0; o < outputs; o++) {
-        const begin = from + first[o]!;
+        const begin = from + first[o];
         let sum = 0;
-        for (let t = 0; t < width; t++, w++) sum += weights[w]! * data[begin + t]!;
+        for (let t = 0; t < width; t++, w++) sum += weights[w] * data[begin + t];
         out[to + o] = sum;
       }
     }
@@ -127,22 +127,22 @@ export function alongAxis(data: Float32Array, dims: Vec3, axis: 0 | 1 | 2, band:
         // Four taps at a time; those beyond the width weigh 0 and read what the first one does.
         const w = o * width + t;
         const left = width - t;
-        const w0 = weights[w]!;
-        const w1 = left > 1 ? weights[w + 1]! : 0;
-        const w2 = left > 2 ? weights[w + 2]! : 0;
-        const w3 = left > 3 ? weights[w + 3]! : 0;
-        const a = from + (first[o]! + t) * run;
+        const w0 = weights[w];
+        const w1 = left > 1 ? weights[w + 1] : 0;
+        const w2 = left > 2 ? weights[w + 2] : 0;
+        const w3 = left > 3 ? weights[w + 3] : 0;
+        const a = from + (first[o] + t) * run;
         const b = left > 1 ? a + run : a;
         const c = left > 2 ? a + 2 * run : a;
         const d = left > 3 ? a + 3 * run : a;
         const target = to + o * run;
         if (t === 0) {
           for (let n = 0; n < run; n++) {
-            out[target + n] = w0 * data[a + n]! + w1 * data[b + n]! + w2 * data[c + n]! + w3 * data[d + n]!;
+            out[target + n] = w0 * data[a + n] + w1 * data[b + n] + w2 * data[c + n] + w3 * data[d + n];
           }
         } else {
           for (let n = 0; n < run; n++) {
-            out[target + n]! += w0 * data[a + n]! + w1 * data[b + n]! + w2 * data[c + n]! + w3 * data[d + n]!;
+            out[target + n] += w0 * data[a + n] + w1 * data[b + n] + w2 * data[c + n] + w3 * data[d + n];
           }
         }
       }
@@ -168,7 +168,7 @@ export function alongAxes(data: Float32Array, dims: Vec3, bands: readonly [Band,
  */
 export function smoothField(dims: Vec3, spacing: Vec3, length: number, seed: number): Float32Array {
   const random = randomSource(seed);
-  const bands = dims.map((n, axis) => splineBand(n, length / spacing[axis]!, random())) as [Band, Band, Band];
+  const bands = dims.map((n, axis) => splineBand(n, length / spacing[axis], random())) as [Band, Band, Band];
   const sizes = bands.map((band) => band.inputs) as [number, number, number];
   // Uniform coefficients of variance 1 give a spline of variance (151/315)³ on average.
   const amplitude = Math.sqrt(3) / (151 / 315) ** 1.5;
@@ -197,10 +197,10 @@ export function latticeNoise(seed: number): (x: number, y: number, z: number) =>
     const [i0, i1] = [fx & last, (fx + 1) & last];
     const [j0, j1] = [LATTICE * (fy & last), LATTICE * ((fy + 1) & last)];
     const [k0, k1] = [LATTICE * LATTICE * (fz & last), LATTICE * LATTICE * ((fz + 1) & last)];
-    const p = table[i0 + j0 + k0]! + u * (table[i1 + j0 + k0]! - table[i0 + j0 + k0]!);
-    const q = table[i0 + j1 + k0]! + u * (table[i1 + j1 + k0]! - table[i0 + j1 + k0]!);
-    const r = table[i0 + j0 + k1]! + u * (table[i1 + j0 + k1]! - table[i0 + j0 + k1]!);
-    const s = table[i0 + j1 + k1]! + u * (table[i1 + j1 + k1]! - table[i0 + j1 + k1]!);
+    const p = table[i0 + j0 + k0] + u * (table[i1 + j0 + k0] - table[i0 + j0 + k0]);
+    const q = table[i0 + j1 + k0] + u * (table[i1 + j1 + k0] - table[i0 + j1 + k0]);
+    const r = table[i0 + j0 + k1] + u * (table[i1 + j0 + k1] - table[i0 + j0 + k1]);
+    const s = table[i0 + j1 + k1] + u * (table[i1 + j1 + k1] - table[i0 + j1 + k1]);
     const near = p + v * (q - p);
     return near + w * (r + v * (s - r) - near);
   };
@@ -238,10 +238,10 @@ export function addNoise(data: Float32Array, kind: 'gaussian' | 'rician', sd: nu
     let t = Math.imul(state ^ (state >>> 15), state | 1);
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     t ^= t >>> 14;
-    const real = data[n]! + sd * table[t & (TABLE - 1)]!;
+    const real = data[n] + sd * table[t & (TABLE - 1)];
     if (kind === 'gaussian') data[n] = real;
     else {
-      const imaginary = sd * table[(t >>> 16) & (TABLE - 1)]!;
+      const imaginary = sd * table[(t >>> 16) & (TABLE - 1)];
       data[n] = Math.sqrt(real * real + imaginary * imaginary);
     }
   }

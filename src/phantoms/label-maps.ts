@@ -26,19 +26,19 @@ export function upright({ data, dims, affine }: Image): { data: Float32Array; di
   const { from, flip } = nearestRas(affine);
   const zooms = voxelSizes(affine);
   const strides = [1, dims[0], dims[0] * dims[1]];
-  const size = from.map((axis) => dims[axis]!) as unknown as Vec3;
-  const step = from.map((axis, a) => (flip[a] ? -strides[axis]! : strides[axis]!));
+  const size = from.map((axis) => dims[axis]) as unknown as Vec3;
+  const step = from.map((axis, a) => (flip[a] ? -strides[axis] : strides[axis]));
   let base = 0;
-  for (let a = 0; a < 3; a++) if (flip[a]) base += (size[a]! - 1) * strides[from[a]!]!;
+  for (let a = 0; a < 3; a++) if (flip[a]) base += (size[a] - 1) * strides[from[a]];
   const out = new Float32Array(data.length);
   let at = 0;
   for (let k = 0; k < size[2]; k++) {
     for (let j = 0; j < size[1]; j++) {
-      let n = base + j * step[1]! + k * step[2]!;
-      for (let i = 0; i < size[0]; i++, n += step[0]!) out[at++] = data[n]!;
+      let n = base + j * step[1] + k * step[2];
+      for (let i = 0; i < size[0]; i++, n += step[0]) out[at++] = data[n];
     }
   }
-  return { data: out, dims: size, spacing: from.map((axis) => zooms[axis]!) as unknown as Vec3 };
+  return { data: out, dims: size, spacing: from.map((axis) => zooms[axis]) as unknown as Vec3 };
 }
 
 /** FreeSurfer's numbers, left and right, with SynthSeg's for what is outside the brain. */
@@ -63,11 +63,11 @@ function cropped(classes: Uint8Array, dims: Vec3, margin: number): { classes: Ui
   if (!bounds) return { classes, dims };
   const { min: low, max: high } = bounds;
   const first = low.map((c) => Math.max(0, c - margin));
-  const size = high.map((c, a) => Math.min(dims[a]! - 1, c + margin) - first[a]! + 1) as unknown as Vec3;
+  const size = high.map((c, a) => Math.min(dims[a] - 1, c + margin) - first[a] + 1) as unknown as Vec3;
   const out = new Uint8Array(size[0] * size[1] * size[2]);
   for (let k = 0, at = 0; k < size[2]; k++) {
     for (let j = 0; j < size[1]; j++, at += size[0]) {
-      const from = first[0]! + dims[0] * (first[1]! + j + dims[1] * (first[2]! + k));
+      const from = first[0] + dims[0] * (first[1] + j + dims[1] * (first[2] + k));
       out.set(classes.subarray(from, from + size[0]), at);
     }
   }
@@ -81,12 +81,12 @@ export function headAnatomy(labels: Image): Anatomy3 {
   const byLabel = new Uint8Array(MOST_LABEL + 1);
   const classes = new Uint8Array(data.length);
   for (let n = 0; n < data.length; n++) {
-    const label = data[n]!;
+    const label = data[n];
     if (label <= 0 || label > MOST_LABEL) continue;
     if (byLabel[label] === 0) {
       byLabel[label] = roles.push(headRoles.find(([, all]) => all.includes(label))?.[0] ?? 'muscle') - 1;
     }
-    classes[n] = byLabel[label]!;
+    classes[n] = byLabel[label];
   }
   return { name: labels.name, kind: 'head', spacing, roles, ...cropped(classes, dims, 12) };
 }
@@ -116,7 +116,7 @@ export function bodyAnatomy(ct: Image, organs?: Image): Anatomy3 {
   const outside = airAround(data, dims);
   const image = new Int16Array(data.length);
   for (let n = 0; n < data.length; n++) {
-    const hu = data[n]!;
+    const hu = data[n];
     image[n] = Math.max(-1024, Math.min(3071, Math.round(hu)));
     const label = seg?.[n] ?? 0;
     if (outside[n]) classes[n] = AIR;
@@ -163,10 +163,10 @@ export function asChest({ name, dims, spacing, classes, roles, image }: Anatomy3
   const data = Int16Array.from(from);
   const out = classes.slice();
   for (let n = 0; n < out.length; n++) {
-    if (deep[n]! < WALL * WALL || classes[n] === BONE || from[n]! > SOFT_HU) continue;
-    const part = Math.min(1, (SOFT_HU - Math.max(FAT_HU, from[n]!)) / (SOFT_HU - FAT_HU));
+    if (deep[n] < WALL * WALL || classes[n] === BONE || from[n] > SOFT_HU) continue;
+    const part = Math.min(1, (SOFT_HU - Math.max(FAT_HU, from[n])) / (SOFT_HU - FAT_HU));
     // Fainter just under the wall, so that no border is drawn with a ruler.
-    data[n] = Math.round(SOFT_HU + part * (LUNG_HU - SOFT_HU) + 0.3 * Math.min(0, from[n]! - FAT_HU));
+    data[n] = Math.round(SOFT_HU + part * (LUNG_HU - SOFT_HU) + 0.3 * Math.min(0, from[n] - FAT_HU));
     if (part > 0.5) out[n] = LUNG;
   }
   return {
@@ -190,7 +190,7 @@ function airAround(data: Float32Array, dims: Vec3): Uint8Array {
     const visit = (i: number, j: number) => {
       if (i < 0 || j < 0 || i >= ni || j >= nj) return;
       const n = base + i + ni * j;
-      if (out[n] || data[n]! >= -300) return;
+      if (out[n] || data[n] >= -300) return;
       out[n] = 1;
       stack.push(n - base);
     };
@@ -231,14 +231,14 @@ export function imageAnatomy(
   const top = modality === 'mr' ? quantile(data, 0.995) : 1;
   const values = new Float32Array(data.length);
   for (let n = 0; n < data.length; n++)
-    values[n] = unit ? unit(data[n]!) : Math.max(modality === 'mr' ? 0 : -1024, data[n]! / top);
+    values[n] = unit ? unit(data[n]) : Math.max(modality === 'mr' ? 0 : -1024, data[n] / top);
   const roles: Role[] = ['air', kind === 'head' ? 'white' : 'organ', kind === 'head' ? 'bone' : 'muscle'];
   const classes = new Uint8Array(data.length);
   const least = modality === 'mr' ? 0.05 : -300;
   for (let n = 0; n < data.length; n++) {
     const label = organs?.[n] ?? 0;
-    if (mask ? mask[n]! > 0 : label > 0) classes[n] = 1;
-    else if (values[n]! > least && data[n]! !== 0) classes[n] = 2;
+    if (mask ? mask[n] > 0 : label > 0) classes[n] = 1;
+    else if (values[n] > least && data[n] !== 0) classes[n] = 2;
   }
   return { name: image.name, kind, dims, spacing, classes, roles, image: { data: values, modality } };
 }
@@ -247,7 +247,7 @@ function quantile(data: Float32Array, part: number): number {
   const step = Math.max(1, Math.floor(data.length / 100_000));
   const sample = Float32Array.from(
     { length: Math.floor(data.length / step) },
-    (_, n) => data[n * step]!,
+    (_, n) => data[n * step],
   ).sort();
   return sample[Math.floor(part * (sample.length - 1))] || 1;
 }

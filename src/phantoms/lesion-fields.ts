@@ -30,20 +30,20 @@ export function realShape(mask: Image, fewest = 60): RealShape | undefined {
   const bounds = boundsOf(mask.data, mask.dims);
   if (!bounds) return undefined;
   const zooms = voxelSizes(mask.affine);
-  const edges = bounds.max.map((c, a) => c - bounds.min[a]! + 1);
+  const edges = bounds.max.map((c, a) => c - bounds.min[a] + 1);
   const thin = Math.max(1, Math.max(...edges) / SHAPE_VOXELS);
   const inner = edges.map((n) => Math.ceil(n / thin));
   const dims = inner.map((n) => n + 2 * SHAPE_MARGIN) as unknown as Vec3;
   const part = new Uint8Array(dims[0] * dims[1] * dims[2]);
   let all = 0;
-  for (let k = 0; k < inner[2]!; k++) {
-    for (let j = 0; j < inner[1]!; j++) {
+  for (let k = 0; k < inner[2]; k++) {
+    for (let j = 0; j < inner[1]; j++) {
       const from =
         mask.dims[0] *
         (bounds.min[1] + Math.floor(j * thin) + mask.dims[1] * (bounds.min[2] + Math.floor(k * thin)));
       const to = SHAPE_MARGIN + dims[0] * (j + SHAPE_MARGIN + dims[1] * (k + SHAPE_MARGIN));
-      for (let i = 0; i < inner[0]!; i++) {
-        if (!(mask.data[from + bounds.min[0] + Math.floor(i * thin)]! > 0)) continue;
+      for (let i = 0; i < inner[0]; i++) {
+        if (!(mask.data[from + bounds.min[0] + Math.floor(i * thin)] > 0)) continue;
         part[to + i] = 1;
         all++;
       }
@@ -66,11 +66,11 @@ export function realShape(mask: Image, fewest = 60): RealShape | undefined {
   squaredDistances(outside, dims, unit);
   const depth = new Int8Array(labels.length);
   for (let n = 0; n < depth.length; n++) {
-    const d = inside[n]! > 0 ? Math.sqrt(inside[n]!) - 0.5 : 0.5 - Math.sqrt(outside[n]!);
+    const d = inside[n] > 0 ? Math.sqrt(inside[n]) - 0.5 : 0.5 - Math.sqrt(outside[n]);
     depth[n] = Math.max(-120, Math.min(120, Math.round(EIGHTHS * d)));
   }
   const { min, max } = boundsOf(part, dims)!;
-  return { dims, depth, extent: Math.max(...max.map((c, a) => c - min[a]! + 1)) };
+  return { dims, depth, extent: Math.max(...max.map((c, a) => c - min[a] + 1)) };
 }
 
 /** Where a lesion is meant in a patch: its middle and its longest extent, in voxels. */
@@ -83,7 +83,7 @@ export interface Place {
 export function boxAround({ centre }: Place, reach: number, size: number): Box | undefined {
   const low = centre.map((c) => Math.max(0, Math.floor(c - reach))) as unknown as Vec3;
   const end = centre.map((c) => Math.min(size, Math.ceil(c + reach) + 1));
-  const sizes = end.map((e, a) => e - low[a]!) as unknown as Vec3;
+  const sizes = end.map((e, a) => e - low[a]) as unknown as Vec3;
   return sizes.every((n) => n > 0) ? { low, size: sizes } : undefined;
 }
 
@@ -101,7 +101,7 @@ export function realField(
   const mirror = draws.sign();
   const m = draws.rotation().map((r, n) => {
     const row = Math.floor(n / 3);
-    return r * scale * thinner[row]! * (row === 0 ? mirror : 1);
+    return r * scale * thinner[row] * (row === 0 ? mirror : 1);
   });
   const [ni, nj, nk] = dims;
   const layer = ni * nj;
@@ -115,9 +115,9 @@ export function realField(
       const v = box.low[1] + j - place.centre[1];
       for (let i = 0; i < box.size[0]; i++, at++) {
         const u = box.low[0] + i - place.centre[0];
-        const x = m[0]! * u + m[1]! * v + m[2]! * w + middle[0]!;
-        const y = m[3]! * u + m[4]! * v + m[5]! * w + middle[1]!;
-        const z = m[6]! * u + m[7]! * v + m[8]! * w + middle[2]!;
+        const x = m[0] * u + m[1] * v + m[2] * w + middle[0];
+        const y = m[3] * u + m[4] * v + m[5] * w + middle[1];
+        const z = m[6] * u + m[7] * v + m[8] * w + middle[2];
         if (!(x >= 0 && y >= 0 && z >= 0 && x < ni - 1 && y < nj - 1 && z < nk - 1)) {
           out[at] = far;
           continue;
@@ -125,10 +125,10 @@ export function realField(
         const [a, b, c] = [x | 0, y | 0, z | 0];
         const [p, q, r] = [x - a, y - b, z - c];
         const n = a + ni * b + layer * c;
-        const p00 = depth[n]! + p * (depth[n + 1]! - depth[n]!);
-        const p10 = depth[n + ni]! + p * (depth[n + ni + 1]! - depth[n + ni]!);
-        const p01 = depth[n + layer]! + p * (depth[n + layer + 1]! - depth[n + layer]!);
-        const p11 = depth[n + layer + ni]! + p * (depth[n + layer + ni + 1]! - depth[n + layer + ni]!);
+        const p00 = depth[n] + p * (depth[n + 1] - depth[n]);
+        const p10 = depth[n + ni] + p * (depth[n + ni + 1] - depth[n + ni]);
+        const p01 = depth[n + layer] + p * (depth[n + layer + 1] - depth[n + layer]);
+        const p11 = depth[n + layer + ni] + p * (depth[n + layer + ni + 1] - depth[n + layer + ni]);
         const near = p00 + q * (p10 - p00);
         out[at] = per * (near + r * (p01 + q * (p11 - p01) - near));
       }
@@ -156,10 +156,10 @@ export function madeField(place: Place, box: Box, draws: Draws): Float32Array {
     const radius = reach * (many === 1 ? 1 : draws.uniform(0.35, 0.7));
     const away = many === 1 ? 0 : (reach - radius) * draws.uniform(0.6, 1);
     const aside = n === 0 ? along : n === 1 ? along.map((c) => -c) : draws.direction();
-    const centre = place.centre.map((c, a) => c + away * aside[a]!) as unknown as Vec3;
+    const centre = place.centre.map((c, a) => c + away * aside[a]) as unknown as Vec3;
     // The longest axis is the radius; the others are shorter.
     const shorter = [1, draws.logUniform(1, slender), draws.logUniform(1, slender)];
-    lobes.push({ centre, radius, rows: draws.rotation().map((r, m) => r * shorter[Math.floor(m / 3)]!) });
+    lobes.push({ centre, radius, rows: draws.rotation().map((r, m) => r * shorter[Math.floor(m / 3)]) });
   }
   const noise = latticeNoise(draws.seed());
   const coarse = 1 / Math.max(2, 0.75 * reach);
@@ -178,9 +178,9 @@ export function madeField(place: Place, box: Box, draws: Draws): Float32Array {
         let deep = -1e9;
         for (const { centre, radius, rows } of lobes) {
           const [dx, dy, dz] = [x - centre[0], y - centre[1], z - centre[2]];
-          const u = rows[0]! * dx + rows[1]! * dy + rows[2]! * dz;
-          const v = rows[3]! * dx + rows[4]! * dy + rows[5]! * dz;
-          const w = rows[6]! * dx + rows[7]! * dy + rows[8]! * dz;
+          const u = rows[0] * dx + rows[1] * dy + rows[2] * dz;
+          const v = rows[3] * dx + rows[4] * dy + rows[5] * dz;
+          const w = rows[6] * dx + rows[7] * dy + rows[8] * dz;
           const own = radius - Math.sqrt(u * u + v * v + w * w);
           const apart = Math.abs(own - deep);
           const more = Math.max(own, deep);

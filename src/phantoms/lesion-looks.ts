@@ -74,8 +74,8 @@ function shellOf(
 ): Shell | undefined {
   let [count, sum, squares] = [0, 0, 0];
   each(box, size, (at, n) => {
-    if (depth[n]! > -1 || depth[n]! < -reach || open[n]! < 0.5) return;
-    const v = tissue[at]!;
+    if (depth[n] > -1 || depth[n] < -reach || open[n] < 0.5) return;
+    const v = tissue[at];
     count++;
     sum += v;
     squares += v * v;
@@ -164,14 +164,14 @@ export function drawLesion(
   const far = Math.min(-soft, -haloTo * 1.3);
   const [width, height] = [box.size[0], box.size[1]];
   each(box, size, (at, n) => {
-    const free = open[n]!;
-    const d = depth[n]!;
+    const free = open[n];
+    const d = depth[n];
     if (d < far || free <= 0) return;
     const w = Math.min(1, Math.max(0, 0.5 + d / (2 * soft))) * free;
     const x = n % width;
     const y = Math.floor(n / width) % height;
     const z = Math.floor(n / (width * height));
-    let v = tissue[at]!;
+    let v = tissue[at];
     if (halo !== 0 && d > -haloTo * 1.3 && w < 1) {
       const fade = Math.min(
         1,

@@ -82,7 +82,7 @@ export function paintLesion(
   const { mean, sd } = outside;
   const { modality, style, x, y, z } = scene;
   let deepest = 0;
-  for (let n = 0; n < at.length; n++) if (depth[n]! > deepest) deepest = depth[n]!;
+  for (let n = 0; n < at.length; n++) if (depth[n] > deepest) deepest = depth[n];
   const large = 2 * shape.radius > LARGE;
   const enhancing = options.contrast === 'enhancing';
   const agent = enhancing || style === 't1gd';
@@ -116,27 +116,27 @@ export function paintLesion(
   const shift = draws.uniform(0, 32);
   const rest = Math.max(darkest, 0.015);
   for (let n = 0; n < at.length; n++) {
-    const here = at[n]!;
-    const d = depth[n]!;
+    const here = at[n];
+    const d = depth[n];
     if (label[here] !== 0 && label[here] !== own) continue;
-    const region = scene.regions[here]!;
+    const region = scene.regions[here];
     const taken = label[here] === own;
     if (!(taken ? wide : open)[region]) continue;
     const weight = Math.min(1, Math.max(0, 0.5 + d / (2 * soft)));
     if (weight === 0 && (haloShift === 0 || d < -haloTo)) continue;
-    const v = tissue[here]!;
-    const [px, py, pz] = [x[here]!, y[here]!, z[here]!];
+    const v = tissue[here];
+    const [px, py, pz] = [x[here], y[here], z[here]];
     const patch = noise(px * size + shift, py * size, pz * size);
     let beside = v;
     if (haloShift !== 0) {
       const fading = Math.min(1, Math.max(0, plateau * (1 + (d + haloTo * 0.5 * patch) / haloTo)));
-      beside += haloShift * fading * spared[region]!;
+      beside += haloShift * fading * spared[region];
     }
     if (weight === 0) {
       tissue[here] = modality === 'mr' && beside < rest ? Math.min(v, rest) : beside;
       continue;
     }
-    const within = taken && inner ? inner[n]! : 0;
+    const within = taken && inner ? inner[n] : 0;
     if (within > 0.5) core[here] = 1;
     const texture =
       rough * patch + (grainy === 0 ? 0 : grainy * noise(px * grain, py * grain, pz * grain + shift));
@@ -188,17 +188,17 @@ function hollow(
   const out = new Float32Array(at.length);
   let [taken, cored] = [0, 0];
   for (let n = 0; n < at.length; n++) {
-    const here = at[n]!;
+    const here = at[n];
     if (label[here] !== own) continue;
     taken++;
-    const [px, py, pz] = [x[here]!, y[here]!, z[here]!];
+    const [px, py, pz] = [x[here], y[here], z[here]];
     const sideways = lean[0] * (px - centre[0]) + lean[1] * (py - centre[1]) + lean[2] * (pz - centre[2]);
     const uneven =
       coarse * noise(px * size, py * size + shift, pz * size) +
       fine * noise(px * small + shift, py * small, pz * small);
     let wall = Math.max(thinnest, thick * (1 + sideways + uneven));
     if (nodular > 0) wall += nodular * Math.max(0, noise(px * knot, py * knot, pz * knot + shift) - 0.25);
-    let within = 0.5 + edge * (depth[n]! - wall);
+    let within = 0.5 + edge * (depth[n] - wall);
     if (strands > 0) {
       const off = Math.abs(noise(px * net - shift, py * net, pz * net)) - strands;
       within = Math.min(within, 0.5 + 8 * off);

@@ -32,8 +32,8 @@ export function makeShape(
   draws: Draws,
 ): Shape {
   const stretch = [1, 1, 1].map(() => draws.logUniform(1 / stretched, stretched));
-  const volume = Math.cbrt(stretch[0]! * stretch[1]! * stretch[2]!);
-  const rows = draws.rotation().map((r, n) => (r * volume) / stretch[Math.floor(n / 3)]!);
+  const volume = Math.cbrt(stretch[0] * stretch[1] * stretch[2]);
+  const rows = draws.rotation().map((r, n) => (r * volume) / stretch[Math.floor(n / 3)]);
   const shift = draws.uniform(3, 28);
   return { centre, radius, rows, lumps: draws.uniform(0.1, 0.55), table: directionTable(noise, shift) };
 }
@@ -93,13 +93,13 @@ export function promises(
     let at = 0;
     let stride = 1;
     for (let a = 0; a < 3 && at >= 0; a++) {
-      const c = Math.round((centre[a]! + radius * probe[a]!) / spacing[a]! + (dims[a]! - 1) / 2);
-      at = c < 0 || c >= dims[a]! ? -1 : at + stride * c;
-      stride *= dims[a]!;
+      const c = Math.round((centre[a] + radius * probe[a]) / spacing[a] + (dims[a] - 1) / 2);
+      at = c < 0 || c >= dims[a] ? -1 : at + stride * c;
+      stride *= dims[a];
     }
     if (at < 0) continue;
     all++;
-    if (label[at] === 0 && open[regions[at]!]) good++;
+    if (label[at] === 0 && open[regions[at]]) good++;
   }
   return good >= 0.5 * all;
 }
@@ -110,7 +110,7 @@ export function surroundings(scene: Scene, shape: Shape): Neighbourhood {
   // All of nearly every lesion, stretched and lumpy as it may be; the widest halos are cut off.
   const reach = Math.min(3.2 * radius, 2.1 * radius + 12) + 3;
   const [low, high] = scene.box(centre, [reach, reach, reach]);
-  const size = [0, 1, 2].reduce((product, a) => product * Math.max(0, high[a]! - low[a]! + 1), 1);
+  const size = [0, 1, 2].reduce((product, a) => product * Math.max(0, high[a] - low[a] + 1), 1);
   const at = new Int32Array(size);
   const depth = new Float32Array(size);
   let count = 0;
@@ -120,12 +120,12 @@ export function surroundings(scene: Scene, shape: Shape): Neighbourhood {
     for (let j = low[1]; j <= high[1]; j++) {
       const row = dims[0] * (j + dims[1] * k);
       for (let n = row + low[0]; n <= row + high[0]; n++) {
-        const dx = x[n]! - centre[0];
-        const dy = y[n]! - centre[1];
-        const dz = z[n]! - centre[2];
-        const u = rows[0]! * dx + rows[1]! * dy + rows[2]! * dz;
-        const v = rows[3]! * dx + rows[4]! * dy + rows[5]! * dz;
-        const w = rows[6]! * dx + rows[7]! * dy + rows[8]! * dz;
+        const dx = x[n] - centre[0];
+        const dy = y[n] - centre[1];
+        const dz = z[n] - centre[2];
+        const u = rows[0] * dx + rows[1] * dy + rows[2] * dz;
+        const v = rows[3] * dx + rows[4] * dy + rows[5] * dz;
+        const w = rows[6] * dx + rows[7] * dy + rows[8] * dz;
         const q = Math.sqrt(u * u + v * v + w * w);
         if (q > most) continue;
         const f = 1 / Math.max(1e-6, Math.abs(u) + Math.abs(v) + Math.abs(w));
@@ -140,8 +140,8 @@ export function surroundings(scene: Scene, shape: Shape): Neighbourhood {
         const [i, m] = [Math.min(CELLS - 1, Math.floor(column)), Math.min(CELLS - 1, Math.floor(line))];
         const cell = i + (CELLS + 1) * m;
         const [a, b] = [column - i, line - m];
-        const upper = table[cell]! + a * (table[cell + 1]! - table[cell]!);
-        const lower = table[cell + CELLS + 1]! + a * (table[cell + CELLS + 2]! - table[cell + CELLS + 1]!);
+        const upper = table[cell] + a * (table[cell + 1] - table[cell]);
+        const lower = table[cell + CELLS + 1] + a * (table[cell + CELLS + 2] - table[cell + CELLS + 1]);
         const inside = radius * (1 + lumps * (upper + b * (lower - upper))) - q;
         if (inside < -limit) continue;
         at[count] = n;

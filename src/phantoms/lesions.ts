@@ -104,7 +104,7 @@ function somewhere(scene: Scene, host: Uint8Array, draws: Draws): Vec3 | undefin
   const { regions, x, y, z } = scene;
   for (let tries = 0; tries < 400; tries++) {
     const at = draws.whole(0, regions.length - 1);
-    if (host[regions[at]!]) return [x[at]!, y[at]!, z[at]!];
+    if (host[regions[at]]) return [x[at], y[at], z[at]];
   }
   return undefined;
 }
@@ -125,13 +125,13 @@ function besideVentricle(scene: Scene, host: Uint8Array, radius: number, draws: 
     ];
     let left = Number.POSITIVE_INFINITY;
     for (let mm = 0; mm < 60; mm += 0.7) {
-      const at = start.map((c, a) => Math.round(c + (mm * direction[a]!) / spacing[a]!));
-      if (at.some((c, a) => c < 0 || c >= dims[a]!)) break;
-      const n = at[0]! + dims[0] * (at[1]! + dims[1] * at[2]!);
+      const at = start.map((c, a) => Math.round(c + (mm * direction[a]) / spacing[a]));
+      if (at.some((c, a) => c < 0 || c >= dims[a])) break;
+      const n = at[0] + dims[0] * (at[1] + dims[1] * at[2]);
       if (regions[n] === ventricle) continue;
-      if (!host[regions[n]!]) break;
+      if (!host[regions[n]]) break;
       if (left === Number.POSITIVE_INFINITY) left = mm + further;
-      if (mm >= left) return [x[n]!, y[n]!, z[n]!];
+      if (mm >= left) return [x[n], y[n], z[n]];
     }
   }
   return undefined;
@@ -141,7 +141,7 @@ function besideVentricle(scene: Scene, host: Uint8Array, radius: number, draws: 
 function beside({ centre, radius }: Shape, own: number, draws: Draws): Vec3 {
   const away = (radius + own) * draws.uniform(0.9, 2);
   const direction = draws.direction();
-  return centre.map((c, a) => c + away * direction[a]!) as unknown as Vec3;
+  return centre.map((c, a) => c + away * direction[a]) as unknown as Vec3;
 }
 
 /**
@@ -160,12 +160,12 @@ function claim(
   let hosted = 0;
   const taken: number[] = [];
   for (let n = 0; n < at.length; n++) {
-    if (depth[n]! <= 0) continue;
+    if (depth[n] <= 0) continue;
     inside++;
-    const region = scene.regions[at[n]!]!;
-    if (label[at[n]!] !== 0 || !open[region]) continue;
-    taken.push(at[n]!);
-    hosted += host[region]!;
+    const region = scene.regions[at[n]];
+    if (label[at[n]] !== 0 || !open[region]) continue;
+    taken.push(at[n]);
+    hosted += host[region];
   }
   // Along a ventricle part of the shape is fluid, which stays.
   if (taken.length < FEWEST || taken.length < (lined ? 0.4 : 0.65) * inside) return undefined;
@@ -192,16 +192,16 @@ function shell(
 ): Outside {
   let [all, count, sum, squares] = [0, 0, 0, 0];
   for (let n = 0; n < at.length; n++) {
-    const here = at[n]!;
-    if (depth[n]! > -0.3 || depth[n]! < -4) continue;
+    const here = at[n];
+    if (depth[n] > -0.3 || depth[n] < -4) continue;
     all++;
-    if (label[here] !== 0 || !open[scene.regions[here]!]) continue;
-    const v = tissue[here]!;
+    if (label[here] !== 0 || !open[scene.regions[here]]) continue;
+    const v = tissue[here];
     count++;
     sum += v;
     squares += v * v;
   }
-  const mean = count > 0 ? sum / count : (tissue[at[0]!] ?? 0);
+  const mean = count > 0 ? sum / count : (tissue[at[0]] ?? 0);
   return {
     mean,
     sd: count > 0 ? Math.sqrt(Math.max(0, squares / count - mean * mean)) : 0,

@@ -156,7 +156,7 @@ export function weighted<T extends { readonly weight: number }>(all: readonly T[
     left -= one.weight;
     if (left < 0) return one;
   }
-  return all[all.length - 1]!;
+  return all[all.length - 1];
 }
 
 /** Draws a palette for an anatomy's classes. */

@@ -66,19 +66,19 @@ export function acquired(
     if (bare && (options.cleared || options.stripped)) gone[n] = 1;
   });
   const columns = Int32Array.from({ length: dims[0] }, (_, i) =>
-    Math.min(size - 1, Math.floor((i + 0.5) * step[0]!)),
+    Math.min(size - 1, Math.floor((i + 0.5) * step[0])),
   );
   const lesion = new Uint8Array(image.length);
   let voxels = 0;
   for (let k = 0, at = 0; k < dims[2]; k++) {
-    const z = Math.min(size - 1, Math.floor((k + 0.5) * step[2]!));
+    const z = Math.min(size - 1, Math.floor((k + 0.5) * step[2]));
     for (let j = 0; j < dims[1]; j++) {
-      const row = size * (Math.min(size - 1, Math.floor((j + 0.5) * step[1]!)) + size * z);
+      const row = size * (Math.min(size - 1, Math.floor((j + 0.5) * step[1])) + size * z);
       for (let i = 0; i < dims[0]; i++, at++) {
-        if (gone[classes[row + columns[i]!]!]) image[at] = 0;
+        if (gone[classes[row + columns[i]]]) image[at] = 0;
         else {
-          image[at] = modality === 'ct' ? Math.max(-1024, Math.round(image[at]!)) : image[at]! * scale;
-          if (share[at]! >= 0.5) {
+          image[at] = modality === 'ct' ? Math.max(-1024, Math.round(image[at])) : image[at] * scale;
+          if (share[at] >= 0.5) {
             lesion[at] = 1;
             voxels++;
           }
@@ -103,7 +103,7 @@ export function acquired(
 function speckle(image: Float32Array, dims: Vec3, strength: number, draws: Draws): void {
   const lumps = smoothField(dims, [1, 1, 1], draws.uniform(1.5, 2.5), draws.seed());
   for (let n = 0; n < image.length; n++) {
-    const v = Math.max(0, image[n]!);
-    image[n] = Math.max(0, v + strength * Math.sqrt(v + 0.02) * lumps[n]!);
+    const v = Math.max(0, image[n]);
+    image[n] = Math.max(0, v + strength * Math.sqrt(v + 0.02) * lumps[n]);
   }
 }

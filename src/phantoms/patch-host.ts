@@ -24,27 +24,27 @@ export function drawHost(
   const attached = wanted[0] === 'lung' ? draws.chance(0.6) : draws.chance(0.15);
   for (let tries = 0; tries < 3000; tries++) {
     const n = draws.whole(0, classes.length - 1);
-    if (!good[classes[n]!]) continue;
+    if (!good[classes[n]]) continue;
     const start: [number, number, number] = [
       n % dims[0],
       Math.floor(n / dims[0]) % dims[1],
       Math.floor(n / (dims[0] * dims[1])),
     ];
-    const role = roles[classes[n]!]!;
+    const role = roles[classes[n]];
     if (!attached) return { centre: start, role };
     // On to the border of what hosts, and back into it by a part of the radius.
     const direction = draws.direction();
     const back = diameter * draws.uniform(0.15, 0.45);
     for (let mm = 0; mm < 60; mm += 1) {
-      const at = start.map((c, a) => Math.round(c + (mm * direction[a]!) / spacing[a]!)) as [
+      const at = start.map((c, a) => Math.round(c + (mm * direction[a]) / spacing[a])) as [
         number,
         number,
         number,
       ];
-      if (at.some((c, a) => c < 0 || c >= dims[a]!)) break;
-      if (good[classes[at[0] + dims[0] * (at[1] + dims[1] * at[2])]!]) continue;
+      if (at.some((c, a) => c < 0 || c >= dims[a])) break;
+      if (good[classes[at[0] + dims[0] * (at[1] + dims[1] * at[2])]]) continue;
       return {
-        centre: start.map((c, a) => c + ((mm - back) * direction[a]!) / spacing[a]!) as unknown as Vec3,
+        centre: start.map((c, a) => c + ((mm - back) * direction[a]) / spacing[a]) as unknown as Vec3,
         role,
       };
     }

@@ -55,7 +55,7 @@ export function paint(
       const amplitude = draws.uniform(5, 40);
       const grain = smoothField(dims, spacing, Math.max(2, 1.6 * voxel), draws.seed());
       for (let n = 0; n < tissue.length; n++)
-        if (tissue[n]! < -500 && tissue[n]! > -960) tissue[n]! += amplitude * grain[n]!;
+        if (tissue[n] < -500 && tissue[n] > -960) tissue[n] += amplitude * grain[n];
     }
     return { palette: drawn, tissue };
   }
@@ -71,18 +71,18 @@ export function paint(
       ? draws.sign() * draws.uniform(0, style === 'ct' ? 1 : 0.0025)
       : 0;
   const means = Float32Array.from(drawn.means);
-  if (gain !== 0) for (const [n, role] of roles.entries()) means[n]! -= gain * (HOUNSFIELD[role] ?? 45);
+  if (gain !== 0) for (const [n, role] of roles.entries()) means[n] -= gain * (HOUNSFIELD[role] ?? 45);
   const tissue = sampleTable(anatomy, pose, whole, means);
   if (gain !== 0) {
     const real = sampleImage(anatomy, pose, whole);
     for (let n = 0; n < tissue.length; n++)
-      tissue[n]! += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]!));
+      tissue[n] += gain * Math.min(MOST_HU, Math.max(LEAST_HU, real[n]));
   }
   const coarse = smoothField(dims, spacing, Math.max(draws.uniform(6, 18), 3 * voxel), draws.seed());
   const fine = smoothField(dims, spacing, Math.max(draws.uniform(1.5, 4), 1.6 * voxel), draws.seed());
   const [a, b] = [draws.uniform(0.3, 1), draws.uniform(0.3, 1)];
   for (let n = 0; n < tissue.length; n++) {
-    tissue[n]! += drawn.texture[classes[n]!]! * (a * coarse[n]! + b * fine[n]!);
+    tissue[n] += drawn.texture[classes[n]] * (a * coarse[n] + b * fine[n]);
   }
   return { palette: drawn, tissue };
 }
@@ -107,22 +107,22 @@ export function addVessels(canvas: Canvas, host: Role, draws: Draws): void {
     const radius = (lung ? draws.logUniform(0.7, 3.5) : draws.logUniform(0.5, 3)) / voxel;
     const start = [0, 0, 0].map(() => draws.uniform(0, size - 1)) as [number, number, number];
     const at = Math.round(start[0]) + size * (Math.round(start[1]) + size * Math.round(start[2]));
-    const cls = classes[at]!;
-    if (cls === OUTSIDE || open[cls]! === 0) continue;
-    const mean = tissue[at]!;
+    const cls = classes[at];
+    if (cls === OUTSIDE || open[cls] === 0) continue;
+    const mean = tissue[at];
     const value = lung
       ? draws.uniform(0, 120)
       : palette.modality === 'ct'
         ? mean + draws.uniform(20, 200)
         : mean + draws.sign() * draws.uniform(0.1, 0.5) * palette.unit;
-    const role = anatomy.roles[cls]!;
+    const role = anatomy.roles[cls];
     tube(
       canvas,
       start,
       radius,
       draws.uniform(0.4, 1.2) * size,
       value,
-      (c) => c !== OUTSIDE && (anatomy.roles[c] === role || open[c]! > 0),
+      (c) => c !== OUTSIDE && (anatomy.roles[c] === role || open[c] > 0),
       draws,
     );
   }
@@ -148,24 +148,24 @@ function tube(
       at.map((c) => Math.max(0, Math.ceil(c - reach))),
       at.map((c) => Math.min(size - 1, Math.floor(c + reach))),
     ];
-    for (let k = low[2]!; k <= high[2]!; k++) {
-      for (let j = low[1]!; j <= high[1]!; j++) {
-        for (let i = low[0]!; i <= high[0]!; i++) {
+    for (let k = low[2]; k <= high[2]; k++) {
+      for (let j = low[1]; j <= high[1]; j++) {
+        for (let i = low[0]; i <= high[0]; i++) {
           const d = reach - Math.hypot(i - at[0], j - at[1], k - at[2]);
           const n = i + size * (j + size * k);
-          if (d <= 0 || !within(classes[n]!)) continue;
+          if (d <= 0 || !within(classes[n])) continue;
           const w = strength * Math.min(1, d);
-          const v = tissue[n]! + (value - tissue[n]!) * w;
+          const v = tissue[n] + (value - tissue[n]) * w;
           // Balls of a walk overlap: what is there already is not diluted.
-          if (Math.abs(v - value) < Math.abs(tissue[n]! - value)) tissue[n] = Math.max(palette.darkest, v);
+          if (Math.abs(v - value) < Math.abs(tissue[n] - value)) tissue[n] = Math.max(palette.darkest, v);
         }
       }
     }
     const turn = draws.direction();
-    const next = heading.map((h, a) => h + 0.35 * turn[a]!);
+    const next = heading.map((h, a) => h + 0.35 * turn[a]);
     const norm = Math.hypot(...next) || 1;
     heading = next.map((h) => h / norm) as [number, number, number];
-    at = at.map((c, a) => c + step * heading[a]!) as unknown as Vec3;
+    at = at.map((c, a) => c + step * heading[a]) as unknown as Vec3;
     if (at.some((c) => c < -reach || c > size + reach)) break;
   }
 }

@@ -63,7 +63,7 @@ export function drawPose(
   const mirror = draws.sign();
   const matrix = rotation.map((r, n) => {
     const row = Math.floor(n / 3);
-    return ((row === 0 ? mirror : 1) * r * voxel * scales[row]!) / anatomy.spacing[row]!;
+    return ((row === 0 ? mirror : 1) * r * voxel * scales[row]) / anatomy.spacing[row];
   });
   // Bent by up to a few mm over some centimetres, so that no two patches show the same folds.
   const wave = (axis: number) => {
@@ -71,7 +71,7 @@ export function drawPose(
     const mm = Math.min(draws.uniform(0, 3), length / 30);
     return Float32Array.from(
       { length: size },
-      (_, n) => (mm / anatomy.spacing[axis]!) * Math.sin(phase + (2 * Math.PI * voxel * n) / length),
+      (_, n) => (mm / anatomy.spacing[axis]) * Math.sin(phase + (2 * Math.PI * voxel * n) / length),
     );
   };
   return { size, centre, matrix, bend: [0, 1, 2].map((axis) => [wave(axis), wave(axis)] as const) };
@@ -91,9 +91,9 @@ function eachRow(
     for (let j = 0; j < box[1]; j++, at += box[0]) {
       const [J, v] = [low[1] + j, low[1] + j - half];
       row(
-        centre[0] + matrix[0]! * u + matrix[1]! * v + matrix[2]! * w + bend[0]![0][J]! + bend[0]![1][K]!,
-        centre[1] + matrix[3]! * u + matrix[4]! * v + matrix[5]! * w + bend[1]![1][K]!,
-        centre[2] + matrix[6]! * u + matrix[7]! * v + matrix[8]! * w + bend[2]![1][J]!,
+        centre[0] + matrix[0] * u + matrix[1] * v + matrix[2] * w + bend[0][0][J] + bend[0][1][K],
+        centre[1] + matrix[3] * u + matrix[4] * v + matrix[5] * w + bend[1][1][K],
+        centre[2] + matrix[6] * u + matrix[7] * v + matrix[8] * w + bend[2][1][J],
         at,
       );
     }
@@ -104,17 +104,17 @@ function eachRow(
 export function sampleClasses({ dims, classes }: Anatomy3, pose: PatchPose, box: Box): Uint8Array {
   const out = new Uint8Array(boxVoxels(box)).fill(OUTSIDE);
   const [ni, nj, nk] = dims;
-  const [sx, sy, sz] = [pose.matrix[0]!, pose.matrix[3]!, pose.matrix[6]!];
-  const [by, bz] = [pose.bend[1]![0], pose.bend[2]![0]];
+  const [sx, sy, sz] = [pose.matrix[0], pose.matrix[3], pose.matrix[6]];
+  const [by, bz] = [pose.bend[1][0], pose.bend[2][0]];
   const first = box.low[0];
   const width = box.size[0];
   eachRow(pose, box, (x, y, z, at) => {
     for (let i = 0; i < width; i++) {
       const p = x + sx * i + 0.5;
-      const q = y + sy * i + by[first + i]! + 0.5;
-      const r = z + sz * i + bz[first + i]! + 0.5;
+      const q = y + sy * i + by[first + i] + 0.5;
+      const r = z + sz * i + bz[first + i] + 0.5;
       if (p >= 0 && q >= 0 && r >= 0 && p < ni && q < nj && r < nk) {
-        out[at + i] = classes[(p | 0) + ni * ((q | 0) + nj * (r | 0))]!;
+        out[at + i] = classes[(p | 0) + ni * ((q | 0) + nj * (r | 0))];
       }
     }
   });
@@ -137,31 +137,31 @@ export function sampleTable(
   const out = new Float32Array(boxVoxels(box));
   const [ni, nj, nk] = dims;
   const layer = ni * nj;
-  const [sx, sy, sz] = [pose.matrix[0]!, pose.matrix[3]!, pose.matrix[6]!];
-  const [by, bz] = [pose.bend[1]![0], pose.bend[2]![0]];
+  const [sx, sy, sz] = [pose.matrix[0], pose.matrix[3], pose.matrix[6]];
+  const [by, bz] = [pose.bend[1][0], pose.bend[2][0]];
   const first = box.low[0];
   const width = box.size[0];
   const [ti, tj, tk] = [ni - 1, nj - 1, nk - 1];
   eachRow(pose, box, (x0, y0, z0, at) => {
     for (let i = 0; i < width; i++) {
       const x = x0 + sx * i;
-      const y = y0 + sy * i + by[first + i]!;
-      const z = z0 + sz * i + bz[first + i]!;
+      const y = y0 + sy * i + by[first + i];
+      const z = z0 + sz * i + bz[first + i];
       if (!(x >= 0 && y >= 0 && z >= 0 && x < ti && y < tj && z < tk)) {
-        out[at + i] = table[0]!;
+        out[at + i] = table[0];
         continue;
       }
       // Positive, so cutting the fraction off rounds down.
       const [a, b, c] = [x | 0, y | 0, z | 0];
       const n = a + ni * b + layer * c;
-      const c000 = classes[n]!;
-      const c100 = classes[n + 1]!;
-      const c010 = classes[n + ni]!;
-      const c110 = classes[n + ni + 1]!;
-      const c001 = classes[n + layer]!;
-      const c101 = classes[n + layer + 1]!;
-      const c011 = classes[n + layer + ni]!;
-      const c111 = classes[n + layer + ni + 1]!;
+      const c000 = classes[n];
+      const c100 = classes[n + 1];
+      const c010 = classes[n + ni];
+      const c110 = classes[n + ni + 1];
+      const c001 = classes[n + layer];
+      const c101 = classes[n + layer + 1];
+      const c011 = classes[n + layer + ni];
+      const c111 = classes[n + layer + ni + 1];
       if (
         c000 === c100 &&
         c000 === c010 &&
@@ -171,14 +171,14 @@ export function sampleTable(
         c000 === c011 &&
         c000 === c111
       ) {
-        out[at + i] = table[c000]!;
+        out[at + i] = table[c000];
         continue;
       }
       const [u, v, w] = [x - a, y - b, z - c];
-      const p00 = table[c000]! + u * (table[c100]! - table[c000]!);
-      const p10 = table[c010]! + u * (table[c110]! - table[c010]!);
-      const p01 = table[c001]! + u * (table[c101]! - table[c001]!);
-      const p11 = table[c011]! + u * (table[c111]! - table[c011]!);
+      const p00 = table[c000] + u * (table[c100] - table[c000]);
+      const p10 = table[c010] + u * (table[c110] - table[c010]);
+      const p01 = table[c001] + u * (table[c101] - table[c001]);
+      const p11 = table[c011] + u * (table[c111] - table[c011]);
       const near = p00 + v * (p10 - p00);
       out[at + i] = near + w * (p01 + v * (p11 - p01) - near);
     }
@@ -192,15 +192,15 @@ export function sampleImage({ dims, image }: Anatomy3, pose: PatchPose, box: Box
   const data = image!.data;
   const [ni, nj, nk] = dims;
   const layer = ni * nj;
-  const [sx, sy, sz] = [pose.matrix[0]!, pose.matrix[3]!, pose.matrix[6]!];
-  const [by, bz] = [pose.bend[1]![0], pose.bend[2]![0]];
+  const [sx, sy, sz] = [pose.matrix[0], pose.matrix[3], pose.matrix[6]];
+  const [by, bz] = [pose.bend[1][0], pose.bend[2][0]];
   const first = box.low[0];
   const width = box.size[0];
   eachRow(pose, box, (x0, y0, z0, at) => {
     for (let i = 0; i < width; i++) {
       const x = x0 + sx * i;
-      const y = y0 + sy * i + by[first + i]!;
-      const z = z0 + sz * i + bz[first + i]!;
+      const y = y0 + sy * i + by[first + i];
+      const z = z0 + sz * i + bz[first + i];
       if (!(x > -0.5 && y > -0.5 && z > -0.5 && x < ni - 0.5 && y < nj - 0.5 && z < nk - 0.5)) continue;
       const a = Math.min(ni - 2, Math.max(0, x | 0));
       const b = Math.min(nj - 2, Math.max(0, y | 0));
@@ -209,10 +209,10 @@ export function sampleImage({ dims, image }: Anatomy3, pose: PatchPose, box: Box
       const v = Math.min(1, Math.max(0, y - b));
       const w = Math.min(1, Math.max(0, z - c));
       const n = a + ni * b + layer * c;
-      const p00 = data[n]! + u * (data[n + 1]! - data[n]!);
-      const p10 = data[n + ni]! + u * (data[n + ni + 1]! - data[n + ni]!);
-      const p01 = data[n + layer]! + u * (data[n + layer + 1]! - data[n + layer]!);
-      const p11 = data[n + layer + ni]! + u * (data[n + layer + ni + 1]! - data[n + layer + ni]!);
+      const p00 = data[n] + u * (data[n + 1] - data[n]);
+      const p10 = data[n + ni] + u * (data[n + ni + 1] - data[n + ni]);
+      const p01 = data[n + layer] + u * (data[n + layer + 1] - data[n + layer]);
+      const p11 = data[n + layer + ni] + u * (data[n + layer + ni + 1] - data[n + layer + ni]);
       const near = p00 + v * (p10 - p00);
       out[at + i] = near + w * (p01 + v * (p11 - p01) - near);
     }

@@ -118,7 +118,7 @@ function tryPatch(anatomy: Anatomy3, options: PatchOptions, draws: Draws): Lesio
   if (!lesion) return undefined;
   const label = new Float32Array(size ** 3);
   each(field.box, size, (at, n) => {
-    label[at] = lesion.share[n]!;
+    label[at] = lesion.share[n];
   });
   const cleared = modality === 'mr' && (stripped || draws.chance(0.5));
   return acquired(canvas, label, { cleared, stripped, cubeEdge, contrast: lesion.contrast }, draws);
@@ -181,8 +181,8 @@ function grow({ anatomy, pose, open, voxel }: Ground, box: Box, depth: Float32Ar
   // From 0 to 1 within a voxel of the anatomy, or of the patch where that is larger: beyond, nothing is free.
   const slope = Math.max(1, Math.min(...anatomy.spacing) / voxel);
   for (let n = 0; n < depth.length; n++) {
-    const off = (free[n]! - 0.5) * slope;
-    if (free[n]! < 1 && off < depth[n]!) depth[n] = off;
+    const off = (free[n] - 0.5) * slope;
+    if (free[n] < 1 && off < depth[n]) depth[n] = off;
     free[n] = Math.min(1, Math.max(0, 0.5 + off));
   }
   return free;
@@ -196,7 +196,7 @@ function connected(depth: Float32Array, { size }: Box): { voxels: number; deepes
   const own = sizes.indexOf(voxels) + 1;
   let deepest = 0;
   for (let n = 0; n < depth.length; n++) {
-    const d = depth[n]!;
+    const d = depth[n];
     if (d <= 0) continue;
     if (labels[n] !== own) depth[n] = -2;
     else if (d > deepest) deepest = d;
@@ -222,7 +222,7 @@ function addOthers(
     if (extent < 2.5) continue;
     const centre = [0, 0, 0].map(() => draws.uniform(0, size - 1)) as unknown as Vec3;
     const at = Math.round(centre[0]) + size * (Math.round(centre[1]) + size * Math.round(centre[2]));
-    if (!(open[classes[at]!]! > 0)) continue;
+    if (!(open[classes[at]] > 0)) continue;
     const field = lesionField(canvas, shapes, { centre, extent }, draws);
     if (!field) continue;
     apart(field, own, size);
@@ -243,13 +243,13 @@ function apart(field: Field, own: Field, size: number): void {
   const deep = new Map<number, number>();
   const { low, size: box } = own.box;
   each(field.box, size, (at, n) => {
-    if (field.depth[n]! <= -4) return;
+    if (field.depth[n] <= -4) return;
     const i = (at % size) - low[0];
     const j = (Math.floor(at / size) % size) - low[1];
     const k = Math.floor(at / (size * size)) - low[2];
     if (i < 0 || j < 0 || k < 0 || i >= box[0] || j >= box[1] || k >= box[2]) return;
-    const limit = -own.depth[i + box[0] * (j + box[1] * k)]! - 3;
-    if (limit < field.depth[n]!) deep.set(n, limit);
+    const limit = -own.depth[i + box[0] * (j + box[1] * k)] - 3;
+    if (limit < field.depth[n]) deep.set(n, limit);
   });
   for (const [n, limit] of deep) field.depth[n] = limit;
 }

@@ -249,6 +249,6 @@ async function wroteIt(path: string): Promise<boolean> {
 /** The lesions as 1 and their cores as 2, on the image's grid. */
 function labelVolume({ image, label, core }: TrainingPhantom, description: string): Volume {
   const { dims, affine } = image;
-  const data = Float32Array.from(label, (v, n) => (v === 0 ? 0 : 1 + core[n]!));
+  const data = Float32Array.from(label, (v, n) => (v === 0 ? 0 : 1 + core[n]));
   return { name: image.name, dims, affine, data, datatype: 'uint8', description };
 }

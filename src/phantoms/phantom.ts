@@ -79,7 +79,7 @@ export function makePhantom(options: PhantomOptions = {}): Phantom {
         // Lesions replace brain only: they stop at ventricles and skull, as lesions do.
         if (value === intensity.grey || value === intensity.white) {
           for (let n = 0; n < shapes.length; n++) {
-            const depth = shapes[n]!(x, y, z);
+            const depth = shapes[n](x, y, z);
             if (depth <= 0) continue;
             value = depth > 0.6 ? intensity.core : intensity.lesion;
             label[at] = n + 1;
@@ -117,7 +117,7 @@ interface Head {
 }
 
 function makeHead(seed: number, dims: Vec3, spacing: Vec3): Head {
-  const scalp = dims.map((n, axis) => n * spacing[axis]! * 0.46) as [number, number, number];
+  const scalp = dims.map((n, axis) => n * spacing[axis] * 0.46) as [number, number, number];
   const thickness = Math.min(...scalp) * 0.07;
   const skull = scalp.map((s) => s - thickness) as [number, number, number];
   const brain = scalp.map((s) => s - 2.2 * thickness) as [number, number, number];
@@ -157,7 +157,7 @@ function placeLesion(head: Head, random: () => number, seed: number): LesionShap
     const direction = [random() - 0.5, random() - 0.5, random() - 0.5] as const;
     const length = Math.hypot(...direction) || 1;
     const r = (0.35 + 0.3 * random()) / length;
-    centre = direction.map((d, axis) => d * r * head.brain[axis]!) as [number, number, number];
+    centre = direction.map((d, axis) => d * r * head.brain[axis]) as [number, number, number];
     if (head.intensityAt(...(centre as [number, number, number])) === intensity.white) break;
   }
   const bumps = smoothNoise(seed);
@@ -175,16 +175,16 @@ function placeLesion(head: Head, random: () => number, seed: number): LesionShap
 function blur(data: Float32Array, dims: Vec3): void {
   const strides = [1, dims[0], dims[0] * dims[1]];
   for (let axis = 0; axis < 3; axis++) {
-    const stride = strides[axis]!;
-    const length = dims[axis]!;
+    const stride = strides[axis];
+    const length = dims[axis];
     const block = stride * length;
     for (let base = 0; base < data.length; base += block) {
       for (let n = base; n < base + stride; n++) {
-        let before = data[n]!;
+        let before = data[n];
         for (let c = 0; c < length; c++) {
           const at = n + c * stride;
-          const here = data[at]!;
-          const after = c + 1 < length ? data[at + stride]! : here;
+          const here = data[at];
+          const after = c + 1 < length ? data[at + stride] : here;
           data[at] = 0.25 * before + 0.5 * here + 0.25 * after;
           before = here;
         }
@@ -213,7 +213,7 @@ function acquire(
         // Box–Muller: a complex signal's two noisy parts, of which the scanner shows the magnitude.
         const amplitude = NOISE * Math.sqrt(-2 * Math.log(1 - random()));
         const phase = 2 * Math.PI * random();
-        const real = tissue[at]! * bias + amplitude * Math.cos(phase);
+        const real = tissue[at] * bias + amplitude * Math.cos(phase);
         out[at] = Math.round(Math.hypot(real, amplitude * Math.sin(phase)));
       }
     }
@@ -232,8 +232,8 @@ function obliqueAffine(dims: Vec3, spacing: Vec3): Float64Array {
   ];
   const signs = [-1, -1, 1];
   const rows = rotation.flatMap((row) => {
-    const columns = row.map((r, axis) => r * signs[axis]! * spacing[axis]!);
-    const shift = -columns.reduce((sum, c, axis) => sum + (c * (dims[axis]! - 1)) / 2, 0);
+    const columns = row.map((r, axis) => r * signs[axis] * spacing[axis]);
+    const shift = -columns.reduce((sum, c, axis) => sum + (c * (dims[axis] - 1)) / 2, 0);
     return [...columns, shift];
   });
   // Single precision, as the file's sform will hold it, so that memory and file agree exactly.

@@ -58,7 +58,7 @@ export class Scene {
     readonly draws: Draws,
   ) {
     this.regions = new Uint8Array(dims[0] * dims[1] * dims[2]);
-    this.half = [0, 1, 2].map((a) => (dims[a]! * spacing[a]!) / 2) as unknown as Vec3;
+    this.half = [0, 1, 2].map((a) => (dims[a] * spacing[a]) / 2) as unknown as Vec3;
     this.reach = Math.min(...this.half);
     const seed = draws.seed();
     const length = this.reach * draws.uniform(0.45, 0.8);
@@ -82,7 +82,7 @@ export class Scene {
       for (let j = 0; j < dims[1]; j++) {
         const v = (j - (dims[1] - 1) / 2) * spacing[1];
         for (let i = 0; i < dims[0]; i++, at++) {
-          const [dx, dy, dz] = [amplitude * x[at]!, amplitude * y[at]!, amplitude * z[at]!];
+          const [dx, dy, dz] = [amplitude * x[at], amplitude * y[at], amplitude * z[at]];
           most = Math.max(most, dx * dx + dy * dy + dz * dz);
           x[at] = (i - (dims[0] - 1) / 2) * spacing[0] + dx;
           y[at] = v + dy;
@@ -107,11 +107,11 @@ export class Scene {
     const down = dims[0];
     const deep = down * dims[1];
     const n = i + down * j + deep * k;
-    const low = bumps[n]! + a * (bumps[n + 1]! - bumps[n]!);
-    const high = bumps[n + down]! + a * (bumps[n + down + 1]! - bumps[n + down]!);
+    const low = bumps[n] + a * (bumps[n + 1] - bumps[n]);
+    const high = bumps[n + down] + a * (bumps[n + down + 1] - bumps[n + down]);
     const m = n + deep;
-    const lower = bumps[m]! + a * (bumps[m + 1]! - bumps[m]!);
-    const higher = bumps[m + down]! + a * (bumps[m + down + 1]! - bumps[m + down]!);
+    const lower = bumps[m] + a * (bumps[m + 1] - bumps[m]);
+    const higher = bumps[m + down] + a * (bumps[m + down + 1] - bumps[m + down]);
     const near = low + b * (high - low);
     return near + c * (lower + b * (higher - lower) - near);
   }
@@ -142,10 +142,10 @@ export class Scene {
     // The warp stretches by less than two nearly everywhere; where it does not, a shape loses a little of its edge.
     const near = Math.max(...radius) + slack < warp;
     const middle = near ? this.unwarp(centre) : centre;
-    const index = (axis: number, mm: number) => mm / spacing[axis]! + (dims[axis]! - 1) / 2;
+    const index = (axis: number, mm: number) => mm / spacing[axis] + (dims[axis] - 1) / 2;
     const more = radius.map((r) => r + (near ? r + slack : warp));
-    const low = [0, 1, 2].map((a) => Math.max(0, Math.ceil(index(a, middle[a]! - more[a]!))));
-    const high = [0, 1, 2].map((a) => Math.min(dims[a]! - 1, Math.floor(index(a, middle[a]! + more[a]!))));
+    const low = [0, 1, 2].map((a) => Math.max(0, Math.ceil(index(a, middle[a] - more[a]))));
+    const high = [0, 1, 2].map((a) => Math.min(dims[a] - 1, Math.floor(index(a, middle[a] + more[a]))));
     return [low as unknown as Vec3, high as unknown as Vec3];
   }
 
@@ -155,12 +155,12 @@ export class Scene {
     let at = warped;
     for (let step = 0; step < 5; step++) {
       const voxel = at.map((mm, a) =>
-        Math.min(dims[a]! - 1, Math.max(0, Math.round(mm / spacing[a]! + (dims[a]! - 1) / 2))),
+        Math.min(dims[a] - 1, Math.max(0, Math.round(mm / spacing[a] + (dims[a] - 1) / 2))),
       ) as [number, number, number];
       const n = voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]);
-      const here = voxel.map((c, a) => (c - (dims[a]! - 1) / 2) * spacing[a]!);
-      const off = [x[n]! - here[0]!, y[n]! - here[1]!, z[n]! - here[2]!];
-      at = warped.map((c, a) => c - off[a]!) as unknown as Vec3;
+      const here = voxel.map((c, a) => (c - (dims[a] - 1) / 2) * spacing[a]);
+      const off = [x[n] - here[0], y[n] - here[1], z[n] - here[2]];
+      at = warped.map((c, a) => c - off[a]) as unknown as Vec3;
     }
     return at;
   }
@@ -172,25 +172,25 @@ export class Scene {
     // Bumps rarely exceed 3; what does is cut off.
     const grow = 1 + 3 * bump;
     const radius = [0, 1, 2].map(
-      (a) => grow * Math.hypot(r[a]! * axes[0], r[3 + a]! * axes[1], r[6 + a]! * axes[2]),
+      (a) => grow * Math.hypot(r[a] * axes[0], r[3 + a] * axes[1], r[6 + a] * axes[2]),
     ) as unknown as Vec3;
     const [low, high] = this.box(centre, radius);
-    const [a0, a1, a2] = [r[0]! / axes[0], r[1]! / axes[0], r[2]! / axes[0]];
-    const [b0, b1, b2] = [r[3]! / axes[1], r[4]! / axes[1], r[5]! / axes[1]];
-    const [c0, c1, c2] = [r[6]! / axes[2], r[7]! / axes[2], r[8]! / axes[2]];
+    const [a0, a1, a2] = [r[0] / axes[0], r[1] / axes[0], r[2] / axes[0]];
+    const [b0, b1, b2] = [r[3] / axes[1], r[4] / axes[1], r[5] / axes[1]];
+    const [c0, c1, c2] = [r[6] / axes[2], r[7] / axes[2], r[8] / axes[2]];
     for (let k = low[2]; k <= high[2]; k++) {
       for (let j = low[1]; j <= high[1]; j++) {
         const row = dims[0] * (j + dims[1] * k);
         for (let at = row + low[0]; at <= row + high[0]; at++) {
-          if (over[regions[at]!] === 0) continue;
-          const dx = x[at]! - centre[0];
-          const dy = y[at]! - centre[1];
-          const dz = z[at]! - centre[2];
+          if (over[regions[at]] === 0) continue;
+          const dx = x[at] - centre[0];
+          const dy = y[at] - centre[1];
+          const dz = z[at] - centre[2];
           const u = a0 * dx + a1 * dy + a2 * dz;
           const v = b0 * dx + b1 * dy + b2 * dz;
           const w = c0 * dx + c1 * dy + c2 * dz;
           const q = u * u + v * v + w * w;
-          const edge = bump === 0 ? 1 : 1 + bump * bumps[at]!;
+          const edge = bump === 0 ? 1 : 1 + bump * bumps[at];
           if (edge > 0 && q < edge * edge) regions[at] = tissue;
         }
       }
@@ -212,10 +212,10 @@ export class Scene {
       const size = radius * (1 + (taper - 1) * (n / steps));
       this.paint({ centre: at, axes: [size, size, size] }, tissue, over);
       const turn = draws.direction();
-      const next = heading.map((h, a) => h + 0.3 * turn[a]!);
+      const next = heading.map((h, a) => h + 0.3 * turn[a]);
       const norm = Math.hypot(...next) || 1;
       heading = next.map((h) => h / norm) as [number, number, number];
-      at = at.map((c, a) => c + step * heading[a]!) as unknown as Vec3;
+      at = at.map((c, a) => c + step * heading[a]) as unknown as Vec3;
     }
   }
 }

@@ -170,7 +170,7 @@ export function checkTrainingPhantom(options: TrainingPhantomOptions): void {
 function diametersFor(size: Vec3, spacing: Vec3, resolution: Vec3): [number, number] {
   const voxel = Math.cbrt(spacing[0] * spacing[1] * spacing[2]);
   const least = Math.max(2 * voxel, 0.8 * Math.max(...resolution));
-  const extent = Math.min(...size.map((n, a) => n * spacing[a]!));
+  const extent = Math.min(...size.map((n, a) => n * spacing[a]));
   return [least, Math.max(least, Math.min(60, extent / 2.4))];
 }
 
@@ -185,8 +185,8 @@ function fillTissue(scene: Scene, seed: number): Float32Array {
   ) as [Float32Array, Float32Array, Float32Array];
   const out = new Float32Array(regions.length);
   for (let n = 0; n < out.length; n++) {
-    const r = regions[n]!;
-    out[n] = mean[r]! + a[r]! * coarse[n]! + b[r]! * fine[n]!;
+    const r = regions[n];
+    out[n] = mean[r] + a[r] * coarse[n] + b[r] * fine[n];
   }
   return out;
 }
@@ -194,7 +194,7 @@ function fillTissue(scene: Scene, seed: number): Float32Array {
 /** Upright in RAS, its middle at the world's origin. */
 function asVolume(data: Float32Array, dims: Vec3, spacing: Vec3, description: string): Volume {
   const [x, y, z] = spacing;
-  const shift = (a: number) => (-(dims[a]! - 1) * spacing[a]!) / 2;
+  const shift = (a: number) => (-(dims[a] - 1) * spacing[a]) / 2;
   // Single precision, as the file's sform will hold it, so that memory and file agree exactly.
   const affine = affineFromRows([x, 0, 0, shift(0), 0, y, 0, shift(1), 0, 0, z, shift(2)].map(Math.fround));
   return { name: 'phantom.nii.gz', dims, affine, data, datatype: 'int16', description };
@@ -216,7 +216,7 @@ function lesionOf(plan: LesionPlan, core: Uint8Array, dims: Vec3): PhantomLesion
       Math.floor(at / down) % dims[1],
       Math.floor(at / deep),
     ];
-    const distance = here.reduce((sum, c, a) => sum + (c - centre[a]!) ** 2, 0);
+    const distance = here.reduce((sum, c, a) => sum + (c - centre[a]) ** 2, 0);
     if (distance >= least) continue;
     least = distance;
     voxel = here;

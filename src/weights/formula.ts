@@ -59,7 +59,7 @@ function distribution(name: string, shape: readonly number[]): [offset: number, 
   if (name.endsWith('.bias')) return [0, 0.05];
   if (shape.length === 1) return [1, 0.1]; // norm scales
   // A ConvTranspose3d's weight is (in, out, k, k, k); with k = stride each output sees one tap of each input.
-  const fanIn = /output_upscaling\.\d+\.weight$/.test(name) ? shape[0]! : elementCount(shape.slice(1));
+  const fanIn = /output_upscaling\.\d+\.weight$/.test(name) ? shape[0] : elementCount(shape.slice(1));
   // The gain is a power of two, so (gain * u) * s and u * (gain * s) are the same f64.
   const gain = name.endsWith('attn.qkv.weight') ? 2 : 1;
   return [0, gain * Math.sqrt(3 / fanIn)];

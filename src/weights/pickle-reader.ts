@@ -77,7 +77,7 @@ export class PickleReader {
     if (length > MAX_INTEGER) return this.fail(`an integer of ${length} bytes`);
     const bytes = this.raw(length);
     let value = 0n;
-    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
+    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]);
     return exact(length > 0 ? BigInt.asIntN(8 * length, value) : 0n);
   }
 

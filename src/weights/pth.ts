@@ -89,7 +89,7 @@ function findPickle(file: string, zip: ZipArchive): ZipEntry {
     );
   }
   const found = names.filter((name) => /^(?:[^/]*\/)?data\.pkl$/.test(name));
-  const entry = found.length === 1 ? zip.entries.get(found[0]!)! : undefined;
+  const entry = found.length === 1 ? zip.entries.get(found[0])! : undefined;
   if (entry === undefined) {
     const what = found.length > 1 ? 'more than one data.pkl' : 'no data.pkl';
     throw new SgpSamError(

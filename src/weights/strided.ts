@@ -1,7 +1,7 @@
 /** Elements of a storage that a tensor's view reaches: from its offset, how many up to and with the last one. */
 export function viewSpan(shape: readonly number[], strides: readonly number[]): number {
   if (shape.includes(0)) return 0;
-  return shape.reduce((last, length, axis) => last + (length - 1) * strides[axis]!, 0) + 1;
+  return shape.reduce((last, length, axis) => last + (length - 1) * strides[axis], 0) + 1;
 }
 
 /** Whether the view's elements lie in the storage just as C order wants them, without gaps. */
@@ -9,7 +9,7 @@ export function isContiguous(shape: readonly number[], strides: readonly number[
   let expected = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     if (shape[axis] !== 1 && strides[axis] !== expected) return false;
-    expected *= shape[axis]!;
+    expected *= shape[axis];
   }
   return true;
 }
@@ -34,13 +34,13 @@ export function gatherStrided(
   const index = new Array<number>(shape.length).fill(0);
   let source = 0;
   for (let i = 0; i < count; i++) {
-    to[i * words] = from[source * words]!;
-    if (words === 2) to[i * 2 + 1] = from[source * 2 + 1]!;
+    to[i * words] = from[source * words];
+    if (words === 2) to[i * 2 + 1] = from[source * 2 + 1];
     // Step the index like an odometer, its last axis fastest.
     for (let axis = shape.length - 1; axis >= 0; axis--) {
-      source += strides[axis]!;
-      if (++index[axis]! < shape[axis]!) break;
-      source -= strides[axis]! * shape[axis]!;
+      source += strides[axis];
+      if (++index[axis] < shape[axis]) break;
+      source -= strides[axis] * shape[axis];
       index[axis] = 0;
     }
   }

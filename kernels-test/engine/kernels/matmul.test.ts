@@ -78,10 +78,10 @@ describe.each(variants)('matmul, variant %s', (variant) => {
         (b) => b.graph.output('y', ops.linear(b.input('x', x), b.param('w', w, 'linear'))),
         { capabilities: { ...force(variant), weights: 'f16' } },
       );
-      expect(program.plan.calls[0]!.cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
-      expect(relativeL2(outputs.y!, linear(x, rounded(w)).data)).toBeLessThan(TOLERANCE);
+      expect(program.plan.calls[0].cost.bytes).toBe(4 * (rows * k + rows * n) + 2 * k * n);
+      expect(relativeL2(outputs.y, linear(x, rounded(w)).data)).toBeLessThan(TOLERANCE);
       // And the rounding is there: this is not the f32 store under another name.
-      expect(relativeL2(outputs.y!, linear(x, w).data)).toBeGreaterThan(5e-5);
+      expect(relativeL2(outputs.y, linear(x, w).data)).toBeGreaterThan(5e-5);
     },
   );
 
@@ -127,7 +127,7 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     [20, 516, 128],
   ])('transposed operands: (%i × %i) · (%i)', async (rows, k, n) => {
     const [xt, wt] = [randomTensor([k, rows], 1), randomTensor([n, k], 2)];
-    const turn = (x: Tensor) => ops.transpose(x, x.shape[0]!, x.shape[1]!, [x.shape[1]!, x.shape[0]!]);
+    const turn = (x: Tensor) => ops.transpose(x, x.shape[0], x.shape[1], [x.shape[1], x.shape[0]]);
     const { outputs, program } = await runGraph(
       (b) => {
         const [a, w] = [b.input('x', xt), b.input('w', wt)];
@@ -139,9 +139,9 @@ describe.each(variants)('matmul, variant %s', (variant) => {
     expect(absorbed).toBe(variant === 'subgroup' && (await testCapabilities()).software);
     const x = tensor64(
       [rows, k],
-      Float64Array.from({ length: rows * k }, (_, e) => xt.data[(e % k) * rows + Math.floor(e / k)]!),
+      Float64Array.from({ length: rows * k }, (_, e) => xt.data[(e % k) * rows + Math.floor(e / k)]),
     );
-    expect(relativeL2(outputs.both!, linear(x, wt).data)).toBeLessThan(TOLERANCE);
+    expect(relativeL2(outputs.both, linear(x, wt).data)).toBeLessThan(TOLERANCE);
   });
 
   it('f16 weights: convolutions and transposed ones', LONG, async () => {
@@ -161,8 +161,8 @@ describe.each(variants)('matmul, variant %s', (variant) => {
       { capabilities: { ...force(variant), weights: 'f16' } },
     );
     const y = conv3d(x, rounded(w), { padding: 2, dilation: 2 });
-    expect(relativeL2(outputs.y!, y.data)).toBeLessThan(TOLERANCE);
-    expect(relativeL2(outputs.z!, convTranspose3d(y, rounded(up)).data)).toBeLessThan(2 * TOLERANCE);
+    expect(relativeL2(outputs.y, y.data)).toBeLessThan(TOLERANCE);
+    expect(relativeL2(outputs.z, convTranspose3d(y, rounded(up)).data)).toBeLessThan(2 * TOLERANCE);
   });
 
   it.each(['gelu', 'relu'] as const)('fuses bias, %s and residual', async (name) => {
@@ -412,7 +412,7 @@ describe('what is too much for a grid', () => {
       return planGraph(g, caps).calls;
     };
     for (const rows of [200, 500, 900])
-      expect(Math.max(...calls(rows)[0]!.workgroups)).toBeLessThanOrEqual(16);
+      expect(Math.max(...calls(rows)[0].workgroups)).toBeLessThanOrEqual(16);
     expect(() => calls(2 ** 20)).toThrow(expect.objectContaining({ code: 'adapter-limit' }));
     const g = new Graph();
     g.stage('head', () => g.output('y', ops.softmax(g.input('x', [2 ** 20, 4]))));
@@ -430,20 +430,20 @@ describe('what is too much for a grid', () => {
     });
     const turned = tensor64(
       [4, 8],
-      Float64Array.from({ length: 32 }, (_, i) => t.data[(i % 8) * 4 + Math.floor(i / 8)]!),
+      Float64Array.from({ length: 32 }, (_, i) => t.data[(i % 8) * 4 + Math.floor(i / 8)]),
     );
     const product = (a: Tensor64, w: Tensor64) => {
       const [m, k] = a.shape as [number, number];
-      const n = w.shape[1]!;
+      const n = w.shape[1];
       return Float64Array.from({ length: m * n }, (_, i) => {
         let sum = 0;
-        for (let j = 0; j < k; j++) sum += a.data[Math.floor(i / n) * k + j]! * w.data[j * n + (i % n)]!;
+        for (let j = 0; j < k; j++) sum += a.data[Math.floor(i / n) * k + j] * w.data[j * n + (i % n)];
         return sum;
       });
     };
-    expect(relativeL2(outputs.y!, product(x, turned))).toBeLessThan(TOLERANCE);
+    expect(relativeL2(outputs.y, product(x, turned))).toBeLessThan(TOLERANCE);
     expect(
-      relativeL2(outputs.z!, product(randomTensor([3, 8], 3), { ...turned, shape: [8, 4] })),
+      relativeL2(outputs.z, product(randomTensor([3, 8], 3), { ...turned, shape: [8, 4] })),
     ).toBeLessThan(TOLERANCE);
   });
 });

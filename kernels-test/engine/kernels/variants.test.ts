@@ -41,7 +41,7 @@ describe('names', () => {
       ['per-16-2', 'per-16'],
       ['plain', 'plain'],
     ])
-      expect(names.kindOf(name!), name).toBe(kind);
+      expect(names.kindOf(name), name).toBe(kind);
     for (const name of ['', 'quantum', 'tiled-8', 'tiled-8x16x2', 'tiled-', 'tiled-ax4', 'plain-4', 'per'])
       expect(names.kindOf(name), name).toBeUndefined();
   });

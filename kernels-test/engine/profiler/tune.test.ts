@@ -33,7 +33,7 @@ async function tune(options: Partial<TuneOptions> = {}) {
         programs++;
         const g = new Graph();
         const [a, b, c] = specs.map((spec) => g.param(spec));
-        g.output('y', linear(linear(linear(g.input('x', [48, 64]), a!), b!), c!));
+        g.output('y', linear(linear(linear(g.input('x', [48, 64]), a), b), c));
         const capabilities = { ...capabilitiesOf(engine), tuned };
         return Program.compile(engine, g, { parameters: store, capabilities });
       },
@@ -99,7 +99,7 @@ test('an interrupt leaves what was measured, and the next goes on with it; what 
   expect(third.programs).toBe(1);
 
   const [key] = Object.keys(found) as [string];
-  const other = await tune({ known: { [key]: found[key]! } });
+  const other = await tune({ known: { [key]: found[key] } });
   expect((other.entries as TunedEntries)[key]).toEqual(found[key]);
   expect(Object.keys(other.entries)).toHaveLength(2);
   for (const only of other.timed) expect(only).toHaveLength(1);

@@ -30,7 +30,7 @@ function turned({ dims, affine }: VoxelGrid): { grid: VoxelGrid; of: (mask: Crop
   const moved = new Float64Array(16);
   for (let r = 0; r < 3; r++) {
     const [x, y, z, t] = affine.subarray(4 * r, 4 * r + 4);
-    moved.set([-x!, z!, y!, t! + (ni - 1) * x!], 4 * r);
+    moved.set([-x, z, y, t + (ni - 1) * x], 4 * r);
   }
   moved[15] = 1;
   const grid = { dims: [ni, nk, nj] as const, affine: moved };

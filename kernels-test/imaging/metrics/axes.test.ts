@@ -19,7 +19,7 @@ function maskOf(dims: Vec3, inside: (i: number, j: number, k: number) => boolean
   return mask;
 }
 
-const apart = (a: readonly number[], b: readonly number[]) => Math.hypot(...a.map((c, n) => c - b[n]!));
+const apart = (a: readonly number[], b: readonly number[]) => Math.hypot(...a.map((c, n) => c - b[n]));
 
 /** The longest way between border points of one slice's parts, all pairs in the world. */
 function brute(mask: Uint8Array, [ni, nj, nk]: Vec3, affine: Float64Array): number {
@@ -80,7 +80,7 @@ describe('the long axis', () => {
       grid([2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 5, 0]),
     )!;
     expect([axes.longMm, axes.shortMm]).toEqual([2, 1]);
-    expect(axes.long.map((end) => [...end]).sort((a, b) => a[0]! - b[0]!)).toEqual([
+    expect(axes.long.map((end) => [...end]).sort((a, b) => a[0] - b[0])).toEqual([
       [0.5, 1, 1],
       [1.5, 1, 1],
     ]);
@@ -120,11 +120,11 @@ describe('the long axis', () => {
       }
       expect(axes.longMm).toBeCloseTo(want, 9);
       const [a, b] = axes.long.map((end) => applyAffine(affine, end));
-      expect(apart(a!, b!)).toBeCloseTo(want, 9);
+      expect(apart(a, b)).toBeCloseTo(want, 9);
       const [p, q] = axes.short.map((end) => applyAffine(affine, end));
-      expect(apart(p!, q!)).toBeCloseTo(axes.shortMm, 9);
+      expect(apart(p, q)).toBeCloseTo(axes.shortMm, 9);
       // Perpendicular in the world, and no longer.
-      const dot = a!.reduce((sum, v, n) => sum + (b![n]! - v) * (q![n]! - p![n]!), 0);
+      const dot = a.reduce((sum, v, n) => sum + (b[n] - v) * (q[n] - p[n]), 0);
       expect(Math.abs(dot)).toBeLessThan(1e-9);
       expect(axes.shortMm).toBeLessThanOrEqual(axes.longMm + 1e-9);
     }

@@ -25,9 +25,9 @@ describe('dilation', () => {
       const out = a.slice();
       for (let n = 0; n < a.length; n++) {
         for (let m = 0; m < a.length; m++) {
-          const far = voxelAt(n, dims).map((c, axis) => Math.abs(c - voxelAt(m, dims)[axis]!));
+          const far = voxelAt(n, dims).map((c, axis) => Math.abs(c - voxelAt(m, dims)[axis]));
           // One step: at most one voxel along each axis, and two in all.
-          if (a[m] === 1 && Math.max(...far) <= 1 && far[0]! + far[1]! + far[2]! <= 2) out[n] = 1;
+          if (a[m] === 1 && Math.max(...far) <= 1 && far[0] + far[1] + far[2] <= 2) out[n] = 1;
         }
       }
       expect(dilate(a, dims, 1)).toEqual(out);
@@ -101,7 +101,7 @@ describe('panoptica', () => {
   test('two parts over one lesion: the better one is its, the other is wrong', () => {
     const both = score('######.###', '##########', 0.2);
     expect(both).toMatchObject({ truePositives: 1, falsePositives: 1, falseNegatives: 0 });
-    expect(both.matches[0]!.iou).toBe(0.6);
+    expect(both.matches[0].iou).toBe(0.6);
     expect(both.sqDice).toBe(0.75);
   });
 
@@ -120,7 +120,7 @@ describe('panoptica', () => {
       for (let i = 1; i <= t.sizes.length; i++) {
         for (let j = 1; j <= p.sizes.length; j++) {
           const both = a.reduce((n, _, at) => n + Number(t.labels[at] === i && p.labels[at] === j), 0);
-          ious.push(both / (t.sizes[i - 1]! + p.sizes[j - 1]! - both));
+          ious.push(both / (t.sizes[i - 1] + p.sizes[j - 1] - both));
         }
       }
       const good = ious.filter((v) => v > 0.5);

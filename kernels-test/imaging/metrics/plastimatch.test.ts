@@ -16,7 +16,7 @@ function ball(spacing: Vec3, centre: Vec3, radius: number, random: () => number)
   for (let k = 2; k < dims[2] - 2; k++) {
     for (let j = 2; j < dims[1] - 2; j++) {
       for (let i = 2; i < dims[0] - 2; i++) {
-        const far = Math.hypot(...[i, j, k].map((c, axis) => (c - centre[axis]!) * spacing[axis]!));
+        const far = Math.hypot(...[i, j, k].map((c, axis) => (c - centre[axis]) * spacing[axis]));
         if (far < radius && random() < 0.85) mask[i + dims[0] * (j + dims[1] * k)] = 1;
       }
     }
@@ -40,7 +40,7 @@ test.skipIf(!installed)('Dice, sensitivity and Hausdorff agree with plastimatch'
     const [fileA, fileB] = [a, b].map((mask, n) =>
       put(scratch, `${seed}${n}.nii`, writeVolume(volumeOf(dims, rows, mask, 'uint8'), 'm.nii')),
     );
-    const text = execFileSync('plastimatch', ['dice', '--all', fileB!, fileA!], { encoding: 'utf8' });
+    const text = execFileSync('plastimatch', ['dice', '--all', fileB, fileA], { encoding: 'utf8' });
     const said = (name: string) =>
       Number(
         text

@@ -52,7 +52,7 @@ const sameScores = (x: Scores, y: Scores): boolean =>
 
 function surfaceHolds(pair: Pair, turn: number): void {
   const { a, b, dims, spacing } = pair;
-  const most = Math.hypot(...dims.map((n, axis) => n * spacing[axis]!));
+  const most = Math.hypot(...dims.map((n, axis) => n * spacing[axis]));
   for (const variant of surfaceVariants) {
     const scores = surfaceOf(pair, variant);
     must(sameScores(scores, surfaceOf({ ...pair, a: b, b: a }, variant)), `${variant}: symmetric`, pair);
@@ -63,14 +63,14 @@ function surfaceHolds(pair: Pair, turn: number): void {
       must(mean >= 0 && mean <= hd + 1e-9, `${variant}: 0 ≤ ASSD ≤ HD`, pair);
     }
     const flips = [0, 1, 2].map((bit) => ((turn >> bit) & 1) === 1);
-    const other = surfaceOf(turned(pair, ORDERS[(turn >> 3) % 6]!, flips), variant);
+    const other = surfaceOf(turned(pair, ORDERS[(turn >> 3) % 6], flips), variant);
     must(sameScores(scores, other), `${variant}: the same when turned ${turn}`, pair);
   }
 }
 
 function lesionsHold(pair: Pair, turn: number): void {
   const flips = [0, 1, 2].map((bit) => ((turn >> bit) & 1) === 1);
-  const other = turned(pair, ORDERS[(turn >> 3) % 6]!, flips);
+  const other = turned(pair, ORDERS[(turn >> 3) % 6], flips);
   const brats = (p: Pair) => bratsLesions(p.a, p.b, p.dims, p.spacing, { dilation: 1, smallest: 2 });
   const [x, y] = [brats(pair), brats(other)];
   must(share(x.lesionDice) && share(x.f1), 'BraTS: shares', pair);

@@ -116,8 +116,8 @@ describe('a rising fit', () => {
       fc.property(fc.array(fc.tuple(share, share), { minLength: 16, maxLength: 60 }), (pairs) => {
         const fit = risingFit(pairs);
         fit.slice(1).forEach(([x, y], n) => {
-          expect(x).toBeGreaterThan(fit[n]![0]);
-          expect(y).toBeGreaterThanOrEqual(fit[n]![1]);
+          expect(x).toBeGreaterThan(fit[n][0]);
+          expect(y).toBeGreaterThanOrEqual(fit[n][1]);
         });
       }),
     );
@@ -134,7 +134,7 @@ describe('rank correlation', () => {
       ((i * i * 7) % 13) / 10,
     ]);
     expect(spearman(pairs)).toBeCloseTo(-0.1184417864200857, 12);
-    const few = [1, 2, 2, 3, 5].map((x, n): [number, number] => [x, [2, 2, 4, 4, 9][n]!]);
+    const few = [1, 2, 2, 3, 5].map((x, n): [number, number] => [x, [2, 2, 4, 4, 9][n]]);
     expect(spearman(few)).toBeCloseTo(0.8651809126974002, 12);
   });
 
@@ -162,8 +162,8 @@ test('calibration: error, and bins of the estimate with their means', () => {
   expect(n).toBe(5);
   expect(meanAbsoluteError).toBeCloseTo((0.1 + 0.1 + 0.4 + 0.2 + 0.2) / 5, 12);
   expect(bins.map((bin) => bin.n)).toEqual([2, 0, 1, 1, 1]);
-  expect(bins[0]!.estimate).toBeCloseTo(-0.025, 12);
-  expect(bins[0]!.real).toBeCloseTo(0.075, 12);
+  expect(bins[0].estimate).toBeCloseTo(-0.025, 12);
+  expect(bins[0].real).toBeCloseTo(0.075, 12);
   expect(bins[1]).toEqual({ from: 0.2, to: 0.4, n: 0, estimate: null, real: null });
   expect(calibrationOf([])).toMatchObject({ n: 0, spearman: null, meanAbsoluteError: null });
 });

@@ -25,15 +25,15 @@ export function randomPair(seed: number, most = 4): Pair {
 
 /** The same with axes in another order and some of them mirrored. `order[n]` is the old axis of the new axis n. */
 export function turned({ dims, spacing, a, b }: Pair, order: Vec3, flips: readonly boolean[]): Pair {
-  const pick = (v: Vec3) => order.map((axis) => v[axis]!) as unknown as Vec3;
+  const pick = (v: Vec3) => order.map((axis) => v[axis]) as unknown as Vec3;
   const to = pick(dims);
   const move = (mask: Uint8Array) =>
     mask.map((_, at) => {
       const old = [0, 0, 0];
       voxelAt(at, to).forEach((c, n) => {
-        old[order[n]!] = flips[n] ? to[n]! - 1 - c : c;
+        old[order[n]] = flips[n] ? to[n] - 1 - c : c;
       });
-      return mask[old[0]! + dims[0] * (old[1]! + dims[1] * old[2]!)]!;
+      return mask[old[0] + dims[0] * (old[1] + dims[1] * old[2])];
     });
   return { dims: to, spacing: pick(spacing), a: move(a), b: move(b) };
 }
@@ -48,7 +48,7 @@ export const ORDERS: readonly Vec3[] = [
 ];
 
 export const inside = (mask: Uint8Array, [ni, nj, nk]: Vec3, [i, j, k]: readonly number[]): number =>
-  i! >= 0 && j! >= 0 && k! >= 0 && i! < ni && j! < nj && k! < nk ? mask[i! + ni * (j! + nj * k!)]! : 0;
+  i >= 0 && j >= 0 && k >= 0 && i < ni && j < nj && k < nk ? mask[i + ni * (j + nj * k)] : 0;
 
 export interface Element {
   /** In voxels. */
@@ -74,7 +74,7 @@ export function nearest(
   return own
     .map(({ at, weight }): [number, number] => [
       others.reduce(
-        (least, other) => Math.min(least, Math.hypot(...at.map((c, n) => (c - other.at[n]!) * spacing[n]!))),
+        (least, other) => Math.min(least, Math.hypot(...at.map((c, n) => (c - other.at[n]) * spacing[n]))),
         Number.POSITIVE_INFINITY,
       ),
       weight,

@@ -55,7 +55,7 @@ function surfelsOf(mask: Uint8Array, dims: Vec3, spacing: Vec3): Element[] {
           const place = [i - 1 + (c & 1), j - 1 + ((c >> 1) & 1), k - 1 + (c >> 2)];
           code |= inside(mask, dims, place) << c;
         }
-        if (code !== 0 && code !== 255) out.push({ at: [i, j, k], weight: areas[code]! });
+        if (code !== 0 && code !== 255) out.push({ at: [i, j, k], weight: areas[code] });
       }
     }
   }
@@ -71,7 +71,7 @@ function percentile(list: readonly [number, number][], percent: number, variant:
   if (variant === 'voxel') {
     const place = share * (list.length - 1);
     const low = Math.floor(place);
-    const [a, b] = [list[low]![0], list[Math.min(low + 1, list.length - 1)]![0]];
+    const [a, b] = [list[low][0], list[Math.min(low + 1, list.length - 1)][0]];
     return a + (b - a) * (place - low);
   }
   const total = list.reduce((sum, [, w]) => sum + w, 0);
@@ -80,7 +80,7 @@ function percentile(list: readonly [number, number][], percent: number, variant:
     cumulative += w;
     return cumulative / total >= share - 1e-12;
   });
-  return list[at < 0 ? list.length - 1 : at]![0];
+  return list[at < 0 ? list.length - 1 : at][0];
 }
 
 describe.each<SurfaceVariant>(['surfel', 'voxel'])('%s', (variant) => {

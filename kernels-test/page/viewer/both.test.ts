@@ -34,14 +34,14 @@ async function clickAt(across: number, down: number): Promise<number> {
     ([a, b]) => {
       const { stage } = (globalThis as unknown as Globals).viewer;
       const pane = stage.panes.find(({ plane }) => plane === 'axial')!;
-      return [pane.left + pane.width * (0.5 + a!), pane.top + pane.height * (0.5 + b!), pane.scale];
+      return [pane.left + pane.width * (0.5 + a), pane.top + pane.height * (0.5 + b), pane.scale];
     },
     [across, down],
   );
   const [before] = await viewer.it.steps();
-  await page.mouse.click(canvas.x + x!, canvas.y + y!);
+  await page.mouse.click(canvas.x + x, canvas.y + y);
   // A click waits whether it becomes a double one.
-  await expect.poll(() => viewer.it.steps(), { timeout: 60_000 }).toEqual([before! + 1]);
+  await expect.poll(() => viewer.it.steps(), { timeout: 60_000 }).toEqual([before + 1]);
   await viewer.it.idle();
   // At once: every drawing of the slices makes the points anew.
   const spots = await page.evaluate(() =>
@@ -50,8 +50,8 @@ async function clickAt(across: number, down: number): Promise<number> {
       return [left + width / 2, top + height / 2];
     }),
   );
-  const far = spots.map(([left, top]) => Math.hypot(left! - canvas.x - x!, top! - canvas.y - y!));
-  return Math.min(...far) / scale!;
+  const far = spots.map(([left, top]) => Math.hypot(left - canvas.x - x, top - canvas.y - y));
+  return Math.min(...far) / scale;
 }
 
 describe.skipIf(noBrowser)('prompts and the view', () => {
@@ -121,7 +121,7 @@ describe.skipIf(noBrowser)('prompts and the view', () => {
             return JSON.stringify(first) === JSON.stringify(second);
           })
           .toBe(true);
-        return (await both())[0]!;
+        return (await both())[0];
       };
       const before = await alike();
       await page.selectOption('#window-preset', 'full');
@@ -202,9 +202,9 @@ describe.skipIf(noBrowser)('prompts and the view', () => {
     expect(await clickAt(0.12, -0.1)).toBeLessThan(1.6);
     expect(await clickAt(-0.1, 0.15)).toBeLessThan(1.6);
     const [[first]] = (await viewer.it.actions()) as never as { click: { at: number[] } }[][];
-    for (const [a, c] of first!.click.at.entries()) {
-      expect(c).toBeGreaterThan(BIG[a]! * 0.2);
-      expect(c).toBeLessThan(BIG[a]! * 0.8);
+    for (const [a, c] of first.click.at.entries()) {
+      expect(c).toBeGreaterThan(BIG[a] * 0.2);
+      expect(c).toBeLessThan(BIG[a] * 0.8);
     }
     const { volume, values } = await viewer.it.savedMask();
     expect(volume.dims).toEqual([...BIG]);

@@ -91,7 +91,7 @@ export class Display {
       ([px, py]) => {
         const { stage } = (globalThis as unknown as Globals).viewer;
         const corner = stage.canvas.getBoundingClientRect();
-        const voxel = stage.voxelAt(px! - corner.left, py! - corner.top);
+        const voxel = stage.voxelAt(px - corner.left, py - corner.top);
         return voxel && [...voxel];
       },
       [x, y],
@@ -117,14 +117,14 @@ export class Display {
       ([ci, cj, ck, r]) => {
         const { stage } = (globalThis as unknown as Globals).viewer;
         const dims = stage.scan!.dims;
-        const size = 2 * r! + 1;
+        const size = 2 * r + 1;
         const values = new Uint8Array(size ** 3);
         for (let n = 0; n < values.length; n++) {
           const [i, j, k] = [n % size, Math.floor(n / size) % size, Math.floor(n / size ** 2)];
-          if (Math.hypot(i - r!, j - r!, k - r!) <= r!) values[n] = 1;
+          if (Math.hypot(i - r, j - r, k - r) <= r) values[n] = 1;
         }
-        const min = [ci! - r!, cj! - r!, ck! - r!] as const;
-        const max = [ci! + r!, cj! + r!, ck! + r!] as const;
+        const min = [ci - r, cj - r, ck - r] as const;
+        const max = [ci + r, cj + r, ck + r] as const;
         stage.update(1, { dims, box: { min, max }, values });
       },
       [...centre, radius],

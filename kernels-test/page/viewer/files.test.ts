@@ -108,7 +108,7 @@ describe.skipIf(noBrowser)('with weights that have no modules, the viewer', () =
     const plane = ni * nj;
     // The other image is the first with k the other way round: another lesion is under the same voxel, if any.
     const turned = (n: number) => (n % plane) + plane * (nk - 1 - Math.floor(n / plane));
-    const data = phantom.volume.data.map((_, n, all) => all[turned(n)]!);
+    const data = phantom.volume.data.map((_, n, all) => all[turned(n)]);
     put(scratch, 'two.nii', fourDimensional([phantom.volume, { ...phantom.volume, data }]));
     await viewer.it.open('two.nii');
     expect(await page.locator('#channel option').count()).toBe(2);

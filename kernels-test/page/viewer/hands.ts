@@ -76,7 +76,7 @@ export class Hands {
         const { stage } = (globalThis as unknown as Globals).viewer;
         const corner = stage.canvas.getBoundingClientRect();
         const pane = stage.panes.find((one) => one.plane === name)!;
-        const axes = { axial: [0, 1], coronal: [0, 2], sagittal: [1, 2] }[name as Plane]!;
+        const axes = { axial: [0, 1], coronal: [0, 2], sagittal: [1, 2] }[name as Plane];
         let best: readonly [number, number, number] = [Number.POSITIVE_INFINITY, 0, 0];
         const look = (x0: number, y0: number, reach: number, step: number) => {
           for (let y = y0 - reach; y <= y0 + reach; y += step)
@@ -84,7 +84,7 @@ export class Hands {
               const under = stage.voxelAt(x, y);
               if (!under || x < pane.left || y < pane.top) continue;
               if (x >= pane.left + pane.width || y >= pane.top + pane.height) continue;
-              const far = Math.hypot(...axes.map((a) => under[a as 0 | 1 | 2] - want![a]!));
+              const far = Math.hypot(...axes.map((a) => under[a as 0 | 1 | 2] - want[a]));
               if (far < best[0]) best = [far, x, y];
             }
         };
@@ -105,7 +105,7 @@ export class Hands {
       this.page.evaluate(() => (globalThis as unknown as Globals).viewer.stage.crosshair[2]);
     for (let now = Math.round(await slice()); now !== voxel[2]; ) {
       this.count.notches++;
-      await this.page.mouse.wheel(0, now < voxel[2]! ? -100 : 100);
+      await this.page.mouse.wheel(0, now < voxel[2] ? -100 : 100);
       const before = now;
       for (let tries = 0; now === before && tries < 50; tries++) {
         await this.page.waitForTimeout(20);

@@ -40,7 +40,7 @@ describe.skipIf(noBrowser)('the viewer keeps', () => {
     await page.selectOption('#channel', '1');
     await viewer.it.says('Channel 1');
     await viewer.it.typed(near, '#subtract');
-    expect((await viewer.it.drawn())[1]).toBeLessThan(before[1]!);
+    expect((await viewer.it.drawn())[1]).toBeLessThan(before[1]);
     await page.click('#undo');
     await viewer.it.says('undo: 1 clicks');
     expect(await viewer.it.drawn()).toEqual(before);
@@ -49,7 +49,7 @@ describe.skipIf(noBrowser)('the viewer keeps', () => {
     await page.click('#redo');
     await page.click('#redo');
     await viewer.it.idle();
-    expect((await viewer.it.drawn())[1]).toBeLessThan(before[1]!);
+    expect((await viewer.it.drawn())[1]).toBeLessThan(before[1]);
   });
 
   test('its lesions where another scan is called off', async () => {
@@ -104,7 +104,7 @@ describe.skipIf(noBrowser)('the viewer keeps', () => {
     // And its steps.
     await page.click('#undo');
     await viewer.it.says('undo: 1 clicks');
-    expect((await viewer.it.drawn())[1]).toBeGreaterThan(before[1]!);
+    expect((await viewer.it.drawn())[1]).toBeGreaterThan(before[1]);
   });
 
   test('no session that it was told to forget', async () => {

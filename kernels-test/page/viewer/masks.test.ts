@@ -67,8 +67,8 @@ describe.skipIf(noBrowser)('in the viewer', () => {
       for (let y = 2; y < corner.height; y += 3) {
         for (let x = 2; x < corner.width; x += 3) {
           const at = nv.canvasPos2frac([x * scale, y * scale]);
-          const far = Math.hypot(at[0]! - aim[0]! - 0.1, at[1]! - aim[1]!, at[2]! - aim[2]!);
-          if (at[0]! >= 0 && far < best.far) best = { x: x + corner.left, y: y + corner.top, far };
+          const far = Math.hypot(at[0] - aim[0] - 0.1, at[1] - aim[1], at[2] - aim[2]);
+          if (at[0] >= 0 && far < best.far) best = { x: x + corner.left, y: y + corner.top, far };
         }
       }
       return best;
@@ -85,7 +85,7 @@ describe.skipIf(noBrowser)('in the viewer', () => {
     });
     const byNiivue = worldToVoxel(phantom.volume, mm as unknown as Vec3);
     clicked.forEach((c, a) => {
-      expect(Math.abs(c - byNiivue[a]!)).toBeLessThanOrEqual(1);
+      expect(Math.abs(c - byNiivue[a])).toBeLessThanOrEqual(1);
     });
     const refined = (await viewer.it.savedMask()).values;
     expect(differing(refined, await library([click, { at: clicked, label: 0 }]))).toBe(0);

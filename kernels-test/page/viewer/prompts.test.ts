@@ -57,10 +57,10 @@ describe.skipIf(noBrowser)('over the slices', () => {
 
   test('a point is dragged, its mask goes with it, and undo brings both back', async () => {
     const before = await viewer.it.drawn();
-    const clicked = (await viewer.it.actions())[0]![0];
+    const clicked = (await viewer.it.actions())[0][0];
     await drag(await beside(), await beside(24, 10));
     await viewer.it.says('Moved: 1 clicks');
-    const moved = (await viewer.it.actions())[0]![0];
+    const moved = (await viewer.it.actions())[0][0];
     expect(moved).not.toEqual(clicked);
     expect(await viewer.it.steps()).toEqual([1]);
     await viewer.it.page.click('#undo');
@@ -76,7 +76,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
       const box = (await viewer.it.page.locator('svg.prompts .minus').first().boundingBox())!;
       return [box.x + box.width / 2, box.y + box.height / 2];
     })();
-    await viewer.it.page.mouse.click(x!, y!, { button: 'right' });
+    await viewer.it.page.mouse.click(x, y, { button: 'right' });
     await viewer.it.says('Taken away: 1 clicks');
     expect(await went()).toBeGreaterThan(both);
     await viewer.it.page.click('#undo');
@@ -100,7 +100,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
     await drag(await beside(-30, -30), await beside(30, 30));
     expect(await status()).toMatch(/Added a box of \d+ × \d+ × 1 voxels/);
     const [actions] = await viewer.it.actions();
-    expect(actions!.at(-1)).toMatchObject({ type: 'box' });
+    expect(actions.at(-1)).toMatchObject({ type: 'box' });
     expect(await page.locator('svg.prompts .box').count()).toBeGreaterThan(0);
   });
 
@@ -112,7 +112,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
     expect(await status()).toMatch(/Added along a line, [23] points/);
     const [actions] = await viewer.it.actions();
     expect(
-      actions!
+      actions
         .slice(1)
         .map(({ type }) => type)
         .join(),
@@ -122,7 +122,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
     expect(await went()).toBe(before);
     await page.click('#redo');
     await viewer.it.idle();
-    expect((await viewer.it.steps())[0]).toBe(actions!.length);
+    expect((await viewer.it.steps())[0]).toBe(actions.length);
   });
 
   test('a lasso becomes what it encloses and a point in its middle', async () => {
@@ -131,7 +131,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
     await drag(await beside(40, 40), await beside(90, 40), await beside(90, 80), await beside(40, 80));
     expect(await status()).toContain('Added what a line encloses');
     const [actions] = await viewer.it.actions();
-    expect(actions!.slice(1).map(({ type }) => type)).toEqual(['mask', 'click']);
+    expect(actions.slice(1).map(({ type }) => type)).toEqual(['mask', 'click']);
   });
 
   test('the brush paints, the eraser takes away, undo takes both back, and a click refines what was painted', async () => {
@@ -201,7 +201,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
       new MutationObserver(() => {
         if (ring.style.display !== 'none')
           (globalThis as { ringSeen?: string[] }).ringSeen!.push(
-            ring.children[1]!.getAttribute('stroke-dasharray')!,
+            ring.children[1].getAttribute('stroke-dasharray')!,
           );
       }).observe(ring, { attributes: true, subtree: true });
     });
@@ -230,7 +230,7 @@ describe.skipIf(noBrowser)('over the slices', () => {
   test('a mask on another grid is refused, in words', async () => {
     const { page, scratch } = viewer.it;
     const affine = phantom.volume.affine.slice();
-    affine[3]! += 5;
+    affine[3] += 5;
     put(
       scratch,
       'moved.nii',

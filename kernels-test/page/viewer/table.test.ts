@@ -30,7 +30,7 @@ describe.skipIf(noBrowser)('the table', () => {
     if (await page.isVisible('#earlier')) await page.click('#close-earlier');
     await page.waitForFunction(() =>
       [...document.querySelectorAll('#lesion-table tbody tr')].every(
-        (row) => !row.children[4]!.textContent!.includes('–'),
+        (row) => !row.children[4].textContent.includes('–'),
       ),
     );
   });
@@ -48,8 +48,8 @@ describe.skipIf(noBrowser)('the table', () => {
       expect(await cell(n, 5).textContent()).toBe(axes.shortMm.toFixed(1));
       expect(await cell(n, 6).textContent()).toBe(`k ${axes.slice}`);
       const [m, sd] = (await cell(n, 7).textContent())!.split(' ± ').map(Number);
-      expect(Math.abs(m! - mean)).toBeLessThan(0.01 * Math.abs(mean) + 0.5);
-      expect(Math.abs(sd! - deviation)).toBeLessThan(0.01 * deviation + 0.5);
+      expect(Math.abs(m - mean)).toBeLessThan(0.01 * Math.abs(mean) + 0.5);
+      expect(Math.abs(sd - deviation)).toBeLessThan(0.01 * deviation + 0.5);
     }
   });
 
@@ -84,7 +84,7 @@ describe.skipIf(noBrowser)('the table', () => {
     for (const n of [0, 1]) await rows().nth(n).locator('input[type=checkbox]').check();
     await page.click('#merge');
     await viewer.it.says('Merged into Lesion 1');
-    expect(await viewer.it.drawn()).toEqual({ 1: before[1]! + before[2]! });
+    expect(await viewer.it.drawn()).toEqual({ 1: before[1] + before[2] });
     await page.locator('#notice').getByText('Undo').click();
     await viewer.it.says('Restored Lesion 2');
     await page.locator('#lesions input[type=radio]').first().check();
@@ -116,7 +116,7 @@ describe.skipIf(noBrowser)('the table', () => {
     const at = await viewer.it.page.evaluate(() => [
       ...(globalThis as unknown as { viewer: { stage: { crosshair: number[] } } }).viewer.stage.crosshair,
     ]);
-    expect(Math.round(at[2]!)).toBe(slice);
+    expect(Math.round(at[2])).toBe(slice);
   });
 
   test('is saved as CSV, all digits', async () => {
@@ -136,7 +136,7 @@ describe.skipIf(noBrowser)('the table', () => {
     // Not black: the slices are on it.
     const bright = await viewer.it.page.evaluate(async (html) => {
       const image = new Image();
-      image.src = /src="(data:image[^"]+)"/.exec(html)![1]!;
+      image.src = /src="(data:image[^"]+)"/.exec(html)![1];
       await image.decode();
       const canvas = new OffscreenCanvas(image.width, image.height);
       const pen = canvas.getContext('2d')!;

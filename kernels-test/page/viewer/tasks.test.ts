@@ -38,7 +38,7 @@ function writeCt(folder: string): Vec3[] {
     const k = Number(name.replace('.dcm', ''));
     const pixels = Int16Array.from({ length: DIMS[0] * DIMS[1] }, (_, n) => {
       const [i, j] = turned([n % DIMS[0], Math.floor(n / DIMS[0]), k]);
-      return made.image.data[i + DIMS[0] * (j + DIMS[1] * k)]!;
+      return made.image.data[i + DIMS[0] * (j + DIMS[1] * k)];
     });
     const place = bytes.length - 2 * pixels.length;
     bytes.set(new Uint8Array(pixels.buffer), place);
@@ -112,7 +112,7 @@ describe.skipIf(noBrowser)('a radiologist', () => {
       await viewer.it.says('Added at voxel');
     });
     const [[click]] = (await viewer.it.actions()) as never as { click: { at: number[] } }[][];
-    for (const [a, c] of click!.click.at.entries()) expect(Math.abs(c - first[a]!)).toBeLessThanOrEqual(1);
+    for (const [a, c] of click.click.at.entries()) expect(Math.abs(c - first[a])).toBeLessThanOrEqual(1);
     expect(await volume()).toBeGreaterThan(0);
     expect(steps(effort)).toBeLessThanOrEqual(4);
   });

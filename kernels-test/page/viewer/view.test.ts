@@ -43,7 +43,7 @@ describe.skipIf(noBrowser)('the picture', () => {
     await page.keyboard.up('Control');
     expect((await view.it.state()).zoom).toBeCloseTo(1.2 ** 3, 3);
     const after = await view.it.voxelAt(spot);
-    for (const a of [0, 1]) expect(Math.abs(after![a]! - before![a]!)).toBeLessThan(0.05);
+    for (const a of [0, 1]) expect(Math.abs(after![a] - before![a])).toBeLessThan(0.05);
   });
 
   test('turns to the next slice by the wheel, of the plane under the pointer', async () => {
@@ -52,7 +52,7 @@ describe.skipIf(noBrowser)('the picture', () => {
     await page.mouse.move(spot.x, spot.y);
     await page.mouse.wheel(0, 100);
     const { crosshair } = await view.it.state();
-    expect([crosshair[0], Math.abs(crosshair[1]! - 48), crosshair[2]]).toEqual([40, 1, 24]);
+    expect([crosshair[0], Math.abs(crosshair[1] - 48), crosshair[2]]).toEqual([40, 1, 24]);
   });
 
   test('is moved by dragging with the middle button: the voxel goes with the pointer', async () => {
@@ -66,7 +66,7 @@ describe.skipIf(noBrowser)('the picture', () => {
     await page.mouse.move(from.x + 40, from.y + 25);
     await page.mouse.up({ button: 'middle' });
     const after = await view.it.voxelAt({ x: from.x + 40, y: from.y + 25 });
-    for (const a of [0, 1]) expect(Math.abs(after![a]! - before![a]!)).toBeLessThan(0.1);
+    for (const a of [0, 1]) expect(Math.abs(after![a] - before![a])).toBeLessThan(0.1);
     // And the crosshair is where it was.
     expect((await view.it.state()).crosshair).toEqual([40, 48, 24]);
   });
@@ -92,7 +92,7 @@ describe.skipIf(noBrowser)('the picture', () => {
     await expect.poll(async () => (await view.it.state()).zoom).toBeCloseTo(2, 1);
     // What was between the fingers is still there.
     const after = await view.it.voxelAt({ x, y: y + 30 });
-    for (const a of [0, 1]) expect(Math.abs(after![a]! - before![a]!)).toBeLessThan(1);
+    for (const a of [0, 1]) expect(Math.abs(after![a] - before![a])).toBeLessThan(1);
     // And neither finger clicked, nor was the page zoomed.
     await page.waitForTimeout(300);
     expect(await page.textContent('#status')).toBe('');
@@ -172,8 +172,8 @@ describe.skipIf(noBrowser)('the picture', () => {
     expect(said).toMatch(/^-?\d+ HU · /);
     expect(said).toContain(`voxel ${i}, ${j}, ${k}`);
     const mm = /· (-?[\d.]+), (-?[\d.]+), (-?[\d.]+) mm/.exec(said)!.slice(1).map(Number);
-    expect(Math.abs(mm[0]! - 2 * i!)).toBeLessThan(1.1);
-    expect(Math.abs(mm[2]! - 3.2 * k!)).toBeLessThan(1.7);
+    expect(Math.abs(mm[0] - 2 * i)).toBeLessThan(1.1);
+    expect(Math.abs(mm[2] - 3.2 * k)).toBeLessThan(1.7);
   });
 
   test('names each pane’s slice', async () => {
@@ -202,10 +202,10 @@ describe.skipIf(noBrowser)('the picture', () => {
     const letters = () => view.it.page.locator('.pane[data-plane=axial] .letter').allTextContents();
     expect(await letters()).toEqual(['R', 'A', 'L', 'P']);
     const spot = await view.it.spot('axial', -0.25);
-    const radiological = (await view.it.voxelAt(spot))![0]!;
+    const radiological = (await view.it.voxelAt(spot))![0];
     await view.it.key('n');
     expect(await letters()).toEqual(['L', 'A', 'R', 'P']);
-    const neurological = (await view.it.voxelAt(spot))![0]!;
+    const neurological = (await view.it.voxelAt(spot))![0];
     // The file's i runs to the patient's right: high where R is.
     expect(radiological).toBeGreaterThan(40);
     expect(neurological).toBeLessThan(40);
@@ -216,12 +216,12 @@ describe.skipIf(noBrowser)('the picture', () => {
   test('goes the way of the arrow on the picture', async () => {
     const where = async () => {
       const { x, y } = await view.it.spot('axial');
-      const left = (await view.it.voxelAt({ x: x - 30, y }))![0]!;
-      return left - (await view.it.voxelAt({ x, y }))![0]!;
+      const left = (await view.it.voxelAt({ x: x - 30, y }))![0];
+      return left - (await view.it.voxelAt({ x, y }))![0];
     };
     const towards = Math.sign(await where());
     await view.it.key('ArrowLeft');
-    expect((await view.it.state()).crosshair[0]! - 40).toBe(towards);
+    expect((await view.it.state()).crosshair[0] - 40).toBe(towards);
   });
 });
 
@@ -272,14 +272,14 @@ describe.skipIf(noBrowser)('lesions in the picture', () => {
       const pane = stage.panes.find(({ plane }) => plane === '3D')!;
       const ratio = gl.canvas.width / (gl.canvas as HTMLCanvasElement).clientWidth;
       const [w, h] = [pane.width, pane.height].map((v) => Math.floor(v * ratio));
-      const pixels = new Uint8Array(4 * w! * h!);
+      const pixels = new Uint8Array(4 * w * h);
       const bottom = gl.canvas.height - Math.round((pane.top + pane.height) * ratio);
-      gl.readPixels(Math.round(pane.left * ratio), bottom, w!, h!, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+      gl.readPixels(Math.round(pane.left * ratio), bottom, w, h, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
       let count = 0;
       let grey = 0;
       for (let n = 0; n < pixels.length; n += 4) {
-        if (pixels[n]! > pixels[n + 2]! + 40) count++;
-        else if (pixels[n]! > 8) grey++;
+        if (pixels[n] > pixels[n + 2] + 40) count++;
+        else if (pixels[n] > 8) grey++;
       }
       return { count, grey };
     });

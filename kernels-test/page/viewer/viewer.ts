@@ -29,7 +29,7 @@ export const VIEWER: PageOptions = {
   args: ['--use-gl=angle', '--use-angle=swiftshader'],
 };
 export const WEIGHTS = 'weights/sgp-small.safetensors';
-export const lesion = phantom.lesions[0]!.voxel.map(Math.round) as unknown as Vec3;
+export const lesion = phantom.lesions[0].voxel.map(Math.round) as unknown as Vec3;
 /** Somewhere in the head, far from the lesion: what is there does not matter. */
 export const elsewhere: Vec3 = [lesion[0] > 32 ? 20 : 44, 40, 28];
 /** Near the lesion, to be taken away from it: the region is encoded already. */
@@ -216,11 +216,11 @@ export class Viewer {
     }
     await page.locator('#lesions input[type=radio]').check();
     if (await page.isVisible('#notice')) await page.click('#notice button:last-child');
-    for (let more = (await this.steps())[0]!; more > 1; more--) {
+    for (let more = (await this.steps())[0]; more > 1; more--) {
       await page.click('#undo');
       await this.idle();
     }
-    const [first] = (await this.actions())[0]!;
+    const [first] = (await this.actions())[0];
     if (!first) await this.typed(lesion);
     return !first || (first.type === 'click' && String(first.click.at) === String(lesion));
   }

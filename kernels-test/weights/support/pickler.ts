@@ -123,7 +123,7 @@ class Pickler {
     if (!short) out.text('(');
     for (const item of items) this.write(item);
     if (!short) out.text('t');
-    else out.u8([0x29, 0x85, 0x86, 0x87][items.length]!);
+    else out.u8([0x29, 0x85, 0x86, 0x87][items.length]);
     this.put();
   }
 

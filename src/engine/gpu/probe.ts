@@ -121,7 +121,7 @@ export async function timestampStep(gpu: Gpu): Promise<number | undefined> {
     const times = new BigUint64Array(read.getMappedRange());
     let step = 0n;
     for (const time of times) {
-      let [a, b] = [step, time > times[0]! ? time - times[0]! : times[0]! - time];
+      let [a, b] = [step, time > times[0] ? time - times[0] : times[0] - time];
       while (b !== 0n) [a, b] = [b, a % b];
       step = a;
     }

@@ -33,8 +33,8 @@ export class Race {
   ) {
     this.first = candidates[0];
     const best = Math.min(...candidates.map((name) => before[name] ?? Infinity));
-    const behind = candidates.filter((name, i) => i > 0 && (before[name] ?? 0) > MARGINS[0]! * best);
-    this.behind = Object.fromEntries(behind.map((name) => [name, before[name]!]));
+    const behind = candidates.filter((name, i) => i > 0 && (before[name] ?? 0) > MARGINS[0] * best);
+    this.behind = Object.fromEntries(behind.map((name) => [name, before[name]]));
     this.alive = candidates.filter((name) => !behind.includes(name));
   }
 
@@ -89,7 +89,7 @@ export class Race {
   endRound(): void {
     const { round, first } = this;
     const ms = (name: string) => this.times.get(name) ?? Infinity;
-    const bound = MARGINS[Math.min(round, MARGINS.length - 1)]! * Math.min(...this.alive.map(ms));
+    const bound = MARGINS[Math.min(round, MARGINS.length - 1)] * Math.min(...this.alive.map(ms));
     // Stable: of equals the earlier stay.
     const order = this.alive.toSorted((a, b) => ms(a) - ms(b));
     const half = new Set(order.slice(0, round < HALVING_FROM ? order.length : Math.ceil(order.length / 2)));

@@ -125,7 +125,7 @@ async function timesByKey(
     [...kinds].map(([key, of]) => {
       const sum = { ms: 0, flops: 0, bytes: 0, calls: 0 };
       for (const { at, calls } of of) {
-        const { flops, bytes } = program.dispatches[at]!.cost;
+        const { flops, bytes } = program.dispatches[at].cost;
         sum.ms += calls * (msAt.get(at) ?? Number.NaN);
         sum.flops += calls * flops;
         sum.bytes += calls * bytes;

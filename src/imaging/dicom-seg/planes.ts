@@ -114,7 +114,7 @@ export const toGrid = (plane: Plane, grid: VoxelGrid): Float64Array =>
 export function placementOf(plane: Plane, grid: VoxelGrid): Placement | undefined {
   const map = toGrid(plane, grid);
   const round = (c: number): Vec3 => {
-    const at = (row: number) => Math.round(map[4 * row + c]!) + 0;
+    const at = (row: number) => Math.round(map[4 * row + c]) + 0;
     return [at(0), at(1), at(2)];
   };
   const [column, row, origin] = [round(0), round(1), round(3)];

@@ -354,6 +354,6 @@ const pointerTo = (keyword: string): number => Number.parseInt(tagOf(keyword), 1
 
 /** Millimetres from slice to slice along the images' normal: less than the grid's step where that is slanted. */
 function spacingAlong({ affine }: VoxelGrid, axis: number, { affine: plane }: SourceFrame): number {
-  const step = [affine[axis]!, affine[4 + axis]!, affine[8 + axis]!];
-  return Math.abs(step[0] * plane[2]! + step[1] * plane[6]! + step[2] * plane[10]!);
+  const step = [affine[axis], affine[4 + axis], affine[8 + axis]];
+  return Math.abs(step[0] * plane[2] + step[1] * plane[6] + step[2] * plane[10]);
 }

@@ -65,7 +65,7 @@ function analyzeGrid(fields: HeaderFields): void {
   fields.setText('intentName', '');
   fields.set('sformCode', 1);
   for (let row = 0; row < 3; row++) {
-    const step = (row === 0 ? -1 : 1) * sizes[row]!;
+    const step = (row === 0 ? -1 : 1) * sizes[row];
     for (let c = 0; c < 3; c++) fields.set('srow', c === row ? step : 0, 4 * row + c);
     fields.set('srow', (-step * (fields.get('dim', row + 1) - 1)) / 2, 4 * row + 3);
   }
@@ -79,7 +79,7 @@ async function wholeOf(file: ByteSource): Promise<Uint8Array> {
 }
 
 async function read(files: readonly ByteSource[], options: ReadVolumeOptions): Promise<Volume> {
-  const file = files[0]!;
+  const file = files[0];
   const name = options.name ?? file.name;
   const { fields, offset, analyze } = singleFileHeader(await wholeOf(file), name);
   const stem = baseName(file.name)

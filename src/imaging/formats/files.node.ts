@@ -148,6 +148,6 @@ export async function listSeriesFiles(
   needOptions('listSeriesFiles', options);
   return listSeries(await filesOf(paths), {
     ...options,
-    name: options.name ?? (paths.length === 1 ? basename(paths[0]!) : undefined),
+    name: options.name ?? (paths.length === 1 ? basename(paths[0]) : undefined),
   });
 }

@@ -49,8 +49,8 @@ function splitHeader(bytes: Uint8Array, name: string) {
       if (line.trim() === '') continue;
       break;
     }
-    fields.set(field[1]!.toLowerCase(), field[2]!);
-    if (field[1]!.toLowerCase() === 'elementdatafile') return { fields, end: at, behind: text.slice(at) };
+    fields.set(field[1].toLowerCase(), field[2]);
+    if (field[1].toLowerCase() === 'elementdatafile') return { fields, end: at, behind: text.slice(at) };
   }
   throw new SgpSamError(
     'bad-file',
@@ -60,7 +60,7 @@ function splitHeader(bytes: Uint8Array, name: string) {
 }
 
 async function read(files: readonly ByteSource[], options: ReadVolumeOptions): Promise<Volume> {
-  const file = files[0]!;
+  const file = files[0];
   const name = options.name ?? file.name;
   const fail = (what: string) =>
     new SgpSamError('bad-file', `${name}: ${what}`, 'The header is damaged: export the image again.');
@@ -98,7 +98,7 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
       'Write it as binary data.',
     );
   const perVoxel = Number(fields.get('elementnumberofchannels') ?? 1);
-  const times = rank === 4 ? sizes[3]! : 1;
+  const times = rank === 4 ? sizes[3] : 1;
   if (!(Number.isInteger(perVoxel) && perVoxel >= 1))
     throw fail(`ElementNumberOfChannels = ${fields.get('elementnumberofchannels')}`);
   if (perVoxel > 1 && times > 1)
@@ -109,7 +109,7 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
     );
   const channels = perVoxel * times;
   const channel = chosenChannel(options.channel, channels, name);
-  const dims: Vec3 = [sizes[0]!, sizes[1]!, sizes[2] ?? 1];
+  const dims: Vec3 = [sizes[0], sizes[1], sizes[2] ?? 1];
   const ones = Array.from({ length: rank }, () => 1);
   const spacing = numbers(['elementspacing', 'elementsize'], rank, ones);
   const unit = Array.from({ length: rank * rank }, (_, n) => Number(n % (rank + 1) === 0));
@@ -121,12 +121,12 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   );
   const column = (axis: number): Vec3 => {
     if (axis >= rank) return [0, 0, 1];
-    const at = (c: number) => (c < rank ? matrix[axis * rank + c]! * spacing[axis]! : 0);
+    const at = (c: number) => (c < rank ? matrix[axis * rank + c] * spacing[axis] : 0);
     return [at(0), at(1), at(2)];
   };
   const affine = affineFromLps(
     [column(0), column(1), column(2)],
-    [offset[0]!, offset[1]!, offset[2] ?? 0],
+    [offset[0], offset[1], offset[2] ?? 0],
     dims,
     name,
   );
@@ -163,7 +163,7 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
 
 /** `LOCAL`, a name, `LIST` with names behind it, or a pattern with numbers. */
 function sourcesOf(value: string, behind: string, files: readonly ByteSource[], name: string): ByteSource[] {
-  if (/^local$/i.test(value)) return [files[0]!];
+  if (/^local$/i.test(value)) return [files[0]];
   const find = (path: string) => besides(files, baseName(path), name);
   if (/^list\b/i.test(value))
     return behind
@@ -177,7 +177,7 @@ function sourcesOf(value: string, behind: string, files: readonly ByteSource[], 
   const count = Math.floor((last - first) / step) + 1;
   if (!(count >= 1 && count <= 1e5)) throw new SgpSamError('bad-file', `${name}: ElementDataFile = ${value}`);
   return Array.from({ length: count }, (_, n) =>
-    find(pattern[1]!.replace(/%0?\d*d/, String(first + n * step).padStart(Number(pattern[2] || 1), '0'))),
+    find(pattern[1].replace(/%0?\d*d/, String(first + n * step).padStart(Number(pattern[2] || 1), '0'))),
   );
 }
 

@@ -133,10 +133,10 @@ const SAME: Readonly<Record<string, string>> = {
 
 function splitFields(text: string, name: string) {
   const lines = text.split(/\r?\n/);
-  if (!/^NRRD000[1-5]$/.test(lines[0]!.trim()))
+  if (!/^NRRD000[1-5]$/.test(lines[0].trim()))
     throw new SgpSamError(
       'bad-file',
-      `${name}: it begins with ${JSON.stringify(lines[0]!.slice(0, 20))}, no NRRD version that is known`,
+      `${name}: it begins with ${JSON.stringify(lines[0].slice(0, 20))}, no NRRD version that is known`,
     );
   const fields = new Map<string, string>();
   const pairs = new Map<string, string>();
@@ -146,11 +146,11 @@ function splitFields(text: string, name: string) {
     if (line === '') break;
     const pair = /^([^:]*):=(.*)$/.exec(line);
     const field = /^([^:]+): ?(.*)$/.exec(line);
-    if (pair) pairs.set(pair[1]!, pair[2]!.replaceAll('\\n', '\n').replaceAll('\\\\', '\\'));
+    if (pair) pairs.set(pair[1], pair[2].replaceAll('\\n', '\n').replaceAll('\\\\', '\\'));
     else if (field) {
-      const key = field[1]!.trim().toLowerCase();
-      fields.set(SAME[key] ?? key, field[2]!.trim());
-      if ((SAME[key] ?? key) === 'data file' && /^LIST\b/.test(field[2]!.trim())) {
+      const key = field[1].trim().toLowerCase();
+      fields.set(SAME[key] ?? key, field[2].trim());
+      if ((SAME[key] ?? key) === 'data file' && /^LIST\b/.test(field[2].trim())) {
         list = lines
           .slice(n + 1)
           .map((path) => path.trim())
@@ -201,8 +201,8 @@ function spaceOf(fields: ReadonlyMap<string, string>, sizes: readonly number[], 
       `${name}: axis ${other} of its ${sizes.length} is none of space, and neither the first nor the last`,
       'Permute its axes.',
     );
-  const dims = own.map((axis) => (axis < 0 ? 1 : sizes[axis]!)) as unknown as Vec3;
-  const channels = other === undefined ? 1 : sizes[other]!;
+  const dims = own.map((axis) => (axis < 0 ? 1 : sizes[axis])) as unknown as Vec3;
+  const channels = other === undefined ? 1 : sizes[other];
   const space = fields.get('space')?.toLowerCase();
   const factors = space === undefined ? ([1, 1, 1] as const) : SPACES[space.replace(/-time$|t$/, '')];
   if (!factors)
@@ -226,7 +226,7 @@ function spaceOf(fields: ReadonlyMap<string, string>, sizes: readonly number[], 
   const columns = own.map((axis, n): Vec3 => {
     const vector = axis < 0 ? undefined : vectors?.[axis];
     if (vector) return lps(vector);
-    const step = axis < 0 ? 1 : Number.isFinite(spacings[axis]) ? spacings[axis]! : 1;
+    const step = axis < 0 ? 1 : Number.isFinite(spacings[axis]) ? spacings[axis] : 1;
     return [n === 0 ? step : 0, n === 1 ? step : 0, n === 2 ? step : 0];
   }) as unknown as readonly [Vec3, Vec3, Vec3];
   const [origin = [0, 0, 0]] = vectorsOf(fields.get('space origin') ?? '(0,0,0)');
@@ -248,6 +248,6 @@ function dataFilesOf(value: string | undefined, list: readonly string[], fail: F
   const count = Math.floor((last - first) / step) + 1;
   if (!(count >= 1 && count <= 1e5)) throw fail(`data file: ${value}`);
   return Array.from({ length: count }, (_, n) =>
-    pattern[1]!.replace(/%0?\d*d/, String(first + n * step).padStart(Number(pattern[2] || 1), '0')),
+    pattern[1].replace(/%0?\d*d/, String(first + n * step).padStart(Number(pattern[2] || 1), '0')),
   );
 }

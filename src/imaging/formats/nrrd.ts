@@ -77,7 +77,7 @@ export async function readNrrdImage(
   { header, end }: { header: NrrdHeader; end: number },
   options: ReadVolumeOptions,
 ): Promise<Volume> {
-  const file = files[0]!;
+  const file = files[0];
   const name = options.name ?? file.name;
   const { dims, affine, channels, interleaved, encoding, dataFiles } = header;
   const channel = chosenChannel(options.channel, channels, name);
@@ -138,6 +138,6 @@ export const nrrd: Format = {
   name: 'NRRD',
   sniff: (head) => String.fromCharCode(...head.subarray(0, 7)) === 'NRRD000',
   async read(files, options) {
-    return readNrrdImage(files, await readNrrdHeader(files[0]!), options);
+    return readNrrdImage(files, await readNrrdHeader(files[0]), options);
   },
 };

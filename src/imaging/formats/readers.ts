@@ -22,7 +22,7 @@ const nifti: Format = {
   name: 'NIfTI',
   sniff: isNifti,
   read: async ([file], options) =>
-    readNifti(await file!.read(0, file!.size), { ...options, name: options.name ?? file!.name }),
+    readNifti(await file.read(0, file.size), { ...options, name: options.name ?? file.name }),
 };
 
 /** DICOM last: its files of old have the weakest sign. */
@@ -36,7 +36,7 @@ async function sniffed(files: readonly ByteSource[]): Promise<(Format | undefine
   let next = 0;
   const work = async () => {
     for (let n = next++; n < files.length; n = next++) {
-      const file = files[n]!;
+      const file = files[n];
       const head = await file.read(0, Math.min(file.size, 544));
       found[n] = formats.find((format) => format.sniff(head, file.name));
     }
@@ -85,7 +85,7 @@ const READ = 'Formats that are read: NIfTI, DICOM, NRRD, MetaImage (.mha, .mhd),
 
 async function recognise(given: readonly ByteSource[], name: string | undefined): Promise<Found> {
   const files = (await unzipped(given)).filter((file) => given.length === 1 || !isNoise(file.name));
-  const where = name ?? (given.length === 1 ? given[0]!.name : `${given.length} files`);
+  const where = name ?? (given.length === 1 ? given[0].name : `${given.length} files`);
   const kinds = await sniffed(files);
   const own = files.filter((_, n) => kinds[n] === dicom);
   const others = files.filter((_, n) => kinds[n] && kinds[n] !== dicom);
@@ -104,7 +104,7 @@ async function recognise(given: readonly ByteSource[], name: string | undefined)
       others: [],
     };
   // One that is meant to be NIfTI gets the reason why it is none.
-  if (files.length === 1 && (files[0]!.size === 0 || /\.nii(\.gz)?$/i.test(files[0]!.name)))
+  if (files.length === 1 && (files[0].size === 0 || /\.nii(\.gz)?$/i.test(files[0].name)))
     return { format: nifti, files, others: [] };
   if (given.length === 1 && files.length === 1)
     throw new SgpSamError('bad-file', `${where}: this is no image of a format that is read`, READ);
@@ -125,7 +125,7 @@ export async function readAny(
   beside: readonly ByteSource[] = [],
 ): Promise<Volume> {
   const { format, files, others } = await recognise(given, options.name);
-  const name = options.name ?? (given.length === 1 ? baseName(given[0]!.name) : undefined);
+  const name = options.name ?? (given.length === 1 ? baseName(given[0].name) : undefined);
   const volume = await format.read(given.length === 1 && format !== dicom ? [...files, ...beside] : files, {
     ...options,
     name,

@@ -78,7 +78,7 @@ export async function writeSegments(
     `space origin: ${vector(origin)}`,
   ];
   for (const [n, { name, mask, colour = colourOf(n) }] of segments.entries()) {
-    const { layer, value } = placed[n]!;
+    const { layer, value } = placed[n];
     const { min, max } = mask.box ?? { min: [0, 0, 0] as const, max: [-1, -1, -1] as const };
     const pairs: Record<string, string> = {
       Color: colour.map((c) => +(c / 255).toFixed(6)).join(' '),
@@ -101,7 +101,7 @@ export async function writeSegments(
   const head = new TextEncoder().encode(`${lines.join('\n')}\n\n`);
   const data = new Uint8Array(voxels * layers.length);
   for (const [layer, grid] of layers.entries())
-    for (let n = 0; n < voxels; n++) data[n * layers.length + layer] = grid[n]!;
+    for (let n = 0; n < voxels; n++) data[n * layers.length + layer] = grid[n];
   const packed = gzip(data);
   const file = new Uint8Array(head.length + packed.length);
   file.set(head);
@@ -124,9 +124,9 @@ export async function readSegments(
   files: readonly ByteSource[],
   options: ReadOptions = {},
 ): Promise<SegmentedVolume> {
-  const read = await readNrrdHeader(files[0]!);
+  const read = await readNrrdHeader(files[0]);
   const { header } = read;
-  const name = options.name ?? files[0]!.name;
+  const name = options.name ?? files[0].name;
   const layers: Volume[] = [];
   for (let layer = 0; layer < header.channels; layer++)
     layers.push(await readNrrdImage(files, read, { ...options, channel: layer }));
@@ -165,10 +165,10 @@ export async function readSegments(
     ({ name: called, value, layer, colour }): Segment => ({
       name: called,
       ...(colour ? { colour } : {}),
-      mask: maskOf(layers[layer]!, value),
+      mask: maskOf(layers[layer], value),
     }),
   );
-  return { volume: layers[0]!, segments };
+  return { volume: layers[0], segments };
 }
 
 const maskOf = ({ data, dims }: Volume, value: number): CroppedMask =>

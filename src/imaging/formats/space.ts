@@ -18,8 +18,8 @@ export function affineFromLps(
   for (let row = 0; row < 3; row++) {
     const sign = row < 2 ? -1 : 1;
     // Adding 0 turns −0 into 0.
-    for (let c = 0; c < 3; c++) m[4 * row + c] = sign * columns[c]![row]! + 0;
-    m[4 * row + 3] = sign * origin[row]! + 0;
+    for (let c = 0; c < 3; c++) m[4 * row + c] = sign * columns[c][row] + 0;
+    m[4 * row + 3] = sign * origin[row] + 0;
   }
   m[15] = 1;
   const fault = affineFault(m, dims);
@@ -34,6 +34,6 @@ export function affineFromLps(
 
 /** An affine's columns and origin in LPS. */
 export function lpsOf(affine: ArrayLike<number>): { columns: [Vec3, Vec3, Vec3]; origin: Vec3 } {
-  const at = (c: number): Vec3 => [-affine[c]! + 0, -affine[4 + c]! + 0, affine[8 + c]!];
+  const at = (c: number): Vec3 => [-affine[c] + 0, -affine[4 + c] + 0, affine[8 + c]];
   return { columns: [at(0), at(1), at(2)], origin: at(3) };
 }

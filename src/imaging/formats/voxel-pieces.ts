@@ -86,7 +86,7 @@ async function* everyNth(pieces: Pieces, size: number, count: number, which: num
     const out = new Uint8Array(groups * size);
     for (let g = 0; g < groups; g++) {
       const from = g * group + which * size;
-      for (let b = 0; b < size; b++) out[g * size + b] = all[from + b]!;
+      for (let b = 0; b < size; b++) out[g * size + b] = all[from + b];
     }
     rest = all.slice(groups * group);
     yield out;

@@ -36,17 +36,17 @@ export function lesionAxes({ box, values }: CroppedMask, affine: ArrayLike<numbe
   const [p, q] = [0, 1, 2].filter((other) => other !== axis) as [number, number];
   const sizes = boxSizes(box);
   const strides = [1, sizes[0], sizes[0] * sizes[1]] as const;
-  const [width, height] = [sizes[p]!, sizes[q]!];
+  const [width, height] = [sizes[p], sizes[q]];
   const plane = flatten(affine, p, q);
   const slice = new Uint8Array(width * height);
   let best:
     | { readonly long: readonly [Flat, Flat]; readonly hull: readonly Flat[]; readonly at: number }
     | undefined;
   let most = 0;
-  for (let s = 0; s < sizes[axis]!; s++) {
+  for (let s = 0; s < sizes[axis]; s++) {
     for (let v = 0; v < height; v++)
       for (let u = 0; u < width; u++)
-        slice[u + width * v] = values[s * strides[axis] + u * strides[p]! + v * strides[q]!]!;
+        slice[u + width * v] = values[s * strides[axis] + u * strides[p] + v * strides[q]];
     for (const border of bordersOf(slice, width, height)) {
       const hull = hullOf(border.map(plane.there));
       for (const [n, a] of hull.entries())
@@ -66,8 +66,8 @@ export function lesionAxes({ box, values }: CroppedMask, affine: ArrayLike<numbe
     const [u, v] = plane.back(point);
     const place = [0, 0, 0] as [number, number, number];
     place[axis] = box.min[axis] + at;
-    place[p] = box.min[p]! + u;
-    place[q] = box.min[q]! + v;
+    place[p] = box.min[p] + u;
+    place[q] = box.min[q] + v;
     return place;
   };
   return {
@@ -82,7 +82,7 @@ export function lesionAxes({ box, values }: CroppedMask, affine: ArrayLike<numbe
 
 /** Voxels of a slice to millimetres in its plane, and back; oblique and sheared grids too. */
 function flatten(affine: ArrayLike<number>, p: number, q: number) {
-  const column = (c: number) => [affine[c]!, affine[4 + c]!, affine[8 + c]!] as const;
+  const column = (c: number) => [affine[c], affine[4 + c], affine[8 + c]] as const;
   const [a, b] = [column(p), column(q)];
   const long = Math.hypot(...a);
   const along = (a[0] * b[0] + a[1] * b[1] + a[2] * b[2]) / long;
@@ -131,7 +131,7 @@ function hullOf(points: readonly Flat[]): Flat[] {
   const half = (list: readonly Flat[]) => {
     const chain: Flat[] = [];
     for (const point of list) {
-      while (chain.length > 1 && turn(chain[chain.length - 2]!, chain[chain.length - 1]!, point) <= 0)
+      while (chain.length > 1 && turn(chain[chain.length - 2], chain[chain.length - 1], point) <= 0)
         chain.pop();
       chain.push(point);
     }
@@ -147,11 +147,11 @@ function longestAcross(hull: readonly Flat[], [from, to]: readonly [Flat, Flat])
   const [x, y] = [(to[0] - from[0]) / length, (to[1] - from[1]) / length];
   // Along the long axis, and across it.
   const turned = hull.map(([a, b]): Flat => [a * x + b * y, b * x - a * y]);
-  let best: [Flat, Flat] = [turned[0]!, turned[0]!];
+  let best: [Flat, Flat] = [turned[0], turned[0]];
   for (const [at] of turned) {
     let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     for (const [n, a] of turned.entries()) {
-      const b = turned[(n + 1) % turned.length]!;
+      const b = turned[(n + 1) % turned.length];
       if (Math.min(a[0], b[0]) > at || Math.max(a[0], b[0]) < at) continue;
       const ends = a[0] === b[0] ? [a[1], b[1]] : [a[1] + ((at - a[0]) / (b[0] - a[0])) * (b[1] - a[1])];
       low = Math.min(low, ...ends);

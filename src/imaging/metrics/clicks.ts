@@ -24,8 +24,8 @@ export function clicksToReach(
  */
 export function clickAuc(scores: readonly number[]): number {
   need('scores', scores, 'a list');
-  if (scores.length === 1) return scores[0]!;
+  if (scores.length === 1) return scores[0];
   let area = 0;
-  for (let n = 1; n < scores.length; n++) area += (scores[n - 1]! + scores[n]!) / 2;
+  for (let n = 1; n < scores.length; n++) area += (scores[n - 1] + scores[n]) / 2;
   return area / (scores.length - 1);
 }

@@ -39,7 +39,7 @@ export function intensityOf(
   eachLine(image.dims, box, (grid, inBox) => {
     for (let i = 0; i < ni; i++) {
       if (values[inBox + i] !== 1) continue;
-      const value = image.data[grid + i]!;
+      const value = image.data[grid + i];
       moments.add(value);
       if (value < least) least = value;
       if (value > most) most = value;

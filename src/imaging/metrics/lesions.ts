@@ -120,21 +120,21 @@ export function bratsLesions(
   const common = lesions.map(() => 0);
   const touching = lesions.map(() => new Set<number>());
   for (let n = 0; n < truth.length; n++) {
-    const lesion = lesionOf[n]! - 1;
+    const lesion = lesionOf[n] - 1;
     if (lesion < 0) continue;
-    if (truth[n]! > 0) voxels[lesion]!++;
-    if (parts.labels[n]! > 0) touching[lesion]!.add(parts.labels[n]!);
+    if (truth[n] > 0) voxels[lesion]++;
+    if (parts.labels[n] > 0) touching[lesion].add(parts.labels[n]);
   }
   for (let n = 0; n < truth.length; n++) {
     // A part that meets a lesion's own voxels touches its dilation too.
-    if (truth[n]! > 0 && parts.labels[n]! > 0) common[lesionOf[n]! - 1]!++;
+    if (truth[n] > 0 && parts.labels[n] > 0) common[lesionOf[n] - 1]++;
   }
   const touched = new Set(touching.flatMap((own) => [...own]));
   const scored = lesions.flatMap((_, n) => {
-    if (voxels[n]! * cubicMillimetres <= smallest) return [];
-    const predicted = [...touching[n]!].reduce((sum, part) => sum + parts.sizes[part - 1]!, 0);
-    const score = (2 * common[n]!) / (predicted + voxels[n]!);
-    return [{ found: touching[n]!.size > 0, score }];
+    if (voxels[n] * cubicMillimetres <= smallest) return [];
+    const predicted = [...touching[n]].reduce((sum, part) => sum + parts.sizes[part - 1], 0);
+    const score = (2 * common[n]) / (predicted + voxels[n]);
+    return [{ found: touching[n].size > 0, score }];
   });
   const found = scored.filter((lesion) => lesion.found).length;
   const falsePositives = parts.sizes.length - touched.size;
@@ -179,12 +179,12 @@ export function panopticaLesions(
   const common = new Map<number, number>();
   const width = other.sizes.length + 1;
   for (let n = 0; n < own.labels.length; n++) {
-    const [t, p] = [own.labels[n]!, other.labels[n]!];
+    const [t, p] = [own.labels[n], other.labels[n]];
     if (t > 0 && p > 0) common.set(t * width + p, (common.get(t * width + p) ?? 0) + 1);
   }
   const pairs = [...common].map(([key, both]) => {
     const [t, p] = [Math.floor(key / width), key % width];
-    const all = own.sizes[t - 1]! + other.sizes[p - 1]!;
+    const all = own.sizes[t - 1] + other.sizes[p - 1];
     return { truth: t, prediction: p, iou: both / (all - both), dice: (2 * both) / all };
   });
   pairs.sort((a, b) => b.iou - a.iou || a.truth - b.truth || a.prediction - b.prediction);

@@ -28,8 +28,8 @@ export function overlapOf(prediction: ArrayLike<number>, truth: ArrayLike<number
   }
   let [a, b, both] = [0, 0, 0];
   for (let n = 0; n < truth.length; n++) {
-    const p = prediction[n]! > 0;
-    const t = truth[n]! > 0;
+    const p = prediction[n] > 0;
+    const t = truth[n] > 0;
     if (p) a++;
     if (t) b++;
     if (p && t) both++;

@@ -28,12 +28,12 @@ const EXACT_PAIRS = 50;
 
 /** Ranks of sizes from 1, equal ones sharing the mean of theirs. */
 function midranks(sizes: readonly number[]): number[] {
-  const order = sizes.map((_, n) => n).sort((a, b) => sizes[a]! - sizes[b]!);
+  const order = sizes.map((_, n) => n).sort((a, b) => sizes[a] - sizes[b]);
   const ranks = new Array<number>(sizes.length);
   for (let from = 0; from < order.length; ) {
     let to = from;
-    while (to < order.length && sizes[order[to]!] === sizes[order[from]!]) to++;
-    for (let n = from; n < to; n++) ranks[order[n]!] = (from + 1 + to) / 2;
+    while (to < order.length && sizes[order[to]] === sizes[order[from]]) to++;
+    for (let n = from; n < to; n++) ranks[order[n]] = (from + 1 + to) / 2;
     from = to;
   }
   return ranks;
@@ -48,10 +48,10 @@ function lowerTail(ranks: readonly number[], least: number): number {
   let top = 0;
   for (const rank of doubled) {
     top += rank;
-    for (let s = top; s >= 0; s--) chance[s] = (chance[s]! + (s >= rank ? chance[s - rank]! : 0)) / 2;
+    for (let s = top; s >= 0; s--) chance[s] = (chance[s] + (s >= rank ? chance[s - rank] : 0)) / 2;
   }
   let sum = 0;
-  for (let s = 0; s <= Math.round(2 * least); s++) sum += chance[s]!;
+  for (let s = 0; s <= Math.round(2 * least); s++) sum += chance[s];
   return sum;
 }
 
@@ -85,7 +85,7 @@ export function signedRank(differences: readonly number[], zeros: ZeroRule = 'wi
   if (bad >= 0) throw new SgpSamError('bad-argument', `difference ${bad + 1} is ${differences[bad]}`);
   const counted = zeros === 'wilcox' ? differences.filter((d) => d !== 0) : differences;
   const all = midranks(counted.map(Math.abs));
-  const ranked = counted.flatMap((d, n) => (d === 0 ? [] : [{ d, rank: all[n]! }]));
+  const ranked = counted.flatMap((d, n) => (d === 0 ? [] : [{ d, rank: all[n] }]));
   const ranks = ranked.map(({ rank }) => rank);
   const total = ranks.reduce((a, b) => a + b, 0);
   const positive = ranked.reduce((sum, { d, rank }) => (d > 0 ? sum + rank : sum), 0);
@@ -128,8 +128,8 @@ export function bootstrapMean(groups: readonly (readonly number[])[], options: B
   const meanOf = (chosen: Iterable<number>) => {
     let [sum, count] = [0, 0];
     for (const n of chosen) {
-      sum += sums[n]!;
-      count += groups[n]!.length;
+      sum += sums[n];
+      count += groups[n].length;
     }
     return sum / count;
   };
@@ -138,7 +138,7 @@ export function bootstrapMean(groups: readonly (readonly number[])[], options: B
     meanOf(Array.from(groups, () => Math.floor(random() * groups.length))),
   ).sort();
   const at = (share: number) =>
-    means[Math.min(resamples - 1, Math.max(0, Math.round(share * (resamples - 1))))]!;
+    means[Math.min(resamples - 1, Math.max(0, Math.round(share * (resamples - 1))))];
   return { mean: meanOf(groups.keys()), low: at((1 - level) / 2), high: at((1 + level) / 2) };
 }
 
@@ -151,15 +151,15 @@ export function bootstrapMean(groups: readonly (readonly number[])[], options: B
 export function spearman(pairs: readonly (readonly [number, number])[]): number | undefined {
   needList('pairs', pairs, 'length', '0', '1');
   const bad = pairs.findIndex((pair) => !pair.every(Number.isFinite));
-  if (bad >= 0) throw new SgpSamError('bad-argument', `pair ${bad + 1} is ${pairs[bad]!.join(', ')}`);
+  if (bad >= 0) throw new SgpSamError('bad-argument', `pair ${bad + 1} is ${pairs[bad].join(', ')}`);
   const a = midranks(pairs.map(([x]) => x));
   const b = midranks(pairs.map(([, y]) => y));
   const middle = (pairs.length + 1) / 2;
   let [both, own, other] = [0, 0, 0];
   for (const [n, rank] of a.entries()) {
-    both += (rank - middle) * (b[n]! - middle);
+    both += (rank - middle) * (b[n] - middle);
     own += (rank - middle) ** 2;
-    other += (b[n]! - middle) ** 2;
+    other += (b[n] - middle) ** 2;
   }
   return own === 0 || other === 0 ? undefined : both / Math.sqrt(own * other);
 }
@@ -243,5 +243,5 @@ export function risingFit(pairs: readonly (readonly [number, number])[], knots =
   }
   const fit = groups.map(({ x, y, n }): [number, number] => [x / n, y / n]);
   // Of equal x, which no map can tell apart, the first.
-  return fit.filter(([x], n) => n === 0 || x > fit[n - 1]![0]);
+  return fit.filter(([x], n) => n === 0 || x > fit[n - 1][0]);
 }

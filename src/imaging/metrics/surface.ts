@@ -50,7 +50,7 @@ function padded(mask: Mask, dims: Vec3, low: Vec3, sizes: Vec3): Uint8Array {
     for (let j = 1; j < sizes[1] - 1; j++) {
       const row = sizes[0] * (j + sizes[1] * k);
       const from = low[0] - 1 + dims[0] * (low[1] + j - 1 + dims[1] * (low[2] + k - 1));
-      for (let i = 1; i < sizes[0] - 1; i++) out[row + i] = mask[from + i]! > 0 ? 1 : 0;
+      for (let i = 1; i < sizes[0] - 1; i++) out[row + i] = mask[from + i] > 0 ? 1 : 0;
     }
   }
   return out;
@@ -65,15 +65,15 @@ function surfels(box: Uint8Array, [ni, nj, nk]: Vec3, areas: Float64Array): Elem
     for (let j = 0; j < sizes[1]; j++) {
       for (let i = 0, at = ni * (j + nj * k); i < sizes[0]; i++, at++, to++) {
         const code =
-          box[at]! |
-          (box[at + 1]! << 1) |
-          (box[at + ni]! << 2) |
-          (box[at + ni + 1]! << 3) |
-          (box[at + plane]! << 4) |
-          (box[at + plane + 1]! << 5) |
-          (box[at + plane + ni]! << 6) |
-          (box[at + plane + ni + 1]! << 7);
-        weights[to] = areas[code]!;
+          box[at] |
+          (box[at + 1] << 1) |
+          (box[at + ni] << 2) |
+          (box[at + ni + 1] << 3) |
+          (box[at + plane] << 4) |
+          (box[at + plane + 1] << 5) |
+          (box[at + plane + ni] << 6) |
+          (box[at + plane + ni + 1] << 7);
+        weights[to] = areas[code];
       }
     }
   }
@@ -95,12 +95,12 @@ function measured(own: Elements, other: Elements, spacing: Vec3): Surface {
   const squared = other.weights.map((w) => (w > 0 ? 0 : Number.POSITIVE_INFINITY));
   squaredDistances(squared, other.sizes, spacing);
   const at: number[] = [];
-  for (let n = 0; n < own.weights.length; n++) if (own.weights[n]! > 0) at.push(n);
+  for (let n = 0; n < own.weights.length; n++) if (own.weights[n] > 0) at.push(n);
   // By weight where distances are equal: the order then depends on nothing else.
-  at.sort((a, b) => squared[a]! - squared[b]! || own.weights[a]! - own.weights[b]! || 0);
+  at.sort((a, b) => squared[a] - squared[b] || own.weights[a] - own.weights[b] || 0);
   return {
-    distances: Float64Array.from(at, (n) => Math.sqrt(squared[n]!)),
-    weights: Float64Array.from(at, (n) => own.weights[n]!),
+    distances: Float64Array.from(at, (n) => Math.sqrt(squared[n])),
+    weights: Float64Array.from(at, (n) => own.weights[n]),
   };
 }
 
@@ -142,7 +142,7 @@ function percentile({ distances, weights }: Surface, share: number, variant: Sur
   const last = distances.length - 1;
   if (variant === 'voxel') {
     const place = share * last;
-    const [low, high] = [distances[Math.floor(place)]!, distances[Math.ceil(place)]!];
+    const [low, high] = [distances[Math.floor(place)], distances[Math.ceil(place)]];
     // Equal ends may be infinite, and their difference is then no number.
     return low === high ? low : low + (place - Math.floor(place)) * (high - low);
   }
@@ -150,10 +150,10 @@ function percentile({ distances, weights }: Surface, share: number, variant: Sur
   const wanted = share * sum(weights) * (1 - 1e-12);
   let reached = 0;
   for (let n = 0; n < last; n++) {
-    reached += weights[n]!;
-    if (reached >= wanted) return distances[n]!;
+    reached += weights[n];
+    if (reached >= wanted) return distances[n];
   }
-  return distances[last]!;
+  return distances[last];
 }
 
 function sides(surfaces: SurfaceDistances): SurfaceDistances {
@@ -186,7 +186,7 @@ export function assd(surfaces: SurfaceDistances): number | undefined {
   const { prediction, truth } = sides(surfaces);
   if (empty(prediction) && empty(truth)) return undefined;
   if (empty(prediction) || empty(truth)) return Number.POSITIVE_INFINITY;
-  const total = (one: Surface) => one.distances.reduce((all, d, n) => all + d * one.weights[n]!, 0);
+  const total = (one: Surface) => one.distances.reduce((all, d, n) => all + d * one.weights[n], 0);
   return (total(prediction) + total(truth)) / (sum(prediction.weights) + sum(truth.weights));
 }
 
@@ -201,7 +201,7 @@ export function nsd(surfaces: SurfaceDistances, tolerance: number): number | und
   need('nsd: tolerance', tolerance, 'a finite number');
   if (empty(prediction) && empty(truth)) return undefined;
   const within = ({ distances, weights }: Surface) =>
-    weights.reduce((all, w, n) => (distances[n]! <= tolerance ? all + w : all), 0);
+    weights.reduce((all, w, n) => (distances[n] <= tolerance ? all + w : all), 0);
   const all = sum(prediction.weights) + sum(truth.weights);
   return (within(prediction) + within(truth)) / all;
 }

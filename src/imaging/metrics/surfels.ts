@@ -42,18 +42,18 @@ function partArea(part: readonly number[], faces: Vec3): number {
   const edges = part.flatMap((a) =>
     part.filter((b) => a < b && neighbours(a).includes(b)).map((b) => [a, b]),
   );
-  const axes = edges.map(([a, b]) => axisOf(a!, b!));
+  const axes = edges.map(([a, b]) => axisOf(a, b));
   if (part.length === 1) return slanted / 8;
-  if (part.length === 2) return along(axes[0]!) / 2;
+  if (part.length === 2) return along(axes[0]) / 2;
   const used = new Set(axes);
   // The axis through which all of an L or a square lie side by side.
   const through = [0, 1, 2].find((axis) => !used.has(axis));
-  if (part.length === 3) return faces[through!]! / 2 + (3 / 8) * slanted;
-  if (through !== undefined) return faces[through]!;
+  if (part.length === 3) return faces[through!] / 2 + (3 / 8) * slanted;
+  if (through !== undefined) return faces[through];
   const degree = (corner: number) => edges.filter((edge) => edge.includes(corner)).length;
   if (part.some((corner) => degree(corner) === 3)) return (3 / 4) * slanted;
   // The path's two outer edges; the middle one joins the corners that have two.
-  const outer = edges.flatMap((edge, n) => (edge.every((c) => degree(c) === 2) ? [] : [axes[n]!]));
+  const outer = edges.flatMap((edge, n) => (edge.every((c) => degree(c) === 2) ? [] : [axes[n]]));
   return slanted / 2 + outer.reduce((sum, axis) => sum + along(axis), 0) / 4;
 }
 

@@ -44,12 +44,11 @@ const rle: Codec = async ({ bytes, rows, columns, bytesPerValue, name }) => {
     const place = bytesPerValue - 1 - segment;
     let filled = 0;
     while (filled < size && at < next) {
-      const n = bytes[at++]!;
+      const n = bytes[at++];
       if (n === 128) continue;
       const copies = n > 128;
       const count = Math.min(copies ? 257 - n : n + 1, size - filled);
-      for (let c = 0; c < count; c++)
-        out[(filled + c) * bytesPerValue + place] = bytes[copies ? at : at + c]!;
+      for (let c = 0; c < count; c++) out[(filled + c) * bytesPerValue + place] = bytes[copies ? at : at + c];
       filled += count;
       at += copies ? 1 : n + 1;
     }
@@ -86,7 +85,7 @@ export function fitted(
   if (own === bytesPerValue) return bytes;
   const out = new Uint8Array(rows * columns * bytesPerValue);
   for (let n = 0; n < rows * columns; n++)
-    for (let b = 0; b < Math.min(own, bytesPerValue); b++) out[n * bytesPerValue + b] = bytes[n * own + b]!;
+    for (let b = 0; b < Math.min(own, bytesPerValue); b++) out[n * bytesPerValue + b] = bytes[n * own + b];
   return out;
 }
 
@@ -129,7 +128,7 @@ const syntaxes: Readonly<Record<string, Syntax>> = {
   '1.2.840.10008.1.2.5': {
     name: 'RLE',
     codec: rle,
-    begins: (bytes) => bytes.length >= 64 && bytes[0]! >= 1 && bytes[0]! <= 15 && bytes[1] === 0,
+    begins: (bytes) => bytes.length >= 64 && bytes[0] >= 1 && bytes[0] <= 15 && bytes[1] === 0,
   },
   '1.2.840.10008.1.2.4.50': { name: 'lossy JPEG', codec: jpegLossy, begins: jpeg, lossy: true },
   '1.2.840.10008.1.2.4.51': { name: 'lossy JPEG', codec: jpegLossy, begins: jpeg, lossy: true },

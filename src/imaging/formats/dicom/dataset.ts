@@ -25,7 +25,7 @@ function beginsWithGroup8(head: Uint8Array): boolean {
   if (head.length < 132 || head[0] !== 8 || head[1] !== 0 || head[3] !== 0) return false;
   const length = new DataView(head.buffer, head.byteOffset).getUint32(4, true);
   return (
-    [0x00, 0x01, 0x05, 0x08, 0x12, 0x16, 0x18].includes(head[2]!) &&
+    [0x00, 0x01, 0x05, 0x08, 0x12, 0x16, 0x18].includes(head[2]) &&
     length > 0 &&
     length <= 128 &&
     length % 2 === 0

@@ -20,11 +20,11 @@ import { suvFactor } from './suv.js';
 /** What several files are called together. */
 function whereOf(files: readonly ByteSource[], name: string | undefined): string {
   if (name !== undefined) return name;
-  if (files.length === 1) return baseName(files[0]!.name);
+  if (files.length === 1) return baseName(files[0].name);
   // The folder that holds all of them, where their names say.
   const folders = files.map((file) => file.name.split('/').slice(0, -1));
-  const shared = folders[0]!.findIndex((part, n) => folders.some((folder) => folder[n] !== part));
-  return folders[0]![(shared < 0 ? folders[0]!.length : shared) - 1] ?? `${files.length} files`;
+  const shared = folders[0].findIndex((part, n) => folders.some((folder) => folder[n] !== part));
+  return folders[0][(shared < 0 ? folders[0].length : shared) - 1] ?? `${files.length} files`;
 }
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -73,7 +73,7 @@ async function read(files: readonly ByteSource[], options: ReadVolumeOptions): P
   const ordered = orderSlices(stack, where);
   const { dims, affine, places, channels } = ordered;
   const channel = chosenChannel(options.channel, channels, where);
-  const slices = places.map((place) => place[channel]!);
+  const slices = places.map((place) => place[channel]);
   const notes: string[] = [];
   if (stacks.length > 1 && options.series === undefined)
     notes.push(`${where}: series ${seriesLine(info)} was taken; the others are localisers`);
@@ -133,7 +133,7 @@ function uptake(slices: readonly Slice[], notes: string[], where: string): numbe
 
 /** Known where the file says so; else the values tell. */
 function hounsfieldOf(slices: readonly Slice[]): { hounsfield?: boolean } {
-  const { image, frame } = slices[0]!;
+  const { image, frame } = slices[0];
   if (image.modality === 'CT') return (image.table ?? frame).unit === 'HU' ? { hounsfield: true } : {};
   return image.modality === 'MR' || image.modality === 'PT' ? { hounsfield: false } : {};
 }
@@ -200,7 +200,7 @@ async function readSlices(
 /** What a table says of stored values. */
 function lookedUp(stored: StoredValues, { first, values }: ModalityTable): Float32Array {
   const last = values.length - 1;
-  return Float32Array.from(stored, (v) => values[Math.min(last, Math.max(0, v - first))]!);
+  return Float32Array.from(stored, (v) => values[Math.min(last, Math.max(0, v - first))]);
 }
 
 /** Values times a slope plus an intercept; `finite` is 0 if all are that, else NaN. */
@@ -214,7 +214,7 @@ function rescaled(
   let most = 0;
   let finite = 0;
   for (let n = 0; n < out.length; n++) {
-    const v = Math.fround(values[n]! * slope + inter);
+    const v = Math.fround(values[n] * slope + inter);
     out[n] = v;
     if (v < least) least = v;
     if (v > most) most = v;
@@ -239,7 +239,7 @@ function readAhead(slices: readonly Slice[]): (k: number) => Promise<DataSet> {
       set.catch(() => {}); // said when its turn comes
       coming.set(image, set);
     }
-    return coming.get(next[0]!)!;
+    return coming.get(next[0])!;
   };
 }
 

@@ -178,7 +178,7 @@ function tableOf(set: DataSet, name: string): ModalityTable | undefined {
       'It is damaged or cut short: export the series again.',
     );
   const values = Float32Array.from({ length: count }, (_, n) =>
-    narrow ? set.byteArray[data.dataOffset + n]! : item.uint16('x00283006', n)!,
+    narrow ? set.byteArray[data.dataOffset + n] : item.uint16('x00283006', n)!,
   );
   return { first, values, unit: textOf(item, 'x00283004') };
 }
@@ -233,7 +233,7 @@ function framePosition(
 ): readonly number[] | undefined {
   if (!first || count === 1) return first;
   if (!orientation || !step) return undefined;
-  return first.map((v, a) => v + index * step * normalOf(orientation)[a]!);
+  return first.map((v, a) => v + index * step * normalOf(orientation)[a]);
 }
 
 /** Row × column: along which slices are stacked. */

@@ -33,9 +33,9 @@ function huffman(counts: Uint8Array, symbols: Uint8Array): Uint16Array {
   let code = 0;
   let n = 0;
   for (let length = 1; length <= 16; length++) {
-    for (let left = counts[length - 1]!; left > 0; left--, n++, code++) {
+    for (let left = counts[length - 1]; left > 0; left--, n++, code++) {
       const from = code << (16 - length);
-      table.fill((length << 8) | symbols[n]!, from, from + (1 << (16 - length)));
+      table.fill((length << 8) | symbols[n], from, from + (1 << (16 - length)));
     }
     code <<= 1;
   }
@@ -70,7 +70,7 @@ class Bits {
 
   symbol(table: Uint16Array): number {
     this.fill();
-    const entry = table[(this.held >>> (this.count - 16)) & 0xffff]!;
+    const entry = table[(this.held >>> (this.count - 16)) & 0xffff];
     if (entry === 0) throw new Error('there is a code that its tables do not have');
     this.count -= entry >> 8;
     return entry & 255;
@@ -88,7 +88,7 @@ class Bits {
   /** Goes on behind a restart marker. */
   restart(): void {
     const { bytes } = this;
-    while (this.at + 1 < bytes.length && !(bytes[this.at] === 0xff && (bytes[this.at + 1]! & 0xf8) === 0xd0))
+    while (this.at + 1 < bytes.length && !(bytes[this.at] === 0xff && (bytes[this.at + 1] & 0xf8) === 0xd0))
       this.at++;
     this.at += 2;
     this.held = 0;
@@ -105,7 +105,7 @@ class Bits {
 export function decodeJpeg(bytes: Uint8Array, width: number, height: number): JpegImage {
   const word = (at: number) => {
     if (at + 1 >= bytes.length) throw new Error('the data end too early');
-    return (bytes[at]! << 8) | bytes[at + 1]!;
+    return (bytes[at] << 8) | bytes[at + 1];
   };
   const quantisers: Uint16Array[] = [];
   const tables = new Map<number, Uint16Array>();
@@ -113,7 +113,7 @@ export function decodeJpeg(bytes: Uint8Array, width: number, height: number): Jp
   let interval = 0;
   for (let at = 2; ; ) {
     if (word(at) < 0xff01) throw new Error('there is no marker where one should be');
-    const marker = bytes[at + 1]!;
+    const marker = bytes[at + 1];
     if (marker === 0xff) {
       at++;
       continue;
@@ -123,26 +123,26 @@ export function decodeJpeg(bytes: Uint8Array, width: number, height: number): Jp
     at += 4;
     if (marker === 0xdb)
       while (at < end) {
-        const head = bytes[at++]!;
+        const head = bytes[at++];
         const wide = head >> 4 > 0;
         const values = new Uint16Array(64);
-        for (let n = 0; n < 64; n++, at += wide ? 2 : 1) values[n] = wide ? word(at) : bytes[at]!;
+        for (let n = 0; n < 64; n++, at += wide ? 2 : 1) values[n] = wide ? word(at) : bytes[at];
         quantisers[head & 15] = values;
       }
     else if (marker === 0xc4)
       while (at < end) {
         const counts = bytes.subarray(at + 1, at + 17);
         const symbols = bytes.subarray(at + 17, at + 17 + counts.reduce((a, b) => a + b, 0));
-        tables.set(bytes[at]!, huffman(counts, symbols));
+        tables.set(bytes[at], huffman(counts, symbols));
         at += 17 + symbols.length;
       }
     else if (marker === 0xc0 || marker === 0xc1)
       frame = {
-        bits: bytes[at]!,
+        bits: bytes[at],
         height: word(at + 1),
         width: word(at + 3),
-        components: bytes[at + 5]!,
-        quantiser: bytes[at + 8]!,
+        components: bytes[at + 5],
+        quantiser: bytes[at + 8],
       };
     else if (marker > 0xc1 && marker <= 0xcf && marker !== 0xc8 && marker !== 0xcc)
       throw new Error('it is progressive, lossless or arithmetically coded, and says that it is sequential');
@@ -153,8 +153,8 @@ export function decodeJpeg(bytes: Uint8Array, width: number, height: number): Jp
         return { ...frame, values: new Uint16Array(0) };
       const [quantiser, dc, ac] = [
         quantisers[frame.quantiser],
-        tables.get(bytes[at + 2]! >> 4),
-        tables.get(0x10 | (bytes[at + 2]! & 15)),
+        tables.get(bytes[at + 2] >> 4),
+        tables.get(0x10 | (bytes[at + 2] & 15)),
       ];
       if (!quantiser || !dc || !ac) throw new Error('tables that it names are not there');
       return { ...frame, values: decodeScan(new Bits(bytes, end), frame, quantiser, dc, ac, interval) };
@@ -186,7 +186,7 @@ function decodeScan(
     }
     block.fill(0);
     last += data.signed(data.symbol(dc) & 15);
-    block[0] = last * quantiser[0]!;
+    block[0] = last * quantiser[0];
     for (let k = 1; k < 64; k++) {
       const symbol = data.symbol(ac);
       const size = symbol & 15;
@@ -197,20 +197,20 @@ function decodeScan(
       }
       k += symbol >> 4;
       if (k > 63) throw new Error('a block has more than 64 coefficients');
-      block[ZIGZAG[k]!] = data.signed(size) * quantiser[k]!;
+      block[ZIGZAG[k]] = data.signed(size) * quantiser[k];
     }
     // Along the rows, then down the columns.
     for (let v = 0; v < 64; v += 8)
       for (let x = 0; x < 8; x++) {
         let sum = 0;
-        for (let u = 0; u < 8; u++) sum += COS[8 * x + u]! * block[v + u]!;
+        for (let u = 0; u < 8; u++) sum += COS[8 * x + u] * block[v + u];
         lines[v + x] = sum;
       }
     const [i0, j0] = [8 * (n % across), 8 * Math.floor(n / across)];
     for (let y = 0; y < 8 && j0 + y < height; y++)
       for (let x = 0; x < 8 && i0 + x < width; x++) {
         let sum = middle;
-        for (let v = 0; v < 8; v++) sum += COS[8 * y + v]! * lines[8 * v + x]!;
+        for (let v = 0; v < 8; v++) sum += COS[8 * y + v] * lines[8 * v + x];
         values[i0 + x + width * (j0 + y)] = Math.min(most, Math.max(0, Math.round(sum)));
       }
   }

@@ -14,14 +14,9 @@ export interface Ordered {
   readonly channels: number;
 }
 
-const dot = (a: readonly number[], b: readonly number[]): number =>
-  a[0]! * b[0]! + a[1]! * b[1]! + a[2]! * b[2]!;
-const minus = (a: readonly number[], b: readonly number[]): Vec3 => [
-  a[0]! - b[0]!,
-  a[1]! - b[1]!,
-  a[2]! - b[2]!,
-];
-const length = (a: readonly number[]): number => Math.hypot(a[0]!, a[1]!, a[2]!);
+const dot = (a: readonly number[], b: readonly number[]): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+const minus = (a: readonly number[], b: readonly number[]): Vec3 => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
+const length = (a: readonly number[]): number => Math.hypot(a[0], a[1], a[2]);
 const mm = (v: number): string => `${+v.toFixed(3)} mm`;
 
 /** Slices nearer than this are at the same place, mm. */
@@ -37,7 +32,7 @@ const UNEVEN = 0.05;
 export function orderSlices({ slices, info }: Stack, where: string): Ordered {
   const fail = (what: string, mend: string, code: 'bad-file' | 'unsupported' = 'bad-file') =>
     new SgpSamError(code, `${where}: ${what}`, mend);
-  const first = slices[0]!;
+  const first = slices[0];
   if (new Set(slices.map(({ image }) => image.patient)).size > 1) {
     const other = slices.find(({ image }) => image.patient !== first.image.patient)!;
     throw fail(
@@ -90,15 +85,15 @@ export function orderSlices({ slices, info }: Stack, where: string): Ordered {
   const places: Slice[][] = [];
   for (const slice of sorted) {
     const last = places[places.length - 1];
-    if (last && at(slice) - at(last[0]!) < SAME_PLACE) last.push(slice);
+    if (last && at(slice) - at(last[0]) < SAME_PLACE) last.push(slice);
     else places.push([slice]);
   }
-  const channels = places[0]!.length;
+  const channels = places[0].length;
   const odd = places.find((place) => place.length !== channels);
   if (odd) {
     const most = places.reduce((a, b) => (b.length > a.length ? b : a));
     throw fail(
-      `${fileNames(most)} are at the same place (${most[0]!.frame.position!.join(', ')}), and other places have ${Math.min(...places.map((p) => p.length))} image(s): ` +
+      `${fileNames(most)} are at the same place (${most[0].frame.position!.join(', ')}), and other places have ${Math.min(...places.map((p) => p.length))} image(s): ` +
         'slices are doubled, or some of a repeated series are missing',
       'Take the doubled ones out, or export the series again.',
     );
@@ -108,14 +103,14 @@ export function orderSlices({ slices, info }: Stack, where: string): Ordered {
   const step = stepOf(places, normal, first, fail);
   const dims: Vec3 = [info.dims[0], info.dims[1], places.length];
   const scaled = (direction: readonly number[], by: number): Vec3 => [
-    direction[0]! * by,
-    direction[1]! * by,
-    direction[2]! * by,
+    direction[0] * by,
+    direction[1] * by,
+    direction[2] * by,
   ];
-  const columns = [scaled(row, spacing[1]!), scaled(column, spacing[0]!), step] as const;
+  const columns = [scaled(row, spacing[1]), scaled(column, spacing[0]), step] as const;
   return {
     dims,
-    affine: affineFromLps(columns, places[0]![0]!.frame.position!, dims, where),
+    affine: affineFromLps(columns, places[0][0].frame.position!, dims, where),
     places,
     channels,
   };
@@ -126,16 +121,16 @@ type Fail = (what: string, mend: string, code?: 'bad-file' | 'unsupported') => S
 /** From one slice to the next. */
 function stepOf(places: readonly (readonly Slice[])[], normal: Vec3, first: Slice, fail: Fail): Vec3 {
   const count = places.length;
-  const position = (k: number) => places[k]![0]!.frame.position!;
+  const position = (k: number) => places[k][0].frame.position!;
   if (count === 1) {
     const thickness = first.frame.thickness || 1;
     return [normal[0] * thickness, normal[1] * thickness, normal[2] * thickness];
   }
   const gaps = Array.from({ length: count - 1 }, (_, k) => dot(minus(position(k + 1), position(k)), normal));
-  const median = [...gaps].sort((a, b) => a - b)[(count - 1) >> 1]!;
+  const median = [...gaps].sort((a, b) => a - b)[(count - 1) >> 1];
   for (const [k, gap] of gaps.entries()) {
     if (Math.abs(gap - median) <= Math.max(UNEVEN * median, 0.02)) continue;
-    const between = `between ${fileNames(places[k]!)} and ${fileNames(places[k + 1]!)}`;
+    const between = `between ${fileNames(places[k])} and ${fileNames(places[k + 1])}`;
     const lost = Math.round(gap / median) - 1;
     if (lost >= 1 && Math.abs(gap / median - Math.round(gap / median)) < 0.1)
       throw fail(
@@ -162,12 +157,12 @@ function stepOf(places: readonly (readonly Slice[])[], normal: Vec3, first: Slic
   for (let k = 0; k < count; k++) {
     const off = minus(
       position(k),
-      [0, 1, 2].map((a) => position(0)[a]! + k * step[a]!),
+      [0, 1, 2].map((a) => position(0)[a] + k * step[a]),
     );
     const beside = Math.sqrt(Math.max(0, dot(off, off) - dot(off, normal) ** 2));
     if (beside > pixel / 2)
       throw fail(
-        `${fileNames(places[k]!)} lies ${mm(beside)} beside the line of the other slices`,
+        `${fileNames(places[k])} lies ${mm(beside)} beside the line of the other slices`,
         'Export the series again; it may be two that were mixed.',
       );
   }

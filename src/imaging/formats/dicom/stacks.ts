@@ -35,7 +35,7 @@ export async function readHeaders(
   const work = async () => {
     for (let n = next++; n < files.length; n = next++) {
       checkAborted(signal);
-      found[n] = await readDicomFile(files[n]!);
+      found[n] = await readDicomFile(files[n]);
       done++;
       if (done % 20 === 0 || done === files.length) progress?.({ stage: 'files', done, total: files.length });
     }
@@ -54,7 +54,7 @@ export async function readHeaders(
 const SAME_DIRECTION = 0.008;
 
 const near = (a: readonly number[] | undefined, b: readonly number[] | undefined, most: number): boolean =>
-  a === undefined || b === undefined ? a === b : a.every((v, n) => Math.abs(v - b[n]!) <= most);
+  a === undefined || b === undefined ? a === b : a.every((v, n) => Math.abs(v - b[n]) <= most);
 
 const isLocaliser = ({ imageType }: DicomImage): boolean =>
   imageType.some((word) => /^LOCALI[SZ]ER$/i.test(word.trim()));
@@ -67,13 +67,13 @@ export function sortImages(images: readonly DicomImage[]): Stack[] {
     series.set(image.series, parts);
     for (const frame of image.frames) {
       const part = parts.find(([first]) => {
-        const same = first!.image;
+        const same = first.image;
         return (
           same.rows === image.rows &&
           same.columns === image.columns &&
           isLocaliser(same) === isLocaliser(image) &&
-          near(first!.frame.orientation, frame.orientation, SAME_DIRECTION) &&
-          near(first!.frame.spacing, frame.spacing, 1e-3)
+          near(first.frame.orientation, frame.orientation, SAME_DIRECTION) &&
+          near(first.frame.spacing, frame.spacing, 1e-3)
         );
       });
       if (part) part.push({ image, frame });
@@ -81,7 +81,7 @@ export function sortImages(images: readonly DicomImage[]): Stack[] {
     }
   }
   const all = [...series.values()].sort((a, b) => {
-    const [x, y] = [a[0]![0]!.image, b[0]![0]!.image];
+    const [x, y] = [a[0][0].image, b[0][0].image];
     return x.seriesNumber - y.seriesNumber || (x.series < y.series ? -1 : 1);
   });
   const parts = all.flatMap((own) =>
@@ -91,7 +91,7 @@ export function sortImages(images: readonly DicomImage[]): Stack[] {
 }
 
 function infoOf(slices: readonly Slice[], number: number, parts: number): SeriesInfo {
-  const { image, frame } = slices[0]!;
+  const { image, frame } = slices[0];
   const dims: Vec3 = [image.columns, image.rows, slices.length];
   return {
     number,
@@ -111,7 +111,7 @@ function planeOf(orientation: readonly number[] | undefined): string {
   const [a, b, c, d, e, f] = orientation as [number, number, number, number, number, number];
   const normal = [b * f - c * e, c * d - a * f, a * e - b * d].map(Math.abs);
   const most = normal.indexOf(Math.max(...normal));
-  return `${normal[most]! < 0.99 ? 'oblique ' : ''}${['sagittal', 'coronal', 'axial'][most]}`;
+  return `${normal[most] < 0.99 ? 'oblique ' : ''}${['sagittal', 'coronal', 'axial'][most]}`;
 }
 
 /** A series as a line of a list. */
@@ -154,7 +154,7 @@ export function chooseStack(
         stacks.filter(({ info }) => simple(info.description) === simple(text)),
         stacks.filter(({ info }) => text !== '' && simple(info.description).includes(simple(text))),
       ].find((found) => found.length > 0) ?? [];
-    if (matches.length === 1) return matches[0]!;
+    if (matches.length === 1) return matches[0];
     throw new SgpSamError(
       'bad-argument',
       `${where}: ${matches.length === 0 ? 'no' : 'more than one'} series is ${JSON.stringify(text)}. There ${stacks.length === 1 ? 'is' : 'are'}:${list}`,
@@ -162,8 +162,8 @@ export function chooseStack(
     );
   }
   const proper = stacks.filter(({ info }) => !info.localiser);
-  if (stacks.length === 1) return stacks[0]!;
-  if (proper.length === 1) return proper[0]!;
+  if (stacks.length === 1) return stacks[0];
+  if (proper.length === 1) return proper[0];
   const patients = new Set(stacks.flatMap(({ slices }) => slices.map(({ image }) => image.patient)));
   if (patients.size > 1)
     throw new SgpSamError(
