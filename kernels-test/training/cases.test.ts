@@ -3,8 +3,11 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Draws } from '../../src/base/draws.js';
 import { SgpSamError } from '../../src/base/errors.js';
 import { readDecathlon } from '../../src/imaging/dataset.node.js';
+import { isHounsfield } from '../../src/imaging/hounsfield.js';
+import { presets } from '../../src/imaging/presets.js';
 import {
   type CaseSource,
   cached,
@@ -15,6 +18,7 @@ import {
   voxelMillilitres,
 } from '../../src/training/cases.js';
 import { checkCases, folderCases, listCases } from '../../src/training/cases.node.js';
+import { firstClick, lesionCube, lesionsOf } from '../../src/training/sampler.js';
 import { expectError, type FileSpec, imageOf, niftiFile } from '../imaging/support.js';
 
 describe('phantoms', () => {
@@ -28,6 +32,23 @@ describe('phantoms', () => {
     expect(await source.load(2)).toEqual(cases[2]);
     expect(await phantomCases({ ...options, count: 3 }, 'train').load(2)).toEqual(cases[2]);
     expect(cases.map(({ id }) => id)).toEqual(source.ids);
+  });
+
+  it('on CT are told to be Hounsfield units, also where a body fills the volume and no air tells it', async () => {
+    // Number 155 of this seed is such a one: its cubes had nothing above 0, and a training run ended at the first.
+    const many = { ...options, count: 155, seed: 31, size: 96, spacing: 1.5 };
+    const one = await phantomCases(many, 'train').load(154);
+    expect(one.image.hounsfield).toBe(true);
+    expect(isHounsfield({ data: one.image.data })).toBe(false);
+    const draws = new Draws(1);
+    for (const lesion of lesionsOf(one)) {
+      const { voxel } = firstClick(one, lesion, 'center', draws);
+      const cube = lesionCube(one, lesion, voxel, {
+        size: 48,
+        preset: { ...presets['sgp-sam'], spacing: 0.75 },
+      });
+      expect(cube.values.every(Number.isFinite)).toBe(true);
+    }
   });
 
   it('to train on, to validate with, to test with, and of another seed have none in common', async () => {

@@ -113,7 +113,11 @@ export function makeTrainingPhantom(options: TrainingPhantomOptions): TrainingPh
   );
   const data = acquire(tissue, scene.regions, size, spacing, how, mixSeed(seed, 5));
   return {
-    image: asVolume(data, size, spacing, `sgp-sam training phantom, seed ${seed}`),
+    // Told, not guessed from values: a field of view that a body fills has no air to tell it by.
+    image: {
+      ...asVolume(data, size, spacing, `sgp-sam training phantom, seed ${seed}`),
+      hounsfield: modality === 'ct',
+    },
     label,
     core,
     lesions: plans.map((plan) => lesionOf(plan, core, size)),
