@@ -13,7 +13,7 @@ import { Model } from '../../src/sam/model.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { fixtureBytes, samFixture } from '../cli/fixtures.js';
 import { click, phantom, put, shared, writeVolume } from '../cli/support.js';
-import { findBrowser, loadModule, withPage } from '../support/page.js';
+import { evaluateAsText, findBrowser, loadModule, withPage } from '../support/page.js';
 import { testEngine } from '../support/run.js';
 
 type Bundle = typeof import('../../src/index.js');
@@ -105,27 +105,31 @@ test.skipIf(!browser)('a volume segmented in a page as in Node', { tags: ['long'
   const inPage = await withPage(
     async (page) => {
       await loadModule(page);
-      return page.evaluate(async (at) => {
-        const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
-        const { Engine, formulaWeights, LesionSession, Model, openDevice, readNifti, writeMask } = loaded;
-        const bytes = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
-        const volume = await readNifti(bytes, { name: 'head.nii.gz' });
-        const engine = new Engine(await openDevice({ announce: () => {} }));
-        const { source, config } = formulaWeights('formula:sgp-tiny');
-        const model = await Model.load(engine, source, { config });
-        const session = new LesionSession(model, volume);
-        const result = await session.addClick({ at, label: 1 }, { probabilities: true });
-        const file = writeMask(volume, result.mask, 'mask.nii');
-        model.dispose();
-        engine.dispose();
-        return {
-          probabilities: [...(result.probabilities ?? [])],
-          mask: [...result.mask],
-          voxels: result.voxels,
-          open: result.gates.map((gate) => gate.openChannels[0]),
-          file: [...file.subarray(0, 352)],
-        };
-      }, click);
+      return evaluateAsText(
+        page,
+        async (at) => {
+          const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
+          const { Engine, formulaWeights, LesionSession, Model, openDevice, readNifti, writeMask } = loaded;
+          const bytes = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
+          const volume = await readNifti(bytes, { name: 'head.nii.gz' });
+          const engine = new Engine(await openDevice({ announce: () => {} }));
+          const { source, config } = formulaWeights('formula:sgp-tiny');
+          const model = await Model.load(engine, source, { config });
+          const session = new LesionSession(model, volume);
+          const result = await session.addClick({ at, label: 1 }, { probabilities: true });
+          const file = writeMask(volume, result.mask, 'mask.nii');
+          model.dispose();
+          engine.dispose();
+          return {
+            probabilities: [...(result.probabilities ?? [])],
+            mask: [...result.mask],
+            voxels: result.voxels,
+            open: result.gates.map((gate) => gate.openChannels[0]),
+            file: [...file.subarray(0, 352)],
+          };
+        },
+        click,
+      );
     },
     { serve: { '/dist/': 'dist', '/own/': scratch } },
   );

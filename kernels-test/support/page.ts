@@ -72,7 +72,7 @@ export interface OpenPage {
   close(): Promise<void>;
 }
 
-/** Opens a page of a fresh headless Chromium whose WebGPU is SwiftShader, or of Firefox on lavapipe where SGP_SAM_BROWSER says so. */
+/** Opens a page of a fresh headless Chromium on a software adapter, or of Firefox on lavapipe where SGP_SAM_BROWSER says so. */
 export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
   const found = findBrowser();
   if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
@@ -113,6 +113,22 @@ export async function loadModule(page: Page, url = '/dist/browser.js', name = 'b
   const content = `import * as all from '${url}'; globalThis.${name} = all;`;
   await page.addScriptTag({ type: 'module', content });
   await page.waitForFunction(`globalThis.${name} !== undefined`);
+}
+
+/**
+ * What `page.evaluate` gives, sent as one text: element by element, as Playwright sends arrays, a few masks take minutes. The page must
+ * allow `eval`.
+ */
+export async function evaluateAsText<A, R>(
+  page: Page,
+  work: (given: A) => R | Promise<R>,
+  given: A,
+): Promise<R> {
+  const text = await page.evaluate(
+    async ({ code, given }) => JSON.stringify(await new Function(`return ${code}`)()(given)),
+    { code: work.toString(), given },
+  );
+  return JSON.parse(text) as R;
 }
 
 async function serveFolders(
