@@ -56,49 +56,45 @@ test('the bundle imports nothing but its own parts, when they are asked for, and
 
 const fixtures = shared('fixtures/sam_med3d_tiny.safetensors');
 
-test.skipIf(!browser)(
-  'parity in a page, on a fixture made here and on the shared one',
-  { tags: ['long'] },
-  async () => {
-    const clicks = { points: [[31, 8, 22]] as Vec3[], labels: [1] };
-    put(scratch, 'own.safetensors', fixtureBytes(samFixture(configByName('tiny'), 23, clicks)));
-    const files = ['/own/own.safetensors', ...(fixtures ? ['/fixtures/sam_med3d_tiny.safetensors'] : [])];
-    const reports = await withPage(
-      async (page) => {
-        await loadModule(page);
-        return page.evaluate(async (names) => {
-          const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
-          const { blobSource, Engine, openDevice, openWeights, parity } = loaded;
-          const engine = new Engine(await openDevice({ announce: () => {} }));
-          const all = [];
-          for (const name of names) {
-            const blob = await (await fetch(name)).blob();
-            all.push(await parity(engine, await openWeights(blobSource(blob, name))));
-          }
-          const { adapter } = engine.gpu;
-          engine.dispose();
-          return all.map((report) => ({ ...report, adapter }));
-        }, files);
+test.skipIf(!browser)('parity in a page, on a fixture made here and on the shared one', async () => {
+  const clicks = { points: [[31, 8, 22]] as Vec3[], labels: [1] };
+  put(scratch, 'own.safetensors', fixtureBytes(samFixture(configByName('tiny'), 23, clicks)));
+  const files = ['/own/own.safetensors', ...(fixtures ? ['/fixtures/sam_med3d_tiny.safetensors'] : [])];
+  const reports = await withPage(
+    async (page) => {
+      await loadModule(page);
+      return page.evaluate(async (names) => {
+        const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
+        const { blobSource, Engine, openDevice, openWeights, parity } = loaded;
+        const engine = new Engine(await openDevice({ announce: () => {} }));
+        const all = [];
+        for (const name of names) {
+          const blob = await (await fetch(name)).blob();
+          all.push(await parity(engine, await openWeights(blobSource(blob, name))));
+        }
+        const { adapter } = engine.gpu;
+        engine.dispose();
+        return all.map((report) => ({ ...report, adapter }));
+      }, files);
+    },
+    {
+      serve: {
+        '/dist/': 'dist',
+        '/own/': scratch,
+        ...(fixtures ? { '/fixtures/': join(fixtures, '..') } : {}),
       },
-      {
-        serve: {
-          '/dist/': 'dist',
-          '/own/': scratch,
-          ...(fixtures ? { '/fixtures/': join(fixtures, '..') } : {}),
-        },
-      },
-    );
-    expect(reports).toHaveLength(files.length);
-    for (const report of reports) {
-      expect(report).toMatchObject({ kind: 'sam_med3d', notes: [], adapter: { source: 'browser' } });
-      expect(report.rows.filter((row) => !row.ok)).toEqual([]);
-      expect(report.ok).toBe(true);
-      expect(report.rows.length).toBeGreaterThanOrEqual(31);
-      const worst = report.rows.reduce((a, b) => (a.relativeL2 > b.relativeL2 ? a : b));
-      console.log(`${report.fixture} in a page: worst ${worst.stage} ${worst.relativeL2.toExponential(2)}`);
-    }
-  },
-);
+    },
+  );
+  expect(reports).toHaveLength(files.length);
+  for (const report of reports) {
+    expect(report).toMatchObject({ kind: 'sam_med3d', notes: [], adapter: { source: 'browser' } });
+    expect(report.rows.filter((row) => !row.ok)).toEqual([]);
+    expect(report.ok).toBe(true);
+    expect(report.rows.length).toBeGreaterThanOrEqual(31);
+    const worst = report.rows.reduce((a, b) => (a.relativeL2 > b.relativeL2 ? a : b));
+    console.log(`${report.fixture} in a page: worst ${worst.stage} ${worst.relativeL2.toExponential(2)}`);
+  }
+});
 
 test.skipIf(!browser)('a volume segmented in a page as in Node', { tags: ['long'] }, async () => {
   put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
