@@ -209,7 +209,8 @@ export class Viewer {
     if ((await page.getAttribute('#compare', 'aria-pressed')) === 'true') await page.click('#compare');
     const gates = await page.evaluate(() => (globalThis as unknown as Globals).viewer.gates.settings);
     for (const [site, setting] of gates.entries()) if (setting !== 'auto') await this.setGate(site, 'auto');
-    const lesions = page.locator('#lesions li');
+    // Doubts about a lesion are a list in its item.
+    const lesions = page.locator('#lesions > li');
     for (let more = await lesions.count(); more > 1; more--) {
       await lesions.last().locator('button').click();
       await this.idle();
