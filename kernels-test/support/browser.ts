@@ -34,12 +34,12 @@ export function findFirefox(): Browser | undefined {
 }
 
 /** Firefox where SGP_SAM_BROWSER asks for it; SGP_SAM_CHROMIUM, else the one from the optional package, else the system's; undefined when there is none. */
-export function findBrowser(): Browser | undefined {
+export function findBrowser(webgpu?: 'swiftshader'): Browser | undefined {
   if (process.env.SGP_SAM_BROWSER === 'firefox') return findFirefox();
   const chosen = process.env.SGP_SAM_CHROMIUM;
   if (chosen) return { kind: 'chromium', executable: chosen, env: {}, webgpu: 'swiftshader' };
   const found = swiftShaderPackage();
-  if (found) return unpackChromium(found.root, found.version);
+  if (found) return unpackChromium(found.root, found.version, webgpu);
   const executable = INSTALLED.find((path) => existsSync(path));
   return executable ? { kind: 'chromium', executable, env: {}, webgpu: 'swiftshader' } : undefined;
 }
@@ -48,9 +48,9 @@ export function findBrowser(): Browser | undefined {
  * The package is made for a bare server image and also brings what such an image lacks (NSS, NSPR, expat), built
  * against an older libc than Debian 12's. SwiftShader must lie beside the executable.
  */
-function unpackChromium(root: string, version: string): Browser {
+function unpackChromium(root: string, version: string, webgpu?: 'swiftshader'): Browser {
   const read = (name: string) => brotliDecompressSync(readFileSync(join(root, 'bin', name)));
-  const shim = lavapipeShim();
+  const shim = webgpu ? undefined : lavapipeShim();
   const folder = unpackOnce(`chromium-${version}${shim ? `-${shim.digest}` : ''}`, () => {
     const files = new Map<string, ArchivedFile>([['chromium', { data: read('chromium.br'), mode: 0o755 }]]);
     for (const archive of ['swiftshader.tar.br', 'al2023.tar.br', 'fonts.tar.br']) {

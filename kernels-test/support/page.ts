@@ -14,6 +14,8 @@ export interface PageOptions {
   serve?: Record<string, string>;
   /** Further headers of all that is served. */
   headers?: Record<string, string>;
+  /** Chromium computes on SwiftShader, whatever the tests are on. */
+  webgpu?: 'swiftshader';
   /** Further flags for Chromium; Firefox has none. */
   args?: readonly string[];
 }
@@ -74,7 +76,7 @@ export interface OpenPage {
 
 /** Opens a page of a fresh headless Chromium on a software adapter, or of Firefox on lavapipe where SGP_SAM_BROWSER says so. */
 export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
-  const found = findBrowser();
+  const found = findBrowser(options.webgpu);
   if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
   const server = await serveFolders(options.serve ?? {}, options.headers);
   let browser: Browser | undefined;
