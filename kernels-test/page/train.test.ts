@@ -74,7 +74,7 @@ test.skipIf(!browser)('a few updates on phantoms, in a page as in Node', { timeo
         { recipe, phantoms },
       );
     },
-    // lavapipe takes minutes to compile a training step in Chromium for the first time.
+    // On lavapipe without cached shaders it was not done after eight minutes (two busy cores); why is not known.
     { serve: { '/dist/': resolve('dist') }, webgpu: 'swiftshader' },
   );
 

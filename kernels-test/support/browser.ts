@@ -84,7 +84,7 @@ const SHIM = 'kernels-test/support/lavapipe-in-chromium.c';
 let said = false;
 
 /**
- * What makes Chromium compute on lavapipe, where the tests do: it compiles shaders ten times as fast as SwiftShader and keeps them on
+ * What makes Chromium compute on lavapipe, where the tests do: it computes faster than SwiftShader and keeps compiled shaders on
  * disk. Undefined, and why is printed, where it cannot be built.
  */
 function lavapipeShim(): { digest: string; library(): Buffer } | undefined {
