@@ -25,7 +25,10 @@ export default new Uint8Array(readFileSync(createRequire(${JSON.stringify(import
 
 const files = testFiles().map((file) => ({ file, suite: suiteOf(file) }));
 
-/** One after the other. A device and the processes of a command use every core already, so only `pure` runs files in parallel. */
+/**
+ * Files beside one another. With a device or processes two at a time: the most of what they do, references in float64, starting and
+ * compiling, takes one core, and what takes every core takes turns.
+ */
 const suite = (name: Suite, groupOrder: number) => ({
   extends: true as const,
   ...(name === 'pure'
@@ -35,7 +38,7 @@ const suite = (name: Suite, groupOrder: number) => ({
     name,
     include: files.filter(({ suite }) => suite === name).map(({ file }) => file),
     sequence: { groupOrder },
-    maxWorkers: name === 'pure' ? availableParallelism() : 1,
+    maxWorkers: name === 'pure' ? availableParallelism() : Math.min(2, availableParallelism()),
     // Tests that say so start their processes beside one another.
     maxConcurrency: availableParallelism(),
   },
@@ -58,6 +61,7 @@ export default defineConfig({
     // Times first: what Vitest ends with stays the end.
     reporters: ['./tools/suite-times.ts', 'default'],
     pool: 'forks',
+    setupFiles: ['kernels-test/support/equality.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

@@ -19,15 +19,15 @@ function reference(image: Image, click: Vec3, spacing: Vec3, air = 0): number[] 
     }) as [number, number, number];
     return data[i + dims[0] * (j + dims[1] * k)];
   };
-  const gauss = (n: number) => Math.exp(-(n ** 2) / (2 * 0.7 ** 2));
   const around = (r: number) => Array.from({ length: 2 * r + 1 }, (_, n) => n - r);
-  const weight = around(3).reduce((sum, n) => sum + gauss(n), 0) ** 3;
+  const gauss = around(3).map((n) => Math.exp(-(n ** 2) / (2 * 0.7 ** 2)));
+  const weight = gauss.reduce((sum, g) => sum + g, 0) ** 3;
   const smooth = (p: Vec3) => {
     let sum = 0;
-    for (const c of around(3))
-      for (const b of around(3))
-        for (const a of around(3))
-          sum += gauss(a) * gauss(b) * gauss(c) * value([p[0] + a, p[1] + b, p[2] + c]);
+    for (const [c, gc] of gauss.entries())
+      for (const [b, gb] of gauss.entries())
+        for (const [a, ga] of gauss.entries())
+          sum += ga * gb * gc * value([p[0] + a - 3, p[1] + b - 3, p[2] + c - 3]);
     return sum / weight;
   };
   const all = Array.from(

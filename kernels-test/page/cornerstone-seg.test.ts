@@ -14,7 +14,7 @@ import { dicom } from '../../src/imaging/formats/dicom/dicom.js';
 import { writeDicomSeg } from '../../src/imaging/formats/dicom-seg.js';
 import { makeSeries, maskOf, OBLIQUE, type SeriesOptions } from '../imaging/dicom-seg/series.js';
 import { sharedFile } from '../imaging/support.js';
-import { findBrowser, loadModule, type OpenPage, openPage } from '../support/page.js';
+import { evaluateAsText, findBrowser, loadModule, type OpenPage, openPage } from '../support/page.js';
 
 const browser = findBrowser();
 if (!browser)
@@ -107,7 +107,8 @@ describe.skipIf(!browser)('cornerstone3D’s adapter', () => {
         const ordered = await Promise.all(
           (volume.dicom?.slices ?? []).map(({ file }) => file.read(0, file.size)),
         );
-        const read = await open.page.evaluate(
+        const read = await evaluateAsText(
+          open.page,
           async ([images, segmentation]) => {
             const unpack = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
             const { adapter } = globalThis as unknown as { adapter: typeof import('./cornerstone-seg.js') };

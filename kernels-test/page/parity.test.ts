@@ -13,7 +13,7 @@ import { Model } from '../../src/sam/model.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import { fixtureBytes, samFixture } from '../cli/fixtures.js';
 import { click, phantom, put, shared, writeVolume } from '../cli/support.js';
-import { findBrowser, loadModule, withPage } from '../support/page.js';
+import { evaluateAsText, findBrowser, loadModule, withPage } from '../support/page.js';
 import { testEngine } from '../support/run.js';
 
 type Bundle = typeof import('../../src/index.js');
@@ -56,76 +56,76 @@ test('the bundle imports nothing but its own parts, when they are asked for, and
 
 const fixtures = shared('fixtures/sam_med3d_tiny.safetensors');
 
-test.skipIf(!browser)(
-  'parity in a page, on a fixture made here and on the shared one',
-  { tags: ['long'] },
-  async () => {
-    const clicks = { points: [[31, 8, 22]] as Vec3[], labels: [1] };
-    put(scratch, 'own.safetensors', fixtureBytes(samFixture(configByName('tiny'), 23, clicks)));
-    const files = ['/own/own.safetensors', ...(fixtures ? ['/fixtures/sam_med3d_tiny.safetensors'] : [])];
-    const reports = await withPage(
-      async (page) => {
-        await loadModule(page);
-        return page.evaluate(async (names) => {
-          const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
-          const { blobSource, Engine, openDevice, openWeights, parity } = loaded;
-          const engine = new Engine(await openDevice({ announce: () => {} }));
-          const all = [];
-          for (const name of names) {
-            const blob = await (await fetch(name)).blob();
-            all.push(await parity(engine, await openWeights(blobSource(blob, name))));
-          }
-          const { adapter } = engine.gpu;
-          engine.dispose();
-          return all.map((report) => ({ ...report, adapter }));
-        }, files);
+test.skipIf(!browser)('parity in a page, on a fixture made here and on the shared one', async () => {
+  const clicks = { points: [[31, 8, 22]] as Vec3[], labels: [1] };
+  put(scratch, 'own.safetensors', fixtureBytes(samFixture(configByName('tiny'), 23, clicks)));
+  const files = ['/own/own.safetensors', ...(fixtures ? ['/fixtures/sam_med3d_tiny.safetensors'] : [])];
+  const reports = await withPage(
+    async (page) => {
+      await loadModule(page);
+      return page.evaluate(async (names) => {
+        const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
+        const { blobSource, Engine, openDevice, openWeights, parity } = loaded;
+        const engine = new Engine(await openDevice({ announce: () => {} }));
+        const all = [];
+        for (const name of names) {
+          const blob = await (await fetch(name)).blob();
+          all.push(await parity(engine, await openWeights(blobSource(blob, name))));
+        }
+        const { adapter } = engine.gpu;
+        engine.dispose();
+        return all.map((report) => ({ ...report, adapter }));
+      }, files);
+    },
+    {
+      serve: {
+        '/dist/': 'dist',
+        '/own/': scratch,
+        ...(fixtures ? { '/fixtures/': join(fixtures, '..') } : {}),
       },
-      {
-        serve: {
-          '/dist/': 'dist',
-          '/own/': scratch,
-          ...(fixtures ? { '/fixtures/': join(fixtures, '..') } : {}),
-        },
-      },
-    );
-    expect(reports).toHaveLength(files.length);
-    for (const report of reports) {
-      expect(report).toMatchObject({ kind: 'sam_med3d', notes: [], adapter: { source: 'browser' } });
-      expect(report.rows.filter((row) => !row.ok)).toEqual([]);
-      expect(report.ok).toBe(true);
-      expect(report.rows.length).toBeGreaterThanOrEqual(31);
-      const worst = report.rows.reduce((a, b) => (a.relativeL2 > b.relativeL2 ? a : b));
-      console.log(`${report.fixture} in a page: worst ${worst.stage} ${worst.relativeL2.toExponential(2)}`);
-    }
-  },
-);
+    },
+  );
+  expect(reports).toHaveLength(files.length);
+  for (const report of reports) {
+    expect(report).toMatchObject({ kind: 'sam_med3d', notes: [], adapter: { source: 'browser' } });
+    expect(report.rows.filter((row) => !row.ok)).toEqual([]);
+    expect(report.ok).toBe(true);
+    expect(report.rows.length).toBeGreaterThanOrEqual(31);
+    const worst = report.rows.reduce((a, b) => (a.relativeL2 > b.relativeL2 ? a : b));
+    console.log(`${report.fixture} in a page: worst ${worst.stage} ${worst.relativeL2.toExponential(2)}`);
+  }
+});
 
 test.skipIf(!browser)('a volume segmented in a page as in Node', { tags: ['long'] }, async () => {
   put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
   const inPage = await withPage(
     async (page) => {
       await loadModule(page);
-      return page.evaluate(async (at) => {
-        const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
-        const { Engine, formulaWeights, LesionSession, Model, openDevice, readNifti, writeMask } = loaded;
-        const bytes = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
-        const volume = await readNifti(bytes, { name: 'head.nii.gz' });
-        const engine = new Engine(await openDevice({ announce: () => {} }));
-        const { source, config } = formulaWeights('formula:sgp-tiny');
-        const model = await Model.load(engine, source, { config });
-        const session = new LesionSession(model, volume);
-        const result = await session.addClick({ at, label: 1 }, { probabilities: true });
-        const file = writeMask(volume, result.mask, 'mask.nii');
-        model.dispose();
-        engine.dispose();
-        return {
-          probabilities: [...(result.probabilities ?? [])],
-          mask: [...result.mask],
-          voxels: result.voxels,
-          open: result.gates.map((gate) => gate.openChannels[0]),
-          file: [...file.subarray(0, 352)],
-        };
-      }, click);
+      return evaluateAsText(
+        page,
+        async (at) => {
+          const loaded = (globalThis as unknown as { bundle: Bundle }).bundle;
+          const { Engine, formulaWeights, LesionSession, Model, openDevice, readNifti, writeMask } = loaded;
+          const bytes = new Uint8Array(await (await fetch('/own/head.nii.gz')).arrayBuffer());
+          const volume = await readNifti(bytes, { name: 'head.nii.gz' });
+          const engine = new Engine(await openDevice({ announce: () => {} }));
+          const { source, config } = formulaWeights('formula:sgp-tiny');
+          const model = await Model.load(engine, source, { config });
+          const session = new LesionSession(model, volume);
+          const result = await session.addClick({ at, label: 1 }, { probabilities: true });
+          const file = writeMask(volume, result.mask, 'mask.nii');
+          model.dispose();
+          engine.dispose();
+          return {
+            probabilities: [...(result.probabilities ?? [])],
+            mask: [...result.mask],
+            voxels: result.voxels,
+            open: result.gates.map((gate) => gate.openChannels[0]),
+            file: [...file.subarray(0, 352)],
+          };
+        },
+        click,
+      );
     },
     { serve: { '/dist/': 'dist', '/own/': scratch } },
   );

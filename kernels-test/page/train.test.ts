@@ -39,7 +39,7 @@ const recipe: here.Recipe = {
 };
 const phantoms = { count: 2, seed: 5, size: 48, spacing: 1.5, modality: 'mr' } as const;
 
-test.skipIf(!browser)('a few updates on phantoms, in a page as in Node', async () => {
+test.skipIf(!browser)('a few updates on phantoms, in a page as in Node', { timeout: 400_000 }, async () => {
   const inPage = await withPage(
     async (page) => {
       const content = "import * as bundle from '/dist/browser.js'; globalThis.bundle = bundle;";
@@ -74,7 +74,8 @@ test.skipIf(!browser)('a few updates on phantoms, in a page as in Node', async (
         { recipe, phantoms },
       );
     },
-    { serve: { '/dist/': resolve('dist') } },
+    // On lavapipe without cached shaders it was not done after eight minutes (two busy cores); why is not known.
+    { serve: { '/dist/': resolve('dist') }, webgpu: 'swiftshader' },
   );
 
   const engine = await testEngine();

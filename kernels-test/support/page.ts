@@ -14,6 +14,8 @@ export interface PageOptions {
   serve?: Record<string, string>;
   /** Further headers of all that is served. */
   headers?: Record<string, string>;
+  /** Chromium computes on SwiftShader, whatever the tests are on. */
+  webgpu?: 'swiftshader';
   /** Further flags for Chromium; Firefox has none. */
   args?: readonly string[];
 }
@@ -72,9 +74,9 @@ export interface OpenPage {
   close(): Promise<void>;
 }
 
-/** Opens a page of a fresh headless Chromium whose WebGPU is SwiftShader, or of Firefox on lavapipe where SGP_SAM_BROWSER says so. */
+/** Opens a page of a fresh headless Chromium on a software adapter, or of Firefox on lavapipe where SGP_SAM_BROWSER says so. */
 export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
-  const found = findBrowser();
+  const found = findBrowser(options.webgpu);
   if (!found) throw new Error('no Chromium: npm install @sparticuz/chromium, or apt-get install chromium');
   const server = await serveFolders(options.serve ?? {}, options.headers);
   let browser: Browser | undefined;
@@ -113,6 +115,22 @@ export async function loadModule(page: Page, url = '/dist/browser.js', name = 'b
   const content = `import * as all from '${url}'; globalThis.${name} = all;`;
   await page.addScriptTag({ type: 'module', content });
   await page.waitForFunction(`globalThis.${name} !== undefined`);
+}
+
+/**
+ * What `page.evaluate` gives, sent as one text: element by element, as Playwright sends arrays, a few masks take minutes. The page must
+ * allow `eval`.
+ */
+export async function evaluateAsText<A, R>(
+  page: Page,
+  work: (given: A) => R | Promise<R>,
+  given: A,
+): Promise<R> {
+  const text = await page.evaluate(
+    async ({ code, given }) => JSON.stringify(await new Function(`return ${code}`)()(given)),
+    { code: work.toString(), given },
+  );
+  return JSON.parse(text) as R;
 }
 
 async function serveFolders(

@@ -65,9 +65,7 @@ describe('augmentCube', () => {
   it('changes nothing when nothing is drawn', () => {
     const same = run(never);
     expect(same.targets).toEqual(cube.targets);
-    same.values.forEach((v, n) => {
-      expect(Math.abs(v - cube.values[n])).toBeLessThan(1e-4);
-    });
+    expect(Math.max(...same.values.map((v, n) => Math.abs(v - cube.values[n])))).toBeLessThan(1e-4);
   });
 
   it('is the same for the same draws, and another for others', () => {

@@ -480,6 +480,7 @@ describe('the module', () => {
 
   it.each(everyVariant)(
     'with matmul variant %s inside the region, however weights are held',
+    { tags: ['long'] },
     async (variant) => {
       const settings = [
         { kind: 'channel', width: 12, weights: 'f32' },

@@ -1,4 +1,8 @@
-/** The viewer: steps undone and done again, lesions beside one another, and what comes while something is under way. */
+/**
+ * The viewer: steps undone and done again, lesions beside one another, and what comes while something is under way.
+ *
+ * @module-tag long
+ */
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ones } from '../../cli/support.js';
 import { differing, elsewhere, near, noBrowser, useViewer } from './viewer.js';

@@ -154,12 +154,13 @@ describe.skipIf(noBrowser)('the static folder', () => {
         readdirSync(folder).map((file) => join(folder, file)),
       );
       // Each has another number of slices: what was opened before may come in sight again when the weights are there.
-      const values = `String(viewer.stage.scan?.dims) === '${want.dims}' ? Array.from(viewer.stage.nv.volumes[0].img) : undefined`;
+      const values = `String(viewer.stage.scan?.dims) === '${want.dims}' ? JSON.stringify(Array.from(viewer.stage.nv.volumes[0].img)) : 'null'`;
       let seen: number[] | undefined;
       await expect
         .poll(
           async () => {
-            seen = await page.evaluate<number[] | undefined>(values);
+            // As a text: Playwright takes lists apart, element by element.
+            seen = JSON.parse(await page.evaluate<string>(values)) ?? undefined;
             return seen?.length;
           },
           { timeout: 100_000 },

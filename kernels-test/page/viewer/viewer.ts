@@ -1,4 +1,4 @@
-/** The built viewer in headless Chromium on SwiftShader, loaded once for the tests of a file, and driven as a person does. */
+/** The built viewer in headless Chromium, loaded once for the tests of a file, and driven as a person does. */
 import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -209,7 +209,8 @@ export class Viewer {
     if ((await page.getAttribute('#compare', 'aria-pressed')) === 'true') await page.click('#compare');
     const gates = await page.evaluate(() => (globalThis as unknown as Globals).viewer.gates.settings);
     for (const [site, setting] of gates.entries()) if (setting !== 'auto') await this.setGate(site, 'auto');
-    const lesions = page.locator('#lesions li');
+    // Doubts about a lesion are a list in its item.
+    const lesions = page.locator('#lesions > li');
     for (let more = await lesions.count(); more > 1; more--) {
       await lesions.last().locator('button').click();
       await this.idle();
@@ -295,7 +296,7 @@ export function useViewer({ quick = false } = {}): { readonly it: Viewer } {
 }
 
 /**
- * The masks of the same clicks in Node, on SwiftShader as the page is, where the shaders are compiled once for all of a file's tests.
+ * The masks of the same clicks in Node, on the adapter that the page is on, where the shaders are compiled once for all of a file's tests.
  * That `sgp-sam segment` gives the same is tested with that (cli/segment.test.ts).
  */
 export function useLibrary(): (
@@ -304,7 +305,7 @@ export function useLibrary(): (
 ) => Promise<Float32Array> {
   let opened: Promise<Model> | undefined;
   const open = async () => {
-    const engine = new Engine(await openDevice({ adapter: 'swiftshader', announce: () => {} }));
+    const engine = new Engine(await openDevice({ adapter: findBrowser()?.webgpu, announce: () => {} }));
     const source = await openWeightFile(WEIGHTS);
     try {
       return await Model.load(engine, source);
