@@ -97,7 +97,7 @@ const variants = plainVariants(['attention'], ['tiled', 'subgroup', 'shared']);
 /** Subgroups beyond this would make longer code than the `subgroup` variant should have. */
 const MOST_LANES = 16;
 
-/** Head dims up to this one are unrolled in it: twice as fast at 6, but at 48 no faster and eight times as long to compile. */
+/** Head dims up to this one are unrolled in it: faster at 6 (bench/README.md), but no faster to speak of at 48, and 3.6 times as long to compile. */
 const SHORT_HEAD = 8;
 
 const attentionOp = defineOp<Qkv, Attended>({
