@@ -45,6 +45,12 @@ const attention = (heads, headDim, grid, window) => (graph) => {
   return specs;
 };
 
+const tokens = (queries, keys, heads, headDim) => (graph) => {
+  const input = (name, length) => graph.input(name, [1, length, heads * headDim]);
+  graph.output('y', ops.attention(input('q', queries), input('k', keys), input('v', keys), heads));
+  return [];
+};
+
 const layerNorm = (rows, channels) => (graph) => {
   const specs = ['w', 'bias'].map((name) => ({ name, shape: [channels], layout: 'plain' }));
   const x = graph.input('x', [rows, channels]);
@@ -98,6 +104,15 @@ export const cases = [
     build: attention(12, 64, 8, 14),
     choices: ['default', 'subgroup', 'shared'],
   },
+  ...[
+    [7, 512, 8, 24],
+    [512, 7, 8, 24],
+  ].map(([queries, keys, heads, headDim]) => ({
+    name: `attention of tokens ${queries}×${keys}, ${heads} heads of ${headDim}`,
+    kernel: 'attention',
+    build: tokens(queries, keys, heads, headDim),
+    choices: ['default', 'shared'],
+  })),
   {
     name: 'LayerNorm 512×768',
     kernel: 'layer_norm',

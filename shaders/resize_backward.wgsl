@@ -5,15 +5,10 @@ struct Params { count: u32, in_d: u32, in_h: u32, in_w: u32, out_d: u32, out_h: 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
 
-// Weight of input x (of n) in output i (of m).
+// Weight of input x (of n) in output i (of m), in whole parts of 2m: 1 less the distance from i's coordinate, kept within the input.
 fn weight(i: u32, x: u32, n: u32, m: u32) -> f32 {
-  let numerator = (2u * i + 1u) * n;
-  if (numerator <= m) { return select(0.0, 1.0, x == 0u); }
-  let shifted = numerator - m;
-  let low = min(shifted / (2u * m), n - 1u);
-  let high = min(low + 1u, n - 1u);
-  let t = f32(shifted % (2u * m)) / f32(2u * m);
-  return select(0.0, 1.0 - t, x == low) + select(0.0, t, x == high);
+  let coordinate = clamp(i32((2u * i + 1u) * n) - i32(m), 0, i32(2u * m * (n - 1u)));
+  return f32(max(i32(2u * m) - abs(coordinate - i32(2u * m * x)), 0));
 }
 // Outputs whose coordinate (i + ½)·n/m − ½ lies within one voxel of x, and those beyond the edges.
 fn first(x: u32, n: u32, m: u32) -> u32 {
@@ -30,18 +25,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
   let xh = (e / p.in_w) % p.in_h;
   let xd = (e / (p.in_w * p.in_h)) % p.in_d;
   let plane = e / (p.in_w * p.in_h * p.in_d) * p.out_d;
+  // Before the loops: drivers divide anew at every turn.
+  let begin = vec3u(first(xd, p.in_d, p.out_d), first(xh, p.in_h, p.out_h), first(xw, p.in_w, p.out_w));
+  let end = vec3u(last(xd, p.in_d, p.out_d), last(xh, p.in_h, p.out_h), last(xw, p.in_w, p.out_w));
   var sum = 0.0;
-  for (var d = first(xd, p.in_d, p.out_d); d <= last(xd, p.in_d, p.out_d); d++) {
+  for (var d = begin.x; d <= end.x; d++) {
     let wd = weight(d, xd, p.in_d, p.out_d);
     if (wd == 0.0) { continue; }
-    for (var h = first(xh, p.in_h, p.out_h); h <= last(xh, p.in_h, p.out_h); h++) {
+    for (var h = begin.y; h <= end.y; h++) {
       let wh = wd * weight(h, xh, p.in_h, p.out_h);
       if (wh == 0.0) { continue; }
-      for (var w = first(xw, p.in_w, p.out_w); w <= last(xw, p.in_w, p.out_w); w++) {
+      for (var w = begin.z; w <= end.z; w++) {
         let ww = weight(w, xw, p.in_w, p.out_w);
         sum += wh * ww * dy[((plane + d) * p.out_h + h) * p.out_w + w];
       }
     }
   }
-  dx[e] = sum;
+  dx[e] = sum / (8.0 * f32(p.out_d) * f32(p.out_h) * f32(p.out_w));
 }

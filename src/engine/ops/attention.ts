@@ -2,6 +2,7 @@
 import attentionShader from '../../../shaders/attention.wgsl';
 import attentionApplyShader from '../../../shaders/attention_apply.wgsl';
 import attentionTiled from '../../../shaders/attention_tiled.wgsl';
+import attentionTokens from '../../../shaders/attention_tokens.wgsl';
 import attentionWeightsShader from '../../../shaders/attention_weights.wgsl';
 import attentionWeightsRow from '../../../shaders/attention_weights_row.wgsl';
 import { SgpSamError } from '../../base/errors.js';
@@ -9,6 +10,7 @@ import { describe, isOp, type Lowering, type Node, type Tensor } from '../graph/
 import { apply, defineOp } from '../graph/op.js';
 import { ceilDiv, type KernelCall, spread, THREADS } from '../kernels/call.js';
 import type { Capabilities } from '../kernels/capabilities.js';
+import { broadcastOf } from '../kernels/rules.js';
 import { plainVariants } from '../kernels/variants.js';
 import { shader } from '../kernels/wgsl.js';
 import { type TileShape, tilingOf, WIDEST_TILED } from './attention-tiling.js';
@@ -90,7 +92,13 @@ const sizes = (q: Tensor, k: Tensor, heads: number) => ({
   headDim: q.shape[2] / heads,
 });
 
-const variants = plainVariants(['attention'], ['tiled', 'shared']);
+const variants = plainVariants(['attention'], ['tiled', 'subgroup', 'shared']);
+
+/** Subgroups beyond this would make longer code than the `subgroup` variant should have. */
+const MOST_LANES = 16;
+
+/** Head dims up to this one are unrolled in it: faster at 6 (bench/README.md), but no faster to speak of at 48, and 3.6 times as long to compile. */
+const SHORT_HEAD = 8;
 
 const attentionOp = defineOp<Qkv, Attended>({
   name: 'attention',
@@ -110,14 +118,19 @@ const attentionOp = defineOp<Qkv, Attended>({
     const tile = tileFor(queries);
     const tiling = tilingOf(tile, headDim);
     const tiled = headDim <= WIDEST_TILED && tiling.bytes + 4 * tiling.own <= caps.maxWorkgroupStorage;
-    const candidates = tiled ? (['tiled', 'shared'] as const) : (['shared'] as const);
+    const lanes = caps.software ? caps.subgroupSize : 0;
+    const candidates = [
+      ...(tiled ? (['tiled'] as const) : []),
+      ...(lanes > 0 && lanes <= MOST_LANES ? (['subgroup'] as const) : []),
+      'shared' as const,
+    ];
     // Other operations' kernels have the name too: one of theirs that is forced means nothing here.
     const forced = candidates.some((kind) => kind === caps.force?.attention);
     const { kind, call } = variants.choose(
       forced ? caps : { ...caps, force: {} },
       'attention',
       `tokens ${batch}x${queries}x${keys} heads ${heads}x${headDim}`,
-      caps.software ? 'shared' : candidates[0],
+      candidates.find((kind) => !caps.software || kind !== 'tiled') ?? 'shared',
       candidates,
     );
     const common = {
@@ -129,7 +142,19 @@ const attentionOp = defineOp<Qkv, Attended>({
         bytes: 4 * batch * width * 2 * (queries + keys),
       },
     };
-    const params = { heads, scale: headDim ** -0.5, queries, keys, q_stride: width, o_stride: width };
+    const own = { heads, scale: headDim ** -0.5, queries, keys };
+    if (kind === 'subgroup') {
+      const hd4 = ceilDiv(headDim, 4);
+      const defines = { HD: headDim, HD4: hd4, SCALAR: headDim % 4 !== 0, SG: lanes };
+      const loops = { COUNT: headDim <= SHORT_HEAD ? 'HD4' : 'p.head_vec4', BROADCAST: broadcastOf(caps) };
+      return {
+        ...common,
+        shader: shader(attentionTokens, { ...defines, ...loops }),
+        params: { ...own, head_vec4: hd4 },
+        workgroups: [ceilDiv(queries, lanes), heads, batch],
+      };
+    }
+    const params = { ...own, q_stride: width, o_stride: width };
     if (kind === 'tiled')
       return {
         ...common,

@@ -7,6 +7,7 @@ import attentionBackwardRows from '../../../shaders/attention_backward_rows.wgsl
 import attentionBackwardRowsSubgroup from '../../../shaders/attention_backward_rows_subgroup.wgsl';
 import attentionBackwardRowsTiled from '../../../shaders/attention_backward_rows_tiled.wgsl';
 import attentionBackwardTables from '../../../shaders/attention_backward_tables.wgsl';
+import attentionBackwardTablesVec4 from '../../../shaders/attention_backward_tables_vec4.wgsl';
 import { SgpSamError } from '../../base/errors.js';
 import { ceilDiv, type KernelCall, THREADS } from '../../engine/kernels/call.js';
 import type { Capabilities } from '../../engine/kernels/capabilities.js';
@@ -217,10 +218,14 @@ export function planAttentionTables<T>(
   const { edge, defines, params } = rowKernel(caps, spec);
   const { record, qkv, qkvBias, y } = buffers;
   const [rows, heads] = recordShape(spec);
+  const entries = 2 * edge - 1;
+  // Few invocations with more to do each: where a load is dear, not how few there are. What is forced for GPUs has GPUs' tables.
+  const forced = caps.force?.attention_backward ?? '';
+  const vec4 = caps.software && spec.headDim % 4 === 0 && !['shared', 'tiled'].includes(forced);
   return {
     kernel: 'attention_backward',
-    variant: 'tables',
-    shader: shader(attentionBackwardTables, {
+    variant: vec4 ? 'tables, vec4' : 'tables',
+    shader: shader(vec4 ? attentionBackwardTablesVec4 : attentionBackwardTables, {
       ...defines,
       AXIS: axis,
       AXIS_D: axis === 0,
@@ -229,7 +234,9 @@ export function planAttentionTables<T>(
     }),
     buffers: { record, qkv, qkv_bias: qkvBias, y },
     params,
-    workgroups: [2 * edge - 1, ceilDiv(spec.headDim, 16), 1],
+    workgroups: vec4
+      ? [ceilDiv(entries, 4), ceilDiv(spec.headDim, 32), 1]
+      : [entries, ceilDiv(spec.headDim, 16), 1],
     cost: { flops: 2 * rows * heads * edge * edge * spec.headDim, bytes: 4 * rows * heads * edge * edge },
   };
 }
