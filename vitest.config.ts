@@ -41,6 +41,8 @@ const suite = (name: Suite, groupOrder: number) => ({
     maxWorkers: name === 'pure' ? availableParallelism() : Math.min(2, availableParallelism()),
     // Tests that say so start their processes beside one another.
     maxConcurrency: availableParallelism(),
+    // Pages and processes that compile everything anew, where nothing of it is cached yet.
+    ...(name === 'e2e' ? { testTimeout: 400_000, hookTimeout: 400_000 } : {}),
   },
 });
 

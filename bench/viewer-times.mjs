@@ -1,9 +1,10 @@
 /**
  * The viewer of another commit and this one's, in headless Chromium on SwiftShader, in turn:
- *   node bench/viewer-times.mjs OTHER_VIEWER [rounds] [slices]
+ *   node bench/viewer-times.mjs OTHER_VIEWER [rounds] [slices] [-- flags of Chromium]
  * OTHER_VIEWER is the dist/viewer folder of the other commit. Each round opens each page anew, as somebody who was never there, and
  * takes: from a drop, made while weights load, to the first slice in sight; the same with weights there; from a click on a lesion of
- * 6 mm to its mask (its cube is encoded) and from a second click; and the times between frames during the first click's work. With
+ * 6 mm to its mask (its cube is encoded) and from a second click; and during the first click's work the times between frames, and how late
+ * a timer of 10 ms on the page's main thread was at worst: a frame that is later than that waited for the browser's GPU process. With
  * `slices` also the first slice of a CT of 512 × 512 × so many. Prints medians, both beside one another, and how well the mask agrees
  * with the phantom's truth (Dice).
  */
@@ -16,8 +17,12 @@ import { readNifti, writeVolume } from '../dist/node.js';
 import { makeTrainingPhantom } from '../dist/phantoms.js';
 import { load, root } from '../tools/load.mjs';
 
-const [other, rounds = '3', slices] = process.argv.slice(2);
-if (!other) throw new Error('node bench/viewer-times.mjs OTHER_VIEWER [rounds] [slices]');
+const given = process.argv.slice(2);
+const split = given.indexOf('--');
+const flags = split < 0 ? [] : given.splice(split).slice(1);
+const [other, rounds = '3', slices] = given;
+if (!other)
+  throw new Error('node bench/viewer-times.mjs OTHER_VIEWER [rounds] [slices] [-- flags of Chromium]');
 const SITES = { before: other, now: join(root, 'dist', 'viewer') };
 /** What never comes is given up, ms. */
 const LIMIT = 180_000;
@@ -120,16 +125,24 @@ async function click(page, at) {
       if (globalThis.frames_.on !== false) requestAnimationFrame(frame);
     };
     requestAnimationFrame(frame);
+    globalThis.late_ = 0;
+    let before = last;
+    globalThis.timer_ = setInterval(() => {
+      const now = performance.now();
+      globalThis.late_ = Math.max(globalThis.late_, now - before - 10);
+      before = now;
+    }, 10);
   }, at.join(', '));
   const begun = performance.now();
   await page.evaluate(() => document.querySelector('#point').requestSubmit());
   await said(page, `Added at voxel ${at.join(', ')}`);
   const ms = performance.now() - begun;
-  const frames = await page.evaluate(() => {
+  const { frames, late } = await page.evaluate(() => {
     globalThis.frames_.on = false;
-    return [...globalThis.frames_];
+    clearInterval(globalThis.timer_);
+    return { frames: [...globalThis.frames_], late: globalThis.late_ };
   });
-  return { ms, frames: frames.slice(1) };
+  return { ms, frames: frames.slice(1), late };
 }
 
 async function dice(page) {
@@ -160,6 +173,7 @@ async function round(folder) {
       '--no-sandbox',
       '--no-zygote',
       '--disable-dev-shm-usage',
+      ...flags,
     ],
     env: { ...process.env, ...found.env },
   });
@@ -190,6 +204,7 @@ async function round(folder) {
       'frames, median, ms': quantile(first.frames, 0.5),
       'frames, 95 %, ms': quantile(first.frames, 0.95),
       'frames, worst, ms': Math.max(...first.frames),
+      'timer, latest, ms': first.late,
       'frames, count': first.frames.length,
       'Dice of the first mask': agreement,
       ...(slices ? { [`drop to slice of 512 × 512 × ${slices}, weights loading, ms`]: big.ms } : {}),

@@ -47,6 +47,8 @@ const PREFERENCES = {
   'dom.webgpu.workers.enabled': true,
   'gfx.webgpu.ignore-blocklist': true,
   'webgl.force-enabled': true,
+  // The list of downloads takes the keyboard from the page.
+  'browser.download.alwaysOpenPanel': false,
 };
 
 function launch({ kind, executable, env }: Found, flags: readonly string[]): Promise<Browser> {

@@ -3,6 +3,7 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import type { WorkerSegmenter } from '../session/worker-client.js';
 import type { Lesions } from './lesions.js';
 import { button, element } from './page.js';
+import { PaneLabels } from './panes.js';
 import type { Scan } from './scan.js';
 import { Stage } from './stage.js';
 import type { Tasks, Work } from './tasks.js';
@@ -29,7 +30,10 @@ export class Comparison {
       element('other').hidden = !this.on;
       element('caption').hidden = !this.on;
       button('compare').setAttribute('aria-pressed', String(this.on));
-      this.other ??= new Stage(element<HTMLCanvasElement>('other-canvas'));
+      if (!this.other) {
+        this.other = new Stage(element<HTMLCanvasElement>('other-canvas'));
+        new PaneLabels(this.other, element('other-panes'));
+      }
       stage.redraw();
       await this.show(work);
       this.other.follow(stage, this.on);

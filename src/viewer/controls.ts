@@ -88,7 +88,7 @@ export function listen(stage: Stage, commands: Commands, more: readonly Key[]): 
     commands.click([Math.round(at[0]), Math.round(at[1]), Math.round(at[2])], remove !== commands.removing);
   });
   const view = { look: new LookControls(stage), window: new WindowLevel(stage) };
-  new PaneLabels(stage);
+  new PaneLabels(stage, element('panes'));
   new Offline((error) => commands.fail(error));
   const { navigation } = stage;
   click('zoom-in', () => navigation.zoom(1.25));

@@ -79,10 +79,18 @@ export class LesionList {
     radio.addEventListener('change', () => this.actions.select(entry));
     const name = make('input', { type: 'text', className: 'name', spellcheck: false, autocomplete: 'off' });
     name.setAttribute('aria-label', `Name of lesion ${entry.value}`);
+    // What is typed takes the old name's place; after a press, which puts the caret somewhere, once that is over.
+    let pressed = false;
+    name.addEventListener('pointerdown', () => {
+      pressed = document.activeElement !== name;
+    });
+    name.addEventListener('click', () => {
+      if (pressed) name.select();
+      pressed = false;
+    });
     name.addEventListener('focus', () => {
       this.actions.select(entry);
-      // After the press that put the caret there: what is typed takes the old name's place.
-      requestAnimationFrame(() => name.select());
+      name.select();
     });
     name.addEventListener('change', () => this.actions.rename(entry, name.value));
     name.addEventListener('keydown', ({ key }) => {

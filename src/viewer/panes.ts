@@ -7,8 +7,9 @@ import type { Pane, Stage } from './stage.js';
 
 const NAMES = { axial: 'Axial', coronal: 'Coronal', sagittal: 'Sagittal', '3D': '3D' } as const;
 const SHORT = { axial: 'Ax', coronal: 'Cor', sagittal: 'Sag', '3D': '3D' } as const;
-/** Narrower panes have the short names, CSS pixels. */
+/** Narrower panes have the short names, and then no count of slices, which would reach into the letter above; CSS pixels. */
 const NARROW = 260;
+const TINY = 190;
 /** Left, top, right and bottom in radiological convention; in the other, left and right of axial and coronal planes change places. */
 const LETTERS = { axial: 'RALP', coronal: 'RSLI', sagittal: 'PSAI', '3D': '' } as const;
 
@@ -35,8 +36,11 @@ export class PaneLabels {
     { box: HTMLElement; text: HTMLElement; button: HTMLButtonElement; letters: HTMLElement[] }
   >();
 
-  constructor(private readonly stage: Stage) {
-    const layer = element('panes');
+  /** @param layer the element that lies over the stage's canvas */
+  constructor(
+    private readonly stage: Stage,
+    layer: HTMLElement,
+  ) {
     for (const plane of ['axial', 'coronal', 'sagittal', '3D'] as const) {
       const text = make('span');
       const button = make('button', { type: 'button', title: `${NAMES[plane]} alone, or all planes` }, '⤢');
@@ -69,7 +73,7 @@ export class PaneLabels {
       text.textContent = name;
       if (plane === '3D') continue;
       const { at, of } = this.stage.sliceOf(plane);
-      text.textContent = `${name} ${at + 1}/${of}`;
+      text.textContent = `${name} ${at + 1}${pane.width < TINY ? '' : `/${of}`}`;
     }
     this.read(undefined);
   }
@@ -85,8 +89,10 @@ export class PaneLabels {
     const reduced = scan.factors.some((f) => f > 1);
     const shown =
       scan.hounsfield || Math.abs(value) >= 1000 ? value.toFixed(0) : String(+value.toPrecision(4));
+    // Zero has no sign.
+    const fixed = (v: number) => v.toFixed(1).replace(/^-(?=0\.0$)/, '');
     element('readout').textContent =
       `${reduced ? '≈ ' : ''}${shown}${scan.hounsfield ? ' HU' : ''} · voxel ${at.map(Math.round).join(', ')} · ` +
-      `${mm.map((v) => v.toFixed(1)).join(', ')} mm`;
+      `${mm.map(fixed).join(', ')} mm`;
   }
 }

@@ -9,8 +9,8 @@ import { Navigation } from './navigate.js';
 import { drawnByCpu, limitOf } from './preview.js';
 import { fullVoxel, isReduced, reduceBox, reduceCrop, reducedVoxel } from './reduce.js';
 
-/** The crosshair: its lines' width and half its gap, CSS pixels. */
-const LINE = 1.25;
+/** The crosshair: its lines' width and half its gap, CSS pixels. Where edges are not smoothed a line is whole pixels: one, and not one here and two there. */
+const LINE = { smooth: 1.25, plain: 1 };
 const GAP = 9;
 /** How much of the body the 3D pane lets through, so that lesions in it are seen. */
 const BODY = 0.35;
@@ -208,13 +208,14 @@ export class Stage {
   private fitCrosshair(): boolean {
     const { nv } = this;
     const pane = this.panes.find(({ scale }) => scale > 0);
-    const width = pane && this.look.crosshair ? LINE / pane.scale : 0;
+    const line = drawnByCpu() ? LINE.plain : LINE.smooth;
+    const width = pane && this.look.crosshair ? line / pane.scale : 0;
     const changed =
       Math.abs(width - nv.opts.crosshairWidth) > 1e-3 * width ||
       (width === 0) !== (nv.opts.crosshairWidth === 0);
     if (changed) {
       nv.opts.crosshairWidth = width;
-      nv.opts.crosshairGap = (2 * GAP) / LINE;
+      nv.opts.crosshairGap = (2 * GAP) / line;
       if (nv.crosshairs3D) nv.crosshairs3D.mm = [Number.NaN, Number.NaN, Number.NaN];
     }
     return changed;

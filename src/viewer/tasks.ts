@@ -48,6 +48,8 @@ export class Tasks {
   /** Runs one thing after the other. Resolves with undefined when it failed or was stopped, which the page then says. */
   run<R>(name: string, work: (work: Work) => Promise<R>): Promise<R | undefined> {
     this.waiting++;
+    // What went wrong before is read, or it would not be done.
+    element('error').hidden = true;
     document.body.setAttribute('aria-busy', 'true');
     return this.queue.run(() => this.runNow(name, work));
   }
@@ -60,7 +62,6 @@ export class Tasks {
       element('work').hidden = false;
     }, SHOW_AFTER_MS);
     try {
-      element('error').hidden = true;
       return await work({ signal: controller.signal, progress: (event) => this.report(event) });
     } catch (error) {
       if (error instanceof SgpSamError && error.code === 'aborted') this.say('Stopped.');

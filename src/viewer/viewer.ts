@@ -1,18 +1,13 @@
 /** The page: scans in, clicks, lesions, gates, files out. All computing is the worker's. */
-import { type Progress, SgpSamError } from '../base/errors.js';
+import { SgpSamError } from '../base/errors.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { Vec3 } from '../imaging/types.js';
-import type { SegmenterVolume } from '../session/segmenter.js';
 import { openWorkerSegmenter, type WorkerSegmenter } from '../session/worker-client.js';
 import type { Zoom } from '../session/zoom.js';
-import type { Shown } from './chain.js';
-import { ChannelList } from './channel-list.js';
-import { channelsGiven } from './channel-names.js';
 import { Comparison } from './comparison.js';
 import { type Commands, listen, type View } from './controls.js';
 import { showEngine, showProfile } from './engine-panel.js';
 import type { Entry } from './entry.js';
-import type { ReadScan } from './for-display.js';
 import { GatePanel } from './gate-panel.js';
 import { Keeper, type KeeperHost } from './keeper.js';
 import { type FilesHost, LesionFiles } from './lesion-files.js';
@@ -20,25 +15,18 @@ import { LesionPanel } from './lesion-panel.js';
 import { Lesions, type LesionsHost } from './lesions.js';
 import { Measuring } from './measuring.js';
 import { offer } from './notice.js';
+import { Opening, type OpeningHost } from './opening.js';
 import { button, element } from './page.js';
-import { writeTitle } from './panes.js';
-import { readForDisplay, unlessAborted } from './preview.js';
-import { type Place, Scan } from './scan.js';
-import { type ScanFiles, scanName, seriesOf } from './scan-files.js';
+import { Scan } from './scan.js';
+import type { ScanFiles } from './scan-files.js';
 import { scopeLine } from './scope.js';
 import { isOfAnother, readSession } from './session-file.js';
 import { Stage } from './stage.js';
 import { Tasks, type Work } from './tasks.js';
 
 const SHIPPED = 'weights/sgp-small.safetensors';
-const SAMPLE = 'sample.nii.gz';
 
-/** A scan that is read for the display while the engine is not there yet. */
-interface Reading extends Pick<Place, 'files'> {
-  readonly scan: Promise<ReadScan>;
-}
-
-class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
+class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost, OpeningHost {
   readonly tasks = new Tasks();
   readonly stage = new Stage(element<HTMLCanvasElement>('canvas'));
   private readonly gates = new GatePanel((settings) => this.setGates(settings));
@@ -47,14 +35,12 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
   readonly lesions = new Lesions(this);
   private readonly comparison = new Comparison(this);
   private readonly panel = new LesionPanel(this);
-  private readonly channels = new ChannelList((channel) => this.openChannel(channel));
   readonly table = this.panel.table;
-  private readonly files = new LesionFiles(this);
-  private readonly keeper = new Keeper(this);
+  readonly files = new LesionFiles(this);
+  readonly keeper = new Keeper(this);
+  private readonly opening = new Opening(this);
   private readonly measuring = new Measuring(this);
-  /** What shows the scan, and what is read for it. */
-  private view: View | undefined;
-  private reading: Reading | undefined;
+  view: View | undefined;
   /** What is loaded, for another scale; and the scale, if not the weights' own. */
   private weights: URL | File | undefined;
   private zoom: Zoom | undefined;
@@ -95,23 +81,16 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.loadWeights(new URL(SHIPPED, document.baseURI));
   }
 
+  openScan(files: ScanFiles, channels?: readonly string[], dataset?: File): void {
+    this.opening.openScan(files, channels, dataset);
+  }
+
   openSample(): void {
-    const sample = fetch(SAMPLE).then(async (response) => {
-      if (!response.ok)
-        throw new SgpSamError('bad-file', `${SAMPLE}: the server answered ${response.status}`);
-      return new File([await response.blob()], SAMPLE);
-    });
-    sample.catch(() => {}); // said when its turn comes
-    this.open('the sample', async () => ({ files: await sample, series: undefined, channel: 0 }));
+    this.opening.openSample();
   }
 
   stepChannel(by: number): void {
-    this.channels.step(by);
-  }
-
-  private openChannel(channel: number): void {
-    const { scan } = this;
-    if (scan) this.tasks.run('Opening the channel', (work) => this.showChannel(scan, channel, work));
+    this.opening.channels.step(by);
   }
 
   newLesion(): void {
@@ -174,58 +153,6 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.tasks.fail(error);
   }
 
-  openScan(files: ScanFiles, channels?: readonly string[], dataset?: File): void {
-    this.open(scanName(files), async (work) => {
-      const series = channels ? undefined : await seriesOf(files, work);
-      return { files, series, channel: 0, channels: await channelsGiven(channels, dataset) };
-    });
-  }
-
-  /** Opens a scan; where that has to wait for weights, it is read and shown meanwhile. */
-  private open(name: string, find: (work: Partial<Work>) => Promise<Place>): void {
-    if (!this.tasks.busy) {
-      this.tasks.run(`Opening ${name}`, async (work) => this.show(await find(work), work));
-      return;
-    }
-    const line = element('reading');
-    const progress: Progress = ({ done, total }) => {
-      line.hidden = false;
-      line.textContent = `Reading ${name}: ${Math.floor((100 * done) / total)} %`;
-    };
-    const place = find({ progress });
-    this.preview(place, progress)
-      .catch(() => {}) // said when its turn comes
-      .finally(() => {
-        line.hidden = true;
-      });
-    this.tasks.run(`Opening ${name}`, async (work) => this.show(await place, work));
-  }
-
-  private async preview(place: Promise<Place>, progress: Progress): Promise<void> {
-    const its = await place;
-    if (this.scan) return;
-    const scan = readForDisplay(its, this.stage.limit(), { progress });
-    const reading = { files: its.files, scan };
-    this.reading = reading;
-    const read = await scan;
-    if (!this.scan && this.reading === reading) await this.display(read);
-  }
-
-  /** Shows what was read, and what it is. */
-  private async display(scan: ReadScan): Promise<void> {
-    if (this.stage.scan !== scan) {
-      await this.stage.atOnce(async () => {
-        await this.stage.show(scan);
-        this.view?.window.begin(scan);
-      });
-      performance.mark('scan-shown');
-      this.view?.look.show();
-    }
-    element('welcome').hidden = true;
-    document.body.classList.add('has-scan');
-    writeTitle(scan);
-  }
-
   setZoom(zoom: Zoom | undefined): void {
     this.zoom = zoom;
     if (this.weights) this.loadWeights(this.weights);
@@ -272,69 +199,6 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     this.gates.setModules(fresh.info.sites);
     goOn();
     this.refresh();
-  }
-
-  /** Opens a scan and shows it; what was open stays when that fails, or is called off. */
-  private async show(place: Place, work: Work): Promise<void> {
-    const { segmenter, scan } = this;
-    if (!segmenter) throw new SgpSamError('bad-argument', 'no weights are loaded', 'Load weights first.');
-    const { reading } = this;
-    // Where it is read for the display already the engine waits for that: a large scan is in memory once, and not twice.
-    const early = reading?.files === place.files ? await unlessAborted(reading.scan, work.signal) : undefined;
-    this.reading = undefined;
-    const fresh = await Scan.open(place, segmenter, work);
-    let kept: Entry[] = [];
-    let shown: ReadScan;
-    try {
-      const keep = scan && (await this.keeper.part(scan, fresh, () => this.files.saveMaskNow()));
-      if (keep) kept = this.lesions.entries.filter(({ voxels }) => voxels > 0);
-      shown = early ?? (await this.shownOf(fresh, place.channel, work));
-      await this.display(shown);
-    } catch (error) {
-      await fresh.dispose();
-      throw error;
-    }
-    this.scan = fresh;
-    this.lesions.begin();
-    const carried = kept.map(({ name, value, visible, state }) => {
-      const mask = (state as Shown).crop;
-      return { name, value, visible, channel: 0, steps: [[{ type: 'mask' as const, mask }]] };
-    });
-    if (carried.length > 0) await this.lesions.replace(carried, work);
-    const named = place.channels?.names.length ? place.channels.names : shown.channelNames;
-    this.channels.begin(fresh.info.channels, named, fresh.digest);
-    this.refresh();
-    await scan?.dispose();
-    await this.comparison.show(work);
-    this.tasks.say([...(fresh.info.notes ?? []), 'Click a lesion.'].join(' '));
-    this.keeper.opened(fresh).catch((error) => console.warn(error));
-  }
-
-  /** What of an open channel is shown. */
-  private shownOf(scan: Scan, channel: number, work: Work): Promise<ReadScan> {
-    // Its own channel of its own file, where every channel is one.
-    const { info } = scan.opened(channel) as SegmenterVolume;
-    return scan.segmenter.extra<ReadScan>('display', [info.name, info.channel, this.stage.limit()], work);
-  }
-
-  /** Another channel of the scan: the lesions are the grid's, and stay. */
-  private async showChannel(scan: Scan, channel: number, work: Work): Promise<void> {
-    const before = scan.channel;
-    try {
-      await scan.volume(channel, work);
-      await this.display(await this.shownOf(scan, channel, work));
-    } catch (error) {
-      this.channels.show(before);
-      throw error;
-    }
-    scan.channel = channel;
-    this.lesions.draw();
-    await scan.tidy(this.lesions.channels);
-    this.refresh();
-    await this.comparison.show(work);
-    this.tasks.say(
-      this.lesions.any ? `Channel ${this.channels.called(channel)}; the lesions stay.` : 'Click a lesion.',
-    );
   }
 
   goTo(voxel: Vec3): void {
@@ -413,7 +277,7 @@ class Viewer implements Commands, LesionsHost, FilesHost, KeeperHost {
     for (const id of ['new-lesion', 'save-mask', 'save-session', 'add', 'subtract', 'open-mask'])
       button(id).disabled = !scan;
     button('save-dicom').hidden = !scan?.info.series;
-    this.channels.show(scan?.channel ?? 0);
+    this.opening.channels.show(scan?.channel ?? 0);
     this.gates.show(state?.gates);
     showEngine(segmenter, state);
   }

@@ -32,7 +32,7 @@ export class WindowLevel {
   begin(scan: ReadScan): void {
     const names = scan.hounsfield ? Object.keys(CT_WINDOWS) : [];
     this.preset.replaceChildren(
-      make('option', { value: '' }, 'own'),
+      make('option', { value: '' }, 'Custom'),
       make('option', { value: 'auto' }, 'Automatic'),
       make('option', { value: 'full' }, 'Full range'),
       ...names.map((name, n) => make('option', { value: name }, `${name} (${n + 1})`)),

@@ -6,6 +6,7 @@ import type { Stage } from '../../../src/viewer/stage.js';
 import { put, writeVolume } from '../../cli/support.js';
 import { makeSeries } from '../../imaging/dicom-seg/series.js';
 import { headCt } from './display.js';
+import { retype } from './hands.js';
 import { type Globals, lesion, noBrowser, useViewer } from './viewer.js';
 
 const viewer = useViewer({ quick: true });
@@ -129,7 +130,7 @@ describe.skipIf(noBrowser)('prompts and the view', () => {
       await page.click('#convention');
       expect((await alike()).radiological).toBe(!before.radiological);
       await page.click('#convention');
-      await page.locator('.pane[data-plane=axial] button').click();
+      await page.locator('#panes .pane[data-plane=axial] button').click();
       expect((await alike()).planes).toEqual(['axial']);
       await page.click('#zoom-in');
       expect((await alike()).zoom).toBeCloseTo(1.25, 3);
@@ -218,8 +219,7 @@ describe.skipIf(noBrowser)('prompts and the view', () => {
     await openSeries(1);
     const { page } = viewer.it;
     await viewer.it.typed([20, 18, 6]);
-    await page.fill('#lesions input.name', 'Cyst');
-    await page.press('#lesions input.name', 'Enter');
+    await retype(page.locator('#lesions input.name'), 'Cyst');
     const coming = page.waitForEvent('download');
     await page.click('#save-dicom');
     const download = await coming;

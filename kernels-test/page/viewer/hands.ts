@@ -1,6 +1,7 @@
 /** A person at the viewer: every press of a pointer, every key and every notch of the wheel is counted. */
-import type { CDPSession, Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import type { Stage } from '../../../src/viewer/stage.js';
+import { dropPaths, inFirefox } from './drop.js';
 
 export interface Effort {
   /** Clicks, drags and drops: each begins with one press. */
@@ -10,6 +11,56 @@ export interface Effort {
   readonly notches: number;
 }
 
+/** Another text in a field, by keys: what a script puts there is no change that Firefox tells the page of. */
+export async function retype(field: Locator, text: string): Promise<void> {
+  await field.click();
+  await field.press('Control+a');
+  await field.page().keyboard.type(text);
+  await field.press('Enter');
+}
+
+/**
+ * Two fingers beside a point of the page: so far from it, to the left and to the right, and so far below. In Firefox, whose driver has one
+ * finger, they are the page's own events.
+ */
+export async function twoFingers(page: Page, { x, y }: { readonly x: number; readonly y: number }) {
+  type Kind = 'touchStart' | 'touchMove' | 'touchEnd';
+  const places = (half: number, down: number) => [
+    { x: x - half, y: y + down, id: 1 },
+    { x: x + half, y: y + down, id: 2 },
+  ];
+  if (inFirefox) {
+    let last = places(0, 0);
+    return (kind: Kind, ...apart: [half: number, down: number][]) => {
+      last = apart[0] ? places(...apart[0]) : last;
+      const type = { touchStart: 'pointerdown', touchMove: 'pointermove', touchEnd: 'pointerup' }[kind];
+      return page.evaluate(
+        ([name, fingers]) => {
+          for (const { x: clientX, y: clientY, id: pointerId } of fingers)
+            document.querySelector('#canvas')!.dispatchEvent(
+              new PointerEvent(name, {
+                clientX,
+                clientY,
+                pointerId,
+                pointerType: 'touch',
+                isPrimary: pointerId === 1,
+                bubbles: true,
+                cancelable: true,
+              }),
+            );
+        },
+        [type, last] as const,
+      );
+    };
+  }
+  const devtools = await page.context().newCDPSession(page);
+  return (type: Kind, ...apart: [half: number, down: number][]) =>
+    devtools.send('Input.dispatchTouchEvent', {
+      type,
+      touchPoints: apart.flatMap((one) => places(...one)),
+    });
+}
+
 type Plane = 'axial' | 'coronal' | 'sagittal';
 interface Globals {
   readonly viewer: { readonly stage: Stage };
@@ -17,7 +68,6 @@ interface Globals {
 
 export class Hands {
   private count = { presses: 0, keys: 0, notches: 0 };
-  private cdp: CDPSession | undefined;
 
   constructor(private readonly page: Page) {}
 
@@ -31,14 +81,7 @@ export class Hands {
   /** Files or folders from outside of the browser, dropped on the page's middle. */
   async drop(...paths: string[]): Promise<void> {
     this.count.presses++;
-    this.cdp ??= await this.page.context().newCDPSession(this.page);
-    for (const type of ['dragEnter', 'dragOver', 'drop'] as const)
-      await this.cdp.send('Input.dispatchDragEvent', {
-        type,
-        x: 400,
-        y: 400,
-        data: { items: [], files: paths, dragOperationsMask: 1 },
-      });
+    await dropPaths(this.page, paths);
   }
 
   async click(selector: string): Promise<void> {

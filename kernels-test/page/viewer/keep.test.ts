@@ -3,6 +3,7 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { makePhantom } from '../../../src/phantoms/phantom.js';
 import { fourDimensional, ones, phantom, put, writeVolume } from '../../cli/support.js';
+import { retype } from './hands.js';
 import { elsewhere, lesion, near, noBrowser, useViewer } from './viewer.js';
 
 const viewer = useViewer({ quick: true });
@@ -87,8 +88,7 @@ describe.skipIf(noBrowser)('the viewer keeps', () => {
   test('a session over a reload, and offers it when the scan is opened again', async () => {
     const { page } = viewer.it;
     await viewer.it.typed(near, '#subtract');
-    await page.locator('#lesions input.name').fill('Node in the neck');
-    await page.keyboard.press('Enter');
+    await retype(page.locator('#lesions input.name'), 'Node in the neck');
     const before = await viewer.it.drawn();
     await page.waitForTimeout(1000);
     await viewer.it.load();
@@ -109,8 +109,7 @@ describe.skipIf(noBrowser)('the viewer keeps', () => {
 
   test('no session that it was told to forget', async () => {
     const { page } = viewer.it;
-    await page.locator('#lesions input.name').fill('Not to be seen again');
-    await page.keyboard.press('Enter');
+    await retype(page.locator('#lesions input.name'), 'Not to be seen again');
     await page.waitForTimeout(1000);
     await viewer.it.load();
     await viewer.it.open('two.nii');

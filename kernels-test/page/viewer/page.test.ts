@@ -102,19 +102,29 @@ describe.skipIf(noBrowser)('the page', () => {
     await page.click('#engine summary');
   });
 
-  test.each([1360, 1000, 700, 390])(
+  test.each([1360, 1280, 1000, 700, 390])(
     'has a header of one line, and its status in sight, at %i pixels',
     async (width) => {
       const { page } = view.it;
       await page.setViewportSize({ width, height: 800 });
       const box = (selector: string) => page.locator(selector).boundingBox();
       expect((await box('header'))!.height).toBeLessThan(60);
+      if (width >= 1280 || width <= 700) expect((await box('#tools'))!.height).toBeLessThan(50);
       const footer = (await box('footer'))!;
       expect(footer.y + footer.height).toBeLessThanOrEqual(801);
       expect(footer.height).toBeGreaterThan(20);
       const canvas = (await box('#canvas'))!;
       expect(Math.min(canvas.width, canvas.height)).toBeGreaterThan(280);
       expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
+      const apart = await page.evaluate(() =>
+        [...document.querySelectorAll('#panes .pane:not([hidden])')].every((pane) => {
+          const [name, letter] = ['span', '.letter.top'].map((one) =>
+            pane.querySelector(one)!.getBoundingClientRect(),
+          );
+          return name.right <= letter.left;
+        }),
+      );
+      expect(apart).toBe(true);
       await view.it.picture(`width-${width}`);
       await page.setViewportSize({ width: 1360, height: 800 });
     },

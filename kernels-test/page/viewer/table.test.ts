@@ -5,6 +5,7 @@ import { cropMask } from '../../../src/imaging/crop.js';
 import { lesionAxes } from '../../../src/imaging/metrics/axes.js';
 import { intensityOf } from '../../../src/imaging/metrics/intensity.js';
 import { phantom } from '../../cli/support.js';
+import { retype } from './hands.js';
 import { elsewhere, lesion, near, noBrowser, useViewer } from './viewer.js';
 
 const viewer = useViewer({ quick: true });
@@ -71,8 +72,7 @@ describe.skipIf(noBrowser)('the table', () => {
 
   test('renames a lesion, in the list too', async () => {
     const { page } = viewer.it;
-    await page.locator('#lesion-table input.name').first().fill('Frontal');
-    await page.keyboard.press('Enter');
+    await retype(page.locator('#lesion-table input.name').first(), 'Frontal');
     expect(await page.locator('#lesions input.name').first().inputValue()).toBe('Frontal');
     await viewer.it.savedMask();
     expect(await page.textContent('#status')).toContain('1 Frontal, 2 Lesion 2');

@@ -10,7 +10,7 @@ import type { Vec3 } from '../../../src/imaging/types.js';
 import { makeTrainingPhantom } from '../../../src/phantoms/index.js';
 import { phantom as head, put, writeVolume } from '../../cli/support.js';
 import { makeSeries } from '../../imaging/dicom-seg/series.js';
-import { type Effort, Hands } from './hands.js';
+import { type Effort, Hands, retype } from './hands.js';
 import { lesion as headLesion, noBrowser, useViewer } from './viewer.js';
 
 const viewer = useViewer({ quick: true });
@@ -160,7 +160,6 @@ describe.skipIf(noBrowser)('a radiologist', () => {
   test('names it', async () => {
     await does('Name it “Liver S6”', 'F2, the name, Enter', async () => {
       await hands.key('F2');
-      await page().waitForTimeout(100);
       await hands.type('Liver S6');
       await hands.key('Enter');
     });
@@ -228,8 +227,7 @@ describe.skipIf(noBrowser)('a radiologist', () => {
 
   test('compares with last time', async () => {
     await does('Compare with last time', 'drop its session', async () => {
-      await page().locator('#lesions input.name').fill('Liver S6');
-      await page().keyboard.press('Enter');
+      await retype(page().locator('#lesions input.name'), 'Liver S6');
       await hands.drop(join(viewer.it.scratch, 'march.json'));
       await viewer.it.says('Compared with march.json: 2 lesions');
     });

@@ -2,6 +2,7 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { put, writeVolume } from '../../cli/support.js';
 import { headCt, useDisplay } from './display.js';
+import { retype, twoFingers } from './hands.js';
 import { noBrowser } from './viewer.js';
 
 const view = useDisplay();
@@ -75,20 +76,11 @@ describe.skipIf(noBrowser)('the picture', () => {
     const { page } = view.it;
     const { x, y } = await view.it.spot('axial');
     const before = await view.it.voxelAt({ x, y });
-    const cdp = await page.context().newCDPSession(page);
-    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', ...apart: [half: number, down: number][]) =>
-      cdp.send('Input.dispatchTouchEvent', {
-        type,
-        touchPoints: apart.flatMap(([half, down]) => [
-          { x: x - half, y: y + down, id: 1 },
-          { x: x + half, y: y + down, id: 2 },
-        ]),
-      });
+    const touch = await twoFingers(page, { x, y });
     await touch('touchStart', [20, 0]);
     for (const half of [25, 30, 35, 40]) await touch('touchMove', [half, 0]);
     for (const down of [10, 20, 30]) await touch('touchMove', [40, down]);
     await touch('touchEnd');
-    await cdp.detach();
     await expect.poll(async () => (await view.it.state()).zoom).toBeCloseTo(2, 1);
     // What was between the fingers is still there.
     const after = await view.it.voxelAt({ x, y: y + 30 });
@@ -141,12 +133,10 @@ describe.skipIf(noBrowser)('the picture', () => {
   test('takes width and level as numbers', async () => {
     const { page } = view.it;
     await page.fill('#window-width', '1000');
-    await page.fill('#window-level', '-200');
-    await page.press('#window-level', 'Enter');
+    await retype(page.locator('#window-level'), '-200');
     expect((await view.it.state()).window).toEqual({ low: -700, high: 300 });
     expect(await page.inputValue('#window-preset')).toBe('');
-    await page.fill('#window-width', 'wide');
-    await page.press('#window-width', 'Enter');
+    await retype(page.locator('#window-width'), 'wide');
     expect(await page.inputValue('#window-width')).toBe('1000');
   });
 
@@ -191,7 +181,8 @@ describe.skipIf(noBrowser)('the picture', () => {
     const before = await pixels();
     for (let n = 0; n < 4; n++) await view.it.key('+');
     const after = await pixels();
-    for (const width of [...before, ...after]) expect(width).toBeCloseTo(1.25, 2);
+    // One pixel where the CPU draws.
+    for (const width of [...before, ...after]) expect(width).toBeCloseTo(1, 2);
     await view.it.key('x');
     expect((await view.it.state()).line).toBe(0);
     await view.it.key('x');
