@@ -48,6 +48,7 @@ export class GatePanel {
         { title: `${name}: gate` },
         ...Object.entries(SETTINGS).map(([value, label]) => make('option', { value }, label)),
       );
+      select.setAttribute('aria-label', select.title);
       select.dataset.site = String(site);
       select.addEventListener('change', () => {
         this.settings[site] = select.value as GateSetting;

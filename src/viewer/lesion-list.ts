@@ -44,6 +44,7 @@ export class LesionList {
       row.radio.setAttribute('aria-label', `Select ${entry.name}`);
       row.visible.checked = entry.visible;
       row.visible.title = `Show ${entry.name}`;
+      row.visible.setAttribute('aria-label', row.visible.title);
       row.remove.title = `Delete ${entry.name}`;
       if (document.activeElement !== row.name) row.name.value = entry.name;
       row.size.textContent = state?.voxels ? `${shown.millilitres(state.millilitres)} mL` : 'empty';
