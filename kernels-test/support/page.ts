@@ -18,6 +18,8 @@ export interface PageOptions {
   webgpu?: 'swiftshader';
   /** Further flags for Chromium; Firefox has none. */
   args?: readonly string[];
+  /** Addresses that are never answered. */
+  never?: string;
 }
 
 const TYPES: Record<string, string> = {
@@ -91,6 +93,7 @@ export async function openPage(options: PageOptions = {}): Promise<OpenPage> {
     browser = await launch(found, options.args ?? []);
     const page = await browser.newPage();
     const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
+    if (options.never) await page.route(options.never, () => {});
     await page.goto(url);
     return { page, url, close };
   } catch (error) {

@@ -174,9 +174,9 @@ export function useDisplay(): { readonly it: Display } {
     mkdirSync('out/viewer', { recursive: true });
     const scratch = await mkdtemp(join(tmpdir(), 'sgp-sam-display-'));
     put(scratch, 'head.nii.gz', writeVolume(phantom.volume, 'head.nii.gz'));
-    held.it = new Display(await openPage(VIEWER), scratch);
+    // From the beginning: once the browser has them in its cache they come without being asked for.
+    held.it = new Display(await openPage({ ...VIEWER, never: '**/weights/**' }), scratch);
     const { page } = held.it;
-    await page.route('**/weights/**', () => {}); // never answered
     await page.setViewportSize({ width: 1360, height: 800 });
     await page.reload();
     await page.waitForFunction('globalThis.viewer !== undefined');
