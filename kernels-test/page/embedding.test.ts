@@ -267,8 +267,7 @@ describe('in a page', () => {
       );
       expectStory(story);
       await expectSaved(story);
-      // As texts: JSON has no -0.
-      expect(JSON.stringify(story.volume)).toBe(JSON.stringify(inNode.volume));
+      expect(story.volume).toEqual(inNode.volume);
       expect(story.open).toEqual(inNode.open);
       let wrong = 0;
       let worst = 0;

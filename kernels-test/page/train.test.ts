@@ -39,7 +39,7 @@ const recipe: here.Recipe = {
 };
 const phantoms = { count: 2, seed: 5, size: 48, spacing: 1.5, modality: 'mr' } as const;
 
-test.skipIf(!browser)('a few updates on phantoms, in a page as in Node', { timeout: 400_000 }, async () => {
+test.skipIf(!browser)('a few updates on phantoms, in a page as in Node', async () => {
   const inPage = await withPage(
     async (page) => {
       const content = "import * as bundle from '/dist/browser.js'; globalThis.bundle = bundle;";

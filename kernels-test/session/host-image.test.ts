@@ -49,6 +49,6 @@ test('orders and directions of axes', async () => {
     masks.add(one.mask.join(''));
   }
   // The model sees other images in them, so that a wrong axis would show.
-  expect(masks.size).toBeGreaterThan(0.8 * some.length);
+  expect(masks.size).toBeGreaterThan((40 / 48) * some.length);
   await segmenter.dispose();
 });

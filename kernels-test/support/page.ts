@@ -123,8 +123,8 @@ export async function loadModule(page: Page, url = '/dist/browser.js', name = 'b
 }
 
 /**
- * What `page.evaluate` gives, sent as one text: element by element, as Playwright sends arrays, a few masks take minutes. The page must
- * allow `eval`.
+ * What `page.evaluate` gives, sent as one text: element by element, as Playwright sends arrays, a few masks take minutes. Numbers that
+ * JSON does not have (-0, NaN, infinities) come as they are. The page must allow `eval`.
  */
 export async function evaluateAsText<A, R>(
   page: Page,
@@ -132,10 +132,17 @@ export async function evaluateAsText<A, R>(
   given: A,
 ): Promise<R> {
   const text = await page.evaluate(
-    async ({ code, given }) => JSON.stringify(await new Function(`return ${code}`)()(given)),
+    async ({ code, given }) =>
+      JSON.stringify(await new Function(`return ${code}`)()(given), (_, v) =>
+        Object.is(v, -0)
+          ? { number: '-0' }
+          : Number.isFinite(v) || typeof v !== 'number'
+            ? v
+            : { number: `${v}` },
+      ),
     { code: work.toString(), given },
   );
-  return JSON.parse(text) as R;
+  return JSON.parse(text, (_, v) => (typeof v?.number === 'string' ? Number(v.number) : v)) as R;
 }
 
 async function serveFolders(
