@@ -66,5 +66,7 @@ export default defineConfig({
     setupFiles: ['kernels-test/support/equality.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    // As Playwright's own waiting: Vitest's second is less than a busy page takes.
+    expect: { poll: { timeout: 60_000 } },
   },
 });

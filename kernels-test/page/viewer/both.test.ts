@@ -42,7 +42,7 @@ async function clickAt(across: number, down: number): Promise<number> {
   const [before] = await viewer.it.steps();
   await page.mouse.click(canvas.x + x, canvas.y + y);
   // A click waits whether it becomes a double one.
-  await expect.poll(() => viewer.it.steps(), { timeout: 60_000 }).toEqual([before + 1]);
+  await expect.poll(() => viewer.it.steps()).toEqual([before + 1]);
   await viewer.it.idle();
   // At once: every drawing of the slices makes the points anew.
   const spots = await page.evaluate(() =>
