@@ -4,8 +4,10 @@ import { presets } from '../../src/imaging/presets.js';
 import { losses } from '../../src/nn/loss.js';
 import { configByName, gateKindOf, type ModelConfig } from '../../src/sam/config.js';
 import { inferConfig, siteMetadata } from '../../src/sam/infer.js';
+import { Model } from '../../src/sam/model.js';
 import { modelParameters } from '../../src/sam/parameters.js';
 import { checkpointBase, initialBase } from '../../src/training/base.js';
+import { holdBudget, shiftTo } from '../../src/training/budget.js';
 import { phantomCases } from '../../src/training/cases.js';
 import { initialSource } from '../../src/training/initial.js';
 import { checkRecipe, type Recipe } from '../../src/training/recipe.js';
@@ -108,6 +110,57 @@ describe('a run with a budget', () => {
     expect(() => checkRecipe({ ...recipe, budget: { share: 2, weight: 1, warmup: 0 } })).toThrow(
       'budget is 2',
     );
+  });
+});
+
+describe('gates that are moved to hold a budget', () => {
+  it.each([0, 0.1, 0.25, 0.5, 0.9, 1])('share %d of the nearest open', (share) => {
+    const logits = Array.from({ length: 40 }, (_, n) => Math.sin(7 * n) * 3 - 1);
+    const shift = shiftTo(share, logits);
+    const open = logits.filter((z) => z + shift > 0);
+    expect(open).toHaveLength(40 * share);
+    expect(Math.min(...open)).toBeGreaterThan(
+      Math.max(Number.NEGATIVE_INFINITY, ...logits.filter((z) => z + shift <= 0)),
+    );
+  });
+
+  const openOver = async (step: TrainStep, values: readonly Float32Array[]) => {
+    const model = await Model.over(step.engine, config, step.parameters);
+    let open = 0;
+    for (const cube of values)
+      for (const { openChannels } of (await model.encode(cube)).gates) open += openChannels[0];
+    model.dispose();
+    return open / (6 * values.length);
+  };
+
+  it('open its share over the cubes, and stay where they are not trained', async () => {
+    const cubes = Array.from({ length: 8 }, (_, n) =>
+      Float32Array.from({ length: config.volume ** 3 }, (_, v) => Math.sin(v * (0.1 + 0.05 * n)) + n / 3),
+    );
+    const step = await create();
+    const model = await Model.over(step.engine, config, step.parameters);
+    expect(await openOver(step, cubes)).not.toBeCloseTo(0.25, 1);
+    await holdBudget(step, model, 0.25, cubes);
+    expect(await openOver(step, cubes)).toBeCloseTo(0.25, 1);
+    const frozen = await create((name) => name.startsWith('mask_decoder.'));
+    const bias = await frozen.parameter('sgpm.0.gate.lin2.bias');
+    await holdBudget(frozen, model, 0.25, cubes);
+    expect(await frozen.parameter('sgpm.0.gate.lin2.bias')).toEqual(bias);
+    model.dispose();
+    for (const one of [step, frozen]) one.dispose();
+  });
+
+  it('do so at the end of a run, over the cubes it ended with', async () => {
+    const step = await create();
+    const images: Float32Array[] = [];
+    const { run } = step;
+    step.run = (sample, factor) => {
+      images.push(sample.image);
+      return run.call(step, sample, factor);
+    };
+    await follow(step, 4);
+    expect(await openOver(step, images)).toBeCloseTo(0.25, 1);
+    step.dispose();
   });
 });
 

@@ -7,11 +7,12 @@ import { Draws, mixSeed } from '../base/draws.js';
 import { checkAborted, SgpSamError } from '../base/errors.js';
 import { gateKindOf, gatesOf } from '../sam/config.js';
 import { Model, type ModelOptions } from '../sam/model.js';
+import { budgetAt, holdBudget } from './budget.js';
 import type { CaseSource } from './cases.js';
 import { BUDGET_WINDOW, type Recipe } from './recipe.js';
 import { type ChangeCube, type CubeOptions, drawCube, errorClick, type LesionCube } from './sampler.js';
 import { scheduleFactor } from './schedule.js';
-import type { BudgetState, LossParts, TrainSample, TrainStep } from './step.js';
+import type { LossParts, TrainSample, TrainStep } from './step.js';
 import { type LesionScore, meanDice, validate } from './validation.js';
 
 /** Where a run is; plain data. */
@@ -160,10 +161,12 @@ export async function* train(
       progress = { ...progress, samples: sample + 1, ...(open ? { open } : {}) };
       const last = progress.samples >= recipe.samples;
       const { validation } = options;
-      const due = recipe.validateEvery > 0 && progress.samples % recipe.validateEvery === 0;
-      if (validation && (due || last)) {
-        validator ??= await Model.over(step.engine, step.config, step.parameters, options.inference);
-        const event = await score(validator, validation, options, progress);
+      const due = last || (recipe.validateEvery > 0 && progress.samples % recipe.validateEvery === 0);
+      const model = async () =>
+        (validator ??= await Model.over(step.engine, step.config, step.parameters, options.inference));
+      if (due && recipe.budget) await settleBudget(step, await model(), recipe.budget.share, options, sample);
+      if (validation && due) {
+        const event = await score(await model(), validation, options, progress);
         progress = event.best
           ? { ...progress, best: { dice: event.dice, sample: progress.samples }, stale: 0 }
           : { ...progress, stale: progress.stale + 1 };
@@ -179,6 +182,20 @@ export async function* train(
   } finally {
     validator?.dispose();
   }
+}
+
+/** Gates as the budget wants them over the last cubes, before they are tried and kept. */
+async function settleBudget(
+  step: TrainStep,
+  model: Model,
+  share: number,
+  options: TrainerOptions,
+  sample: number,
+): Promise<void> {
+  const cubes: Float32Array[] = [];
+  for (let n = Math.max(0, sample + 1 - BUDGET_WINDOW); n <= sample; n++)
+    cubes.push((await drawSample(options, n)).cube.values);
+  await holdBudget(step, model, share, cubes);
 }
 
 /** Whether validations have gone without an improvement for too long. */
@@ -239,13 +256,6 @@ async function* trainOn(
     mask = await step.lowResolutionLogits();
   }
   return recipe.budget ? opened : undefined;
-}
-
-/** A recipe's budget at a cube: λ grows over the warm-up. */
-function budgetAt({ budget }: Recipe, sample: number, before: readonly number[]): BudgetState | undefined {
-  if (!budget) return undefined;
-  const { share, weight, warmup } = budget;
-  return { share, weight: weight * Math.min(1, (sample + 1) / (warmup + 1)), before };
 }
 
 async function score(
