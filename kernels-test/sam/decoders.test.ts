@@ -95,13 +95,7 @@ describe('decoders', () => {
   it('are compiled ahead, while nobody waits: what then comes finds every kernel', async () => {
     const { config, parameters } = model;
     const engine = new Engine(model.engine.gpu); // which has compiled nothing yet
-    const decoders = new Decoders(
-      engine,
-      config,
-      parameters,
-      new Map([['embedding', embedding]]),
-      capabilitiesOf(engine),
-    );
+    const decoders = new Decoders(engine, config, parameters, embedding, capabilitiesOf(engine));
     const first = { points: clicks(2), mask: previous };
     await decoders.prepare(first);
     const before = engine.pipelines.size;

@@ -183,11 +183,6 @@ export const trainTable = {
   ),
   sgpmWidth: option('<n>', 'channels of a module’s branches', whole),
   sgpmDilations: option('<list>', 'dilations of a module’s branches', wholeList),
-  refiner: option(
-    '<n>',
-    'channels of a network behind the decoder that refines its mask by the image (24; default: the weights’, or none)',
-    whole,
-  ),
   train: option(
     '<patterns>',
     `what is trained, names with * and commas (default: ${TRAIN_DEFAULT}, or everything with --init)`,
@@ -296,7 +291,6 @@ export const moduleSettingsOf = (options: TrainOptions): ModuleSettings => ({
   ...(options.sgpmSites && { sites: options.sgpmSites }),
   ...(options.sgpmWidth !== undefined && { width: options.sgpmWidth }),
   ...(options.sgpmDilations && { dilations: options.sgpmDilations }),
-  ...(options.refiner !== undefined && { refiner: options.refiner }),
 });
 
 /** What phantoms are made like. */

@@ -42,18 +42,9 @@ export interface SgpmConfig {
   readonly temperature: number;
 }
 
-/** The network behind the mask decoder that refines its mask (refiner.ts). */
-export interface RefinerConfig {
-  /** Channels of its first stage, a multiple of 4: what kernels load at once. */
-  readonly width: number;
-}
-/** Channels of its stages, at a half, a quarter and an eighth of the cube's resolution. */
-export const refinerWidths = ({ width }: RefinerConfig): readonly number[] => [width, 2 * width, 4 * width];
-
-/** A model: SAM-Med3D, its gated modules and its refiner where it has any. */
+/** A model: SAM-Med3D, and its gated modules where it has any. */
 export interface ModelConfig extends SamMed3DConfig {
   readonly sgpm?: SgpmConfig | undefined;
-  readonly refiner?: RefinerConfig | undefined;
 }
 
 const everyThird = (depth: number) => Array.from({ length: depth }, (_, i) => i).filter((i) => i % 3 === 2);
@@ -202,13 +193,6 @@ export function checkConfig(config: ModelConfig): void {
   for (const i of [...config.global, ...(config.sgpm?.sites ?? [])]) {
     if (!Number.isInteger(i) || i < 0 || i >= config.depth)
       bad('block index', `${i} is outside 0…${config.depth - 1}`);
-  }
-  if (config.refiner) {
-    const { width } = config.refiner;
-    if (!Number.isInteger(width) || width < 1 || width % 4 !== 0)
-      bad('refiner.width', `is ${width}, not a positive multiple of 4`);
-    if (config.volume % 8 !== 0)
-      bad('volume', `${config.volume} is not a multiple of 8, which a refiner needs`);
   }
   if (config.sgpm) {
     const { gate, sites, width, hidden, dilations, temperature } = config.sgpm;

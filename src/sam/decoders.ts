@@ -59,8 +59,8 @@ export class Decoders {
     private readonly engine: Engine,
     private readonly config: ModelConfig,
     private readonly parameters: ParameterLookup,
-    /** What it reads of the encoder: `embedding`, and `image` for a refiner. */
-    private readonly encoded: ReadonlyMap<string, BufferSlice>,
+    /** Of the encoder. */
+    private readonly embedding: BufferSlice,
     capabilities: Capabilities,
   ) {
     this.capabilities = { ...capabilities, weights: parameters.storage ?? 'f32' };
@@ -100,7 +100,7 @@ export class Decoders {
       const { graph, plan } = this.planned.get(key) ?? this.plan(rows, mask, trace);
       program = await Program.compile(this.engine, graph, {
         parameters: this.parameters,
-        externals: this.encoded,
+        externals: new Map([['embedding', this.embedding]]),
         plan,
         label: 'mask decoder',
       });

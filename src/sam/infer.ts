@@ -66,9 +66,7 @@ export function inferConfig(
     return JSON.stringify({ ...c, name: '' }) === JSON.stringify({ ...config, name: '' });
   });
   const named = known ?? config;
-  const stem = tensors.get('refiner.stem.weight')?.shape[0];
-  const refiner = stem === undefined ? {} : { refiner: { width: stem } };
-  return { ...named, ...sgpmOf(tensors, metadata, named, name), ...refiner };
+  return { ...named, ...sgpmOf(tensors, metadata, named, name) };
 }
 
 /** Of a configuration what tensors' names and shapes do not say, as the metadata of a weights file. */

@@ -69,9 +69,7 @@ export class Model {
     private readonly capabilities: Capabilities,
     private readonly options: ModelOptions,
   ) {
-    const encoded = new Map([['embedding', encoder.output('embedding')]]);
-    if (config.refiner) encoded.set('image', encoder.input('image'));
-    this.decoders = new Decoders(engine, config, lookup, encoded, capabilities);
+    this.decoders = new Decoders(engine, config, lookup, encoder.output('embedding'), capabilities);
   }
 
   /**

@@ -1,13 +1,13 @@
 /** Every parameter of a model: the checkpoint's names, PyTorch's shapes, and how the device holds them. */
 import type { ParameterLayout, ParameterSpec } from '../engine/graph/layout.js';
-import { gatesOf, gridOf, type ModelConfig, refinerWidths } from './config.js';
+import { gatesOf, gridOf, type ModelConfig } from './config.js';
 
 /** Masks the decoder predicts; fixed by the checkpoints. */
 export const MASK_TOKENS = 4;
 const DECODER_MLP = 2048;
 const IOU_HIDDEN = 256;
 
-/** All parameters of `config` in the order of PyTorch's state dict (SGPMs and refiner last). */
+/** All parameters of `config` in the order of PyTorch's state dict (SGPMs last). */
 export function modelParameters(config: ModelConfig): ParameterSpec[] {
   const specs: ParameterSpec[] = [];
   const add = (name: string, shape: readonly number[], layout: ParameterLayout = 'plain') => {
@@ -60,7 +60,6 @@ export function modelParameters(config: ModelConfig): ParameterSpec[] {
     add(`${prefix}.fusion.project.weight`, [dim, sgpm.width * sgpm.dilations.length, 1, 1, 1]);
     add(`${prefix}.fusion.project.bias`, [dim]);
   });
-  refiner(config, { add, linear, norm, conv });
   return specs;
 }
 
@@ -144,30 +143,4 @@ function maskDecoder({ out }: ModelConfig, { add, linear, norm }: Builders): voi
   };
   for (let i = 0; i < MASK_TOKENS; i++) mlp(`${d}.output_hypernetworks_mlps.${i}`, [out, out, out, out / 8]);
   mlp(`${d}.iou_prediction_head`, [out, IOU_HIDDEN, IOU_HIDDEN, MASK_TOKENS]);
-}
-
-function refiner(config: ModelConfig, { add, norm, conv }: Builders): void {
-  if (!config.refiner) return;
-  const { width } = config.refiner;
-  const widths = refinerWidths(config.refiner);
-  const r = 'refiner';
-  const block = (name: string, channels: number) => {
-    norm(`${name}.norm`, channels);
-    conv(`${name}.conv`, channels, channels, 3);
-  };
-  const double = (name: string, inputs: number, outputs: number) => {
-    add(`${name}.weight`, [inputs, outputs, 2, 2, 2], 'conv_transpose');
-    add(`${name}.bias`, [outputs]);
-  };
-  conv(`${r}.stem`, 2, width, 2);
-  widths.forEach((channels, i) => {
-    if (i > 0) conv(`${r}.down.${i - 1}`, widths[i - 1], channels, 2);
-    block(`${r}.encoder.${i}`, channels);
-  });
-  for (const i of [1, 0]) {
-    double(`${r}.up.${i}`, widths[i + 1], widths[i]);
-    block(`${r}.decoder.${i}`, widths[i]);
-  }
-  norm(`${r}.norm`, width);
-  double(`${r}.head`, width, 1);
 }

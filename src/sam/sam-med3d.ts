@@ -9,7 +9,6 @@ import { gridOf, type ModelConfig } from './config.js';
 import { imageEncoder } from './image-encoder.js';
 import { maskDecoder } from './mask-decoder.js';
 import { densePositionEncoding, maskEmbedding, noMaskEmbedding, pointEmbeddings } from './prompt-encoder.js';
-import { refine } from './refiner.js';
 
 /** Embeddings, gate logits, mask logits and IoU estimates beyond it in magnitude are no network's: an error, as NaN is. */
 export const SANE = 1e6;
@@ -51,13 +50,13 @@ export interface DecoderGraphOptions {
   readonly counted?: boolean;
   /** With a mask prompt (input `mask`), or with `no_mask_embed`. */
   readonly mask: boolean;
-  /** Also the first mask at full resolution, refined where the model has a refiner, as output `upsampled_logits`. */
+  /** Also the first mask at full resolution, as output `upsampled_logits`. */
   readonly upsample?: boolean;
   readonly trace?: Iterable<string> | 'all';
 }
 
 /**
- * Inputs `embedding`, `points` (B, P, 4) if any, `mask` (B, 4g, 4g, 4g, 1) if asked for, and `image` as the encoder's for a refiner; outputs `masks`
+ * Inputs `embedding`, `points` (B, P, 4) if any, `mask` (B, 4g, 4g, 4g, 1) if asked for; outputs `masks`
  * (B, 4, 4g, 4g, 4g) logits, `iou_pred` (B, 4), and `upsampled_logits` (B, 1, S, S, S).
  */
 export function decoderGraph(config: ModelConfig, options: DecoderGraphOptions): Graph {
@@ -82,10 +81,10 @@ export function decoderGraph(config: ModelConfig, options: DecoderGraphOptions):
   g.output('masks', masks);
   g.output('iou_pred', iou);
   if (options.upsample) {
-    const size = [volume, volume, volume] as const;
-    const logits = g.stage('postprocess', () => resize(slice(masks, 1, 0, 1), size));
-    const refined = config.refiner ? refine(m, logits, g.input('image', [batch, ...size, 1])) : logits;
-    g.output('upsampled_logits', refined);
+    g.stage('postprocess', () => {
+      const first = slice(masks, 1, 0, 1);
+      g.output('upsampled_logits', resize(first, [volume, volume, volume]));
+    });
   }
   return g;
 }

@@ -27,11 +27,8 @@ export interface BaseWeights {
 /** What weights that come of this training must know of what it began from. */
 export type Origin = Pick<BaseWeights, 'untrained' | 'added'>;
 
-/** What of the modules, and of the refiner, is other than in the configuration or weights that a training begins from. */
-export interface ModuleSettings extends Partial<SgpmConfig> {
-  /** The refiner's width: one is added, or begins anew where the weights' has another. */
-  readonly refiner?: number | undefined;
-}
+/** What of the modules is other than in the configuration or weights that a training begins from. */
+export type ModuleSettings = Partial<SgpmConfig>;
 
 /**
  * First values for a whole configuration: training from nothing.
@@ -41,11 +38,10 @@ export function initialBase(
   arm: Arm,
   config: ModelConfig,
   seed: number,
-  { refiner, ...modules }: ModuleSettings = {},
+  modules: ModuleSettings = {},
 ): BaseWeights {
   checkConfig(config);
-  const given = { ...config, ...(refiner === undefined ? {} : { refiner: { width: refiner } }) };
-  const own = configOfArm(arm, given.sgpm ? { ...given, sgpm: { ...given.sgpm, ...modules } } : given);
+  const own = configOfArm(arm, config.sgpm ? { ...config, sgpm: { ...config.sgpm, ...modules } } : config);
   checkConfig(own);
   const source = initialSource(own, seed);
   const added = [...source.tensors.keys()];
@@ -56,17 +52,16 @@ export function initialBase(
 /**
  * A checkpoint, as the arm wants it: SGPMs that it lacks are added at SPEC's defaults (they change nothing at first),
  * SGPMs that the arm has no use for are left out.
- * @param settings of modules: gates of another kind than the checkpoint's begin anew, and so do modules at other places or of
- *   other sizes as a whole; a refiner that is not the checkpoint's does, too
+ * @param modules settings of theirs: gates of another kind than the checkpoint's begin anew, and so do modules at other places or of
+ *   other sizes as a whole
  * @throws SgpSamError `bad-weights` when it is no SAM-Med3D or SGP-SAM checkpoint
  */
 export function checkpointBase(
   arm: Arm,
   source: WeightSource,
   seed: number,
-  settings: ModuleSettings = {},
+  modules: ModuleSettings = {},
 ): BaseWeights {
-  const { refiner, ...modules } = settings;
   needOneOf('arm', arm, Object.keys(arms));
   needFields('checkpointBase: source', source, 'tensors', 'metadata');
   const found = inferConfig(source.tensors, source.metadata, source.name);
@@ -79,18 +74,14 @@ export function checkpointBase(
     );
   }
   const wanted = arms[arm].sgpm ? { ...(found.sgpm ?? defaultSgpm(found)), ...modules } : found.sgpm;
-  const config = configOfArm(arm, {
-    ...found,
-    ...(wanted ? { sgpm: wanted } : {}),
-    ...(refiner === undefined ? {} : { refiner: { width: refiner } }),
-  });
+  const config = configOfArm(arm, wanted ? { ...found, sgpm: wanted } : found);
   checkConfig(config);
   const specs = modelParameters(config);
   const isFresh = freshOf(found, config);
   const given = specs.filter(({ name }) => !isFresh(name));
   const used = new Set(given.map(({ name }) => name));
   checkTensors(source, new Map(given.map(({ name, shape }) => [name, shape])), {
-    allowLeftOver: (name) => /^(sgpm|refiner)\./.test(name) && !used.has(name),
+    allowLeftOver: (name) => name.startsWith('sgpm.') && !used.has(name),
   });
   const added = initialSource(config, seed);
   const readGiven = saneReader(source);
@@ -103,11 +94,8 @@ export function checkpointBase(
 /** Which parameters of the one configuration the weights of the other have no values for. */
 function freshOf(found: ModelConfig, config: ModelConfig): (name: string) => boolean {
   const sizes = ({ sgpm }: ModelConfig) => sgpm && [sgpm.sites, sgpm.width, sgpm.hidden, sgpm.dilations];
-  const modules = JSON.stringify(sizes(found)) !== JSON.stringify(sizes(config));
-  const gates = gateKindOf(found) !== gateKindOf(config);
-  const refiner = found.refiner?.width !== config.refiner?.width;
-  return (name) =>
-    (modules && name.startsWith('sgpm.')) ||
-    (gates && /^sgpm\.\d+\.gate\./.test(name)) ||
-    (refiner && name.startsWith('refiner.'));
+  if (JSON.stringify(sizes(found)) !== JSON.stringify(sizes(config)))
+    return (name) => name.startsWith('sgpm.');
+  if (gateKindOf(found) !== gateKindOf(config)) return (name) => /^sgpm\.\d+\.gate\./.test(name);
+  return () => false;
 }

@@ -18,7 +18,6 @@ import {
   noMaskEmbedding,
   pointEmbeddings,
 } from '../sam/prompt-encoder.js';
-import { refine } from '../sam/refiner.js';
 
 export interface TrainingGraphOptions {
   readonly batch?: number;
@@ -65,23 +64,21 @@ const isBuffer = (name: string): boolean => name.endsWith('positional_encoding_g
 /**
  * Inputs `image` (B, S, S, S, 1), `points` (B, P, 4), `mask` (B, 4g, 4g, 4g, 1), `targets` (B, 1, S, S, S) in {0, 1} and per
  * SGPM `sgpm.{j}.noise` (B, gates); outputs `loss` (see `addLoss`), `low_resolution_logits` (B, 1, 4g, 4g, 4g: mask 0),
- * `logits` (B, 1, S, S, S: the same at full resolution, refined where there is a refiner) and the gradients.
+ * `logits` (B, 1, S, S, S: the same at full resolution) and the gradients.
  */
 export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions): TrainingGraph {
   const m = new ModelBuilder(config, [], true);
   const g = m.graph;
   const { batch = 1, points, mask } = options;
   const { volume } = config;
-  const image = g.input('image', [batch, volume, volume, volume, 1]);
-  const embedding = imageEncoder(m, image);
+  const embedding = imageEncoder(m, g.input('image', [batch, volume, volume, volume, 1]));
   const sparse = points > 0 ? pointEmbeddings(m, g.input('points', [batch, points, 4])) : undefined;
   const low = 4 * gridOf(config);
   const dense = mask ? maskEmbedding(m, g.input('mask', [batch, low, low, low, 1])) : noMaskEmbedding(m);
   const decoder = { embedding, densePe: densePositionEncoding(m), dense, sparse };
   const { masks: first, iou } = maskDecoder(m, decoder, 1);
   g.output('low_resolution_logits', first);
-  const upsampled = g.stage('postprocess', () => resize(first, [volume, volume, volume]));
-  const logits = config.refiner ? refine(m, upsampled, image) : upsampled;
+  const logits = g.stage('postprocess', () => resize(first, [volume, volume, volume]));
   g.output('logits', logits);
   const { loss, gradient, iouGradient } = addLoss(
     logits,

@@ -17,7 +17,7 @@ const product = (shape: readonly number[]): number => shape.reduce((a, b) => a *
 /**
  * A parameter's first values, C-contiguous. As PyTorch's modules begin: weights and biases of linear layers and
  * convolutions uniform in ±1/√(fan in), norms 1 and 0, embeddings and the Gaussian matrix normal; an SGPM's `project` is
- * 0, so that it changes nothing at first, and its gate's last bias +2 (SPEC B1). A refiner's head is 0 for the same reason.
+ * 0, so that it changes nothing at first, and its gate's last bias +2 (SPEC B1).
  */
 export function initialValues(
   name: string,
@@ -27,7 +27,7 @@ export function initialValues(
   const shape = shapes.get(name);
   if (!shape) throw new SgpSamError('bad-argument', `the model has no parameter '${name}'`);
   const out = new Float32Array(product(shape));
-  if (name.includes('.fusion.project.') || name.startsWith('refiner.head.')) return out;
+  if (name.includes('.fusion.project.')) return out;
   if (name.endsWith('.gate.lin2.bias')) return out.fill(OPEN_BIAS);
   const random = randomSource(mixSeed(seed, ...new TextEncoder().encode(name)));
   const normal = (std: number) => {

@@ -187,13 +187,6 @@ export class Program {
     this.engine.device.queue.writeBuffer(slice.buffer, slice.offset, values as Float32Array<ArrayBuffer>);
   }
 
-  /** Where an input lies on the device: for another program's `externals`. */
-  input(name: string): BufferSlice {
-    const slice = this.buffers.inputs.get(name);
-    if (!slice) throw new SgpSamError('bad-argument', `the program has no input '${name}'`);
-    return slice;
-  }
-
   /** Where an output lies on the device: for another program's `externals`. */
   output(name: string): BufferSlice {
     const tensor = this.buffers.outputTensor(name);
