@@ -39,14 +39,16 @@ export async function holdBudget(
   model: Model,
   share: number,
   cubes: readonly Float32Array[],
+  progress?: (done: number, total: number) => void,
 ): Promise<void> {
   const biases = model.sites.map((_, j) => `sgpm.${j}.gate.lin2.bias`);
   if (cubes.length === 0 || !biases.every((name) => step.trained.includes(name))) return;
   for (let round = 0; round < ROUNDS; round++) {
     const logits: number[] = [];
-    for (const cube of cubes) {
+    for (const [n, cube] of cubes.entries()) {
       for (const gate of (await model.encode(cube)).gates)
         logits.push(...gate.logits.subarray(0, gate.channels));
+      progress?.(round * cubes.length + n + 1, ROUNDS * cubes.length);
     }
     const shift = shiftTo(share, logits);
     for (const name of biases)

@@ -195,7 +195,7 @@ async function settleBudget(
   const cubes: Float32Array[] = [];
   for (let n = Math.max(0, sample + 1 - BUDGET_WINDOW); n <= sample; n++)
     cubes.push((await drawSample(options, n)).cube.values);
-  await holdBudget(step, model, share, cubes);
+  await holdBudget(step, model, share, cubes, options.validationProgress);
 }
 
 /** Whether validations have gone without an improvement for too long. */
