@@ -454,6 +454,22 @@ describe('drawing', () => {
     }
   });
 
+  it('draws again where a cube holds nothing to normalise by, and gives a case up that is dark all over', async () => {
+    const dims: Vec3 = [96, 16, 16];
+    const made = caseOfLesions(dims, upright(1.5, 1.5, 1.5), (i, j, k) => {
+      const inside = Math.hypot(j - 8, k - 8) < 3;
+      return inside && Math.abs(i - 12) < 3 ? 1 : inside && Math.abs(i - 84) < 3 ? 2 : 0;
+    });
+    // Around the second lesion there is air alone.
+    const dark = { ...made.image, data: made.image.data.map((v, n) => (n % dims[0] > 48 ? 0 : v)) };
+    const drawn = { ...options, size: 16 };
+    const half = { ...made, image: dark };
+    for (let seed = 0; seed < 20; seed++) expect(drawCube(half, drawn, new Draws(seed)).lesion).toBe(1);
+    expect(drawCube(half, drawn, new Draws(3))).toEqual(drawCube(half, drawn, new Draws(3)));
+    const all = { ...made, image: { ...dark, data: dark.data.map(() => 0) } };
+    await expectError(() => drawCube(all, drawn, draws()), 'bad-prompt', /nothing to normalise/);
+  });
+
   it('a case without lesions says so', async () => {
     const none = { ...two, lesions: new Uint8Array(two.lesions.length), sizes: [0, 0] };
     await expectError(() => drawCube(none, options, draws()), 'bad-file', /made/, /no lesion/);

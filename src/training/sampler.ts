@@ -224,20 +224,36 @@ function drawLesion(one: TrainingCase, weight: LesionWeight, draws: Draws): numb
 /** Changes a cube of this many voxels along an edge. A function that is handed in: a page that trains without it need not load it. */
 export type ChangeCube = (cube: LesionCube, size: number, draws: Draws) => LesionCube;
 
-/** A random lesion of a case, a click on it, and random flips. */
-export function drawCube(
-  one: TrainingCase,
-  options: CubeOptions & {
-    readonly clicks: ClickMode;
-    readonly flips: boolean;
-    readonly weight: LesionWeight;
-    /** Changes cubes as other scanners would: `augmentCube`, where it is wanted. */
-    readonly augment?: ChangeCube | undefined;
-    /** Draws the cube's scale for the lesion; not given: the preset's voxels. */
-    readonly scale?: ScaleRange | undefined;
-  },
-  draws: Draws,
-): LesionCube {
+/** How cubes are drawn. */
+export interface DrawOptions extends CubeOptions {
+  readonly clicks: ClickMode;
+  readonly flips: boolean;
+  readonly weight: LesionWeight;
+  /** Changes cubes as other scanners would: `augmentCube`, where it is wanted. */
+  readonly augment?: ChangeCube | undefined;
+  /** Draws the cube's scale for the lesion; not given: the preset's voxels. */
+  readonly scale?: ScaleRange | undefined;
+}
+
+/** How often a case is drawn from before it is given up. */
+const ATTEMPTS = 10;
+
+/**
+ * A random lesion of a case, a click on it, and random flips; drawn again where the cube has nothing to normalise by.
+ * @throws SgpSamError `bad-prompt` where none of ten draws has; `bad-file` for a case without a lesion
+ */
+export function drawCube(one: TrainingCase, options: DrawOptions, draws: Draws): LesionCube {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return drawOnce(one, options, draws);
+    } catch (error) {
+      const dark = error instanceof SgpSamError && error.code === 'bad-prompt';
+      if (!dark || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+function drawOnce(one: TrainingCase, options: DrawOptions, draws: Draws): LesionCube {
   const lesion = drawLesion(one, options.weight, draws);
   const { voxel } = firstClick(one, lesion, options.clicks, draws);
   const drawn = scaledCube(one, lesion, voxel, options, draws);
