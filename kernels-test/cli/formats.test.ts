@@ -1,4 +1,8 @@
-/** `segment` and `eval` on scans as people have them: DICOM folders, NRRD, segmentations of 3D Slicer. */
+/**
+ * `segment` and `eval` on scans as people have them: DICOM folders, NRRD, segmentations of 3D Slicer.
+ *
+ * @module-tag long
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';

@@ -1,4 +1,8 @@
-/** `sgp-sam segment` on a DICOM series made here: DICOM segmentations written, added to, and begun with. */
+/**
+ * `sgp-sam segment` on a DICOM series made here: DICOM segmentations written, added to, and begun with.
+ *
+ * @module-tag long
+ */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';

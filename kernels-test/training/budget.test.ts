@@ -68,7 +68,9 @@ async function follow(step: TrainStep, until: number, from?: TrainerProgress) {
 }
 
 describe('a run with a budget', () => {
-  it('says what gates opened, has the penalty in its loss, and resumes to the same bits', async () => {
+  it('says what gates opened, has the penalty in its loss, and resumes to the same bits', {
+    tags: ['long'],
+  }, async () => {
     const whole = await create();
     const all = await follow(whole, 4);
     const shares = all.steps.map(({ open }) => open as number);

@@ -19,7 +19,14 @@ function receive(signal: (typeof SIGNALS)[number]): void {
     return;
   }
   process.stderr.write(`error: ended by ${signal}\n`);
-  // Half-written files and locks go with the process (files.node.ts).
+  // Half-written files and locks go with the process (files.node.ts), and then the signal itself ends it: in order, a driver would be
+  // taken apart while its threads still compute, and SwiftShader then crashes at times.
+  if (process.platform !== 'win32') {
+    process.on('exit', () => {
+      for (const own of SIGNALS) process.removeAllListeners(own);
+      process.kill(process.pid, signal);
+    });
+  }
   process.exit(exitCode);
 }
 
