@@ -142,11 +142,11 @@ describe('gates that are moved to hold a budget', () => {
     const step = await create();
     const model = await Model.over(step.engine, config, step.parameters);
     expect(await openOver(step, cubes)).not.toBeCloseTo(0.25, 1);
-    await holdBudget(step, model, 0.25, cubes);
+    await holdBudget(step, model, 0.25, async () => cubes);
     expect(await openOver(step, cubes)).toBeCloseTo(0.25, 1);
     const frozen = await create((name) => name.startsWith('mask_decoder.'));
     const bias = await frozen.parameter('sgpm.0.gate.lin2.bias');
-    await holdBudget(frozen, model, 0.25, cubes);
+    await holdBudget(frozen, model, 0.25, () => Promise.reject(new Error('cubes were drawn for nothing')));
     expect(await frozen.parameter('sgpm.0.gate.lin2.bias')).toEqual(bias);
     model.dispose();
     for (const one of [step, frozen]) one.dispose();

@@ -32,17 +32,18 @@ const ROUNDS = 3;
 
 /**
  * Moves the last bias of all gates by one number, so that over these cubes they open the budget's share: what training leads to only in
- * the mean over its noise, and with the lag of the samples that the mean runs over. Nothing where gates are not trained.
+ * the mean over its noise, and with the lag of the samples that the mean runs over. Where gates are not trained nothing is drawn nor moved.
  */
 export async function holdBudget(
   step: TrainStep,
   model: Model,
   share: number,
-  cubes: readonly Float32Array[],
+  draw: () => Promise<readonly Float32Array[]>,
   progress?: (done: number, total: number) => void,
 ): Promise<void> {
   const biases = model.sites.map((_, j) => `sgpm.${j}.gate.lin2.bias`);
-  if (cubes.length === 0 || !biases.every((name) => step.trained.includes(name))) return;
+  if (!biases.every((name) => step.trained.includes(name))) return;
+  const cubes = await draw();
   for (let round = 0; round < ROUNDS; round++) {
     const logits: number[] = [];
     for (const [n, cube] of cubes.entries()) {

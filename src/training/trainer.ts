@@ -192,10 +192,13 @@ async function settleBudget(
   options: TrainerOptions,
   sample: number,
 ): Promise<void> {
-  const cubes: Float32Array[] = [];
-  for (let n = Math.max(0, sample + 1 - BUDGET_WINDOW); n <= sample; n++)
-    cubes.push((await drawSample(options, n)).cube.values);
-  await holdBudget(step, model, share, cubes, options.validationProgress);
+  const draw = async () => {
+    const cubes: Float32Array[] = [];
+    for (let n = Math.max(0, sample + 1 - BUDGET_WINDOW); n <= sample; n++)
+      cubes.push((await drawSample(options, n)).cube.values);
+    return cubes;
+  };
+  await holdBudget(step, model, share, draw, options.validationProgress);
 }
 
 /** Whether validations have gone without an improvement for too long. */
