@@ -17,13 +17,16 @@ export interface Threshold {
 /**
  * Lesion is what is brighter than halfway between a cube's least and most; all of a cube without two modes.
  * @param options.iou what it says of its mask, by the share of the cube that the mask fills
+ * @param options.answer what it says instead of these logits, by the prompt
  */
 export function thresholdModel({
   card,
   iou = () => 0.9,
+  answer = (logits) => logits,
 }: {
   card?: Partial<WeightsCard>;
   iou?: (share: number) => number;
+  answer?: (logits: Float32Array<ArrayBuffer>, prompt: Prompt) => Float32Array<ArrayBuffer>;
 } = {}): Threshold {
   const prompts: Prompt[] = [];
   let values = new Float32Array(SIZE ** 3);
@@ -34,7 +37,8 @@ export function thresholdModel({
     const range = values.reduce((a, b) => Math.max(a, b)) - least;
     const middling = values.filter((v) => Math.abs((v - least) / range - 0.5) < 0.25).length / values.length;
     const above = middling > 0.2 ? 0 : 0.5;
-    const logits = values.map((v) => 8 * ((v - least) / range - above) + (above === 0 ? 1 : 0));
+    const own = values.map((v) => 8 * ((v - least) / range - above) + (above === 0 ? 1 : 0));
+    const logits = answer(own, prompt);
     const share = logits.reduce((sum, v) => sum + Number(v > 0), 0) / logits.length;
     return {
       masks: new Float32Array(4 * LOW ** 3),

@@ -20,6 +20,7 @@ import { type Preset, type PresetName, resolvePreset } from '../imaging/presets.
 import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Image } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
+import { fieldIn, fieldOf, type LogitField } from './correction.js';
 import { boxOfPoints, cutFaces, longestSide, maskPrompt, middle } from './cubes.js';
 import type { EncodedCube, Spent } from './encoded-cube.js';
 import { History } from './history.js';
@@ -63,11 +64,14 @@ interface Step {
   /** Where the model ran last, and its first mask's low-resolution logits: the next mask prompt. */
   readonly cube: EncodedCube | undefined;
   readonly lowRes: Float32Array | undefined;
+  /** The mask's logits, where the model made it. */
+  readonly field: LogitField | undefined;
 }
 
 /**
  * Interactive segmentation of one lesion: the first click places the cube, finds its scale if `zoom` says so, and encodes it;
- * every click decodes with all clicks so far and the previous low-resolution logits, as SAM-Med3D was trained to be used.
+ * every click decodes with all clicks so far and the previous low-resolution logits, as SAM-Med3D was trained to be used. A later click changes the
+ * mask near it alone (`correction.ts`), except without zoom, which is SAM-Med3D's own behaviour: there the decoder's answer is the mask.
  * Calls are taken in turn; one that fails or is stopped leaves the session as it was.
  */
 export class LesionSession {
@@ -233,12 +237,13 @@ export class LesionSession {
     made: M,
     cube?: EncodedCube,
     lowRes?: Float32Array,
+    field?: LogitField,
   ): M & LesionState {
     const { crop, clicks } = made;
     const state = withMask({ ...made, ...stateOf(this.volume, crop, clicks, this.stateNow().crop) });
     // Probabilities are large, and were asked for once.
     const kept = 'probabilities' in state ? withMask({ ...state, probabilities: undefined }) : state;
-    this.history.push({ action, state: kept, cube, lowRes });
+    this.history.push({ action, state: kept, cube, lowRes, field });
     return state;
   }
 
@@ -265,13 +270,13 @@ export class LesionSession {
     const zoom = this.options.zoom ?? model.card.zoom;
     const reference = clicks.find(({ label }) => label === 1)?.at;
     const search = new Search(model, volume, this.preset, this.gates, options, spent, reference);
-    const begun = this.start(search, zoom, clicks, found, box);
+    const begun = { ...this.start(search, zoom, clicks, found, box), before: this.before(action, zoom) };
     const { pass, crop, iou, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
     const { roi } = pass.cube;
     const probabilities = options.probabilities
-      ? probabilitiesOf(volume.dims, sampleLogits(roi, pass.decoded.logits, 'covered'))
+      ? probabilitiesOf(volume.dims, sampleLogits(roi, pass.logits, 'covered'))
       : undefined;
     const warnings = this.doubts(pass, crop, clicks, iou);
     spent.pasteBack += performance.now() - begin;
@@ -295,12 +300,21 @@ export class LesionSession {
       },
       pass.cube,
       model.firstMask(pass.decoded),
+      fieldOf(roi, pass.logits),
     );
+  }
+
+  /** What a click corrects: the mask's logits in a cube, or those that its voxels stand for where the model did not make it. */
+  private before(action: Action, zoom: Zoom): Start['before'] {
+    const { crop } = this.stateNow();
+    const { field } = this.history.current ?? {};
+    if (zoom === 'off' || action.type !== 'click' || !crop.box) return undefined;
+    return (roi) => (field ? fieldIn(field, roi) : maskPrompt(roi, crop, roi.size));
   }
 
   /** What is doubtful about a mask. */
   private doubts(
-    { cube, decoded: { logits } }: Pass,
+    { cube, logits }: Pass,
     crop: CroppedMask,
     clicks: readonly Click[],
     iou: number,

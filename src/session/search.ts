@@ -7,10 +7,11 @@ import type { Preset } from '../imaging/presets.js';
 import type { Image, Vec3 } from '../imaging/types.js';
 import type { Decoded, Encoded, Model } from '../sam/model.js';
 import { calibratedIou } from '../weights/card.js';
+import { corrected } from './correction.js';
 import { clickedPart, cutFaces, maskPrompt } from './cubes.js';
 import { EncodedCube, type Spent } from './encoded-cube.js';
 import type { CallOptions } from './lesion-session.js';
-import type { Click } from './lesion-state.js';
+import type { Click, RoiPlace } from './lesion-state.js';
 import {
   choose,
   type Finding,
@@ -21,11 +22,12 @@ import {
   type ZoomReport,
 } from './zoom.js';
 
-/** The model's answer in a cube. */
+/** The model's answer in a cube, and the lesion's logits there: the answer's, or what a correction makes of them. */
 export interface Pass {
   readonly cube: EncodedCube;
   readonly encoded: Encoded;
   readonly decoded: Decoded;
+  readonly logits: Float32Array;
 }
 
 /** The IoU that is estimated of a mask: by the weights' calibration, or by the head. */
@@ -54,6 +56,8 @@ export interface Start {
   readonly rungs: readonly number[];
   /** Scales that may be tried, if any but the first are. */
   readonly limits: Limits;
+  /** Where the last click corrects a mask: that mask's logits in a cube. */
+  readonly before?: ((roi: RoiPlace) => Float32Array) | undefined;
 }
 
 interface Candidate {
@@ -105,21 +109,23 @@ export class Search {
     return this.cubeAt(centre, spacings[0]);
   }
 
-  private async run(cube: EncodedCube, points: readonly Click[], mask: Float32Array): Promise<Pass> {
+  private async run(cube: EncodedCube, { clicks, before }: Start, mask: Float32Array): Promise<Pass> {
     const { model, spent, gates } = this;
     const { signal, progress } = this.options;
-    const prompt = { points: points.map((one) => cube.point(one)), mask };
-    return { cube, ...(await cube.run(model, prompt, { gates, signal, progress }, spent)) };
+    const prompt = { points: clicks.map((one) => cube.point(one)), mask };
+    const answer = await cube.run(model, prompt, { gates, signal, progress }, spent);
+    const begin = performance.now();
+    const { logits } = answer.decoded;
+    const made = before ? corrected(cube.roi, logits, before(cube.roi), clicks) : logits;
+    spent.pasteBack += performance.now() - begin;
+    return { cube, ...answer, logits: made };
   }
 
-  private async candidate(
-    cube: EncodedCube,
-    clicks: readonly Click[],
-    mask: Float32Array,
-  ): Promise<Candidate> {
-    const pass = await this.run(cube, clicks, mask);
-    const { logits, iou } = pass.decoded;
-    const inside = clicks.filter(({ label }) => label === 1).map(({ at }) => at);
+  private async candidate(cube: EncodedCube, start: Start, mask: Float32Array): Promise<Candidate> {
+    const pass = await this.run(cube, start, mask);
+    const { logits } = pass;
+    const { iou } = pass.decoded;
+    const inside = start.clicks.filter(({ label }) => label === 1).map(({ at }) => at);
     const begin = performance.now();
     const crop = cropField(this.image.dims, sampleLogits(cube.roi, logits, 'positive'));
     this.spent.pasteBack += performance.now() - begin;
@@ -144,7 +150,7 @@ export class Search {
   async find(setting: Zoom, start: Start): Promise<Found> {
     const { model } = this;
     const { clicks, kept } = start;
-    const all = [await this.candidate(start.cube, clicks, start.mask)];
+    const all = [await this.candidate(start.cube, start, start.mask)];
     const { centre } = start.cube.place;
     let { rungs } = start;
     while (setting === 'auto') {
@@ -163,7 +169,7 @@ export class Search {
         start.rungs.length === 0
           ? maskPrompt(cube.roi, all[choose(findings)].crop, model.lowResolution)
           : model.emptyMask();
-      all.push(await this.candidate(cube, clicks, prompt));
+      all.push(await this.candidate(cube, start, prompt));
     }
     const tried = all.map(({ finding }) => finding);
     const taken = choose(tried);

@@ -1,0 +1,235 @@
+/** A correction: near its click the decoder's answer, elsewhere what there was, and every click right. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { presets } from '../../src/imaging/presets.js';
+import { findInRoi, roiFrame } from '../../src/imaging/roi-frame.js';
+import type { Vec3 } from '../../src/imaging/types.js';
+import { CORRECTION, corrected, fieldIn, fieldOf } from '../../src/session/correction.js';
+import { LesionSession } from '../../src/session/lesion-session.js';
+import type { Click } from '../../src/session/lesion-state.js';
+import type { Zoom } from '../../src/session/zoom.js';
+import { volumeOf } from '../cli/support.js';
+import { ballIn, thresholdModel } from './thresholds.js';
+
+const SIZE = 24;
+const image = volumeOf([50, 40, 30], [-0.8, 0, 0, 9, 0, 0, 1.5, 3, 0, 1, 0, -7], new Float32Array(60_000));
+const frameAt = (centre: Vec3, spacing: number) => ({
+  ...roiFrame(image, centre, { size: SIZE, preset: { ...presets['sgp-sam'], spacing } }),
+  outliers: 0,
+});
+const frame = frameAt([25, 20, 15], 1) as never as Parameters<typeof fieldOf>[0];
+const other = (centre: Vec3, spacing: number) => frameAt(centre, spacing) as never as typeof frame;
+const fieldBy = (roi: typeof frame, value: (world: Vec3) => number) =>
+  Float32Array.from({ length: SIZE ** 3 }, (_, n) => {
+    const voxel = [Math.floor(n / SIZE ** 2), Math.floor(n / SIZE) % SIZE, n % SIZE];
+    const at = (row: number) =>
+      voxel.reduce((sum, c, a) => sum + roi.affine[4 * row + a] * c, roi.affine[4 * row + 3]);
+    return value([at(0), at(1), at(2)]);
+  });
+/** The cube's voxel that a click falls into. */
+const voxelOf = ({ at }: Click) => findInRoi(frame, at)!.voxel;
+
+describe('logits in another cube', () => {
+  it('in the same they are the same, up to f16', () => {
+    const logits = fieldBy(frame, ([x, y, z]) => Math.sin(x) + Math.cos(y * z));
+    const back = fieldIn(fieldOf(frame, logits), frame);
+    for (const [n, value] of logits.entries()) {
+      expect(Math.abs(back[n] - value)).toBeLessThanOrEqual(Math.abs(value) / 2048 + 1e-7);
+      expect(back[n] > 0).toBe(value > 0);
+    }
+  });
+
+  it('what is linear in the world stays so, at any scale and place', () => {
+    const plane = ([x, y, z]: Vec3) => -20 + 0.02 * x - 0.03 * y + 0.01 * z;
+    fc.assert(
+      fc.property(
+        fc.tuple(
+          fc.integer({ min: 21, max: 29 }),
+          fc.integer({ min: 17, max: 23 }),
+          fc.integer({ min: 13, max: 17 }),
+        ),
+        fc.constantFrom(0.3, 0.5, 0.61),
+        (centre, spacing) => {
+          const to = other(centre, spacing);
+          const got = fieldIn(fieldOf(frame, fieldBy(frame, plane)), to);
+          const want = fieldBy(to, plane);
+          for (const [n, value] of want.entries()) expect(Math.abs(got[n] - value)).toBeLessThan(0.02);
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
+  it('beyond the faces it is what it was there, and unknown where a lesion ran into one', () => {
+    const to = other([25, 20, 15], 2);
+    // Lesion towards greater x, none towards less.
+    const got = fieldIn(
+      fieldOf(
+        frame,
+        fieldBy(frame, ([x]) => (x > -11 ? 2 : -3)),
+      ),
+      to,
+    );
+    const worldX = fieldBy(to, ([x]) => x);
+    const centre = frame.affine[3] + ((SIZE - 1) / 2) * frame.affine[0];
+    const half = (SIZE * Math.abs(frame.affine[0])) / 2;
+    let [unknown, kept] = [0, 0];
+    for (const [n, x] of worldX.entries()) {
+      if (Number.isNaN(got[n])) unknown++;
+      if (x > centre + half + 1) expect(got[n]).toBeNaN();
+      if (x < centre - half - 1) {
+        expect(got[n]).toBe(-3);
+        kept++;
+      }
+    }
+    expect(unknown).toBeGreaterThan(1000);
+    expect(kept).toBeGreaterThan(1000);
+  });
+});
+
+describe('what a correction makes', () => {
+  const reach = CORRECTION.reach * SIZE;
+  const clickAt = fc.tuple(
+    fc.integer({ min: 16, max: 34 }),
+    fc.integer({ min: 14, max: 26 }),
+    fc.integer({ min: 9, max: 21 }),
+  );
+  const label = fc.constantFrom(0 as const, 1 as const);
+  const noise = (seed: number) =>
+    Float32Array.from({ length: SIZE ** 3 }, (_, n) => 6 * Math.sin(n * 12.9898 + seed));
+
+  it('beyond its reach nothing changes, and every voxel is between the two answers but where a click pushes', () => {
+    fc.assert(
+      fc.property(clickAt, label, fc.integer({ max: 1000 }), (at, which, seed) => {
+        const click = { at, label: which };
+        const [before, answer] = [noise(seed), noise(seed + 1)];
+        const got = corrected(frame, answer, before, [click]);
+        const centre = voxelOf(click);
+        for (const [n, value] of got.entries()) {
+          const voxel = [Math.floor(n / SIZE ** 2), Math.floor(n / SIZE) % SIZE, n % SIZE];
+          const far = Math.hypot(...voxel.map((c, a) => c - centre[a]));
+          const [least, most] = [
+            Math.min(before[n], answer[n]) - 1e-5,
+            Math.max(before[n], answer[n]) + 1e-5,
+          ];
+          const right =
+            far >= reach
+              ? value === before[n]
+              : far < CORRECTION.push * SIZE || (value >= least && value <= most);
+          if (!right) expect.fail(`${voxel}: ${value} of ${before[n]} and ${answer[n]}`);
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('the click is right whatever the decoder says, and the push goes its way alone', () => {
+    fc.assert(
+      fc.property(clickAt, label, (at, which) => {
+        const sign = which === 1 ? 1 : -1;
+        const stubborn = new Float32Array(SIZE ** 3).fill(-3 * sign);
+        const got = corrected(frame, stubborn, stubborn, [{ at, label: which }]);
+        const [i, j, k] = voxelOf({ at, label: which });
+        expect(sign * got[(i * SIZE + j) * SIZE + k]).toBeGreaterThan(0);
+        expect(got.every((value) => sign * value >= -3)).toBe(true);
+      }),
+    );
+  });
+
+  it('at the click itself it is the decoder’s answer where that is right, and earlier clicks stay right', () => {
+    const clicks: Click[] = [
+      { at: [25, 20, 15], label: 1 },
+      { at: [27, 21, 16], label: 0 },
+    ];
+    const before = new Float32Array(SIZE ** 3).fill(2);
+    const answer = new Float32Array(SIZE ** 3).fill(-4);
+    const got = corrected(frame, answer, before, clicks);
+    const valueAt = (click: Click) => {
+      const [i, j, k] = voxelOf(click);
+      return got[(i * SIZE + j) * SIZE + k];
+    };
+    expect(valueAt(clicks[0])).toBeGreaterThanOrEqual(CORRECTION.least);
+    expect(valueAt(clicks[1])).toBeLessThan(0.5);
+    const alone = corrected(frame, answer, before, [clicks[1]]);
+    const [i, j, k] = voxelOf(clicks[1]);
+    expect(alone[(i * SIZE + j) * SIZE + k]).toBeLessThan(-3.5);
+  });
+
+  it('where nothing was known the answer counts', () => {
+    const unknown = new Float32Array(SIZE ** 3).fill(Number.NaN);
+    const answer = noise(3);
+    const far: Click = { at: [25, 20, 15], label: 1 };
+    const got = corrected(frame, answer, unknown, [far]);
+    expect(got.filter((value, n) => value === answer[n]).length).toBeGreaterThan(0.9 * SIZE ** 3);
+    expect(got.some(Number.isNaN)).toBe(false);
+  });
+});
+
+describe('a session whose model changes its mind', () => {
+  const dims: Vec3 = [96, 96, 96];
+  const centre: Vec3 = [48, 48, 48];
+  const { image: ball } = ballIn(dims, [1, 1, 1], centre, 30);
+  /** At a second click it says lesion everywhere, or nowhere. */
+  const turncoat = (says: number) =>
+    thresholdModel({
+      answer: (logits, { points }) => (points.length > 1 ? logits.map(() => says) : logits),
+    }).model;
+  const steps = async (says: number, click: Click, zoom: Zoom) => {
+    const session = new LesionSession(turncoat(says), ball, { zoom });
+    const first = await session.addClick({ at: centre, label: 1 });
+    const second = await session.addClick(click);
+    return { session, first, second };
+  };
+  const differs = (a: Uint8Array, b: Uint8Array) =>
+    [...a.keys()]
+      .filter((n) => a[n] !== b[n])
+      .map((n) => [n % dims[0], Math.floor(n / dims[0]) % dims[1], Math.floor(n / (dims[0] * dims[1]))]);
+
+  it.each([
+    ['lesion', 5, { at: [48, 48, 66], label: 1 }],
+    ['nothing', -5, { at: [48, 48, 60], label: 0 }],
+    ['the opposite, yet the click counts', -5, { at: [48, 48, 66], label: 1 }],
+  ] as const)('%s: the mask changes near the click, which is right', async (_, says, click) => {
+    for (const zoom of ['auto', 1] as const) {
+      const { first, second } = await steps(says, click, zoom);
+      const reach = CORRECTION.reach * 48 * second.zoom.spacing;
+      const changed = differs(first.mask, second.mask);
+      expect(changed.length).toBeGreaterThan(10);
+      const beyond = changed.filter((v) => Math.hypot(...v.map((c, a) => c - click.at[a])) > reach + 1);
+      // Another scale's voxels have the old mask's surface a little elsewhere.
+      const moved = second.zoom.spacing === first.zoom.spacing ? 0 : 0.02 * first.voxels;
+      expect(beyond.length).toBeLessThanOrEqual(moved);
+      const [i, j, k] = click.at;
+      expect(second.mask[(k * dims[1] + j) * dims[0] + i]).toBe(click.label);
+    }
+  });
+
+  it('without zoom the decoder’s answer is the mask, as SAM-Med3D has it', async () => {
+    const { second } = await steps(-5, { at: [48, 48, 60], label: 0 }, 'off');
+    expect(second.voxels).toBe(0);
+  });
+
+  it('a mask that was given is corrected, not replaced; a box asks anew', async () => {
+    const session = new LesionSession(turncoat(-5), ball, { zoom: 1 });
+    await session.addClick({ at: centre, label: 1 });
+    const given = new Uint8Array(dims[0] * dims[1] * dims[2]);
+    for (let k = 40; k < 60; k++)
+      for (let j = 40; j < 60; j++) for (let i = 40; i < 60; i++) given[(k * dims[1] + j) * dims[0] + i] = 1;
+    await session.setMask(given);
+    const after = await session.addClick({ at: [58, 58, 58], label: 0 });
+    expect(after.mask[(58 * dims[1] + 58) * dims[0] + 58]).toBe(0);
+    expect(after.voxels).toBeGreaterThan(0.8 * 20 ** 3);
+    expect(differs(after.mask, given).length).toBeLessThan(0.2 * 20 ** 3);
+    const box = await session.addBox({ min: [40, 40, 40], max: [55, 55, 55] });
+    expect(box.voxels).toBe(0);
+  });
+
+  it('an undo brings back what the next click corrects', async () => {
+    const { session, second } = await steps(-5, { at: [48, 48, 60], label: 0 }, 'auto');
+    await session.addClick({ at: [48, 60, 48], label: 0 });
+    await session.undo();
+    await session.undo();
+    const again = await session.addClick({ at: [48, 48, 60], label: 0 });
+    expect(again.mask).toEqual(second.mask);
+  });
+});

@@ -1,0 +1,118 @@
+/**
+ * What a correcting click does to a mask. A decoder answers every click with a mask of its own, which can differ from the one before far away
+ * from the click, and need not even do what the click says. A person who corrects one end of a lesion means that end: so the new answer
+ * counts near the click alone, and there it is pushed over until the click is right. Numbers only; `search.ts` runs the model.
+ */
+import { f16ToF32, f32ToF16 } from '../base/half.js';
+import { findInRoi } from '../imaging/roi-frame.js';
+import type { Click, RoiPlace } from './lesion-state.js';
+
+/**
+ * Reaches are shares of the cube's edge. Chosen by simulated clicks on lesions that may train (docs/evaluation.md): wider ones let answers swing, narrower
+ * ones need more clicks.
+ */
+export const CORRECTION = {
+  /** How far a click's new answer counts. */
+  reach: 0.31,
+  /** How far the push goes that makes a click right. */
+  push: 0.21,
+  /** The logit that a click has at least, in the direction that it says. */
+  least: 1,
+} as const;
+
+/** Logits of a lesion in the cube where they were computed. As f16: every step of a session keeps some, for undoing. */
+export interface LogitField {
+  readonly roi: RoiPlace;
+  readonly half: Uint16Array;
+}
+
+export const fieldOf = (roi: RoiPlace, logits: Float32Array): LogitField => ({ roi, half: f32ToF16(logits) });
+
+/** Falls from 1 at the click to 0 at `reach`, both in voxels, smoothly at either end. */
+function eachNear(
+  size: number,
+  centre: readonly number[],
+  reach: number,
+  visit: (at: number, weight: number) => void,
+): void {
+  const [x, y, z] = centre.map((c) => ({
+    first: Math.max(0, Math.ceil(c - reach)),
+    last: Math.min(size - 1, Math.floor(c + reach)),
+  }));
+  for (let i = x.first; i <= x.last; i++)
+    for (let j = y.first; j <= y.last; j++)
+      for (let k = z.first; k <= z.last; k++) {
+        const d2 = (i - centre[0]) ** 2 + (j - centre[1]) ** 2 + (k - centre[2]) ** 2;
+        const weight = 1 - d2 / reach ** 2;
+        if (weight > 0) visit((i * size + j) * size + k, weight ** 2);
+      }
+}
+
+/**
+ * A field's logits in another cube of the same volume, linear between its voxels and as at its faces beyond them; NaN where a lesion runs
+ * into a face, beyond which nobody knows how far it goes on.
+ */
+export function fieldIn({ roi: from, half }: LogitField, to: RoiPlace): Float32Array {
+  const logits = f16ToF32(half);
+  const { size } = to;
+  if (from.affine.every((value, n) => value === to.affine[n])) return logits;
+  // Both cubes lie along the volume's axes in the same order: each axis maps by a scale and a shift.
+  const axes = [0, 1, 2].map((a) => {
+    const { source } = to.axes[a];
+    const [scale, shift] = [4 * a + source, 4 * a + 3];
+    return Array.from({ length: size }, (_, n) => {
+      const voxel = (n - to.sourceToRoi[shift]) / to.sourceToRoi[scale];
+      const place = from.sourceToRoi[scale] * voxel + from.sourceToRoi[shift];
+      const inside = Math.min(size - 1, Math.max(0, place));
+      const low = Math.min(size - 2, Math.floor(inside));
+      return { low, part: inside - low, outside: place < -0.5 || place > size - 0.5 };
+    });
+  });
+  const out = new Float32Array(size ** 3);
+  let at = 0;
+  for (const x of axes[0])
+    for (const y of axes[1])
+      for (const z of axes[2]) {
+        let sum = 0;
+        for (let corner = 0; corner < 8; corner++) {
+          const [a, b, c] = [corner >> 2, (corner >> 1) & 1, corner & 1];
+          const share = (a ? x.part : 1 - x.part) * (b ? y.part : 1 - y.part) * (c ? z.part : 1 - z.part);
+          if (share > 0) sum += share * logits[((x.low + a) * size + y.low + b) * size + z.low + c];
+        }
+        out[at++] = sum > 0 && (x.outside || y.outside || z.outside) ? Number.NaN : sum;
+      }
+  return out;
+}
+
+/**
+ * The logits after a correction: near the last click the decoder's answer, elsewhere those before, and at every click what it says.
+ * @param answer the decoder's logits, size³
+ * @param before the logits before, size³; NaN where nothing is known, and the answer counts
+ * @param clicks all of them, the correcting one last
+ */
+export function corrected(
+  roi: RoiPlace,
+  answer: Float32Array,
+  before: Float32Array,
+  clicks: readonly Click[],
+): Float32Array {
+  const { size } = roi;
+  const out = before.map((value, n) => (Number.isNaN(value) ? answer[n] : value));
+  const places = clicks.map(({ at, label }) => ({ at: findInRoi(roi, at)?.voxel, label }));
+  const last = places[places.length - 1]?.at;
+  if (last)
+    eachNear(size, last, CORRECTION.reach * size, (n, weight) => {
+      out[n] += weight * (answer[n] - out[n]);
+    });
+  for (const { at, label } of places) {
+    if (!at) continue;
+    const [i, j, k] = at;
+    const sign = label === 1 ? 1 : -1;
+    const missing = CORRECTION.least - sign * out[(i * size + j) * size + k];
+    if (missing > 0)
+      eachNear(size, at, CORRECTION.push * size, (n, weight) => {
+        out[n] += sign * weight * missing;
+      });
+  }
+  return out;
+}
