@@ -97,7 +97,8 @@ export function corrected(
   clicks: readonly Click[],
 ): Float32Array {
   const { size } = roi;
-  const out = before.map((value, n) => (Number.isNaN(value) ? answer[n] : value));
+  const out = before.slice();
+  for (let n = 0; n < out.length; n++) if (Number.isNaN(out[n])) out[n] = answer[n];
   const places = clicks.map(({ at, label }) => ({ at: findInRoi(roi, at)?.voxel, label }));
   const last = places[places.length - 1]?.at;
   if (last)

@@ -300,7 +300,7 @@ export class LesionSession {
       },
       pass.cube,
       model.firstMask(pass.decoded),
-      fieldOf(roi, pass.logits),
+      zoom === 'off' ? undefined : fieldOf(roi, pass.logits),
     );
   }
 
