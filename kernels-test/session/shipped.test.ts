@@ -75,8 +75,8 @@ describe(`weights/${SHIPPED}`, () => {
     expect(Array.from(stage!.matchAll(/--data "?[^ ]*?=([\d.]+)/g), ([, share]) => Number(share))).toEqual(
       shares,
     );
-    for (const option of [`--samples ${samples}`, `--lr ${lr}`, `--seed ${seed}`])
-      expect(`${stage} `.replace('3e-4', '0.0003').replace(/ +/g, ' ')).toContain(`${option} `);
+    for (const [option, value] of Object.entries({ samples, lr, seed }))
+      expect(Number(new RegExp(`--${option} +(\\S+)`).exec(stage!)?.[1]), option).toBe(value);
     const card = readFileSync(join(folder, 'README.md'), 'utf8');
     expect(card).toContain(base);
     expect(card).toContain(SHIPPED);

@@ -157,7 +157,7 @@ describe('which is taken', () => {
     expect(choose([finding(1.5, 0.3, { probability: 0.8 }), finding(0.6, 0.5, { probability: 0.6 })])).toBe(
       0,
     );
-    const cut = { probability: 0.9, cut: true };
+    const cut = { probability: 0.85, cut: true };
     expect(choose([finding(1.5, 0.3, { probability: 0.6 }), finding(0.6, 0.7, cut)])).toBe(0);
     // An estimate counts as much; the head has no sigmoid, and what is above 1 is 1.
     const [low, high] = [{ probability: 0.8, iou: 0.3 }, { probability: 0.7, iou: 0.6 }]; // biome-ignore format: pair
@@ -168,25 +168,6 @@ describe('which is taken', () => {
     expect(choose([finding(1.5, 0.05), finding(0.5, 0.3)])).toBe(1);
     expect(choose([finding(0.5, 1, { cut: true }), finding(1.2, 0.5)])).toBe(1);
     expect(choose([finding(1.5, 0), finding(0.5, 0.9, { holdsClick: false, cut: true })])).toBe(1);
-  });
-
-  it('where none is sure, the largest scale of those about as good; nobody knows without an estimate', () => {
-    // As a model sees the inside of a large lesion: a ball of its own at every fine scale.
-    const inside = [
-      finding(1, 0.31, { probability: 0.76, iou: 0.25 }),
-      finding(0.5, 0.25, { probability: 0.71, iou: 0.2 }),
-      finding(2, 0.44, { probability: 0.6, iou: 0.2 }),
-      finding(4, 0.6, { probability: 0.73, iou: 0.26 }),
-    ];
-    expect(choose(inside)).toBe(3);
-    const { code, message } = reasonOf('auto', inside, 3, false);
-    expect(code).toBe('largest');
-    expect(message).toMatch(
-      /none is sure, and 4 mm is the largest of those about as good .*estimated IoU 0\.26/,
-    );
-    expect(choose(inside.map((one) => ({ ...one, iou: undefined })))).toBe(0);
-    // One that is sure is taken, whatever its scale.
-    expect(choose([...inside, finding(0.7, 0.5, { probability: 0.8, iou: 0.5 })])).toBe(4);
   });
 
   it('and why, in words', () => {

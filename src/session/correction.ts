@@ -8,7 +8,7 @@ import { findInRoi } from '../imaging/roi-frame.js';
 import type { Click, RoiPlace } from './lesion-state.js';
 
 /**
- * Reaches are shares of the cube's edge. Chosen by simulated clicks on lesions that may train (docs/evaluation.md): wider ones let answers swing, narrower
+ * Reaches are shares of the cube's edge. Chosen by simulated clicks on lesions that may train (weights/README.md): wider ones let answers swing, narrower
  * ones need more clicks.
  */
 export const CORRECTION = {

@@ -11,7 +11,7 @@ import { SgpSamError } from '../base/errors.js';
 export type Zoom = 'auto' | 'off' | number;
 
 /**
- * Everything that measurement may tune. Shares are of the cube's edge. Chosen on the 107 single lesions of at least 20 voxels of data that may
+ * Everything that measurement may tune. Shares are of the cube's edge. Chosen on single lesions of at least 20 voxels of data that may
  * train, with the shipped weights: four scales an octave apart, all looked at, beat any search that stops at the first mask that fits.
  */
 export const POLICY = {
@@ -34,14 +34,8 @@ export const POLICY = {
   /** Finest scale, times the source's smallest voxel; coarsest: the volume's longest side over this share of the edge. */
   finest: 0.5,
   coarsest: 0.9,
-  /**
-   * Where the best mask scores less than this, none is sure, and of those within `tie` of it the largest scale is taken: within a large lesion
-   * every fine scale shows the same, and the model marks a ball there. Chosen on the same lesions, with the weights that ship.
-   */
-  unsure: 1.1,
-  tie: 0.05,
   /** What is taken off for what is wrong. */
-  penalty: { empty: 2, elsewhere: 1, cut: 0.6, perOctave: 0.6 },
+  penalty: { empty: 2, elsewhere: 1, cut: 0.3, perOctave: 0.4 },
 } as const;
 
 /** What the model found at a scale. */
@@ -67,10 +61,10 @@ export interface Limits {
 }
 
 /**
- * Why a scale was taken: searching is off, a scale was given, the lesion has one already, its first cube holds it, the
- * model is surest of it among those tried, or it is sure of none and this is the largest of those about as good.
+ * Why a scale was taken: searching is off, a scale was given, the lesion has one already, its first cube holds it, or the
+ * model is surest of it among those tried.
  */
-export type ZoomReason = 'off' | 'fixed' | 'kept' | 'fits' | 'surest' | 'largest';
+export type ZoomReason = 'off' | 'fixed' | 'kept' | 'fits' | 'surest';
 
 /** What a result says of its scale. */
 export interface ZoomReport {
@@ -171,19 +165,10 @@ function score({ extent, holdsClick, cut, probability, iou }: Finding): number {
   return sure - (holdsClick ? 0 : elsewhere) - (cut ? cutOff : 0) - perOctave * octaves;
 }
 
-/**
- * Which of the findings to take: the index of the best, of equals the one tried first; where none is sure, of those about as good the one of
- * the largest scale. Without an estimate of the IoU nobody knows whether one is.
- */
+/** Which of the findings to take: the index of the best, of equals the one tried first. */
 export function choose(tried: readonly Finding[]): number {
   const scores = tried.map(score);
-  const most = Math.max(...scores);
-  if (most >= POLICY.unsure || tried.some(({ iou }) => iou === undefined)) return scores.indexOf(most);
-  return tried.reduce(
-    (best, { spacing }, n) =>
-      scores[n] >= most - POLICY.tie && (best < 0 || spacing > tried[best].spacing) ? n : best,
-    -1,
-  );
+  return scores.indexOf(Math.max(...scores));
 }
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`;
@@ -205,10 +190,5 @@ export function reasonOf(
   if (tried.length === 1) return says('fits', `the first scale is kept: ${fills} at ${mm(spacing)}`);
   const all = tried.map((one) => mm(one.spacing)).join(', ');
   const found = `mean probability ${probability.toFixed(2)}${iou === undefined ? '' : `, estimated IoU ${iou.toFixed(2)}`}`;
-  return tried.some((one) => score(one) > score(tried[taken]))
-    ? says(
-        'largest',
-        `of ${all} none is sure, and ${mm(spacing)} is the largest of those about as good (${found}): ${fills}`,
-      )
-    : says('surest', `of ${all} the mask at ${mm(spacing)} is the surest (${found}): ${fills}`);
+  return says('surest', `of ${all} the mask at ${mm(spacing)} is the surest (${found}): ${fills}`);
 }
