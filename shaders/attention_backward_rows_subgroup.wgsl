@@ -15,8 +15,6 @@ enable subgroups;
 var<workgroup> d_td: array<f32, $L_L>;
 var<workgroup> d_th: array<f32, $L_L>;
 var<workgroup> d_tw: array<f32, $L_L>;
-// d_tw's sums over d', a query per lane: [h'][key][lane]. Adding up lanes is slow on CPU adapters, and so done once at the end.
-var<workgroup> by_lane: array<f32, $BY_LANE>;
 //#if KEPT
 // Scores of the first loop for the second, where the window's fit: [key][lane].
 var<workgroup> scores: array<f32, $KEPT>;
@@ -144,7 +142,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   //#unroll j KEYS
   var td_${j} = 0.0;
   //#end
-  for (var e = 0u; e < row.r1 * $KEYSu; e++) { by_lane[e * $SGu + lane] = 0.0; }
   for (var kd = 0u; kd < row.r0; kd++) {
     //#unroll j KEYS
     //#if !KEPT
@@ -174,6 +171,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         //#end
       }
       //#end
+      var row_ds = 0.0;
       //#unroll j KEYS
       //#if KEPT
       var ds_${j} = counts * exp(s_${j} - lse) * dp_${j};
@@ -185,8 +183,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       //#end
       td_${j} += ds_${j};
       th_${j} += ds_${j};
-      by_lane[(kh * $KEYSu + ${j}u) * $SGu + lane] += ds_${j};
+      row_ds = select(row_ds, subgroupAdd(ds_${j}), lane == ${j}u);
       //#end
+      if (lane < $KEYSu) { d_tw[kh * L + lane] += row_ds; }
       //#unroll x HD4
       //#unroll j KEYS
       dq_${x} = fma(vec4f(ds_${j}), $BROADCAST(k_${x}, ${j}u), dq_${x});
@@ -203,12 +202,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     //#unroll j KEYS
     d_td[lane * L + ${j}u] = td_${j};
     //#end
-  }
-  workgroupBarrier();
-  for (var e = lane; e < row.r1 * $KEYSu; e += $SGu) {
-    var sum = 0.0;
-    for (var i = 0u; i < $SGu; i++) { sum += by_lane[e * $SGu + i]; }
-    d_tw[e / $KEYSu * L + e % $KEYSu] = sum;
   }
   workgroupBarrier();
 

@@ -50,21 +50,12 @@ function pairFlops(spec: WindowAttentionSpec): number {
   return 2 * batch * heads * headDim * grid.reduce((a, b) => a * b, 1) * inWindow.reduce((a, b) => a * b, 1);
 }
 
-/** Floats for a sum of each lane's, of every key of a layer of the window. */
-const lanesOf = (caps: Capabilities, spec: WindowAttentionSpec): number =>
-  Math.min(edgeOf(spec), spec.grid[1]) * rowLength(spec) * caps.subgroupSize;
-
 /** Floats of workgroup memory that a pass of one row a workgroup takes, rounding included; of the others their tilings know it. */
-function floatsOf(
-  caps: Capabilities,
-  { kind }: BackwardVariant,
-  pass: Pass,
-  spec: WindowAttentionSpec,
-): number {
+function floatsOf({ kind }: BackwardVariant, pass: Pass, spec: WindowAttentionSpec): number {
   const edge = edgeOf(spec);
   const row = 2 * edge * spec.headDim;
   if (pass === 'keys') return kind === 'shared' ? row + 2 * edge * edge : 0;
-  if (kind === 'subgroup') return row + 6 * edge * edge + 9 * edge + lanesOf(caps, spec) + ROUNDED;
+  if (kind === 'subgroup') return row + 6 * edge * edge + 9 * edge + ROUNDED;
   return kind === 'shared'
     ? row + edge * KEY_TILE + 3 * edge * edge + 5 * KEY_TILE + 2 * THREADS + 12 * edge + ROUNDED
     : 0;
@@ -137,7 +128,7 @@ function chooseBackward(caps: Capabilities, spec: WindowAttentionSpec, pass: Pas
   return chosenVariant<BackwardVariant>({ ...caps, force }, 'attention_backward', names, {
     pass,
     shape: `${batch}x${grid.join('x')} heads ${heads}x${headDim} window ${window}`,
-    candidates: all.filter((variant) => fits(caps, spec, floatsOf(caps, variant, pass, spec))),
+    candidates: all.filter((variant) => fits(caps, spec, floatsOf(variant, pass, spec))),
     usual: all.find(serves) ?? { kind: 'shared' },
   });
 }
@@ -166,7 +157,7 @@ export function planAttentionRows<T>(
     const { defines, params, workgroups } = chosen.tiling;
     return { ...common, shader: shader(attentionBackwardRowsTiled, defines), params, workgroups };
   }
-  const floats = floatsOf(caps, chosen, 'rows', spec);
+  const floats = floatsOf(chosen, 'rows', spec);
   checkStorage(caps, spec, floats);
   const { edge, defines, params, workgroups } = rowKernel(caps, spec);
   // The scores of a window's keys, a lane per query, where there is room for them.
@@ -177,7 +168,7 @@ export function planAttentionRows<T>(
     ...common,
     shader:
       chosen.kind === 'subgroup'
-        ? shader(attentionBackwardRowsSubgroup, { ...defines, KEPT: kept, BY_LANE: lanesOf(caps, spec) })
+        ? shader(attentionBackwardRowsSubgroup, { ...defines, KEPT: kept })
         : shader(attentionBackwardRows, { ...defines, L_KT: edge * KEY_TILE }),
     params,
     workgroups,
@@ -197,7 +188,7 @@ export function planAttentionKeys<T>(
     const { defines, params, workgroups } = chosen.tiling;
     return { ...common, shader: shader(attentionBackwardKeysTiled, defines), params, workgroups };
   }
-  checkStorage(caps, spec, floatsOf(caps, chosen, 'keys', spec));
+  checkStorage(caps, spec, floatsOf(chosen, 'keys', spec));
   if (chosen.kind === 'block') {
     const { rows, defines: blocks } = chosen.tiling;
     const { defines, params, workgroups } = rowKernel(caps, spec, rows);
