@@ -32,8 +32,8 @@ export interface Warning {
 const DOUBT = {
   /** Share of the cube's voxels that are mask. */
   fill: 0.5,
-  /** Estimated IoU: with the weights that ship, 47 of 50 clicks into background of held-out images that may train lie under it or are told otherwise, and 8 of 22 lesions. */
-  iou: 0.45,
+  /** Estimated IoU: with the weights that ship, 47 of 50 clicks into background of held-out images that may train lie under it or are told otherwise, and 9 of 22 lesions. */
+  iou: 0.4,
   /** Difference of the means inside and beside the mask, over the standard deviation within the two. */
   contrast: 0.5,
   /** CT's air, HU. */
