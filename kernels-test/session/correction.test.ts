@@ -224,6 +224,17 @@ describe('a session whose model changes its mind', () => {
     expect(box.voxels).toBe(0);
   });
 
+  it('weights with a cube of another size correct the mask of those before', async () => {
+    const { session, first } = await steps(5, { at: [48, 48, 66], label: 1 }, 1);
+    await session.undo();
+    session.useModel(thresholdModel({ size: 32, answer: (logits) => logits.map(() => -5) }).model);
+    const click = { at: [48, 48, 60], label: 0 } as const;
+    const after = await session.addClick(click);
+    expect(after.mask[(60 * dims[1] + 48) * dims[0] + 48]).toBe(0);
+    expect(after.voxels).toBeGreaterThan(0.5 * first.voxels);
+    expect(after.voxels).toBeLessThan(first.voxels);
+  });
+
   it('an undo brings back what the next click corrects', async () => {
     const { session, second } = await steps(-5, { at: [48, 48, 60], label: 0 }, 'auto');
     await session.addClick({ at: [48, 60, 48], label: 0 });

@@ -17,19 +17,22 @@ export interface Threshold {
 /**
  * Lesion is what is brighter than halfway between a cube's least and most; all of a cube without two modes.
  * @param options.iou what it says of its mask, by the share of the cube that the mask fills
+ * @param options.size edge of its cube
  * @param options.answer what it says instead of these logits, by the prompt
  */
 export function thresholdModel({
   card,
   iou = () => 0.9,
   answer = (logits) => logits,
+  size = SIZE,
 }: {
   card?: Partial<WeightsCard>;
   iou?: (share: number) => number;
+  size?: number;
   answer?: (logits: Float32Array<ArrayBuffer>, prompt: Prompt) => Float32Array<ArrayBuffer>;
 } = {}): Threshold {
   const prompts: Prompt[] = [];
-  let values = new Float32Array(SIZE ** 3);
+  let values = new Float32Array(size ** 3);
   let token = 0;
   const decode = async (prompt: Prompt) => {
     prompts.push(prompt);
@@ -48,7 +51,7 @@ export function thresholdModel({
     };
   };
   const model = {
-    config: { volume: SIZE },
+    config: { volume: size },
     card: { estimatesIou: true, zoom: 'off', scope: undefined, preset: undefined, ...card },
     lowResolution: LOW,
     gates: [],

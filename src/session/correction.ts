@@ -54,13 +54,13 @@ function eachNear(
  */
 export function fieldIn({ roi: from, half }: LogitField, to: RoiPlace): Float32Array {
   const logits = f16ToF32(half);
-  const { size } = to;
-  if (from.affine.every((value, n) => value === to.affine[n])) return logits;
+  const { size } = from;
+  if (size === to.size && from.affine.every((value, n) => value === to.affine[n])) return logits;
   // Both cubes lie along the volume's axes in the same order: each axis maps by a scale and a shift.
   const axes = [0, 1, 2].map((a) => {
     const { source } = to.axes[a];
     const [scale, shift] = [4 * a + source, 4 * a + 3];
-    return Array.from({ length: size }, (_, n) => {
+    return Array.from({ length: to.size }, (_, n) => {
       const voxel = (n - to.sourceToRoi[shift]) / to.sourceToRoi[scale];
       const place = from.sourceToRoi[scale] * voxel + from.sourceToRoi[shift];
       const inside = Math.min(size - 1, Math.max(0, place));
@@ -68,7 +68,7 @@ export function fieldIn({ roi: from, half }: LogitField, to: RoiPlace): Float32A
       return { low, part: inside - low, outside: place < -0.5 || place > size - 0.5 };
     });
   });
-  const out = new Float32Array(size ** 3);
+  const out = new Float32Array(to.size ** 3);
   let at = 0;
   for (const x of axes[0])
     for (const y of axes[1])

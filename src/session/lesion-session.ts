@@ -347,15 +347,16 @@ export class LesionSession {
   ): Start {
     const { volume, model, preset } = this;
     const size = model.config.volume;
-    const before = this.history.current;
     const click = clicks[clicks.length - 1];
     const limits = limitsOf(volume.dims, voxelSizes(volume.affine), size);
-    const earlier = before?.cube;
+    // Other weights may have cubes of another size.
+    const { cube, lowRes } = this.history.current ?? {};
+    const earlier = cube?.roi.size === size ? cube : undefined;
     if (earlier && zoom === 'off') clickInRoi(earlier.roi, click.at); // a click outside is refused
     const asked = [click.at, ...(box && zoom !== 'off' ? [box.min, box.max] : [])];
-    if (earlier && before.lowRes && asked.every((at) => earlier.holds(at))) {
+    if (earlier && lowRes && asked.every((at) => earlier.holds(at))) {
       // The scale is kept, unless the mask outgrows it.
-      return { cube: earlier, mask: before.lowRes, clicks, kept: true, rungs: [], limits };
+      return { cube: earlier, mask: lowRes, clicks, kept: true, rungs: [], limits };
     }
     const fixed = zoom === 'off' ? preset.spacing : zoom;
     const prompts = unionBox(boxOfPoints(clicks.map(({ at }) => at)), box) as VoxelBox;
@@ -368,9 +369,9 @@ export class LesionSession {
     const own = { least, most: limits.most };
     const rungs = alone && fixed === 'auto' ? rungsOf(preset.spacing, own) : [];
     const [first = fixed === 'auto' ? fillingSpacing(edge, size, own) : fixed, ...others] = rungs;
-    const cube = search.firstCube(alone ? click.at : middle(around), [first, ...others]);
-    for (const { at } of clicks) clickInRoi(cube.roi, at);
-    const mask = found.box ? maskPrompt(cube.roi, found, model.lowResolution) : model.emptyMask();
-    return { cube, mask, clicks, kept: false, rungs, limits: own };
+    const placed = search.firstCube(alone ? click.at : middle(around), [first, ...others]);
+    for (const { at } of clicks) clickInRoi(placed.roi, at);
+    const mask = found.box ? maskPrompt(placed.roi, found, model.lowResolution) : model.emptyMask();
+    return { cube: placed, mask, clicks, kept: false, rungs, limits: own };
   }
 }
