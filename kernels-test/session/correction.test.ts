@@ -6,20 +6,19 @@ import { findInRoi, roiFrame } from '../../src/imaging/roi-frame.js';
 import type { Vec3 } from '../../src/imaging/types.js';
 import { CORRECTION, corrected, fieldIn, fieldOf } from '../../src/session/correction.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
-import type { Click } from '../../src/session/lesion-state.js';
+import type { Click, RoiPlace } from '../../src/session/lesion-state.js';
 import type { Zoom } from '../../src/session/zoom.js';
 import { volumeOf } from '../cli/support.js';
 import { ballIn, thresholdModel } from './thresholds.js';
 
 const SIZE = 24;
 const image = volumeOf([50, 40, 30], [-0.8, 0, 0, 9, 0, 0, 1.5, 3, 0, 1, 0, -7], new Float32Array(60_000));
-const frameAt = (centre: Vec3, spacing: number) => ({
+const frameAt = (centre: Vec3, spacing: number): RoiPlace => ({
   ...roiFrame(image, centre, { size: SIZE, preset: { ...presets['sgp-sam'], spacing } }),
-  outliers: 0,
+  ...{ mean: 0, std: 1, outliers: 0 },
 });
-const frame = frameAt([25, 20, 15], 1) as never as Parameters<typeof fieldOf>[0];
-const other = (centre: Vec3, spacing: number) => frameAt(centre, spacing) as never as typeof frame;
-const fieldBy = (roi: typeof frame, value: (world: Vec3) => number) =>
+const frame = frameAt([25, 20, 15], 1);
+const fieldBy = (roi: RoiPlace, value: (world: Vec3) => number) =>
   Float32Array.from({ length: SIZE ** 3 }, (_, n) => {
     const voxel = [Math.floor(n / SIZE ** 2), Math.floor(n / SIZE) % SIZE, n % SIZE];
     const at = (row: number) =>
@@ -40,7 +39,7 @@ describe('logits in another cube', () => {
   });
 
   it('what is linear in the world stays so, at any scale and place', () => {
-    const plane = ([x, y, z]: Vec3) => -20 + 0.02 * x - 0.03 * y + 0.01 * z;
+    const plane = ([x, y, z]: Vec3) => -3 + 0.02 * x - 0.03 * y + 0.01 * z;
     fc.assert(
       fc.property(
         fc.tuple(
@@ -50,10 +49,10 @@ describe('logits in another cube', () => {
         ),
         fc.constantFrom(0.3, 0.5, 0.61),
         (centre, spacing) => {
-          const to = other(centre, spacing);
+          const to = frameAt(centre, spacing);
           const got = fieldIn(fieldOf(frame, fieldBy(frame, plane)), to);
           const want = fieldBy(to, plane);
-          for (const [n, value] of want.entries()) expect(Math.abs(got[n] - value)).toBeLessThan(0.02);
+          for (const [n, value] of want.entries()) expect(Math.abs(got[n] - value)).toBeLessThan(0.002);
         },
       ),
       { numRuns: 20 },
@@ -61,7 +60,7 @@ describe('logits in another cube', () => {
   });
 
   it('beyond the faces it is what it was there, and unknown where a lesion ran into one', () => {
-    const to = other([25, 20, 15], 2);
+    const to = frameAt([25, 20, 15], 2);
     // Lesion towards greater x, none towards less.
     const got = fieldIn(
       fieldOf(
@@ -149,7 +148,7 @@ describe('what a correction makes', () => {
       return got[(i * SIZE + j) * SIZE + k];
     };
     expect(valueAt(clicks[0])).toBeGreaterThanOrEqual(CORRECTION.least);
-    expect(valueAt(clicks[1])).toBeLessThan(0.5);
+    expect(valueAt(clicks[1])).toBeLessThanOrEqual(-CORRECTION.least);
     const alone = corrected(frame, answer, before, [clicks[1]]);
     const [i, j, k] = voxelOf(clicks[1]);
     expect(alone[(i * SIZE + j) * SIZE + k]).toBeLessThan(-3.5);

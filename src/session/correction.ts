@@ -4,7 +4,7 @@
  * counts near the click alone, and there it is pushed over until the click is right. Numbers only; `search.ts` runs the model.
  */
 import { f16ToF32, f32ToF16 } from '../base/half.js';
-import { findInRoi } from '../imaging/roi-frame.js';
+import { axisTaps, findInRoi } from '../imaging/roi-frame.js';
 import type { Click, RoiPlace } from './lesion-state.js';
 
 /**
@@ -21,14 +21,14 @@ export const CORRECTION = {
 } as const;
 
 /** Logits of a lesion in the cube where they were computed. As f16: every step of a session keeps some, for undoing. */
-export interface LogitField {
+export interface CubeLogits {
   readonly roi: RoiPlace;
   readonly half: Uint16Array;
 }
 
-export const fieldOf = (roi: RoiPlace, logits: Float32Array): LogitField => ({ roi, half: f32ToF16(logits) });
+export const fieldOf = (roi: RoiPlace, logits: Float32Array): CubeLogits => ({ roi, half: f32ToF16(logits) });
 
-/** Falls from 1 at the click to 0 at `reach`, both in voxels, smoothly at either end. */
+/** Visits the voxels within `reach` of a voxel, with a weight that falls smoothly from 1 there to 0 at the reach. */
 function eachNear(
   size: number,
   centre: readonly number[],
@@ -52,34 +52,33 @@ function eachNear(
  * A field's logits in another cube of the same volume, linear between its voxels and as at its faces beyond them; NaN where a lesion runs
  * into a face, beyond which nobody knows how far it goes on.
  */
-export function fieldIn({ roi: from, half }: LogitField, to: RoiPlace): Float32Array {
+export function fieldIn({ roi: from, half }: CubeLogits, to: RoiPlace): Float32Array {
   const logits = f16ToF32(half);
   const { size } = from;
   if (size === to.size && from.affine.every((value, n) => value === to.affine[n])) return logits;
   // Both cubes lie along the volume's axes in the same order: each axis maps by a scale and a shift.
-  const axes = [0, 1, 2].map((a) => {
-    const { source } = to.axes[a];
-    const [scale, shift] = [4 * a + source, 4 * a + 3];
-    return Array.from({ length: to.size }, (_, n) => {
-      const voxel = (n - to.sourceToRoi[shift]) / to.sourceToRoi[scale];
-      const place = from.sourceToRoi[scale] * voxel + from.sourceToRoi[shift];
-      const inside = Math.min(size - 1, Math.max(0, place));
-      const low = Math.min(size - 2, Math.floor(inside));
-      return { low, part: inside - low, outside: place < -0.5 || place > size - 0.5 };
-    });
+  const [x, y, z] = [size * size, size, 1].map((stride, a) => {
+    const [slope, shift] = [4 * a + to.axes[a].source, 4 * a + 3];
+    const place = (n: number) =>
+      (from.sourceToRoi[slope] * (n - to.sourceToRoi[shift])) / to.sourceToRoi[slope] +
+      from.sourceToRoi[shift];
+    const { first, end } = axisTaps(to.size, place, size, stride);
+    const onFaces = (n: number) => Math.min(size - 0.5, Math.max(-0.5, place(n)));
+    return { ...axisTaps(to.size, onFaces, size, stride), known: (n: number) => n >= first && n < end };
   });
   const out = new Float32Array(to.size ** 3);
   let at = 0;
-  for (const x of axes[0])
-    for (const y of axes[1])
-      for (const z of axes[2]) {
-        let sum = 0;
-        for (let corner = 0; corner < 8; corner++) {
-          const [a, b, c] = [corner >> 2, (corner >> 1) & 1, corner & 1];
-          const share = (a ? x.part : 1 - x.part) * (b ? y.part : 1 - y.part) * (c ? z.part : 1 - z.part);
-          if (share > 0) sum += share * logits[((x.low + a) * size + y.low + b) * size + z.low + c];
-        }
-        out[at++] = sum > 0 && (x.outside || y.outside || z.outside) ? Number.NaN : sum;
+  for (let i = 0; i < to.size; i++)
+    for (let j = 0; j < to.size; j++)
+      for (let k = 0; k < to.size; k++) {
+        const along = (row: number) =>
+          logits[row + z.low[k]] * (1 - z.weight[k]) + logits[row + z.high[k]] * z.weight[k];
+        const near =
+          along(x.low[i] + y.low[j]) * (1 - y.weight[j]) + along(x.low[i] + y.high[j]) * y.weight[j];
+        const far =
+          along(x.high[i] + y.low[j]) * (1 - y.weight[j]) + along(x.high[i] + y.high[j]) * y.weight[j];
+        const logit = near * (1 - x.weight[i]) + far * x.weight[i];
+        out[at++] = logit > 0 && !(x.known(i) && y.known(j) && z.known(k)) ? Number.NaN : logit;
       }
   return out;
 }

@@ -20,7 +20,7 @@ import { type Preset, type PresetName, resolvePreset } from '../imaging/presets.
 import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Image } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
-import { fieldIn, fieldOf, type LogitField } from './correction.js';
+import { type CubeLogits, fieldIn, fieldOf } from './correction.js';
 import { boxOfPoints, cutFaces, longestSide, maskPrompt, middle } from './cubes.js';
 import type { EncodedCube, Spent } from './encoded-cube.js';
 import { History } from './history.js';
@@ -65,7 +65,7 @@ interface Step {
   readonly cube: EncodedCube | undefined;
   readonly lowRes: Float32Array | undefined;
   /** The mask's logits, where the model made it. */
-  readonly field: LogitField | undefined;
+  readonly field: CubeLogits | undefined;
 }
 
 /**
@@ -237,7 +237,7 @@ export class LesionSession {
     made: M,
     cube?: EncodedCube,
     lowRes?: Float32Array,
-    field?: LogitField,
+    field?: CubeLogits,
   ): M & LesionState {
     const { crop, clicks } = made;
     const state = withMask({ ...made, ...stateOf(this.volume, crop, clicks, this.stateNow().crop) });

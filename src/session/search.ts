@@ -123,14 +123,13 @@ export class Search {
 
   private async candidate(cube: EncodedCube, start: Start, mask: Float32Array): Promise<Candidate> {
     const pass = await this.run(cube, start, mask);
-    const { logits } = pass;
-    const { iou } = pass.decoded;
+    const { logits, decoded } = pass;
     const inside = start.clicks.filter(({ label }) => label === 1).map(({ at }) => at);
     const begin = performance.now();
     const crop = cropField(this.image.dims, sampleLogits(cube.roi, logits, 'positive'));
     this.spent.pasteBack += performance.now() - begin;
     const part = clickedPart(cube.roi, logits, inside);
-    const estimate = estimateOf(this.model, iou, part.probability);
+    const estimate = estimateOf(this.model, decoded.iou, part.probability);
     return {
       pass,
       iou: estimate,
