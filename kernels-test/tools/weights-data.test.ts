@@ -1,0 +1,119 @@
+/** The folder that the shipped weights are trained from: nothing of it may be anybody's who is tested on. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { affineFromRows } from '../../src/imaging/affine.js';
+import { readNiftiFile } from '../../src/imaging/nifti.node.js';
+import { writeVolume } from '../../src/imaging/nifti-write.js';
+import type { Vec3 } from '../../src/imaging/types.js';
+import { put, scratchFolder } from '../cli/support.js';
+
+const scratch = scratchFolder();
+
+/** A volume of 2 mm voxels, with a value at each place. */
+function volume(dims: Vec3, value: (i: number, j: number, k: number) => number): Uint8Array {
+  const data = Float32Array.from({ length: dims[0] * dims[1] * dims[2] }, (_, n) =>
+    value(n % dims[0], Math.floor(n / dims[0]) % dims[1], Math.floor(n / (dims[0] * dims[1]))),
+  );
+  const affine = affineFromRows([-2, 0, 0, 30, 0, -2, 0, 20, 0, 0, 2, -10, 0, 0, 0, 1]);
+  return writeVolume({ name: 'made', dims, affine, data, datatype: 'int16' }, 'made.nii.gz');
+}
+
+const lesion = (image: string, subject: string, channel: string, use: string) => ({
+  image,
+  label: image.replace('image', 'mask'),
+  value: 1,
+  channel,
+  modality: channel === 'CT' ? 'CT' : 'MR',
+  organ: 'limb soft tissue',
+  kind: 'lesion',
+  subject,
+  use,
+});
+
+/** A list with three subjects, and checkouts that have images of these and of a fourth; returns how the tool is called. */
+function folders(name: string, extra: object[] = []): string[] {
+  const data = join(scratch, name, 'data');
+  const small = volume([4, 4, 4], () => 1);
+  put(
+    data,
+    'lesions.json',
+    JSON.stringify([
+      lesion('sts/STS_002_CT_image.nii.gz', 'STS_002', 'CT', 'train'),
+      lesion('sts/STS_030_CT_image.nii.gz', 'STS_030', 'CT', 'test'),
+      lesion('open_ms_long/p09_study2_FLAIR.nii.gz', 'oms_lg09', 'FLAIR', 'train'),
+      ...extra,
+    ]),
+  );
+  mkdirSync(join(data, 'sts'));
+  const sts = join(scratch, name, 'sts');
+  for (const subject of ['STS_001', 'STS_002', 'STS_030'])
+    for (const kind of ['CT', 'MR_T1']) {
+      put(sts, `nifti/${subject}/${kind}_image.nii.gz`, small);
+      put(sts, `nifti/${subject}/${kind}_mask.nii.gz`, small);
+    }
+  const dims: Vec3 = [30, 20, 16];
+  // Two parts of the truth; the image is bright where the first of them comes to lie, 4 mm to the right, and nowhere else.
+  const oms = join(scratch, name, 'oms', 'longitudinal');
+  const part = (i: number, j: number, k: number, at: number) =>
+    Math.abs(i - at) <= 2 && Math.abs(j - 9) <= 1 && Math.abs(k - 8) <= 1;
+  for (const patient of ['patient01', 'patient03', 'patient09']) {
+    put(
+      oms,
+      `coregistered/${patient}/gt.nii.gz`,
+      volume(dims, (i, j, k) => Number(part(i, j, k, 8) || part(i, j, k, 22))),
+    );
+    put(
+      oms,
+      `coregistered/${patient}/study2_FLAIR_to_common_space.txt`,
+      '#Insight Transform File V1.0\nParameters: 1 0 0 0 1 0 0 0 1 4 0 0\nFixedParameters: 1 2 3\n',
+    );
+  }
+  put(
+    oms,
+    'raw/patient09/study2_T2W.nii.gz',
+    volume(dims, (i, j, k) => 100 + ((i + j + k) % 3) + (part(i, j, k, 10) ? 50 : 0)),
+  );
+  return [data, sts, join(scratch, name, 'oms'), join(scratch, name, 'out')];
+}
+
+const run = (args: string[]) =>
+  spawnSync(process.execPath, ['tools/weights-data.mjs', ...args], { encoding: 'utf8' });
+
+describe('weights-data.mjs', () => {
+  it('adds images of subjects that may train, and of no other', async () => {
+    const args = folders('good');
+    const { status, stdout, stderr } = run(args);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    expect(stdout).toContain('2 images with lesions, and 2 more');
+    const list = JSON.parse(readFileSync(join(args[3], 'lesions.json'), 'utf8'));
+    expect(list.map(({ subject, channel, use }: Record<string, string>) => [subject, channel, use])).toEqual([
+      ['STS_002', 'CT', 'train'],
+      ['oms_lg09', 'FLAIR', 'train'],
+      ['STS_002', 'T1', 'train'],
+      ['oms_lg09', 'T2', 'train'],
+    ]);
+    for (const { image, label } of list.slice(2))
+      for (const file of [image, label]) expect(existsSync(join(args[3], file)), file).toBe(true);
+  });
+
+  it('carries a mask by the affine of the two visits, and keeps what is bright there', async () => {
+    const args = folders('carried');
+    expect(run(args).stderr).toBe('');
+    const { data, dims } = await readNiftiFile(join(args[3], 'oms_more/p09_study2_T2W_gt.nii.gz'));
+    const marked = [...data.keys()].filter((n) => data[n] > 0);
+    // +4 mm in LPS from the common grid to the image: two voxels along i, whose axis points to the left.
+    const along = marked.map((n) => n % dims[0]);
+    expect([Math.min(...along), Math.max(...along), marked.length]).toEqual([8, 12, 5 * 3 * 3]);
+  });
+
+  it('refuses a list with a subject on both sides, before anything is written', () => {
+    const args = folders('both', [lesion('sts/STS_030_MR_image.nii.gz', 'STS_030', 'T1', 'train')]);
+    const { status, stderr } = run(args);
+    expect(status).toBe(1);
+    expect(stderr).toContain('STS_030 is on both sides');
+    expect(existsSync(args[3])).toBe(false);
+  });
+});
