@@ -1,6 +1,6 @@
-// From block sums (B, blocks, 8) to y: per sample ($SUMS) its eight sums and two voxel weights/n, then the loss (5): total,
-// Dice, focal, cross-entropy and, with IOU, the squared error of the estimate in `iou` (B, 4) of mask 0's IoU (SPEC E1),
-// means over the batch. One workgroup. SPEC B2: w_v = ζ·n/max(n₊, 1) on lesion voxels, (1 − ζ)·n/max(n₋, 1) elsewhere; ζ counts as
+// From block sums (B, blocks, 8) to y: per sample ($SUMS) its eight sums, two voxel weights/n and the lesion's voxels beyond the cube,
+// then the loss (5): total, Dice, focal, cross-entropy and, with IOU, the squared error of the estimate in `iou` (B, 4) of mask 0's
+// IoU with the whole lesion (SPEC E1), of which `outside` (B) voxels are not in the cube; means over the batch. One workgroup. SPEC B2: w_v = ζ·n/max(n₊, 1) on lesion voxels, (1 − ζ)·n/max(n₋, 1) elsewhere; ζ counts as
 // 0 without a lesion voxel and as 1 with nothing else.
 struct Params { samples: u32, blocks: u32, voxels: u32, zeta: f32, smoothing: f32, dice: f32, focal: f32, ce: f32, iou: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -8,6 +8,7 @@ struct Params { samples: u32, blocks: u32, voxels: u32, zeta: f32, smoothing: f3
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 //#if IOU
 @group(0) @binding(3) var<storage, read> iou: array<f32>;
+@group(0) @binding(4) var<storage, read> outside: array<f32>;
 //#include loss_iou.wgsl
 //#end
 
@@ -44,7 +45,9 @@ fn main(@builtin(local_invocation_index) t: u32) {
       let dice = 1.0 - (2.0 * sums[at] + p.smoothing) / (sums[at + 1u] + positive + p.smoothing);
       let focal = w_lesion * sums[at + 3u] + w_rest * sums[at + 4u];
       var miss = 0.0;
+      sums[at + 10u] = 0.0;
       //#if IOU
+      sums[at + 10u] = outside[sample];
       miss = iou[sample * 4u] - real_iou(at);
       //#end
       total += vec4f(dice, focal, sums[at + 5u] / n, miss * miss);

@@ -42,6 +42,7 @@ function ball(): { cube: LesionCube; zero: number; raw: Float32Array } {
     centre: [16, 15, 17] as const,
     spacing: 1,
     zero: -mean / std,
+    outside: 0,
   };
   return { cube, zero: -mean / std, raw };
 }

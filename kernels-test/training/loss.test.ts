@@ -130,7 +130,7 @@ describe('the Zoom Loss', () => {
     target.data.fill(1, 2 * n);
     await check(logits, target);
     const { sums } = await compute(logits, target, losses.zoom);
-    const weights = [0, 1, 2].map((b) => [...sums.slice(10 * b + 8, 10 * b + 10)]);
+    const weights = [0, 1, 2].map((b) => [...sums.slice(LOSS_SUMS * b + 8, LOSS_SUMS * b + 10)]);
     // ζ/n₊ and (1 − ζ)/n₋; ζ is 0 without a lesion and 1 with nothing else.
     expect(weights[0][0]).toBeCloseTo(0.75 / 30, 8);
     expect(weights[0][1]).toBeCloseTo(0.25 / (n - 30), 10);
@@ -261,7 +261,7 @@ it('a loss adds three operations and no others', () => {
     losses.zoom,
   );
   expect(g.nodes.map((n) => n.op.name)).toEqual(['loss_sums', 'loss_value', 'loss_backward']);
-  expect(loss.shape).toEqual([25]);
+  expect(loss.shape).toEqual([2 * LOSS_SUMS + LOSS_PARTS.length]);
   expect(gradient.shape).toEqual([2, 1, 3, 3, 3]);
 });
 
@@ -287,10 +287,10 @@ describe.skipIf(file === null)('the zoom_loss fixture', () => {
 });
 
 describe('the IoU estimate’s error', () => {
-  /** IoU of the logits above 0 with the target, by its definition; nothing predicted of nothing is 1. */
-  const iouOf = (logits: Tensor64, target: Tensor64, sample: number): number => {
+  /** IoU of the logits above 0 with the target and what lies beyond it, by its definition; nothing predicted of nothing is 1. */
+  const iouOf = (logits: Tensor64, target: Tensor64, sample: number, outside: number): number => {
     const n = logits.data.length / logits.shape[0];
-    let [both, either] = [0, 0];
+    let [both, either] = [0, outside];
     for (let i = sample * n; i < (sample + 1) * n; i++) {
       const [p, y] = [logits.data[i] > 0, target.data[i] > 0];
       if (p && y) both++;
@@ -308,9 +308,11 @@ describe('the IoU estimate’s error', () => {
     target.data.fill(0, 2 * n);
     const iou = tensor64([3, 4]);
     iou.data.set([0.4, 9, 9, 9, 0.9, 9, 9, 9, 0.25, 9, 9, 9]);
+    const outside = tensor64([3]);
+    outside.data.set([0, 321.5, 0]);
     const run = (factor: number) =>
       runGraph((b) => {
-        const estimate = b.input('iou', iou);
+        const estimate = { iou: b.input('iou', iou), outside: b.input('outside', outside) };
         const options = { ...losses.zoom, iou: factor };
         const made = addLoss(b.input('s', logits), b.input('y', target), options, estimate);
         b.graph.output('loss', made.loss);
@@ -319,7 +321,7 @@ describe('the IoU estimate’s error', () => {
       });
     const { outputs } = await run(0.5);
     const { outputs: without } = await run(0);
-    const misses = [0, 1, 2].map((b) => iou.data[4 * b] - iouOf(logits, target, b));
+    const misses = [0, 1, 2].map((b) => iou.data[4 * b] - iouOf(logits, target, b, outside.data[b]));
     const part = (of: typeof outputs, name: (typeof LOSS_PARTS)[number]) =>
       of.loss[LOSS_SUMS * 3 + LOSS_PARTS.indexOf(name)];
     const error = misses.reduce((sum, miss) => sum + (miss * miss) / 3, 0);

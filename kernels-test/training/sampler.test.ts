@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Draws, mixSeed } from '../../src/base/draws.js';
 import { type Preset, presets } from '../../src/imaging/presets.js';
+import { findInRoi, roiFrame } from '../../src/imaging/roi-frame.js';
 import type { Vec3 } from '../../src/imaging/types.js';
 import { makeTrainingPhantom } from '../../src/phantoms/training-phantom.js';
 import { cached, phantomCases, type TrainingCase } from '../../src/training/cases.js';
@@ -197,6 +198,46 @@ describe('a cube', () => {
   });
 });
 
+describe('how much of a lesion lies beyond its cube', () => {
+  const oblique = [0, 0, 2, -20, 0, -1.5, 0, 30, 1, 0, 0, 10]; // axes exchanged, one mirrored
+  const box: NumberAt = (i, j, k) => Number(i >= 4 && i < 34 && j >= 10 && j < 20 && k >= 8 && k < 14);
+  const one = caseOfLesions([40, 30, 22], oblique, box);
+
+  it('is nothing where all of it is inside, to the last digit', () => {
+    expect(lesionCube(one, 1, [18, 15, 11], { size: 64, preset: { ...preset, spacing: 0.9 } }).outside).toBe(
+      0,
+    );
+  });
+
+  it('is the rest of its volume, in voxels of the cube, wherever the cube lies', () => {
+    const cases = [
+      { click: [6, 12, 9], size: 12, spacing: 1 },
+      { click: [20, 15, 11], size: 16, spacing: 1 },
+      { click: [30, 15, 11], size: 20, spacing: 0.5 },
+    ] as const;
+    for (const { click, size, spacing } of cases) {
+      const cube = lesionCube(one, 1, click, { size, preset: { ...preset, spacing } });
+      const whole = (one.sizes[0] * 2 * 1.5 * 1) / spacing ** 3;
+      expect(cube.outside).toBeGreaterThan(0);
+      // Voxels are cut by the cube's faces whole or not at all.
+      const found = sum(cube.targets) + cube.outside;
+      expect(Math.abs(found - whole) / whole, click.join()).toBeLessThan(0.25);
+    }
+  });
+
+  it('counts the voxels of the volume that no voxel of the cube covers', () => {
+    const cube = lesionCube(one, 1, [6, 12, 9], { size: 12, preset: { ...preset, spacing: 1 } });
+    const roi = roiFrame(one.image, [6, 12, 9], { size: 12, preset: { ...preset, spacing: 1 } });
+    const beyond = [...one.lesions.keys()].filter((n) => {
+      const voxel: Vec3 = [n % 40, Math.floor(n / 40) % 30, Math.floor(n / 1200)];
+      return one.lesions[n] === 1 && !findInRoi(roi, voxel);
+    });
+    const share = cube.outside / (sum(cube.targets) + cube.outside);
+    expect(share).toBeCloseTo(beyond.length / one.sizes[0], 10);
+    expect(share).toBeGreaterThan(0.5);
+  });
+});
+
 describe('flips', () => {
   const size = 6;
   const cube: LesionCube = {
@@ -209,6 +250,7 @@ describe('flips', () => {
     centre: [3, 3, 3],
     spacing: 1,
     zero: -2,
+    outside: 0,
   };
   const original = structuredClone(cube);
   const all = Array.from({ length: 8 }, (_, bits) => [0, 1, 2].map((axis) => ((bits >> axis) & 1) === 1));

@@ -10,8 +10,8 @@ import { shader } from '../engine/kernels/wgsl.js';
 
 /** Voxels per workgroup of the first pass. */
 const BLOCK = 4096;
-/** Numbers per sample before the loss's parts: eight sums and the voxel weights. */
-export const LOSS_SUMS = 10;
+/** Numbers per sample before the loss's parts: eight sums, the voxel weights, and the lesion's voxels beyond the cube. */
+export const LOSS_SUMS = 11;
 
 /** The loss's weights and constants. */
 interface LossSpec {
@@ -65,18 +65,18 @@ const lossSumsOp = defineOp<{ logits: Tensor; targets: Tensor }, LossSpec>({
   gradient: null,
 });
 
-/** Block sums → (10·B + 5): sums and voxel weights of each sample; then total, Dice, focal, cross-entropy, the IoU's error. */
-const lossValueOp = defineOp<{ blocks: Tensor; iou?: Tensor }, LossSpec>({
+/** Block sums → (11·B + 5): the numbers of each sample; then total, Dice, focal, cross-entropy, the IoU's error. */
+const lossValueOp = defineOp<{ blocks: Tensor; iou?: Tensor; outside?: Tensor }, LossSpec>({
   name: 'loss_value',
   shape: (_, { samples }) => [LOSS_SUMS * samples + LOSS_PARTS.length],
-  lower({ inputs: { blocks: sums, iou: estimate }, attrs, output }) {
+  lower({ inputs: { blocks: sums, ...estimate }, attrs, output }) {
     const { samples, voxels, zeta, smoothing, dice, focal, ce, iou } = attrs;
     const blocks = ceilDiv(voxels, BLOCK);
     return {
       kernel: 'loss_value',
       variant: 'shared',
-      shader: shader(lossValue, { SUMS: LOSS_SUMS, IOU: estimate !== undefined }),
-      buffers: { blocks: sums, sums: output, ...(estimate ? { iou: estimate } : {}) },
+      shader: shader(lossValue, { SUMS: LOSS_SUMS, IOU: estimate.iou !== undefined }),
+      buffers: { blocks: sums, sums: output, ...estimate },
       params: { samples, blocks, voxels, zeta, smoothing, dice, focal, ce, iou },
       workgroups: [1, 1, 1],
       cost: { flops: 8 * samples * blocks, bytes: 32 * samples * blocks },
@@ -122,25 +122,31 @@ const iouBackwardOp = defineOp<{ sums: Tensor; iou: Tensor }, LossSpec>({
   gradient: null,
 });
 
+/** Estimates (B, 4) of masks' IoU with the whole lesion, of which the first is trained, and how much of it lies beyond the cube (B), voxels. */
+export interface IouEstimate {
+  readonly iou: Tensor;
+  readonly outside: Tensor;
+}
+
 /**
  * The loss of logits (B, …) against targets (B, …) in {0, 1}, and its gradient.
- * @param estimate the estimates (B, 4) of masks' IoU, of which the first is trained, where that has a factor
- * @returns `loss` (10·B + 5): per sample its sums, then `LOSS_PARTS`; the gradients of logits and estimates
+ * @param estimate what the squared error is of, where that has a factor
+ * @returns `loss` (11·B + 5): per sample its sums, then `LOSS_PARTS`; the gradients of logits and estimates
  */
 export function addLoss(
   logits: Tensor,
   targets: Tensor,
   options: LossOptions,
-  estimate?: Tensor,
+  estimate?: IouEstimate,
 ): { loss: Tensor; gradient: Tensor; iouGradient: Tensor | undefined } {
   const samples = logits.shape[0];
   const spec: LossSpec = { ...options, samples, voxels: sizeOf(logits.shape) / samples };
-  const iou = options.iou > 0 ? estimate : undefined;
+  const known = options.iou > 0 ? estimate : undefined;
   return logits.graph.stage('loss', () => {
     const blocks = apply(lossSumsOp, { logits, targets }, spec);
-    const loss = apply(lossValueOp, { blocks, ...(iou ? { iou } : {}) }, spec);
+    const loss = apply(lossValueOp, { blocks, ...known }, spec);
     const gradient = apply(lossBackwardOp, { logits, targets, sums: loss }, spec);
-    const iouGradient = iou && apply(iouBackwardOp, { sums: loss, iou }, spec);
+    const iouGradient = known && apply(iouBackwardOp, { sums: loss, iou: known.iou }, spec);
     return { loss, gradient, iouGradient };
   });
 }

@@ -62,7 +62,8 @@ function budgetSeeds({ graph: g, gates, config }: ModelBuilder): [Tensor, Tensor
 const isBuffer = (name: string): boolean => name.endsWith('positional_encoding_gaussian_matrix');
 
 /**
- * Inputs `image` (B, S, S, S, 1), `points` (B, P, 4), `mask` (B, 4g, 4g, 4g, 1), `targets` (B, 1, S, S, S) in {0, 1} and per
+ * Inputs `image` (B, S, S, S, 1), `points` (B, P, 4), `mask` (B, 4g, 4g, 4g, 1), `targets` (B, 1, S, S, S) in {0, 1}, where the loss has the IoU's
+ * error `outside` (B), voxels of the lesion beyond the cube, and per
  * SGPM `sgpm.{j}.noise` (B, gates); outputs `loss` (see `addLoss`), `low_resolution_logits` (B, 1, 4g, 4g, 4g: mask 0),
  * `logits` (B, 1, S, S, S: the same at full resolution) and the gradients.
  */
@@ -84,7 +85,7 @@ export function trainingGraph(config: ModelConfig, options: TrainingGraphOptions
     logits,
     g.input('targets', [batch, 1, volume, volume, volume]),
     options.loss,
-    iou,
+    options.loss.iou > 0 ? { iou, outside: g.input('outside', [batch]) } : undefined,
   );
   g.output('loss', loss);
   const seeds = new Map([[logits, gradient]]);

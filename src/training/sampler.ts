@@ -12,7 +12,7 @@ import {
   type Prompt,
 } from '../imaging/prompts.js';
 import { relativeToClick } from '../imaging/relative.js';
-import { clickInRoi } from '../imaging/roi-frame.js';
+import { alongAxis, clickInRoi, type RoiAxis, type RoiFrame } from '../imaging/roi-frame.js';
 import type { Vec3 } from '../imaging/types.js';
 import { spacingOf, type TrainingCase, voxelMillilitres } from './cases.js';
 
@@ -36,6 +36,8 @@ export interface LesionCube {
   readonly values: Float32Array;
   /** 1 on the lesion, 0 elsewhere. */
   readonly targets: Float32Array;
+  /** Of the lesion, what lies beyond the cube, in the cube's voxels. */
+  readonly outside: number;
   readonly click: [number, number, number];
   /** The case's voxel that it lies around. */
   readonly centre: Vec3;
@@ -121,6 +123,27 @@ function maskOf<M extends Uint8Array | Float32Array>({ lesions }: TrainingCase, 
 export const lesionsOf = ({ sizes }: TrainingCase): number[] =>
   sizes.flatMap((voxels, n) => (voxels > 0 ? [n + 1] : []));
 
+/** The share of a lesion's voxels that lie outside of a cube. */
+function shareBeyond({ lesions, image }: TrainingCase, lesion: number, frame: RoiFrame): number {
+  // Every source axis is one of the cube's.
+  const within = [0, 1, 2].map((source) => {
+    const axis = frame.axes.find((one) => one.source === source) as RoiAxis;
+    return Array.from({ length: image.dims[source] }, (_, n) => {
+      const at = alongAxis(axis, [n, n, n]);
+      return at >= -0.5 && at < frame.size - 0.5;
+    });
+  });
+  const [ni, nj] = image.dims;
+  let [inside, all] = [0, 0];
+  for (let n = 0; n < lesions.length; n++) {
+    if (lesions[n] !== lesion) continue;
+    all++;
+    const row = Math.floor(n / ni);
+    if (within[0][n - row * ni] && within[1][row % nj] && within[2][Math.floor(row / nj)]) inside++;
+  }
+  return 1 - inside / all;
+}
+
 /**
  * The cube around a click (SPEC A0), or around another point near it, with the lesion in it. A lesion that resampling would lose keeps
  * the clicked voxel.
@@ -147,12 +170,16 @@ export function lesionCube(
   for (let n = 0; n < share.length; n++) if (share[n] >= 0.5) targets[n] = 1;
   const [a, b, c] = voxel;
   targets[(a * size + b) * size + c] = 1;
+  // At least the clicked voxel is inside.
+  const beyond = Math.min(0.9999, shareBeyond(one, lesion, roi));
+  const inside = targets.reduce((sum, v) => sum + v, 0);
   return {
     caseId: one.id,
     lesion,
     millilitres: one.sizes[lesion - 1] * voxelMillilitres(one),
     values: roi.values,
     targets,
+    outside: (inside * beyond) / (1 - beyond),
     click: voxel,
     centre,
     spacing: preset.spacing,

@@ -46,6 +46,8 @@ export interface TrainSample {
   readonly image: Float32Array;
   /** S³ zeros and ones. */
   readonly targets: Float32Array;
+  /** Voxels of the lesion beyond the cube, for the IoU estimate, which is of the whole lesion; 0 if not given. */
+  readonly outside?: number | undefined;
   /** In voxels of the cube; a not-a-point is appended. */
   readonly points: readonly { readonly at: readonly [number, number, number]; readonly label: 1 | 0 | -1 }[];
   /** Low-resolution logits of an earlier click; zeros if not given. */
@@ -248,6 +250,7 @@ export class TrainStep {
     const program = await this.program(rows.length / 4);
     program.write('image', sample.image);
     program.write('targets', sample.targets);
+    if (this.options.loss.iou > 0) program.write('outside', new Float32Array([sample.outside ?? 0]));
     program.write('points', new Float32Array(rows));
     program.write('mask', sample.mask ?? new Float32Array((4 * gridOf(this.config)) ** 3));
     for (const j of (sgpm?.sites ?? []).keys()) {

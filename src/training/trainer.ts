@@ -232,8 +232,8 @@ async function* trainOn(
   for (let click = 1; click <= clicks; click++) {
     const noise = noisy ? gateNoise(step, draws) : undefined;
     const budget = budgetAt(recipe, sample, opened);
-    const { values: image, targets, caseId, millilitres } = cube;
-    const result = await step.run({ image, targets, points, mask, noise, budget }, factor);
+    const { values: image, targets, outside, caseId, millilitres } = cube;
+    const result = await step.run({ image, targets, outside, points, mask, noise, budget }, factor);
     if (!Number.isFinite(result.loss.total) || (result.gradNorm !== undefined && !result.updated)) {
       const where = (await step.nonFinite()) ?? 'loss';
       // A gradient shows only in the sum that an update takes.
