@@ -1,10 +1,12 @@
 /** A correction: near its click the decoder's answer, elsewhere what there was, and every click right. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { cropMask, emptyCrop } from '../../src/imaging/crop.js';
+import { diceOf } from '../../src/imaging/metrics/overlap.js';
 import { presets } from '../../src/imaging/presets.js';
 import { findInRoi, roiFrame } from '../../src/imaging/roi-frame.js';
 import type { Vec3 } from '../../src/imaging/types.js';
-import { CORRECTION, corrected, fieldIn, fieldOf } from '../../src/session/correction.js';
+import { CORRECTION, corrected, fieldIn, fieldOf, missedBy } from '../../src/session/correction.js';
 import { LesionSession } from '../../src/session/lesion-session.js';
 import type { Click, RoiPlace } from '../../src/session/lesion-state.js';
 import type { Zoom } from '../../src/session/zoom.js';
@@ -241,5 +243,116 @@ describe('a session whose model changes its mind', () => {
     await session.undo();
     const again = await session.addClick({ at: [48, 48, 60], label: 0 });
     expect(again.mask).toEqual(second.mask);
+  });
+});
+
+describe('whether a click says that most of the lesion was missed', () => {
+  const dims: Vec3 = [9, 8, 7];
+  const voxels = Array.from(
+    { length: 9 * 8 * 7 },
+    (_, n): Vec3 => [n % 9, Math.floor(n / 9) % 8, Math.floor(n / 72)],
+  );
+  const between = (a: Vec3, b: Vec3, mm: Vec3) => Math.hypot(...a.map((c, axis) => (c - b[axis]) * mm[axis]));
+
+  it('it does where it lies, a voxel apart, farther from the mask than that is thick: by the definition', () => {
+    let yes = 0;
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: voxels.length - 1 }), { minLength: 1, maxLength: 3 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.constantFrom<Vec3>([1, 1, 1], [0.5, 0.5, 2], [2, 1, 0.7]),
+        fc.constantFrom(...voxels),
+        (seeds, radius, mm, at) => {
+          // Balls, cut by the volume's faces; beyond those is outside.
+          const isIn = (v: Vec3) => seeds.some((n) => between(voxels[n], v, [1, 1, 1]) < radius);
+          const mask = Uint8Array.from(voxels, (v) => Number(isIn(v)));
+          const inside = voxels.filter(isIn);
+          const around: Vec3[] = [];
+          for (let i = -1; i <= 9; i++)
+            for (let j = -1; j <= 8; j++)
+              for (let k = -1; k <= 7; k++) {
+                const v: Vec3 = [i, j, k];
+                const within = i >= 0 && j >= 0 && k >= 0 && i < 9 && j < 8 && k < 7;
+                if (!(within && isIn(v))) around.push(v);
+              }
+          const nearest = (v: Vec3, others: readonly Vec3[]) =>
+            Math.min(...others.map((w) => between(v, w, mm)));
+          const thick = Math.max(...inside.map((v) => nearest(v, around)));
+          const want = nearest(at, inside) - Math.max(...mm) > thick;
+          if (want) yes++;
+          expect(missedBy(cropMask(mask, dims), { at, label: 1 }, mm)).toBe(want);
+          expect(missedBy(cropMask(mask, dims), { at, label: 0 }, mm)).toBe(false);
+        },
+      ),
+      { numRuns: 200, seed: 3 },
+    );
+    expect(yes).toBeGreaterThan(20);
+  });
+
+  it('it does of a mask without a voxel', () => {
+    expect(missedBy(emptyCrop(dims), { at: [1, 2, 3], label: 1 }, [1, 1, 1])).toBe(true);
+  });
+});
+
+describe('a session whose first mask is a speck of a large lesion', () => {
+  const dims: Vec3 = [96, 96, 96];
+  const { image: ball, truth } = ballIn(dims, [1, 1, 1], [48, 48, 48], 50);
+  /** At one click it sees nothing but the click. */
+  const shortSighted = () =>
+    thresholdModel({
+      answer: (logits, { points }) =>
+        points.filter(({ label }) => label !== -1).length > 1
+          ? logits
+          : logits.map((_, n) => {
+              const [i, j, k] = [Math.floor(n / 48 ** 2), Math.floor(n / 48) % 48, n % 48];
+              return Math.hypot(i - 24, j - 24, k - 24) < 3 ? 4 : -4;
+            }),
+    });
+  const first: Click = { at: [48, 48, 30], label: 1 };
+  const far: Click = { at: [48, 48, 62], label: 1 };
+
+  it('looks again by both clicks, at scales that hold them', async () => {
+    const { model } = shortSighted();
+    const session = new LesionSession(model, ball, { zoom: 'auto' });
+    const speck = await session.addClick(first);
+    expect(diceOf(speck.mask, truth)).toBeLessThan(0.1);
+    const found = await session.addClick(far);
+    expect(diceOf(found.mask, truth)).toBeGreaterThan(0.9);
+    expect(found.zoom.tried.length).toBeGreaterThan(1);
+    expect(found.encodes).toBe(found.zoom.tried.length);
+    for (const { spacing } of found.zoom.tried) expect(48 * spacing).toBeGreaterThan(32);
+    await session.undo();
+    expect((await session.addClick(far)).mask).toEqual(found.mask);
+  });
+
+  it('after a click beside the speck it corrects, and so it does after one that says not lesion', async () => {
+    for (const click of [
+      { at: [48, 48, 34], label: 1 },
+      { at: [48, 48, 80], label: 0 },
+    ] as const) {
+      const session = new LesionSession(shortSighted().model, ball, { zoom: 'auto' });
+      const speck = await session.addClick(first);
+      const second = await session.addClick(click);
+      expect(second.zoom.why.code).not.toBe('surest');
+      // What is far from both clicks stays as it was.
+      expect(second.mask[(48 * 96 + 48) * 96 + 70]).toBe(speck.mask[(48 * 96 + 48) * 96 + 70]);
+    }
+  });
+
+  it('a mask that was drawn stays, wherever the next click is, and so does what a box found', async () => {
+    const session = new LesionSession(shortSighted().model, ball, { zoom: 'auto' });
+    const speck = await session.addClick(first);
+    await session.setMask(speck.mask);
+    const corrected = await session.addClick(far);
+    expect(corrected.zoom.tried).toHaveLength(1);
+    // In another cube its surface is taken over by interpolation.
+    const kept = speck.mask.reduce((sum, v, n) => sum + v * corrected.mask[n], 0);
+    expect(kept).toBeGreaterThan(0.5 * speck.voxels);
+    expect(diceOf(corrected.mask, truth)).toBeLessThan(0.9);
+    const boxed = new LesionSession(shortSighted().model, ball, { zoom: 'auto' });
+    const inBox = await boxed.addBox({ min: [44, 44, 26], max: [52, 52, 34] });
+    const after = await boxed.addClick(far);
+    expect(after.zoom.tried).toHaveLength(1);
+    expect(inBox.voxels).toBeGreaterThan(0);
   });
 });

@@ -1,10 +1,14 @@
 /**
  * What a correcting click does to a mask. A decoder answers every click with a mask of its own, which can differ from the one before far away
  * from the click, and need not even do what the click says. A person who corrects one end of a lesion means that end: so the new answer
- * counts near the click alone, and there it is pushed over until the click is right. Numbers only; `search.ts` runs the model.
+ * counts near the click alone, and there it is pushed over until the click is right. Unless the click says that the mask has missed most of the
+ * lesion: then that is looked for again. Numbers only; `search.ts` runs the model.
  */
 import { f16ToF32, f32ToF16 } from '../base/half.js';
+import { boxSizes, type CroppedMask } from '../imaging/crop.js';
+import { distanceBox } from '../imaging/distance.js';
 import { axisTaps, findInRoi } from '../imaging/roi-frame.js';
+import type { Vec3 } from '../imaging/types.js';
 import type { Click, RoiPlace } from './lesion-state.js';
 
 /**
@@ -115,4 +119,30 @@ export function corrected(
       });
   }
   return out;
+}
+
+/**
+ * Whether a click says that a mask has missed most of the lesion: it lies, a voxel apart, farther from the mask than the mask is thick, from its
+ * border to its middle. A piece or a speck is no beginning to correct; what the first click alone did not tell, at which scale to look, two
+ * clicks do. Measured in weights/README.md; clicks that say `not lesion` tell no scale, and looking again after those did not help.
+ * @param spacing edges of the volume's voxels, mm
+ */
+export function missedBy({ box, values }: CroppedMask, { at, label }: Click, spacing: Vec3): boolean {
+  if (label !== 1) return false;
+  const inside = box && distanceBox(values, boxSizes(box), spacing);
+  if (!inside) return true;
+  const { low, sizes, squared } = inside;
+  const [x, y, z] = at.map((c, a) => c - box.min[a] - low[a]);
+  let thickest = 0;
+  let nearest = Number.POSITIVE_INFINITY;
+  for (let k = 0, n = 0; k < sizes[2]; k++)
+    for (let j = 0; j < sizes[1]; j++)
+      for (let i = 0; i < sizes[0]; i++, n++) {
+        if (squared[n] === 0) continue;
+        const away =
+          (i - x) ** 2 * spacing[0] ** 2 + (j - y) ** 2 * spacing[1] ** 2 + (k - z) ** 2 * spacing[2] ** 2;
+        if (away < nearest) nearest = away;
+        if (squared[n] > thickest) thickest = squared[n];
+      }
+  return Math.sqrt(nearest) - Math.max(...spacing) > Math.sqrt(thickest);
 }

@@ -20,7 +20,7 @@ import { type Preset, type PresetName, resolvePreset } from '../imaging/presets.
 import { clickInRoi } from '../imaging/roi-frame.js';
 import type { Image } from '../imaging/types.js';
 import type { Model } from '../sam/model.js';
-import { type CubeLogits, fieldIn, fieldOf } from './correction.js';
+import { type CubeLogits, fieldIn, fieldOf, missedBy } from './correction.js';
 import { boxOfPoints, cutFaces, longestSide, maskPrompt, middle } from './cubes.js';
 import type { EncodedCube, Spent } from './encoded-cube.js';
 import { History } from './history.js';
@@ -68,10 +68,13 @@ interface Step {
   readonly field: CubeLogits | undefined;
 }
 
+/** What a step goes on from. */
+type Known = { readonly crop: CroppedMask } & Partial<Pick<Step, 'cube' | 'lowRes'>>;
+
 /**
  * Interactive segmentation of one lesion: the first click places the cube, finds its scale if `zoom` says so, and encodes it;
  * every click decodes with all clicks so far and the previous low-resolution logits, as SAM-Med3D was trained to be used. A later click changes the
- * mask near it alone (`correction.ts`), except without zoom, which is SAM-Med3D's own behaviour: there the decoder's answer is the mask.
+ * mask near it alone, or begins anew where the mask has missed most of the lesion (`correction.ts`), except without zoom, which is SAM-Med3D's own behaviour: there the decoder's answer is the mask.
  * Calls are taken in turn; one that fails or is stopped leaves the session as it was.
  */
 export class LesionSession {
@@ -270,7 +273,10 @@ export class LesionSession {
     const zoom = this.options.zoom ?? model.card.zoom;
     const reference = clicks.find(({ label }) => label === 1)?.at;
     const search = new Search(model, volume, this.preset, this.gates, options, spent, reference);
-    const begun = { ...this.start(search, zoom, clicks, found, box), before: this.before(action, zoom) };
+    const anew = this.beginsAnew(action, zoom);
+    const known = anew ? { crop: this.nothing } : { ...this.history.current, crop: found };
+    const before: Start['before'] = anew ? (_, answer) => answer : this.before(action, zoom);
+    const begun = { ...this.start(search, zoom, clicks, known, box), before };
     const { pass, crop, iou, zoom: scale } = await search.find(zoom, begun);
 
     const begin = performance.now();
@@ -302,6 +308,16 @@ export class LesionSession {
       model.firstMask(pass.decoded),
       zoom === 'off' ? undefined : fieldOf(roi, pass.logits),
     );
+  }
+
+  /** Whether a click is no correction: the mask that clicks made has missed most of the lesion, which is looked for again. */
+  private beginsAnew(action: Action, zoom: Zoom): boolean {
+    const { clicks, crop } = this.stateNow();
+    const { volume, actions } = this;
+    // What a person drew, or put a box around, is meant.
+    if (zoom === 'off' || clicks.length === 0 || [...actions, action].some(({ type }) => type !== 'click'))
+      return false;
+    return action.type === 'click' && missedBy(crop, action.click, voxelSizes(volume.affine));
   }
 
   /** What a click corrects: the mask's logits in a cube, or those that its voxels stand for where the model did not make it. */
@@ -342,7 +358,7 @@ export class LesionSession {
     search: Search,
     zoom: Zoom,
     clicks: readonly Click[],
-    found: CroppedMask,
+    { crop: found, cube, lowRes }: Known,
     box: VoxelBox | undefined,
   ): Start {
     const { volume, model, preset } = this;
@@ -350,7 +366,6 @@ export class LesionSession {
     const click = clicks[clicks.length - 1];
     const limits = limitsOf(volume.dims, voxelSizes(volume.affine), size);
     // Other weights may have cubes of another size.
-    const { cube, lowRes } = this.history.current ?? {};
     const earlier = cube?.roi.size === size ? cube : undefined;
     if (earlier && zoom === 'off') clickInRoi(earlier.roi, click.at); // a click outside is refused
     const asked = [click.at, ...(box && zoom !== 'off' ? [box.min, box.max] : [])];
@@ -363,13 +378,14 @@ export class LesionSession {
     const all = unionBox(prompts, found.box);
     // A cube whose scale is given may be too small for the mask; then it holds what was asked for.
     const around = fixed !== 'auto' && longestSide(volume, all) > fixed * size ? prompts : (all ?? prompts);
-    const alone = clicks.length === 1 && !found.box && !box;
-    const edge = alone ? 0 : longestSide(volume, around);
+    // Nothing but clicks.
+    const blank = !found.box && !box;
+    const edge = blank && clicks.length === 1 ? 0 : longestSide(volume, around);
     const least = Math.min(limits.most, Math.max(limits.least, holding(edge, size), earlier?.spacing ?? 0));
     const own = { least, most: limits.most };
-    const rungs = alone && fixed === 'auto' ? rungsOf(preset.spacing, own) : [];
+    const rungs = blank && fixed === 'auto' ? rungsOf(preset.spacing, own) : [];
     const [first = fixed === 'auto' ? fillingSpacing(edge, size, own) : fixed, ...others] = rungs;
-    const placed = search.firstCube(alone ? click.at : middle(around), [first, ...others]);
+    const placed = search.firstCube(middle(around), [first, ...others]);
     for (const { at } of clicks) clickInRoi(placed.roi, at);
     const mask = found.box ? maskPrompt(placed.roi, found, model.lowResolution) : model.emptyMask();
     return { cube: placed, mask, clicks, kept: false, rungs, limits: own };

@@ -52,12 +52,12 @@ export interface Start {
   readonly clicks: readonly Click[];
   /** Whether the cube is the one of the step before. */
   readonly kept: boolean;
-  /** Scales to look at, the cube's own among them: for a lesion of which one click is known. */
+  /** Scales to look at, the cube's own among them: for a lesion of which clicks alone are known. */
   readonly rungs: readonly number[];
   /** Scales that may be tried, if any but the first are. */
   readonly limits: Limits;
-  /** Where the last click corrects a mask: that mask's logits in a cube. */
-  readonly before?: ((roi: RoiPlace) => Float32Array) | undefined;
+  /** Where clicks are to be obeyed: the logits of what they correct in a cube, which may be the decoder's answer itself. */
+  readonly before?: ((roi: RoiPlace, answer: Float32Array) => Float32Array) | undefined;
 }
 
 interface Candidate {
@@ -116,7 +116,7 @@ export class Search {
     const answer = await cube.run(model, prompt, { gates, signal, progress }, spent);
     const begin = performance.now();
     const { logits } = answer.decoded;
-    const made = before ? corrected(cube.roi, logits, before(cube.roi), clicks) : logits;
+    const made = before ? corrected(cube.roi, logits, before(cube.roi, logits), clicks) : logits;
     spent.pasteBack += performance.now() - begin;
     return { cube, ...answer, logits: made };
   }
