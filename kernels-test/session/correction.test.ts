@@ -325,6 +325,26 @@ describe('a session whose first mask is a speck of a large lesion', () => {
     expect((await session.addClick(far)).mask).toEqual(found.mask);
   });
 
+  it('corrects where looking again finds less than there was', async () => {
+    const model = thresholdModel({
+      answer: (logits, { points }) => {
+        const radius = points.filter(({ label }) => label !== -1).length > 1 ? 1 : 12;
+        return logits.map((_, n) => {
+          const [i, j, k] = [Math.floor(n / 48 ** 2), Math.floor(n / 48) % 48, n % 48];
+          return Math.hypot(i - 24, j - 24, k - 24) < radius ? 4 : -4;
+        });
+      },
+    }).model;
+    const session = new LesionSession(model, ball, { zoom: 'auto' });
+    const speck = await session.addClick(first);
+    const second = await session.addClick(far);
+    const kept = speck.mask.reduce((sum, v, n) => sum + v * second.mask[n], 0);
+    expect(kept).toBeGreaterThan(0.5 * speck.voxels);
+    expect(second.mask[(62 * 96 + 48) * 96 + 48]).toBe(1);
+    expect(second.zoom.tried).toHaveLength(1);
+    expect(second.encodes).toBeGreaterThan(1);
+  });
+
   it('after a click beside the speck it corrects, and so it does after one that says not lesion', async () => {
     for (const click of [
       { at: [48, 48, 34], label: 1 },

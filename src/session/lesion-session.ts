@@ -257,7 +257,7 @@ export class LesionSession {
     const { volume, model } = this;
     checkAction(action);
     needOptions(action.type, options);
-    const { crop: found, clicks: earlier } = this.stateNow();
+    const { crop: earlierCrop, clicks: earlier } = this.stateNow();
     const box = action.type === 'box' ? action.box : undefined;
     const click: Click = action.type === 'click' ? action.click : { at: middle(action.box), label: 1 };
     requireInside(volume, click.at);
@@ -266,18 +266,24 @@ export class LesionSession {
         'bad-prompt',
         `a click's label is ${click.label}, and must be 1 (lesion) or 0 (not)`,
       );
-    if (earlier.length === 0 && !found.box) requireLesion(click);
+    if (earlier.length === 0 && !earlierCrop.box) requireLesion(click);
     const clicks = [...earlier, click];
     const spent: Spent = { preprocess: 0, encode: 0, decode: 0, pasteBack: 0, encodes: 0 };
     const { signal } = options;
     const zoom = this.options.zoom ?? model.card.zoom;
     const reference = clicks.find(({ label }) => label === 1)?.at;
     const search = new Search(model, volume, this.preset, this.gates, options, spent, reference);
-    const anew = this.beginsAnew(action, zoom);
-    const known = anew ? { crop: this.nothing } : { ...this.history.current, crop: found };
-    const before: Start['before'] = anew ? (_, answer) => answer : this.before(action, zoom);
-    const begun = { ...this.start(search, zoom, clicks, known, box), before };
-    const { pass, crop, iou, zoom: scale } = await search.find(zoom, begun);
+    const from = (known: Known, before: Start['before']) =>
+      search.find(zoom, { ...this.start(search, zoom, clicks, known, box), before });
+    const again = this.beginsAnew(action, zoom)
+      ? await from({ crop: this.nothing }, (_, answer) => answer)
+      : undefined;
+    // What missed most of a lesion cannot be the larger one.
+    const found =
+      again && voxelCount(again.crop) >= voxelCount(earlierCrop)
+        ? again
+        : await from({ ...this.history.current, crop: earlierCrop }, this.before(action, zoom));
+    const { pass, crop, iou, zoom: scale } = found;
 
     const begin = performance.now();
     const { roi } = pass.cube;
