@@ -74,6 +74,26 @@ describe('a decode', () => {
     expect([firstDifference(masks, want[0]), firstDifference(logits, want[2])]).toEqual([-1, -1]);
   });
 
+  it.each([
+    ['a mask', 3, true],
+    ['many clicks and a mask', 12, true],
+    ['no mask', 1, false],
+  ] as const)(
+    'of the first mask alone, with %s: the bits that it has among four, and fewer dispatches',
+    async (_, count, masked) => {
+      const prompt: Prompt = { points: clicks(count), mask: masked ? previous : null };
+      const four = await model.decode(prompt);
+      const one = await model.decode({ ...prompt, masks: 1 });
+      expect(four.masks.length).toBe(4 * model.lowResolution ** 3);
+      expect(one.masks.length).toBe(model.lowResolution ** 3);
+      expect(firstDifference(one.masks, model.firstMask(four))).toBe(-1);
+      expect(firstDifference(one.logits, four.logits)).toBe(-1);
+      expect(firstDifference(one.iou, four.iou)).toBe(-1);
+      const dispatches = async (of: Prompt) => (await model.decoderProgram(of)).dispatches.length;
+      expect(await dispatches({ ...prompt, masks: 1 })).toBeLessThanOrEqual((await dispatches(prompt)) - 15);
+    },
+  );
+
   it('differs if a single row of padding is taken for a point', async () => {
     const prompt = { points: clicks(4), mask: previous };
     const program = await model.decoderProgram(prompt);

@@ -24,7 +24,7 @@ async function load(): Promise<Model> {
   const { source, config } = formulaWeights('formula:sgp-tiny');
   const model = await Model.load(engine, source, { config });
   // As a segmenter has it before its first click.
-  await model.decoderProgram({ points: [{ at: [0, 0, 0], label: 1 }], mask: model.emptyMask() });
+  await model.decoderProgram({ points: [{ at: [0, 0, 0], label: 1 }], mask: model.emptyMask(), masks: 1 });
   return model;
 }
 
@@ -51,9 +51,9 @@ describe('a click', () => {
     expect(first.result.timings.decode).toBeGreaterThan(0);
     const second = await counted(() => session.addClick({ at: near(1), label: 0 }));
     expect(second).toMatchObject({ waits: 1, maps: 1, result: { encodes: 0 } });
-    // Masks (4, low³), four estimates and the first mask at full resolution, once each.
+    // The first mask (low³), four estimates and that mask at full resolution, once each.
     const { config, lowResolution } = model;
-    expect(second.bytes).toBe(4 * (4 * lowResolution ** 3 + 4 + config.volume ** 3));
+    expect(second.bytes).toBe(4 * (lowResolution ** 3 + 4 + config.volume ** 3));
     // A third point is another decoder's: compiled once, and then one wait again.
     await session.addClick({ at: near(2), label: 1 });
     const fourth = await counted(() => session.addClick({ at: near(3), label: 1 }));
@@ -64,7 +64,11 @@ describe('a click', () => {
   it('has the mask of an encode and a decode that are waited for apart', async () => {
     const model = await load();
     const image = Float32Array.from({ length: model.config.volume ** 3 }, (_, n) => Math.sin(0.37 * n));
-    const prompt = { points: [{ at: [20, 24, 30] as const, label: 1 as const }], mask: model.emptyMask() };
+    const prompt = {
+      points: [{ at: [20, 24, 30] as const, label: 1 as const }],
+      mask: model.emptyMask(),
+      masks: 1 as const,
+    };
     const encoded = await counted(() => model.encode(image));
     const decoded = await counted(() => model.decode(prompt));
     expect([encoded.waits, decoded.waits]).toEqual([1, 1]);
@@ -78,7 +82,11 @@ describe('a click', () => {
   it('says whether the encode or the decode went wrong, and an encode that went well is kept', async () => {
     const model = await load();
     const image = new Float32Array(model.config.volume ** 3).fill(0.5);
-    const prompt = { points: [{ at: [20, 24, 30] as const, label: 1 as const }], mask: model.emptyMask() };
+    const prompt = {
+      points: [{ at: [20, 24, 30] as const, label: 1 as const }],
+      mask: model.emptyMask(),
+      masks: 1 as const,
+    };
     const spoilt = async (name: string) => {
       const values = await model.parameters.read(name);
       model.parameters.write(name, values.slice().fill(Number.NaN));

@@ -10,6 +10,6 @@ import type { Work } from './work.js';
 export function graphOf(work: Work, config: ModelConfig, train: string): Graph {
   if (work === 'encode') return encoderGraph(config);
   if (work === 'decode')
-    return decoderGraph(config, { points: 1, counted: true, mask: true, upsample: true });
+    return decoderGraph(config, { points: 1, counted: true, mask: true, masks: 1, upsample: true });
   return trainingGraph(config, { points: 1, mask: true, loss: losses.zoom, trainable: matcher(train) }).graph;
 }

@@ -64,7 +64,7 @@ async function loadModel(engine: Engine, options: WorkOptions): Promise<Model> {
 const decoderOf = (model: Model): Promise<Program> => {
   const middle = model.config.volume / 2;
   const points = [{ at: [middle, middle, middle], label: 1 }] as const;
-  return model.decoderProgram({ points, mask: model.emptyMask() });
+  return model.decoderProgram({ points, mask: model.emptyMask(), masks: 1 });
 };
 
 async function inference(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {

@@ -20,6 +20,8 @@ export interface Prompt {
   readonly points: readonly PromptPoint[];
   /** Low-resolution logits (4g)³ of an earlier decode; null for `no_mask_embed`. */
   readonly mask: Float32Array | null;
+  /** How many masks are computed, the first ones; all four unless given. Sessions use the first alone, as SAM-Med3D does. */
+  readonly masks?: 1 | typeof MASK_TOKENS | undefined;
 }
 
 const CACHED_DECODERS = 8;
@@ -48,6 +50,20 @@ interface Planned {
 
 type Trace = Iterable<string> | 'all';
 
+/** What a decoder is made for. */
+interface Shape {
+  /** Rows of points, not-a-point included. */
+  readonly rows: number;
+  readonly mask: boolean;
+  readonly masks: number;
+}
+
+const shapeOf = ({ mask, masks = MASK_TOKENS }: Prompt, rows: number): Shape => ({
+  rows,
+  mask: mask !== null,
+  masks,
+});
+
 export class Decoders {
   private readonly programs = new Map<string, Program>();
   /** Of decoders whose kernels were compiled before they are needed. */
@@ -72,7 +88,7 @@ export class Decoders {
     const traced: readonly string[] | 'all' = trace === 'all' ? 'all' : [...trace];
     const exact = traced.length > 0;
     const size = exact ? rows.length : decoderRows(rows.length);
-    const program = await this.program(size, prompt.mask !== null, traced);
+    const program = await this.program(shapeOf(prompt, size), traced);
     if (size > 0) {
       const padding = Array.from({ length: size - rows.length }, () => [0, 0, 0, -1]);
       program.write(
@@ -85,19 +101,19 @@ export class Decoders {
     return program;
   }
 
-  private plan(rows: number, mask: boolean, trace: readonly string[] | 'all'): Planned {
+  private plan({ rows, mask, masks }: Shape, trace: readonly string[] | 'all'): Planned {
     const counted = rows > 0 && trace.length === 0;
-    const graph = decoderGraph(this.config, { points: rows, counted, mask, upsample: true, trace });
+    const graph = decoderGraph(this.config, { points: rows, counted, mask, masks, upsample: true, trace });
     return { graph, plan: planGraph(graph, this.capabilities) };
   }
 
-  private async program(rows: number, mask: boolean, trace: readonly string[] | 'all'): Promise<Program> {
-    const key = keyOf(rows, mask, trace);
+  private async program(shape: Shape, trace: readonly string[] | 'all'): Promise<Program> {
+    const key = keyOf(shape, trace);
     let program = this.programs.get(key);
     if (program) {
       this.programs.delete(key); // and set again below: the least recently used goes first
     } else {
-      const { graph, plan } = this.planned.get(key) ?? this.plan(rows, mask, trace);
+      const { graph, plan } = this.planned.get(key) ?? this.plan(shape, trace);
       program = await Program.compile(this.engine, graph, {
         parameters: this.parameters,
         externals: new Map([['embedding', this.embedding]]),
@@ -132,11 +148,10 @@ export class Decoders {
   ): Promise<void> {
     const own = decoderRows(rowsOf(prompt).length);
     if (2 * prompt.points.length < own - 1) return;
-    const rows = decoderRows(own + 1);
-    const mask = prompt.mask !== null;
-    const key = keyOf(rows, mask, []);
+    const shape = shapeOf(prompt, decoderRows(own + 1));
+    const key = keyOf(shape, []);
     if (this.planned.has(key) || this.programs.has(key)) return;
-    const planned = this.plan(rows, mask, []);
+    const planned = this.plan(shape, []);
     this.planned.set(key, planned);
     for (const shader of distinctShaders(planned.plan)) {
       await quiet();
@@ -145,7 +160,7 @@ export class Decoders {
     }
     await quiet();
     if (this.disposed) return;
-    const program = await inTurn(() => this.program(rows, mask, []));
+    const program = await inTurn(() => this.program(shape, []));
     await program.rehearse(quiet);
   }
 
@@ -157,5 +172,5 @@ export class Decoders {
   }
 }
 
-const keyOf = (rows: number, mask: boolean, trace: readonly string[] | 'all'): string =>
-  `${rows} ${mask} ${trace === 'all' ? trace : trace.join()}`;
+const keyOf = ({ rows, mask, masks }: Shape, trace: readonly string[] | 'all'): string =>
+  `${rows} ${mask} ${masks} ${trace === 'all' ? trace : trace.join()}`;

@@ -68,8 +68,8 @@ export interface DecoderInputs {
 }
 
 /**
- * → the first `count` masks (B, count, 4g, 4g, 4g), logits, and IoU estimates (B, 4). Training takes mask 0 alone: what makes
- * the others is then neither computed nor trained.
+ * → the first `count` masks (B, count, 4g, 4g, 4g), logits, and IoU estimates (B, 4). Training and sessions take mask 0 alone:
+ * what makes the others is then neither computed nor trained.
  */
 export function maskDecoder(
   m: ModelBuilder,

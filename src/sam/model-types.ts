@@ -67,9 +67,9 @@ export interface Encoded {
 
 /** Masks of one decode. Shapes with g, patches along an edge, and S, voxels along an edge of the cube. */
 export interface Decoded {
-  /** Logits of the four masks at four times the patch grid's resolution: (4, 4g, 4g, 4g). */
+  /** Logits of the masks that were asked for at four times the patch grid's resolution: (4, 4g, 4g, 4g) or (1, …). */
   readonly masks: Float32Array;
-  /** Estimated IoU of each. */
+  /** Estimated IoU of all four. */
   readonly iou: Float32Array;
   /** The first mask's logits at the volume's resolution, S³. */
   readonly logits: Float32Array;

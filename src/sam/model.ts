@@ -25,7 +25,7 @@ import type {
   ModelOptions,
   WorkOptions,
 } from './model-types.js';
-import { MASK_TOKENS, modelParameters } from './parameters.js';
+import { modelParameters } from './parameters.js';
 import { encoderGraph, SANE } from './sam-med3d.js';
 import { gateName } from './sgpm.js';
 
@@ -385,7 +385,7 @@ export class Model {
 
   /** The first of a decode's masks, as the mask prompt of the next. */
   firstMask(decoded: Decoded): Float32Array {
-    return decoded.masks.slice(0, decoded.masks.length / MASK_TOKENS);
+    return decoded.masks.slice(0, this.lowResolution ** 3);
   }
 
   /** The mask prompt of a first click: zeros, as SAM-Med3D's own inference passes (SPEC A2). */

@@ -50,6 +50,8 @@ export interface DecoderGraphOptions {
   readonly counted?: boolean;
   /** With a mask prompt (input `mask`), or with `no_mask_embed`. */
   readonly mask: boolean;
+  /** How many masks, the first ones; four unless given. */
+  readonly masks?: number | undefined;
   /** Also the first mask at full resolution, as output `upsampled_logits`. */
   readonly upsample?: boolean;
   readonly trace?: Iterable<string> | 'all';
@@ -57,7 +59,7 @@ export interface DecoderGraphOptions {
 
 /**
  * Inputs `embedding`, `points` (B, P, 4) if any, `mask` (B, 4g, 4g, 4g, 1) if asked for; outputs `masks`
- * (B, 4, 4g, 4g, 4g) logits, `iou_pred` (B, 4), and `upsampled_logits` (B, 1, S, S, S).
+ * (B, as many as asked for, 4g, 4g, 4g) logits, `iou_pred` (B, 4), and `upsampled_logits` (B, 1, S, S, S).
  */
 export function decoderGraph(config: ModelConfig, options: DecoderGraphOptions): Graph {
   const m = new ModelBuilder(config, options.trace);
@@ -77,12 +79,12 @@ export function decoderGraph(config: ModelConfig, options: DecoderGraphOptions):
   if (options.mask) m.trace('dense_embeddings', dense);
   const densePe = m.trace('prompt_encoder.dense_pe', densePositionEncoding(m));
   const tokens = options.counted ? TOKENS : undefined;
-  const { masks, iou } = maskDecoder(m, { embedding, densePe, dense, sparse, tokens });
+  const { masks, iou } = maskDecoder(m, { embedding, densePe, dense, sparse, tokens }, options.masks);
   g.output('masks', masks);
   g.output('iou_pred', iou);
   if (options.upsample) {
     g.stage('postprocess', () => {
-      const first = slice(masks, 1, 0, 1);
+      const first = masks.shape[1] === 1 ? masks : slice(masks, 1, 0, 1);
       g.output('upsampled_logits', resize(first, [volume, volume, volume]));
     });
   }

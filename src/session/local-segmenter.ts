@@ -296,7 +296,7 @@ async function load(
       load: { progress, signal },
     });
     // What the first clicks decode with: points and a mask prompt.
-    await model.decoderProgram({ points: [{ at: [0, 0, 0], label: 1 }], mask: model.emptyMask() });
+    await model.decoderProgram({ points: [{ at: [0, 0, 0], label: 1 }], mask: model.emptyMask(), masks: 1 });
     return { engine, model };
   } catch (error) {
     engine.dispose();

@@ -5,7 +5,7 @@ import type { CroppedMask } from '../imaging/crop.js';
 import { cropField, sampleLogits } from '../imaging/paste-back.js';
 import type { Preset } from '../imaging/presets.js';
 import type { Image, Vec3 } from '../imaging/types.js';
-import type { Decoded, Encoded, Model } from '../sam/model.js';
+import type { Decoded, Encoded, Model, Prompt } from '../sam/model.js';
 import { calibratedIou } from '../weights/card.js';
 import { corrected } from './correction.js';
 import { clickedPart, cutFaces, maskPrompt } from './cubes.js';
@@ -112,7 +112,7 @@ export class Search {
   private async run(cube: EncodedCube, { clicks, before }: Start, mask: Float32Array): Promise<Pass> {
     const { model, spent, gates } = this;
     const { signal, progress } = this.options;
-    const prompt = { points: clicks.map((one) => cube.point(one)), mask };
+    const prompt: Prompt = { points: clicks.map((one) => cube.point(one)), mask, masks: 1 };
     const answer = await cube.run(model, prompt, { gates, signal, progress }, spent);
     const begin = performance.now();
     const { logits } = answer.decoded;
