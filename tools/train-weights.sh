@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# train-weights.sh [runs] [data]: trains the weights that ship (their card: weights/README.md) from nothing, as they were trained: SAM-Med3D
+# train-weights.sh RUNS DATA: trains the weights that ship (their card: weights/README.md) from nothing, as they were trained: SAM-Med3D
 # on phantoms with plainly bright lesions, then everything, with SGPMs, on lesions as contrast agent makes them and with correcting clicks,
 # in five stages that differ in the loss, in how many lesions there are and how large, and in the clicks; then at every scale, on real and
-# synthetic lesions, in four; then the IoU head. About five hours and a half on two CPU cores. A run that was stopped goes on where it was.
+# synthetic lesions, in four; then the IoU head. About five hours and a half on two CPU cores. A run that was stopped goes on where it was. DATA has
+# lesions.json and what it lists.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-runs=${1:-runs/weights}
+usage='usage: train-weights.sh RUNS DATA'
+runs=${1:?$usage}
+data=${2:?$usage}
+scope='{"modalities":["MR","CT","PET"],"organs":["brain","soft tissue","lung"],"millilitres":[0.02,900]}'
 
 train() {
   node dist/cli.js train --phantom-modality mr --phantom-anatomy head --lesion-weight diameter --first-click mixed \
@@ -35,7 +39,6 @@ stage 6 5 --phantoms 500 --phantom-seed 6 --phantom-lesions 1-2 --phantom-diamet
 
 # From here on every scale, real lesions and anatomy, values relative to the click, and the IoU head. $data is a folder with lesions.json and what it lists;
 # the card says where each part comes from. What it marks 'test' is never read here.
-data=${2:-../shared/data}
 node dist/cli.js convert --f16 "$runs/6/weights.safetensors" "$runs/6/half.safetensors"
 # A list of the FLAIR images alone, which are few among the others.
 mkdir -p "$runs/flair"

@@ -177,8 +177,8 @@ export function checkRecipe(recipe: Recipe): void {
       fail('budget warmup', `${budget.warmup}, not a whole number from 0`);
     if (!arms[recipe.arm].sgpm) fail('budget', `${budget.share}, and arm ${recipe.arm} has no gates`);
   }
-  if (scale && !(scale.min > 0 && scale.min <= scale.max && scale.max <= 4))
-    fail('scale', `${scale.min}-${scale.max}, not two rising shares of the cube's edge up to 4`);
+  if (scale && !(scale.min > 0 && scale.min <= scale.max && scale.max <= 16))
+    fail('scale', `${scale.min}-${scale.max}, not two rising shares of the cube's edge up to 16`);
   matcher(recipe.train);
   // Also finds a warm-up that is never over.
   scheduleFactor(recipe.schedule, 0, recipe.samples);
