@@ -102,7 +102,14 @@ for (const [subject, patient] of [
     }
   }
 }
-await writeFileAtomic(join(out, 'lesions.json'), `${JSON.stringify([...training, ...added], null, 1)}\n`);
+const all = [...training, ...added];
+const write = (name, entries) => writeFileAtomic(join(out, name), `${JSON.stringify(entries, null, 1)}\n`);
+await write('lesions.json', all);
+// For a source of their own: the brain's are few among the others.
+await write(
+  'brain.json',
+  all.filter(({ kind, organ }) => kind === 'lesion' && organ === 'brain'),
+);
 for (const { image, subject } of added) console.log(`${subject}: ${image}`);
 console.log(
   `${training.filter(({ kind }) => kind === 'lesion').length} images with lesions, and ${added.length} more`,

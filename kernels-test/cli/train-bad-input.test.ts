@@ -94,6 +94,11 @@ describe('settings', () => {
       [...quick, '--loss-term', 'dice=0', '--loss-term', 'focal=0'],
       [/the loss is 0 whatever is predicted/],
     ],
+    [
+      'a scale at which nothing of the lesion’s border is left',
+      [...quick, '--scale', '0.1-20'],
+      [/scale is 0.1-20, not two rising shares of the cube's edge up to 16/],
+    ],
     ['an unknown export', [...quick, '--export', 'half'], [/--export 'half' is none of full, delta/]],
     ['an unknown preset', [...quick, '--preset', 'ct'], [/"ct"/, /sam-med3d-ct/]],
     [

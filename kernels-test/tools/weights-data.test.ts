@@ -26,7 +26,7 @@ const lesion = (image: string, subject: string, channel: string, use: string) =>
   value: 1,
   channel,
   modality: channel === 'CT' ? 'CT' : 'MR',
-  organ: 'limb soft tissue',
+  organ: channel === 'FLAIR' ? 'brain' : 'limb soft tissue',
   kind: 'lesion',
   subject,
   use,
@@ -95,6 +95,8 @@ describe('weights-data.mjs', () => {
       ['STS_002', 'T1', 'train'],
       ['oms_lg09', 'T2', 'train'],
     ]);
+    const brain = JSON.parse(readFileSync(join(args[3], 'brain.json'), 'utf8'));
+    expect(brain).toEqual([list[1], list[3]]);
     for (const { image, label } of list.slice(2))
       for (const file of [image, label]) expect(existsSync(join(args[3], file)), file).toBe(true);
   });
