@@ -2,8 +2,12 @@
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 
-const check = (...files: string[]) =>
-  spawnSync(process.execPath, ['tools/api.mjs', '--check', ...files], { encoding: 'utf8' });
+function check(...files: string[]) {
+  const command = ['tools/api.mjs', '--check', ...files];
+  const { status, stdout, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8' });
+  // TypeScript's own process says so at times, when it is closed.
+  return { status, stdout, stderr: stderr.replace(/^context canceled\n/m, '') };
+}
 
 test('every name of every entry point has a docstring', () => {
   const { status, stdout, stderr } = check();
