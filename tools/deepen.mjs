@@ -4,17 +4,20 @@
  * Training goes on from there.
  */
 import { openWeightFile, writeFileAtomic } from '../dist/node.js';
+import { load } from './load.mjs';
 
 const [from, to] = process.argv.slice(2);
 if (!to) throw new Error('usage: deepen.mjs IN OUT');
+const { writeSafetensors } = await load('src/weights/safetensors-write.ts');
 const source = await openWeightFile(from);
-const tensors = new Map();
+const tensors = [];
+const add = (name, shape, data) => tensors.push({ name, dtype: 'F32', shape, data });
 let depth = 0;
 for (const [name, { shape }] of source.tensors) {
   const values = await source.readF32(name);
   const [, list, n, rest] = name.match(/^(image_encoder\.blocks|sgpm)\.(\d+)\.(.*)$/) ?? [];
   if (list === undefined) {
-    tensors.set(name, { shape, values });
+    add(name, shape, values);
     continue;
   }
   const module = list === 'sgpm';
@@ -22,30 +25,16 @@ for (const [name, { shape }] of source.tensors) {
   const nothing = /^(attn\.proj|mlp\.lin2|fusion\.project)\./.test(rest)
     ? new Float32Array(values.length)
     : values;
-  tensors.set(`${list}.${2 * n}.${rest}`, { shape, values: module ? nothing : values });
-  tensors.set(`${list}.${2 * n + 1}.${rest}`, { shape, values: module ? values : nothing });
+  add(`${list}.${2 * n}.${rest}`, shape, module ? nothing : values);
+  add(`${list}.${2 * n + 1}.${rest}`, shape, module ? values : nothing);
 }
 const metadata = {};
-for (const name of ['sgpm.dilations', 'sgpm.gate', 'preset', 'zoom', 'scope', 'untrained'])
+for (const name of ['format', 'sgpm.dilations', 'sgpm.gate', 'preset', 'zoom', 'scope', 'untrained'])
   if (source.metadata[name]) metadata[name] = source.metadata[name];
 const sites = source.metadata['sgpm.sites'];
 if (sites)
   metadata['sgpm.sites'] = JSON.stringify(JSON.parse(sites).flatMap((site) => [2 * site, 2 * site + 1]));
-metadata.format = source.metadata.format;
 await source.close();
 
-let at = 0;
-const header = { __metadata__: metadata };
-for (const [name, { shape, values }] of tensors) {
-  header[name] = { dtype: 'F32', shape, data_offsets: [at, at + values.byteLength] };
-  at += values.byteLength;
-}
-const json = Buffer.from(JSON.stringify(header));
-const text = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, 0x20)]);
-const length = Buffer.alloc(8);
-length.writeBigUInt64LE(BigInt(text.length));
-const data = [...tensors.values()].map(({ values }) =>
-  Buffer.from(values.buffer, values.byteOffset, values.byteLength),
-);
-await writeFileAtomic(to, Buffer.concat([length, text, ...data]));
+await writeFileAtomic(to, writeSafetensors(tensors, metadata));
 console.log(`${to}: ${2 * depth} blocks for ${depth}`);

@@ -1,5 +1,5 @@
 /**
- * weights-data.mjs DATA STS OMS OUT: the folder that the shipped weights are trained from. It links what DATA's lesions.json lists and may
+ * weights-data.mjs DATA STS OMS OUT: a folder to train weights from that may ship. It links what DATA's lesions.json lists and may
  * train, in its order (so that the same subjects validate), and adds further images of the same subjects, which DATA leaves out, from
  * checkouts of the repositories that its own are from:
  *
@@ -11,9 +11,13 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { readVolumeFile, writeFileAtomic, writeMask } from '../dist/node.js';
+import { load } from './load.mjs';
 
 const [data, sts, oms, out] = process.argv.slice(2).map((path) => resolve(path));
 if (!out) throw new Error('usage: weights-data.mjs DATA STS OMS OUT');
+const { affineFromRows, applyAffine, invertAffine, multiplyAffine, voxelSizes } =
+  await load('src/imaging/affine.ts');
+const { components } = await load('src/imaging/components.ts');
 const list = JSON.parse(readFileSync(join(data, 'lesions.json'), 'utf8'));
 const testing = new Set(list.filter(({ use }) => use === 'test').map(({ subject }) => subject));
 const training = list.filter(({ use }) => use === 'train');
@@ -65,11 +69,8 @@ for (const subject of [...subjects].filter((name) => name.startsWith('STS_')).so
 }
 
 // MS: lesions that changed between two visits, drawn on a grid between both, carried to other images of the visits.
-for (const [subject, patient] of [
-  ['oms_lg01', 'patient01'],
-  ['oms_lg03', 'patient03'],
-  ['oms_lg09', 'patient09'],
-]) {
+for (const subject of [...subjects].filter((name) => name.startsWith('oms_lg')).sort()) {
+  const patient = subject.replace('oms_lg', 'patient');
   const raw = join(oms, 'longitudinal', 'raw', patient);
   const common = join(oms, 'longitudinal', 'coregistered', patient);
   const truth = await readVolumeFile(join(common, 'gt.nii.gz'));
@@ -80,8 +81,8 @@ for (const [subject, patient] of [
       if (!existsSync(file) || existsSync(join(data, 'open_ms_long', `${short}_${study}_${channel}.nii.gz`)))
         continue;
       const image = await readVolumeFile(file);
-      const toCommon = inverted(readFileSync(join(common, `${study}_FLAIR_to_common_space.txt`), 'utf8'));
-      const mask = bright(image, carried(truth, image, toCommon));
+      const transform = readFileSync(join(common, `${study}_FLAIR_to_common_space.txt`), 'utf8');
+      const mask = bright(image, carried(truth, image, itkAffine(transform)));
       const lesions = mask.reduce((sum, v) => sum + v, 0);
       if (lesions === 0) continue;
       const name = `oms_more/${short}_${study}_${channel}`;
@@ -115,64 +116,45 @@ console.log(
   `${training.filter(({ kind }) => kind === 'lesion').length} images with lesions, and ${added.length} more`,
 );
 
-/** What brings a point of the world (RAS) from an image of a visit to the common grid: ITK's affine goes the other way, in LPS. */
-function inverted(text) {
+/** ITK's affine, a map of the world in LPS, as one in RAS: from the common grid to an image of a visit. */
+function itkAffine(text) {
   const numbers = (name) =>
     text
       .match(new RegExp(`^${name}: (.*)$`, 'm'))[1]
       .trim()
       .split(/\s+/)
       .map(Number);
-  const parameters = numbers('Parameters');
-  const m = [0, 3, 6].map((n) => parameters.slice(n, n + 3));
-  const t = parameters.slice(9);
-  const c = numbers('FixedParameters');
-  const back = inverse(m);
-  return ([x, y, z]) => {
-    const away = [-x, -y, z].map((v, n) => v - c[n] - t[n]);
-    const [a, b, d] = back.map((row, n) => row[0] * away[0] + row[1] * away[1] + row[2] * away[2] + c[n]);
-    return [-a, -b, d];
-  };
-}
-
-function inverse([[a, b, c], [d, e, f], [g, h, i]]) {
-  const det = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
-  return [
-    [e * i - f * h, c * h - b * i, b * f - c * e],
-    [f * g - d * i, a * i - c * g, c * d - a * f],
-    [d * h - e * g, b * g - a * h, a * e - b * d],
-  ].map((row) => row.map((v) => v / det));
+  const [parameters, centre] = [numbers('Parameters'), numbers('FixedParameters')];
+  const rows = [0, 1, 2].flatMap((row) => {
+    const m = parameters.slice(3 * row, 3 * row + 3);
+    const about = m.reduce((sum, v, axis) => sum + v * centre[axis], 0);
+    return [...m, parameters[9 + row] + centre[row] - about];
+  });
+  const flip = affineFromRows([-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0]);
+  return multiplyAffine(flip, multiplyAffine(affineFromRows(rows), flip));
 }
 
 /** A mask on an image's grid: 1 where more than half of the truth's linear interpolation is. */
-function carried(truth, image, toCommon) {
-  const m = image.affine;
-  const a = truth.affine;
-  const back = inverse([0, 4, 8].map((n) => [a[n], a[n + 1], a[n + 2]]));
+function carried(truth, image, toImage) {
+  const toTruth = multiplyAffine(invertAffine(multiplyAffine(toImage, truth.affine)), image.affine);
   const [ni, nj, nk] = image.dims;
   const [ti, tj, tk] = truth.dims;
   const at = (i, j, k) =>
-    i < 0 || j < 0 || k < 0 || i >= ti || j >= tj || k >= tk
-      ? 0
-      : truth.data[i + ti * (j + tj * k)] > 0
-        ? 1
-        : 0;
+    i >= 0 && j >= 0 && k >= 0 && i < ti && j < tj && k < tk && truth.data[i + ti * (j + tj * k)] > 0 ? 1 : 0;
   const mask = new Uint8Array(ni * nj * nk);
   for (let k = 0, n = 0; k < nk; k++)
     for (let j = 0; j < nj; j++)
       for (let i = 0; i < ni; i++, n++) {
-        const world = [0, 4, 8].map((row) => m[row] * i + m[row + 1] * j + m[row + 2] * k + m[row + 3]);
-        const p = toCommon(world).map((v, axis) => v - a[4 * axis + 3]);
-        const v = back.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2]);
+        const v = applyAffine(toTruth, [i, j, k]);
         const low = v.map(Math.floor);
         let sum = 0;
         for (let corner = 0; corner < 8; corner++) {
-          const d = [corner & 1, (corner >> 1) & 1, corner >> 2];
-          const weight = d.reduce(
-            (w, up, axis) => w * (up ? v[axis] - low[axis] : 1 - v[axis] + low[axis]),
+          const up = [corner & 1, (corner >> 1) & 1, corner >> 2];
+          const weight = up.reduce(
+            (w, u, axis) => w * (u ? v[axis] - low[axis] : 1 - v[axis] + low[axis]),
             1,
           );
-          if (weight > 0) sum += weight * at(low[0] + d[0], low[1] + d[1], low[2] + d[2]);
+          if (weight > 0) sum += weight * at(low[0] + up[0], low[1] + up[1], low[2] + up[2]);
         }
         if (sum > 0.5) mask[n] = 1;
       }
@@ -185,30 +167,24 @@ function carried(truth, image, toCommon) {
  */
 function bright(image, mask) {
   const [ni, nj, nk] = image.dims;
-  const sizes = [0, 1, 2].map((n) => Math.hypot(image.affine[n], image.affine[n + 4], image.affine[n + 8]));
-  const reach = sizes.map((mm) => Math.max(1, Math.round(3 / mm)));
-  const around = (n, by, visit) => {
-    const [i, j, k] = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / (ni * nj))];
-    for (let z = Math.max(0, k - by[2]); z <= Math.min(nk - 1, k + by[2]); z++)
-      for (let y = Math.max(0, j - by[1]); y <= Math.min(nj - 1, j + by[1]); y++)
-        for (let x = Math.max(0, i - by[0]); x <= Math.min(ni - 1, i + by[0]); x++)
-          visit(x + ni * (y + nj * z));
-  };
+  const spacing = voxelSizes(image.affine);
+  const reach = spacing.map((mm) => Math.max(1, Math.round(3 / mm)));
+  const { labels, sizes } = components(mask, image.dims);
+  const parts = sizes.map(() => []);
+  for (const [n, label] of labels.entries()) if (label > 0) parts[label - 1].push(n);
   const kept = new Uint8Array(mask.length);
-  const seen = new Uint8Array(mask.length);
-  for (let first = 0; first < mask.length; first++) {
-    if (!mask[first] || seen[first]) continue;
-    const part = [first];
-    seen[first] = 1;
-    for (let n = 0; n < part.length; n++)
-      around(part[n], [1, 1, 1], (other) => {
-        if (!mask[other] || seen[other]) return;
-        seen[other] = 1;
-        part.push(other);
-      });
-    if ((part.length * sizes[0] * sizes[1] * sizes[2]) / 1000 < 0.015) continue;
+  for (const part of parts) {
+    if ((part.length * spacing[0] * spacing[1] * spacing[2]) / 1000 < 0.015) continue;
     const shell = new Set();
-    for (const n of part) around(n, reach, (other) => mask[other] || shell.add(other));
+    for (const n of part) {
+      const [i, j, k] = [n % ni, Math.floor(n / ni) % nj, Math.floor(n / (ni * nj))];
+      for (let z = Math.max(0, k - reach[2]); z <= Math.min(nk - 1, k + reach[2]); z++)
+        for (let y = Math.max(0, j - reach[1]); y <= Math.min(nj - 1, j + reach[1]); y++)
+          for (let x = Math.max(0, i - reach[0]); x <= Math.min(ni - 1, i + reach[0]); x++) {
+            const other = x + ni * (y + nj * z);
+            if (!mask[other]) shell.add(other);
+          }
+    }
     const values = [...shell].map((n) => image.data[n]);
     const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
     const sd = Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length);
