@@ -123,7 +123,7 @@ const iouBackwardOp = defineOp<{ sums: Tensor; iou: Tensor }, LossSpec>({
 });
 
 /** Estimates (B, 4) of masks' IoU with the whole lesion, of which the first is trained, and how much of it lies beyond the cube (B), voxels. */
-export interface IouEstimate {
+interface IouEstimate {
   readonly iou: Tensor;
   readonly outside: Tensor;
 }

@@ -319,11 +319,10 @@ export class LesionSession {
   /** Whether a click is no correction: the mask that clicks made has missed most of the lesion, which is looked for again. */
   private beginsAnew(action: Action, zoom: Zoom): boolean {
     const { clicks, crop } = this.stateNow();
-    const { volume, actions } = this;
+    if (zoom === 'off' || action.type !== 'click' || clicks.length === 0) return false;
     // What a person drew, or put a box around, is meant.
-    if (zoom === 'off' || clicks.length === 0 || [...actions, action].some(({ type }) => type !== 'click'))
-      return false;
-    return action.type === 'click' && missedBy(crop, action.click, voxelSizes(volume.affine));
+    if (this.actions.some(({ type }) => type !== 'click')) return false;
+    return missedBy(crop, action.click, voxelSizes(this.volume.affine));
   }
 
   /** What a click corrects: the mask's logits in a cube, or those that its voxels stand for where the model did not make it. */

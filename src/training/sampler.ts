@@ -124,7 +124,7 @@ export const lesionsOf = ({ sizes }: TrainingCase): number[] =>
   sizes.flatMap((voxels, n) => (voxels > 0 ? [n + 1] : []));
 
 /** The share of a lesion's voxels that lie outside of a cube. */
-function shareBeyond({ lesions, image }: TrainingCase, lesion: number, frame: RoiFrame): number {
+function shareBeyond({ lesions, image, sizes }: TrainingCase, lesion: number, frame: RoiFrame): number {
   // Every source axis is one of the cube's.
   const within = [0, 1, 2].map((source) => {
     const axis = frame.axes.find((one) => one.source === source) as RoiAxis;
@@ -134,14 +134,13 @@ function shareBeyond({ lesions, image }: TrainingCase, lesion: number, frame: Ro
     });
   });
   const [ni, nj] = image.dims;
-  let [inside, all] = [0, 0];
+  let inside = 0;
   for (let n = 0; n < lesions.length; n++) {
     if (lesions[n] !== lesion) continue;
-    all++;
     const row = Math.floor(n / ni);
     if (within[0][n - row * ni] && within[1][row % nj] && within[2][Math.floor(row / nj)]) inside++;
   }
-  return 1 - inside / all;
+  return 1 - inside / sizes[lesion - 1];
 }
 
 /**
@@ -170,7 +169,7 @@ export function lesionCube(
   for (let n = 0; n < share.length; n++) if (share[n] >= 0.5) targets[n] = 1;
   const [a, b, c] = voxel;
   targets[(a * size + b) * size + c] = 1;
-  // At least the clicked voxel is inside.
+  // Finite, should the click be on none of its voxels.
   const beyond = Math.min(0.9999, shareBeyond(one, lesion, roi));
   const inside = targets.reduce((sum, v) => sum + v, 0);
   return {
