@@ -11,7 +11,7 @@ import { gridOfCrop, voxelCount } from '../../src/imaging/crop.js';
 import { dicom } from '../../src/imaging/formats/dicom/dicom.js';
 import { readDicomSeg } from '../../src/imaging/formats/dicom-seg.js';
 import { readNiftiFile } from '../../src/imaging/nifti.node.js';
-import { writeVolume } from '../../src/imaging/nifti-write.js';
+import { writeMask, writeVolume } from '../../src/imaging/nifti-write.js';
 import type { Volume } from '../../src/imaging/types.js';
 import { makeSeries, OBLIQUE } from '../imaging/dicom-seg/series.js';
 import { runCli } from '../support/cli.js';
@@ -105,4 +105,30 @@ describe('DICOM segmentations', () => {
     await refused('ct', 'x.nii.gz', /no segmentation: its modality is CT/, '--mask', at('ct/0.dcm'));
     await refused('ct', 'x.nii.gz', /--mask-segment is of a --mask/, '--mask-segment', '1');
   });
+});
+
+test('a series is an image of an evaluation, which measures it again once a slice is another', async () => {
+  const [di, dj, dk] = volume.dims;
+  const truth = new Uint8Array(di * dj * dk);
+  for (let k = 1; k < dk - 1; k++)
+    for (let j = 2; j < dj - 2; j++) for (let i = 2; i < di - 2; i++) truth[(k * dj + j) * di + i] = 1;
+  const { dicom: _, ...plain } = volume;
+  writeFileSync(at('truth.nii.gz'), writeMask(plain, truth, 'truth.nii.gz'));
+  const entry = { image: 'ct', label: 'truth.nii.gz', value: 1, modality: 'CT', organ: 'lung', use: 'test' };
+  writeFileSync(at('list.json'), JSON.stringify([{ ...entry, kind: 'lesion' }]));
+  const options = ['--weights', 'formula:sgp-tiny', '--clicks', '1', '--zoom', 'off', '-q'];
+  const keyOf = async () => {
+    const { code, stderr } = await runCli(['eval', at('list.json'), ...options, '--run', at('run')]);
+    expect(code, stderr).toBe(0);
+    const { key, outcome } = JSON.parse(readFileSync(at('run/cases/ct.json'), 'utf8'));
+    expect(outcome.result.lesions).toHaveLength(1);
+    return key;
+  };
+  const first = await keyOf();
+  expect(await keyOf()).toBe(first);
+  const slice = at(`ct/${series.files[0].name}`);
+  const bytes = readFileSync(slice);
+  bytes[bytes.length - 2] ^= 1;
+  writeFileSync(slice, bytes);
+  expect(await keyOf()).not.toBe(first);
 });

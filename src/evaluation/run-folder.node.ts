@@ -7,11 +7,13 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { SgpSamError } from '../base/errors.js';
 import { writeFileAtomic } from '../base/files.node.js';
 import { differenceOf, isJsonObject, jsonText, plainJson, withDigest } from '../base/json.js';
 import { readJsonFile } from '../base/json.node.js';
+import { filesBelow } from '../imaging/formats/files.node.js';
 import { evaluationReport, worstCases } from './report.js';
 import { type CaseOutcome, casesCsv, lesionsCsv, resultsJson, resultsOf, type Settings } from './results.js';
 import { inShard, type Shard } from './shard.js';
@@ -47,7 +49,7 @@ interface CaseFile {
   readonly outcome: CaseOutcome;
 }
 
-/** SHA-256 of texts and files, each with its length or name apart from the next. */
+/** SHA-256 of texts, files and folders (their files' names and content), each apart from the next. */
 export async function contentHash(parts: readonly ({ text: string } | { file: string })[]): Promise<string> {
   const all = createHash('sha256');
   for (const part of parts) {
@@ -55,7 +57,12 @@ export async function contentHash(parts: readonly ({ text: string } | { file: st
     if ('text' in part) own.update(part.text);
     else {
       try {
-        for await (const piece of createReadStream(part.file, { highWaterMark: 1 << 20 })) own.update(piece);
+        const isFolder = (await stat(part.file)).isDirectory();
+        const files = isFolder ? (await filesBelow(part.file)).map(({ name }) => name) : [part.file];
+        for (const file of files) {
+          if (isFolder) own.update(`${relative(part.file, file)}\n${(await stat(file)).size}\n`);
+          for await (const piece of createReadStream(file, { highWaterMark: 1 << 20 })) own.update(piece);
+        }
       } catch (cause) {
         const why = cause instanceof Error ? cause.message : String(cause);
         throw new SgpSamError('bad-file', `cannot read ${part.file}: ${why}`, undefined, { cause });

@@ -55,7 +55,7 @@ async function statOf(path: string) {
 }
 
 /** All files below a folder, hidden ones left out, in the order of their names. */
-async function filesBelow(folder: string): Promise<ByteSource[]> {
+export async function filesBelow(folder: string): Promise<ByteSource[]> {
   const names = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = names
     .filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.'))
