@@ -10,7 +10,7 @@ import {
   type ValidationOptions,
   validate,
 } from '../../src/training/validation.js';
-import { imageOf } from '../imaging/support.js';
+import { expectError, imageOf } from '../imaging/support.js';
 
 const score = (millilitres: number, dice: number[], open: number[]): LesionScore => ({
   caseId: 'a',
@@ -170,5 +170,37 @@ describe('validation', () => {
       expect(dice, `click ${n + 1}`).toBeCloseTo(want[n], 12);
     });
     expect(probe.prompts[0].at(-1)?.points.length).toBe(24);
+  });
+
+  it('draws a scale again at which there is nothing to normalise by, and says where there is none', async () => {
+    const made = rowOf(1);
+    // Black for 4 mm around the lesion, which is 2 × 4 × 3 mm: a fine scale sees nothing else.
+    const far = (i: number, j: number, k: number) =>
+      Math.max(Math.abs(i - 2.5), Math.abs(j - 5.5), Math.abs(k - 6)) > 5;
+    const dark = (bright: typeof far) => {
+      const lit = imageOf(made.image.dims, made.image.affine, (i, j, k) =>
+        bright(i, j, k) ? 100 + i + j : 0,
+      );
+      return { ids: ['dark'], load: async () => ({ ...made, image: lit }) };
+    };
+    const wide = { ...options, scale: { min: 0.2, max: 2 } };
+    const spacings: number[] = [];
+    for (let seed = 0; seed < 20; seed++) {
+      const scores = await validate(modelOf(nothing).model, dark(far), { ...wide, seed });
+      spacings.push(...scores.map(({ spacing }) => spacing));
+    }
+    expect(spacings.length).toBe(20);
+    // Half of the range, by its logarithm, is too fine.
+    expect(Math.min(...spacings)).toBeGreaterThan(0.7);
+    await expectError(
+      () =>
+        validate(
+          modelOf(nothing).model,
+          dark(() => false),
+          wide,
+        ),
+      'bad-prompt',
+      /nothing to normalise/,
+    );
   });
 });

@@ -2,6 +2,7 @@
 
 import type { Draws } from '../base/draws.js';
 import { SgpSamError } from '../base/errors.js';
+import { boxSizes, eachLine, type VoxelBox } from '../imaging/crop.js';
 import type { Mask } from '../imaging/masks.js';
 import { preprocess, sampleRoi } from '../imaging/preprocess.js';
 import type { Preset } from '../imaging/presets.js';
@@ -52,12 +53,14 @@ export interface LesionCube {
  * @param draws for the modes that draw
  */
 export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, draws: Draws): Prompt {
-  const mask = maskOf(one, lesion, new Uint8Array(one.lesions.length));
+  const box = boxOf(one, lesion);
   const how = mode === 'mixed' ? draws.pick(['center', 'farthest', 'random'] as const) : mode;
   const options = { how, spacing: spacingOf(one), random: () => draws.unit() };
-  const found = firstClickOn(mask, one.image.dims, options);
-  if (found) return found;
-  throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
+  const { dims } = one.image;
+  const found = box && firstClickOn(cropOf(one, lesion, box), boxSizes(box), options);
+  if (!found) throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
+  const voxel = found.voxel.map((c, a) => c + box.min[a]) as [number, number, number];
+  return { voxel, index: voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]) };
 }
 
 /** Of a cube's edge: the longest extent of the lesion that it is drawn for (SPEC E1). */
@@ -71,22 +74,58 @@ const SPACINGS = { least: 0.1, most: 12, finest: 0.5 } as const;
 /** How often a cube lies around another point than the click, and how far it may be from it, in shares of its edge. */
 const OFF_CENTRE = { chance: 0.5, reach: 0.3 } as const;
 
-/** Longest edge of a lesion's box, mm. */
-function extentOf(one: TrainingCase, lesion: number): number {
+/** Where a case's lesions lie, by number: a sample looks at its lesion's part of a volume alone. */
+const boxes = new WeakMap<TrainingCase, readonly (VoxelBox | undefined)[]>();
+
+function boxOf(one: TrainingCase, lesion: number): VoxelBox | undefined {
+  const known = boxes.get(one);
+  if (known) return known[lesion - 1];
   const [ni, nj] = one.image.dims;
-  const min = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
-  const max = [-1, -1, -1];
-  const { lesions } = one;
+  const { lesions, sizes } = one;
+  const min = sizes.map(() => [Infinity, Infinity, Infinity] as [number, number, number]);
+  const max = sizes.map(() => [-1, -1, -1] as [number, number, number]);
   for (let n = 0; n < lesions.length; n++) {
-    if (lesions[n] !== lesion) continue;
+    if (lesions[n] === 0) continue;
     const row = Math.floor(n / ni);
     const at = [n - row * ni, row % nj, Math.floor(row / nj)];
+    const [low, high] = [min[lesions[n] - 1], max[lesions[n] - 1]];
     for (let a = 0; a < 3; a++) {
-      if (at[a] < min[a]) min[a] = at[a];
-      if (at[a] > max[a]) max[a] = at[a];
+      if (at[a] < low[a]) low[a] = at[a];
+      if (at[a] > high[a]) high[a] = at[a];
     }
   }
-  return Math.max(...spacingOf(one).map((mm, a) => mm * (max[a] + 1 - min[a])));
+  const found = sizes.map((_, n) => (max[n][0] < 0 ? undefined : { min: min[n], max: max[n] }));
+  boxes.set(one, found);
+  return found[lesion - 1];
+}
+
+/** 1 on a lesion, 0 elsewhere: the voxels of its box. */
+function cropOf({ lesions, image }: TrainingCase, lesion: number, box: VoxelBox): Uint8Array {
+  const [ni, nj, nk] = boxSizes(box);
+  const mask = new Uint8Array(ni * nj * nk);
+  eachLine(image.dims, box, (from, to) => {
+    for (let i = 0; i < ni; i++) mask[to + i] = lesions[from + i] === lesion ? 1 : 0;
+  });
+  return mask;
+}
+
+/** 1 on a lesion, 0 elsewhere: of the whole volume, though memory is only touched where the lesion is. */
+function maskOf(one: TrainingCase, lesion: number): Float32Array {
+  const mask = new Float32Array(one.lesions.length);
+  const box = boxOf(one, lesion);
+  const crop = box && cropOf(one, lesion, box);
+  if (box && crop)
+    eachLine(one.image.dims, box, (to, from) => {
+      const [ni] = boxSizes(box);
+      mask.set(crop.subarray(from, from + ni), to);
+    });
+  return mask;
+}
+
+/** Longest edge of a lesion's box, mm. */
+function extentOf(one: TrainingCase, lesion: number): number {
+  const box = boxOf(one, lesion);
+  return box ? Math.max(...spacingOf(one).map((mm, a) => mm * boxSizes(box)[a])) : 0;
 }
 
 /** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range. */
@@ -113,34 +152,35 @@ function drawCentre(one: TrainingCase, click: Vec3, edge: number, draws: Draws):
   }) as unknown as Vec3;
 }
 
-/** 1 on a lesion, 0 elsewhere. A plain loop: `from` with a function takes ten times as long, and this is per sample. */
-function maskOf<M extends Uint8Array | Float32Array>({ lesions }: TrainingCase, lesion: number, mask: M): M {
-  for (let n = 0; n < lesions.length; n++) if (lesions[n] === lesion) mask[n] = 1;
-  return mask;
-}
-
 /** A case's lesions, by number. */
 export const lesionsOf = ({ sizes }: TrainingCase): number[] =>
   sizes.flatMap((voxels, n) => (voxels > 0 ? [n + 1] : []));
 
 /** The share of a lesion's voxels that lie outside of a cube. */
-function shareBeyond({ lesions, image, sizes }: TrainingCase, lesion: number, frame: RoiFrame): number {
+function shareBeyond(one: TrainingCase, lesion: number, frame: RoiFrame): number {
   // Every source axis is one of the cube's.
   const within = [0, 1, 2].map((source) => {
-    const axis = frame.axes.find((one) => one.source === source) as RoiAxis;
-    return Array.from({ length: image.dims[source] }, (_, n) => {
+    const axis = frame.axes.find((own) => own.source === source) as RoiAxis;
+    return Array.from({ length: one.image.dims[source] }, (_, n) => {
       const at = alongAxis(axis, [n, n, n]);
       return at >= -0.5 && at < frame.size - 0.5;
     });
   });
-  const [ni, nj] = image.dims;
+  const box = boxOf(one, lesion) as VoxelBox;
+  const crop = cropOf(one, lesion, box);
+  const [ni, nj, nk] = boxSizes(box);
   let inside = 0;
-  for (let n = 0; n < lesions.length; n++) {
-    if (lesions[n] !== lesion) continue;
-    const row = Math.floor(n / ni);
-    if (within[0][n - row * ni] && within[1][row % nj] && within[2][Math.floor(row / nj)]) inside++;
-  }
-  return 1 - inside / sizes[lesion - 1];
+  for (let k = 0, at = 0; k < nk; k++)
+    for (let j = 0; j < nj; j++)
+      for (let i = 0; i < ni; i++, at++)
+        if (
+          crop[at] === 1 &&
+          within[0][box.min[0] + i] &&
+          within[1][box.min[1] + j] &&
+          within[2][box.min[2] + k]
+        )
+          inside++;
+  return 1 - inside / one.sizes[lesion - 1];
 }
 
 /**
@@ -162,7 +202,7 @@ export function lesionCube(
     name: one.id,
     dims: one.image.dims,
     affine: one.image.affine,
-    data: maskOf(one, lesion, new Float32Array(one.lesions.length)),
+    data: maskOf(one, lesion),
   };
   const share = sampleRoi(mask, { ...roi, preset: { ...preset, clamp: null, ct: undefined } });
   const targets = new Float32Array(share.length);
@@ -261,23 +301,30 @@ export interface DrawOptions extends CubeOptions {
   readonly scale?: ScaleRange | undefined;
 }
 
-/** How often a case is drawn from before it is given up. */
+/** How often a lesion is drawn before it is given up. */
 const ATTEMPTS = 10;
 
 /**
- * A random lesion of a case, a click on it, and random flips; drawn again where the cube has nothing to normalise by.
- * @throws SgpSamError `bad-prompt` where none of ten draws has; `bad-file` for a case without a lesion
+ * What `draw` makes, drawn again where a cube has nothing to normalise by.
+ * @throws SgpSamError `bad-prompt` where none of ten draws has
  */
-export function drawCube(one: TrainingCase, options: DrawOptions, draws: Draws): LesionCube {
+export function redrawn<T>(draw: () => T): T {
   for (let attempt = 1; ; attempt++) {
     try {
-      return drawOnce(one, options, draws);
+      return draw();
     } catch (error) {
       const dark = error instanceof SgpSamError && error.code === 'bad-prompt';
       if (!dark || attempt === ATTEMPTS) throw error;
     }
   }
 }
+
+/**
+ * A random lesion of a case, a click on it, and random flips.
+ * @throws as `redrawn`; SgpSamError `bad-file` for a case without a lesion
+ */
+export const drawCube = (one: TrainingCase, options: DrawOptions, draws: Draws): LesionCube =>
+  redrawn(() => drawOnce(one, options, draws));
 
 function drawOnce(one: TrainingCase, options: DrawOptions, draws: Draws): LesionCube {
   const lesion = drawLesion(one, options.weight, draws);

@@ -15,6 +15,7 @@ import {
   firstClick,
   lesionCube,
   lesionsOf,
+  redrawn,
   type ScaleRange,
   scaledCube,
 } from './sampler.js';
@@ -95,6 +96,7 @@ export async function validate(
   needFields('validate: cases', cases, 'ids', 'load');
   needFields('validate: options', options, 'cube', 'first', 'clicks', 'perCase', 'seed');
   const { cube: cubeOptions, scale, first, clicks, perCase, seed } = options;
+  const neighbours = options.neighbours && model.sites.length > 0;
   const scores: LesionScore[] = [];
   for (const n of cases.ids.keys()) {
     const one = await cases.load(n);
@@ -103,21 +105,17 @@ export async function validate(
     for (let i = 0; i < count; i++) {
       const lesion = all[Math.floor((i * all.length) / count)];
       const draws = new Draws(mixSeed(seed, n, lesion));
-      const { voxel } = firstClick(one, lesion, first, draws);
-      const cube = asPresetSays(
-        scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws),
-        cubeOptions,
-      );
-      const sets = async () => {
-        const preset = { ...cubeOptions.preset, spacing: cube.spacing };
-        const centre = beside(cube.centre, one.image.dims);
-        const aside = asPresetSays(
-          lesionCube(one, lesion, voxel, { ...cubeOptions, preset }, centre),
-          cubeOptions,
-        );
-        return (await model.encode(aside.values)).gates.map(setOf);
-      };
-      const others = options.neighbours && model.sites.length > 0 ? await sets() : undefined;
+      const { cube, aside } = redrawn(() => {
+        const { voxel } = firstClick(one, lesion, first, draws);
+        const seen = scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws);
+        const preset = { ...cubeOptions.preset, spacing: seen.spacing };
+        const centre = beside(seen.centre, one.image.dims);
+        return {
+          cube: asPresetSays(seen, cubeOptions),
+          aside: neighbours && lesionCube(one, lesion, voxel, { ...cubeOptions, preset }, centre),
+        };
+      });
+      const others = aside && (await model.encode(asPresetSays(aside, cubeOptions).values)).gates.map(setOf);
       const { gates, token } = await model.encode(cube.values);
       const points: PromptPoint[] = [{ at: cube.click, label: 1 }];
       const dice: number[] = [];
