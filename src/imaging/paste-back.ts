@@ -18,7 +18,8 @@ import {
   type VoxelBox,
   voxelCount,
 } from './crop.js';
-import { type AxisTaps, axisTaps, type RoiFrame } from './roi-frame.js';
+import { voxelAt } from './masks.js';
+import { type AxisTaps, axisTaps, interpolate, type RoiFrame, type Run } from './roi-frame.js';
 import type { Vec3 } from './types.js';
 
 export type { VoxelBox } from './crop.js';
@@ -93,39 +94,22 @@ export function sampleLogits(
   const box = where === 'covered' ? boxOf(taps) : positiveBox(frame, logits, taps);
   if (!box) return undefined;
   const [i, j, k] = taps;
-  const sizes = boxSizes(box);
-  const values = new Float32Array(sizes[0] * sizes[1] * sizes[2]);
-  let to = 0;
-  for (let c = box.min[2]; c <= box.max[2]; c++) {
-    const [k0, k1, w] = [k.low[c], k.high[c], k.weight[c]];
-    for (let b = box.min[1]; b <= box.max[1]; b++) {
-      const [j0, j1, v] = [j.low[b], j.high[b], j.weight[b]];
-      const p00 = k0 + j0;
-      const p01 = k0 + j1;
-      const p10 = k1 + j0;
-      const p11 = k1 + j1;
-      const w00 = (1 - w) * (1 - v);
-      const w01 = (1 - w) * v;
-      const w10 = w * (1 - v);
-      const w11 = w * v;
-      for (let a = box.min[0]; a <= box.max[0]; a++) {
-        const i0 = i.low[a];
-        const i1 = i.high[a];
-        const u = i.weight[a];
-        const near =
-          w00 * logits[p00 + i0] + w01 * logits[p01 + i0] + w10 * logits[p10 + i0] + w11 * logits[p11 + i0];
-        const far =
-          w00 * logits[p00 + i1] + w01 * logits[p01 + i1] + w10 * logits[p10 + i1] + w11 * logits[p11 + i1];
-        const logit = near * (1 - u) + far * u;
-        if (Number.isNaN(logit)) {
-          throw new SgpSamError(
-            'non-finite',
-            `the logits at source voxel (${a}, ${b}, ${c}) are not a number`,
-          );
-        }
-        values[to++] = logit;
-      }
-    }
+  const [ni, nj, nk] = boxSizes(box);
+  const values = new Float32Array(ni * nj * nk);
+  const [alongI, alongJ, alongK] = ([0, 1, 2] as const).map(
+    (axis): Run => ({ first: box.min[axis], end: box.max[axis] + 1 }),
+  ) as [Run, Run, Run];
+  interpolate(
+    logits,
+    [k, j, i],
+    [alongK, alongJ, alongI],
+    values,
+    (c, b) => ni * (b - box.min[1] + nj * (c - box.min[2])),
+  );
+  for (let n = 0; n < values.length; n++) {
+    if (!Number.isNaN(values[n])) continue;
+    const at = voxelAt(n, [ni, nj, nk]).map((c, axis) => c + box.min[axis]);
+    throw new SgpSamError('non-finite', `the logits at source voxel (${at.join(', ')}) are not a number`);
   }
   return { box, values };
 }

@@ -2,7 +2,15 @@
 import { SgpSamError } from '../base/errors.js';
 import { isHounsfield } from './hounsfield.js';
 import { relativeToClick } from './relative.js';
-import { type AxisTaps, axisTaps, findInRoi, type RoiFrame, type RoiOptions, roiFrame } from './roi-frame.js';
+import {
+  type AxisTaps,
+  axisTaps,
+  findInRoi,
+  interpolate,
+  type RoiFrame,
+  type RoiOptions,
+  roiFrame,
+} from './roi-frame.js';
 import type { Image, Vec3 } from './types.js';
 
 /** An encoder's input, and where it lies. */
@@ -61,32 +69,12 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
   const shift = window ? -window[0] : 0;
 
   const out = new Float64Array(size ** 3);
-  for (let a = x.first; a < x.end; a++) {
-    const [a0, a1, u] = [x.low[a], x.high[a], x.weight[a]];
-    for (let b = y.first; b < y.end; b++) {
-      const [b0, b1, v] = [y.low[b], y.high[b], y.weight[b]];
-      // The four rows around this line of the cube.
-      const p00 = a0 + b0;
-      const p01 = a0 + b1;
-      const p10 = a1 + b0;
-      const p11 = a1 + b1;
-      const w00 = (1 - u) * (1 - v);
-      const w01 = (1 - u) * v;
-      const w10 = u * (1 - v);
-      const w11 = u * v;
-      const row = (a * size + b) * size;
-      for (let c = z.first; c < z.end; c++) {
-        const c0 = z.low[c];
-        const c1 = z.high[c];
-        const w = z.weight[c];
-        const near =
-          w00 * data[p00 + c0] + w01 * data[p01 + c0] + w10 * data[p10 + c0] + w11 * data[p11 + c0];
-        const far = w00 * data[p00 + c1] + w01 * data[p01 + c1] + w10 * data[p10 + c1] + w11 * data[p11 + c1];
-        const value = near * (1 - w) + far * w;
-        out[row + c] = Math.min(most, Math.max(least, value)) + shift;
-      }
-    }
-  }
+  const lineAt = (a: number, b: number) => (a * size + b) * size + z.first;
+  interpolate(data, [x, y, z], [x, y, z], out, lineAt);
+  for (let a = x.first; a < x.end; a++)
+    for (let b = y.first; b < y.end; b++)
+      for (let c = z.first, at = lineAt(a, b); c < z.end; c++, at++)
+        out[at] = Math.min(most, Math.max(least, out[at])) + shift;
   return out;
 }
 

@@ -190,3 +190,45 @@ export function axisTaps(
   }
   return { first: Math.min(first, end), end, low, high, weight };
 }
+
+/** The positions of an axis from `first` up to, not including, `end`. */
+export type Run = Pick<AxisTaps, 'first' | 'end'>;
+
+/**
+ * Trilinear interpolation at the positions of three runs, in float64.
+ * @param taps of the slowest axis, the middle one, the fastest
+ * @param lineAt where in `out` a line along the fastest axis begins, by its place along the other two
+ */
+export function interpolate(
+  data: Float32Array | Float64Array,
+  [x, y, z]: readonly [AxisTaps, AxisTaps, AxisTaps],
+  [slow, middle, fast]: readonly [Run, Run, Run],
+  out: Float32Array | Float64Array,
+  lineAt: (a: number, b: number) => number,
+): void {
+  for (let a = slow.first; a < slow.end; a++) {
+    const [a0, a1, u] = [x.low[a], x.high[a], x.weight[a]];
+    for (let b = middle.first; b < middle.end; b++) {
+      const [b0, b1, v] = [y.low[b], y.high[b], y.weight[b]];
+      // The four rows around this line.
+      const p00 = a0 + b0;
+      const p01 = a0 + b1;
+      const p10 = a1 + b0;
+      const p11 = a1 + b1;
+      const w00 = (1 - u) * (1 - v);
+      const w01 = (1 - u) * v;
+      const w10 = u * (1 - v);
+      const w11 = u * v;
+      let to = lineAt(a, b);
+      for (let c = fast.first; c < fast.end; c++) {
+        const c0 = z.low[c];
+        const c1 = z.high[c];
+        const w = z.weight[c];
+        const near =
+          w00 * data[p00 + c0] + w01 * data[p01 + c0] + w10 * data[p10 + c0] + w11 * data[p11 + c0];
+        const far = w00 * data[p00 + c1] + w01 * data[p01 + c1] + w10 * data[p10 + c1] + w11 * data[p11 + c1];
+        out[to++] = near * (1 - w) + far * w;
+      }
+    }
+  }
+}

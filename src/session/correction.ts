@@ -7,7 +7,7 @@
 import { f16ToF32, f32ToF16 } from '../base/half.js';
 import { boxSizes, type CroppedMask } from '../imaging/crop.js';
 import { distanceBox } from '../imaging/distance.js';
-import { axisTaps, findInRoi } from '../imaging/roi-frame.js';
+import { axisTaps, findInRoi, interpolate } from '../imaging/roi-frame.js';
 import type { Vec3 } from '../imaging/types.js';
 import type { Click, RoiPlace } from './lesion-state.js';
 
@@ -71,19 +71,13 @@ export function fieldIn({ roi: from, half }: CubeLogits, to: RoiPlace): Float32A
     return { ...axisTaps(to.size, onFaces, size, stride), known: (n: number) => n >= first && n < end };
   });
   const out = new Float32Array(to.size ** 3);
+  const all = { first: 0, end: to.size };
+  interpolate(logits, [x, y, z], [all, all, all], out, (i, j) => (i * to.size + j) * to.size);
   let at = 0;
   for (let i = 0; i < to.size; i++)
     for (let j = 0; j < to.size; j++)
-      for (let k = 0; k < to.size; k++) {
-        const along = (row: number) =>
-          logits[row + z.low[k]] * (1 - z.weight[k]) + logits[row + z.high[k]] * z.weight[k];
-        const near =
-          along(x.low[i] + y.low[j]) * (1 - y.weight[j]) + along(x.low[i] + y.high[j]) * y.weight[j];
-        const far =
-          along(x.high[i] + y.low[j]) * (1 - y.weight[j]) + along(x.high[i] + y.high[j]) * y.weight[j];
-        const logit = near * (1 - x.weight[i]) + far * x.weight[i];
-        out[at++] = logit > 0 && !(x.known(i) && y.known(j) && z.known(k)) ? Number.NaN : logit;
-      }
+      for (let k = 0; k < to.size; k++, at++)
+        if (out[at] > 0 && !(x.known(i) && y.known(j) && z.known(k))) out[at] = Number.NaN;
   return out;
 }
 
