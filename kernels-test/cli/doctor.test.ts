@@ -239,7 +239,17 @@ const HELP: Record<string, string[]> = {
     ...DEVICE,
   ],
   kernel: ['--like', '--tile', '--define', '--runs', '--json', ...DEVICE],
-  tune: ['--config', '--work', '--train', '--runs', '--output', '--again', '--weight-storage', ...DEVICE],
+  tune: [
+    '--config',
+    '--weights',
+    '--work',
+    '--train',
+    '--runs',
+    '--output',
+    '--again',
+    '--weight-storage',
+    ...DEVICE,
+  ],
   convert: [
     '<in>',
     '<out>',

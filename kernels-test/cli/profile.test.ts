@@ -41,13 +41,15 @@ describe('sgp-sam profile', () => {
   });
 
   it('of a decode and of a training step', async () => {
-    for (const [work, kernel] of [
-      ['decode', 'mask_product'],
-      ['train', 'adamw'],
+    for (const [work, kernel, model] of [
+      ['decode', 'mask_product', ['--config', 'sgp-tiny']],
+      ['train', 'adamw', ['--config', 'sgp-tiny']],
+      ['train', 'adamw', ['--weights', 'formula:sgp-tiny']],
     ] as const) {
-      const ran = await runCli(['profile', work, '--config', 'sgp-tiny', '--runs', '1', '-q'], { env });
+      const ran = await runCli(['profile', work, ...model, '--runs', '1', '-q'], { env });
       expect(ran.code, ran.stderr).toBe(0);
       expect(ran.stdout).toContain(kernel);
+      expect(ran.stdout).toMatch(new RegExp(`^${work} of (formula:)?sgp-tiny`));
     }
   });
 
@@ -94,6 +96,8 @@ describe('sgp-sam profile', () => {
       /readback/,
     ],
     ['tune with a variant', ['tune', '--variant', 'matmul=tiled'], /--variant has no place/],
+    ['tune of two models', ['tune', '--config', 'tiny', '--weights', 'x.pth'], /--config and --weights/],
+    ['tune of an unknown configuration', ['tune', '--config', 'huge'], /huge/],
     ['tune of other work', ['tune', '--work', 'encode,dance'], /--work 'dance'/],
   ])('refuses %s', async (_, args, message) => {
     const ran = await runCli(args, { env });
@@ -112,7 +116,7 @@ describe('sgp-sam profile', () => {
 
 describe('sgp-sam tune', () => {
   it('keeps a table that later commands use, unless told not to', async () => {
-    const ran = await runCli(['tune', '--config', 'tiny', '--work', 'encode', '--runs', '1', '-q'], {
+    const ran = await runCli(['tune', '--weights', 'formula:tiny', '--work', 'encode', '--runs', '1', '-q'], {
       env,
       timeoutMs: 240_000,
     });

@@ -24,7 +24,7 @@ import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { profileIsa } from './profile-isa.js';
 import { ProgressBars } from './progress.js';
 import { openChosenWeights, SHIPPED, weightFiles } from './weights.js';
-import { prepareWork, WORK } from './work.js';
+import { checkChoice, prepareWork, WORK } from './work.js';
 
 const GATES: readonly GateSetting[] = ['auto', 'closed', 'open'];
 
@@ -91,14 +91,7 @@ async function compare(files: readonly string[]): Promise<void> {
 async function profile(workText: string | undefined, options: Values<typeof profileTable>): Promise<void> {
   if (options.compare) return compare(options.compare);
   const work = oneOf(WORK)('profile', workText ?? 'encode');
-  if (options.config !== undefined && options.weights !== undefined)
-    throw new SgpSamError(
-      'bad-argument',
-      '--config and --weights are two answers to one question',
-      'Give one.',
-    );
-  if (work === 'train' && options.weights !== undefined)
-    throw new SgpSamError('bad-argument', 'profile train takes --config, not --weights');
+  checkChoice(options);
   const { runs, top, json, trace, html, isa } = options;
   if (isa !== undefined && (trace ?? html) !== undefined)
     throw new SgpSamError(
@@ -107,7 +100,6 @@ async function profile(workText: string | undefined, options: Values<typeof prof
       'Leave them out, or leave out --isa.',
     );
   checkOutputs(outputsOf({ '--json': json, '--trace': trace, '--html': html }), weightFiles(options));
-  if (options.config !== undefined) configByName(options.config);
   if (options.dumpWgsl !== undefined) makeFolder({ option: '--dump-wgsl', path: options.dumpWgsl });
   if (isa !== undefined)
     return profileIsa({

@@ -15,21 +15,21 @@ import {
   tunedTable,
   tuneProgram,
 } from '../engine/profiler/index.js';
-import { configByName } from '../sam/config.js';
 import { deviceTable, storageTable, withEngine } from './common.js';
 import { interruptible } from './interrupt.js';
 import { asIs, declare, flag, oneOf, option, type Values, valuesOf, whole } from './options.js';
 import { checkOutputs, makeFolder, outputsOf, writeOutput } from './outputs.js';
 import { ProgressBars } from './progress.js';
-import { weightFiles } from './weights.js';
-import { openWork, WORK } from './work.js';
+import { SHIPPED, weightFiles } from './weights.js';
+import { checkChoice, openWork, WORK } from './work.js';
 
 const tuneTable = {
   config: option(
     '<name>',
-    'the configuration whose shapes are measured; default: that of the shipped weights',
+    'the configuration whose shapes are measured: tiny, small, vit_b_ori, sgp-…',
     asIs,
   ),
+  weights: option('<file>', `or that of these weights; default: the shipped ${SHIPPED}`, asIs),
   work: option(
     '<list>',
     `of what: ${WORK.join(', ')}, separated by commas`,
@@ -64,8 +64,8 @@ async function tune(options: Values<typeof tuneTable>, signal: AbortSignal): Pro
   const { runs } = options;
   if (options.variant.length > 0)
     throw new SgpSamError('bad-argument', 'tune measures variants: --variant has no place here');
-  if (options.config !== undefined) configByName(options.config);
-  checkOutputs(outputsOf({ '--output': options.output }), weightFiles({}));
+  checkChoice(options);
+  checkOutputs(outputsOf({ '--output': options.output }), weightFiles(options));
   const bars = new ProgressBars(options.quiet);
   await withEngine({ ...options, tuned: false }, async (engine) => {
     const kept = tunedFile(engine.gpu.adapter, __VERSION__, options.features);

@@ -3,9 +3,18 @@ import { SgpSamError } from '../base/errors.js';
 import type { Engine } from '../engine/gpu/engine.js';
 import type { Program } from '../engine/graph/program.js';
 import type { GateSetting } from '../engine/graph/regions.js';
-import { configByName } from '../sam/config.js';
+import { configByName, type ModelConfig } from '../sam/config.js';
+import { inferConfig } from '../sam/infer.js';
 import { Model, type WorkOptions as Watched } from '../sam/model.js';
-import { initialBase, losses, matcher, TrainStep } from '../training/index.js';
+import {
+  type Arm,
+  type BaseWeights,
+  checkpointBase,
+  initialBase,
+  losses,
+  matcher,
+  TrainStep,
+} from '../training/index.js';
 import { type DeviceOptions, type storageTable, variantsOf } from './common.js';
 import type { Values } from './options.js';
 import { openChosenWeights, weightsName } from './weights.js';
@@ -47,6 +56,20 @@ const gatesOf = (model: Model, gates: GateSetting) => {
   for (const site of model.sites.keys()) model.setGate(site, gates);
 };
 
+/**
+ * Of which model: a configuration or weights, the shipped ones if neither is named.
+ * @throws SgpSamError `bad-argument` for both, or for a configuration that there is not
+ */
+export function checkChoice({ config, weights }: Pick<WorkOptions, 'config' | 'weights'>): void {
+  if (config !== undefined && weights !== undefined)
+    throw new SgpSamError(
+      'bad-argument',
+      '--config and --weights are two answers to one question',
+      'Give one.',
+    );
+  if (config !== undefined) configByName(config);
+}
+
 async function loadModel(engine: Engine, options: WorkOptions): Promise<Model> {
   const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
   const source = await openChosenWeights(choice);
@@ -67,33 +90,49 @@ const decoderOf = (model: Model): Promise<Program> => {
   return model.decoderProgram({ points, mask: model.emptyMask(), masks: 1 });
 };
 
+const nameOf = (options: WorkOptions, { name }: ModelConfig): string =>
+  options.config ?? `${weightsName(options)} (${name})`;
+
 async function inference(engine: Engine, work: Work, options: WorkOptions): Promise<PreparedWork> {
   const model = await loadModel(engine, options);
   gatesOf(model, options.gates ?? 'auto');
   await model.encode(waves(model.config.volume ** 3));
-  const name = options.config ?? `${weightsName(options)} (${model.config.name})`;
   const program = work === 'encode' ? model.encoderProgram : await decoderOf(model);
-  return { program, model: name, dispose: () => model.dispose() };
+  return { program, model: nameOf(options, model.config), dispose: () => model.dispose() };
 }
 
-function trainStep(engine: Engine, options: WorkOptions): Promise<TrainStep> {
-  const config = configByName(options.config ?? 'sgp-small');
-  const base = initialBase(config.sgpm ? 'sgp-zoom' : 'ft-zoom', config, 1);
-  return TrainStep.create(engine, base.config, base.read, {
-    loss: losses.zoom,
-    trainable: matcher(options.train),
-    groups: [{ match: () => true, lr: 1e-4, weightDecay: 1e-4 }],
-    variants: variantsOf(options),
-  });
+const armOf = ({ sgpm }: ModelConfig): Arm => (sgpm ? 'sgp-zoom' : 'ft-zoom');
+
+/** A training step over the weights; of a configuration, from its first values. */
+async function trainStep(engine: Engine, options: WorkOptions): Promise<TrainStep> {
+  const over = ({ config, read }: BaseWeights) =>
+    TrainStep.create(engine, config, read, {
+      loss: losses.zoom,
+      trainable: matcher(options.train),
+      groups: [{ match: () => true, lr: 1e-4, weightDecay: 1e-4 }],
+      variants: variantsOf(options),
+    });
+  if (options.config !== undefined) {
+    const config = configByName(options.config);
+    return over(initialBase(armOf(config), config, 1));
+  }
+  const source = await openChosenWeights(options);
+  try {
+    const config = inferConfig(source.tensors, source.metadata, source.name);
+    return await over(checkpointBase(armOf(config), source, 1));
+  } finally {
+    await source.close();
+  }
 }
 
 async function training(engine: Engine, options: WorkOptions): Promise<PreparedWork> {
   const step = await trainStep(engine, options);
-  const { volume, name } = step.config;
+  const { volume } = step.config;
   const targets = Float32Array.from({ length: volume ** 3 }, (_, i) => Number(i % 97 < 3));
   const at = [volume / 2, volume / 2, volume / 2] as const;
   await step.run({ image: waves(volume ** 3), targets, points: [{ at, label: 1 }] }, 1);
-  return { program: step.lastProgram, model: name, dispose: () => step.dispose() };
+  const model = nameOf(options, step.config);
+  return { program: step.lastProgram, model, dispose: () => step.dispose() };
 }
 
 function checkStorage(work: Work, { weightStorage = 'f32' }: WorkOptions): void {
