@@ -512,6 +512,16 @@ describe('drawing', () => {
     await expectError(() => drawCube(all, drawn, draws()), 'bad-prompt', /nothing to normalise/);
   });
 
+  it('takes what is numbered beyond the sizes, or below 1, for no lesion', async () => {
+    const odd = {
+      ...two,
+      lesions: Int32Array.from(two.lesions, (v, n) => (v === 0 && n % 7 === 0 ? (n % 2 ? -1 : 9) : v)),
+    };
+    for (let seed = 0; seed < 6; seed++)
+      expect(drawCube(odd, options, new Draws(seed))).toEqual(drawCube(two, options, new Draws(seed)));
+    await expectError(() => lesionCube(odd, 9, [8, 8, 8], options), 'bad-argument', /made/, /no lesion 9/);
+  });
+
   it('a case without lesions says so', async () => {
     const none = { ...two, lesions: new Uint8Array(two.lesions.length), sizes: [0, 0] };
     await expectError(() => drawCube(none, options, draws()), 'bad-file', /made/, /no lesion/);

@@ -200,6 +200,7 @@ describe('validation', () => {
           wide,
         ),
       'bad-prompt',
+      /case row of 1: /,
       /nothing to normalise/,
     );
   });

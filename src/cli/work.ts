@@ -6,15 +6,8 @@ import type { GateSetting } from '../engine/graph/regions.js';
 import { configByName, type ModelConfig } from '../sam/config.js';
 import { inferConfig } from '../sam/infer.js';
 import { Model, type WorkOptions as Watched } from '../sam/model.js';
-import {
-  type Arm,
-  type BaseWeights,
-  checkpointBase,
-  initialBase,
-  losses,
-  matcher,
-  TrainStep,
-} from '../training/index.js';
+import { checkpointBase, losses, matcher, TrainStep } from '../training/index.js';
+import type { WeightSource } from '../weights/weight-source.js';
 import { type DeviceOptions, type storageTable, variantsOf } from './common.js';
 import type { Values } from './options.js';
 import { openChosenWeights, weightsName } from './weights.js';
@@ -57,7 +50,7 @@ const gatesOf = (model: Model, gates: GateSetting) => {
 };
 
 /**
- * Of which model: a configuration or weights, the shipped ones if neither is named.
+ * Refuses what names no one model.
  * @throws SgpSamError `bad-argument` for both, or for a configuration that there is not
  */
 export function checkChoice({ config, weights }: Pick<WorkOptions, 'config' | 'weights'>): void {
@@ -70,9 +63,12 @@ export function checkChoice({ config, weights }: Pick<WorkOptions, 'config' | 'w
   if (config !== undefined) configByName(config);
 }
 
+/** The weights; of a configuration, those of the formula. */
+const openSource = ({ config, ...choice }: WorkOptions): Promise<WeightSource> =>
+  openChosenWeights(config === undefined ? choice : { weights: `formula:${config}` });
+
 async function loadModel(engine: Engine, options: WorkOptions): Promise<Model> {
-  const choice = options.config === undefined ? options : { weights: `formula:${options.config}` };
-  const source = await openChosenWeights(choice);
+  const source = await openSource(options);
   try {
     return await Model.load(engine, source, {
       variants: variantsOf(options),
@@ -101,25 +97,17 @@ async function inference(engine: Engine, work: Work, options: WorkOptions): Prom
   return { program, model: nameOf(options, model.config), dispose: () => model.dispose() };
 }
 
-const armOf = ({ sgpm }: ModelConfig): Arm => (sgpm ? 'sgp-zoom' : 'ft-zoom');
-
-/** A training step over the weights; of a configuration, from its first values. */
 async function trainStep(engine: Engine, options: WorkOptions): Promise<TrainStep> {
-  const over = ({ config, read }: BaseWeights) =>
-    TrainStep.create(engine, config, read, {
+  const source = await openSource(options);
+  try {
+    const { sgpm } = inferConfig(source.tensors, source.metadata, source.name);
+    const { config, read } = checkpointBase(sgpm ? 'sgp-zoom' : 'ft-zoom', source, 1);
+    return await TrainStep.create(engine, config, read, {
       loss: losses.zoom,
       trainable: matcher(options.train),
       groups: [{ match: () => true, lr: 1e-4, weightDecay: 1e-4 }],
       variants: variantsOf(options),
     });
-  if (options.config !== undefined) {
-    const config = configByName(options.config);
-    return over(initialBase(armOf(config), config, 1));
-  }
-  const source = await openChosenWeights(options);
-  try {
-    const config = inferConfig(source.tensors, source.metadata, source.name);
-    return await over(checkpointBase(armOf(config), source, 1));
   } finally {
     await source.close();
   }

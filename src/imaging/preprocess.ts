@@ -70,6 +70,7 @@ export function sampleRoi(image: Image, frame: RoiFrame): Float64Array {
 
   const out = new Float64Array(size ** 3);
   const lineAt = (a: number, b: number) => (a * size + b) * size + z.first;
+  // All positions that have values: taps are runs, too.
   interpolate(data, [x, y, z], [x, y, z], out, lineAt);
   for (let a = x.first; a < x.end; a++)
     for (let b = y.first; b < y.end; b++)

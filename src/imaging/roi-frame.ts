@@ -196,16 +196,24 @@ export type Run = Pick<AxisTaps, 'first' | 'end'>;
 
 /**
  * Trilinear interpolation at the positions of three runs, in float64.
- * @param taps of the slowest axis, the middle one, the fastest
+ * @param data samples, whose offsets the taps have
+ * @param taps of the slowest axis of `out`, the middle one, the fastest
+ * @param runs the positions wanted along each
+ * @param out takes the values, rounded to its type; the rest of it stays
  * @param lineAt where in `out` a line along the fastest axis begins, by its place along the other two
  */
 export function interpolate(
   data: Float32Array | Float64Array,
-  [x, y, z]: readonly [AxisTaps, AxisTaps, AxisTaps],
-  [slow, middle, fast]: readonly [Run, Run, Run],
+  taps: readonly [AxisTaps, AxisTaps, AxisTaps],
+  runs: readonly [Run, Run, Run],
   out: Float32Array | Float64Array,
   lineAt: (a: number, b: number) => number,
 ): void {
+  const [x, y, z] = taps;
+  const [slow, middle, fast] = runs;
+  // Out of the inner loop: taps are not all of one kind of object.
+  const { low, high, weight } = z;
+  const { first, end } = fast;
   for (let a = slow.first; a < slow.end; a++) {
     const [a0, a1, u] = [x.low[a], x.high[a], x.weight[a]];
     for (let b = middle.first; b < middle.end; b++) {
@@ -220,10 +228,10 @@ export function interpolate(
       const w10 = u * (1 - v);
       const w11 = u * v;
       let to = lineAt(a, b);
-      for (let c = fast.first; c < fast.end; c++) {
-        const c0 = z.low[c];
-        const c1 = z.high[c];
-        const w = z.weight[c];
+      for (let c = first; c < end; c++) {
+        const c0 = low[c];
+        const c1 = high[c];
+        const w = weight[c];
         const near =
           w00 * data[p00 + c0] + w01 * data[p01 + c0] + w10 * data[p10 + c0] + w11 * data[p11 + c0];
         const far = w00 * data[p00 + c1] + w01 * data[p01 + c1] + w10 * data[p10 + c1] + w11 * data[p11 + c1];

@@ -57,8 +57,12 @@ export function firstClick(one: TrainingCase, lesion: number, mode: ClickMode, d
   const how = mode === 'mixed' ? draws.pick(['center', 'farthest', 'random'] as const) : mode;
   const options = { how, spacing: spacingOf(one), random: () => draws.unit() };
   const { dims } = one.image;
-  const found = box && firstClickOn(cropOf(one, lesion, box), boxSizes(box), options);
-  if (!found) throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
+  const [ni, nj, nk] = boxSizes(box);
+  const mask = new Uint8Array(ni * nj * nk);
+  eachVoxel(one, lesion, (_, inBox) => {
+    mask[inBox] = 1;
+  });
+  const found = firstClickOn(mask, [ni, nj, nk], options) as Prompt;
   const voxel = found.voxel.map((c, a) => c + box.min[a]) as [number, number, number];
   return { voxel, index: voxel[0] + dims[0] * (voxel[1] + dims[1] * voxel[2]) };
 }
@@ -77,55 +81,54 @@ const OFF_CENTRE = { chance: 0.5, reach: 0.3 } as const;
 /** Where a case's lesions lie, by number: a sample looks at its lesion's part of a volume alone. */
 const boxes = new WeakMap<TrainingCase, readonly (VoxelBox | undefined)[]>();
 
-function boxOf(one: TrainingCase, lesion: number): VoxelBox | undefined {
-  const known = boxes.get(one);
-  if (known) return known[lesion - 1];
-  const [ni, nj] = one.image.dims;
-  const { lesions, sizes } = one;
-  const min = sizes.map(() => [Infinity, Infinity, Infinity] as [number, number, number]);
-  const max = sizes.map(() => [-1, -1, -1] as [number, number, number]);
+/** @throws SgpSamError `bad-argument` where there is no such lesion */
+function boxOf(one: TrainingCase, lesion: number): VoxelBox {
+  const found = boxes.get(one) ?? boxesOf(one);
+  boxes.set(one, found);
+  const box = found[lesion - 1];
+  if (!box) throw new SgpSamError('bad-argument', `case ${one.id} has no lesion ${lesion}`);
+  return box;
+}
+
+/** All boxes of a case. What is numbered beyond its `sizes`, or below 1, is no lesion. */
+function boxesOf({ lesions, sizes, image }: TrainingCase): (VoxelBox | undefined)[] {
+  const [ni, nj] = image.dims;
+  const all = sizes.map(() => ({
+    min: [Infinity, Infinity, Infinity] as [number, number, number],
+    max: [-1, -1, -1] as [number, number, number],
+  }));
   for (let n = 0; n < lesions.length; n++) {
-    if (lesions[n] === 0) continue;
+    const number = lesions[n];
+    if (number < 1 || number > sizes.length) continue;
     const row = Math.floor(n / ni);
     const at = [n - row * ni, row % nj, Math.floor(row / nj)];
-    const [low, high] = [min[lesions[n] - 1], max[lesions[n] - 1]];
+    const { min, max } = all[number - 1];
     for (let a = 0; a < 3; a++) {
-      if (at[a] < low[a]) low[a] = at[a];
-      if (at[a] > high[a]) high[a] = at[a];
+      if (at[a] < min[a]) min[a] = at[a];
+      if (at[a] > max[a]) max[a] = at[a];
     }
   }
-  const found = sizes.map((_, n) => (max[n][0] < 0 ? undefined : { min: min[n], max: max[n] }));
-  boxes.set(one, found);
-  return found[lesion - 1];
+  return all.map((box) => (box.max[0] < 0 ? undefined : box));
 }
 
-/** 1 on a lesion, 0 elsewhere: the voxels of its box. */
-function cropOf({ lesions, image }: TrainingCase, lesion: number, box: VoxelBox): Uint8Array {
-  const [ni, nj, nk] = boxSizes(box);
-  const mask = new Uint8Array(ni * nj * nk);
-  eachLine(image.dims, box, (from, to) => {
-    for (let i = 0; i < ni; i++) mask[to + i] = lesions[from + i] === lesion ? 1 : 0;
-  });
-  return mask;
-}
-
-/** 1 on a lesion, 0 elsewhere: of the whole volume, though memory is only touched where the lesion is. */
-function maskOf(one: TrainingCase, lesion: number): Float32Array {
-  const mask = new Float32Array(one.lesions.length);
+/** Visits a lesion's voxels: their places in the volume and in the lesion's box. */
+function eachVoxel(
+  one: TrainingCase,
+  lesion: number,
+  visit: (inVolume: number, inBox: number) => void,
+): void {
+  const { lesions, image } = one;
   const box = boxOf(one, lesion);
-  const crop = box && cropOf(one, lesion, box);
-  if (box && crop)
-    eachLine(one.image.dims, box, (to, from) => {
-      const [ni] = boxSizes(box);
-      mask.set(crop.subarray(from, from + ni), to);
-    });
-  return mask;
+  const [ni] = boxSizes(box);
+  eachLine(image.dims, box, (from, to) => {
+    for (let i = 0; i < ni; i++) if (lesions[from + i] === lesion) visit(from + i, to + i);
+  });
 }
 
 /** Longest edge of a lesion's box, mm. */
 function extentOf(one: TrainingCase, lesion: number): number {
-  const box = boxOf(one, lesion);
-  return box ? Math.max(...spacingOf(one).map((mm, a) => mm * boxSizes(box)[a])) : 0;
+  const sizes = boxSizes(boxOf(one, lesion));
+  return Math.max(...spacingOf(one).map((mm, a) => mm * sizes[a]));
 }
 
 /** The preset with voxels that make the lesion's extent a share of the cube's edge, log-uniform in the range. */
@@ -166,20 +169,12 @@ function shareBeyond(one: TrainingCase, lesion: number, frame: RoiFrame): number
       return at >= -0.5 && at < frame.size - 0.5;
     });
   });
-  const box = boxOf(one, lesion) as VoxelBox;
-  const crop = cropOf(one, lesion, box);
-  const [ni, nj, nk] = boxSizes(box);
+  const [ni, nj] = one.image.dims;
   let inside = 0;
-  for (let k = 0, at = 0; k < nk; k++)
-    for (let j = 0; j < nj; j++)
-      for (let i = 0; i < ni; i++, at++)
-        if (
-          crop[at] === 1 &&
-          within[0][box.min[0] + i] &&
-          within[1][box.min[1] + j] &&
-          within[2][box.min[2] + k]
-        )
-          inside++;
+  eachVoxel(one, lesion, (at) => {
+    const row = Math.floor(at / ni);
+    if (within[0][at - row * ni] && within[1][row % nj] && within[2][Math.floor(row / nj)]) inside++;
+  });
   return 1 - inside / one.sizes[lesion - 1];
 }
 
@@ -198,12 +193,12 @@ export function lesionCube(
   // What the preset says of values relative to the click comes after augmentation: `asPresetSays`.
   const roi = preprocess(one.image, centre, { size, preset: { ...preset, reference: undefined } });
   const { voxel } = clickInRoi(roi, click);
-  const mask = {
-    name: one.id,
-    dims: one.image.dims,
-    affine: one.image.affine,
-    data: maskOf(one, lesion),
-  };
+  const data = new Float32Array(one.lesions.length);
+  eachVoxel(one, lesion, (at) => {
+    data[at] = 1;
+  });
+  const { dims, affine } = one.image;
+  const mask = { name: one.id, dims, affine, data };
   const share = sampleRoi(mask, { ...roi, preset: { ...preset, clamp: null, ct: undefined } });
   const targets = new Float32Array(share.length);
   for (let n = 0; n < share.length; n++) if (share[n] >= 0.5) targets[n] = 1;
@@ -301,12 +296,12 @@ export interface DrawOptions extends CubeOptions {
   readonly scale?: ScaleRange | undefined;
 }
 
-/** How often a lesion is drawn before it is given up. */
+/** How often a cube is drawn before what it is drawn of is given up. */
 const ATTEMPTS = 10;
 
 /**
- * What `draw` makes, drawn again where a cube has nothing to normalise by.
- * @throws SgpSamError `bad-prompt` where none of ten draws has
+ * What `draw` makes, drawn again where a cube has nothing to normalise by or does not hold its click.
+ * @throws SgpSamError `bad-prompt` as the last of ten draws
  */
 export function redrawn<T>(draw: () => T): T {
   for (let attempt = 1; ; attempt++) {

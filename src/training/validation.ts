@@ -1,11 +1,12 @@
 /** How well a model segments lesions it was not trained on, click by click, and what its gates do. */
 import { needFields, needList } from '../base/arguments.js';
 import { Draws, mixSeed } from '../base/draws.js';
+import { SgpSamError } from '../base/errors.js';
 import type { RegionReport } from '../engine/graph/regions.js';
 import { diceOf } from '../imaging/metrics/overlap.js';
 import type { Vec3 } from '../imaging/types.js';
 import type { GateReport, Model, PromptPoint } from '../sam/model.js';
-import type { CaseSource } from './cases.js';
+import type { CaseSource, TrainingCase } from './cases.js';
 import { fusionShare } from './gate-summary.js';
 import {
   asPresetSays,
@@ -13,6 +14,7 @@ import {
   type CubeOptions,
   errorClick,
   firstClick,
+  type LesionCube,
   lesionCube,
   lesionsOf,
   redrawn,
@@ -84,8 +86,31 @@ function fusionOf({ dispatches }: RegionReport): { full: number; done: number } 
 }
 
 /**
+ * A lesion and the first click on it, in a cube as training draws it.
+ * @throws SgpSamError naming the case; `bad-prompt` where ten draws in turn have nothing to normalise by
+ */
+function lesionSeen(
+  one: TrainingCase,
+  lesion: number,
+  { cube: cubeOptions, scale, first }: ValidationOptions,
+  draws: Draws,
+): { cube: LesionCube; click: Vec3 } {
+  try {
+    return redrawn(() => {
+      const { voxel: click } = firstClick(one, lesion, first, draws);
+      const cube = scaledCube(one, lesion, click, { ...cubeOptions, scale }, draws);
+      return { cube: asPresetSays(cube, cubeOptions), click };
+    });
+  } catch (cause) {
+    if (!(cause instanceof SgpSamError)) throw cause;
+    throw new SgpSamError(cause.code, `validation, case ${one.id}: ${cause.message}`, undefined, { cause });
+  }
+}
+
+/**
  * Segments lesions of every case with simulated clicks. The same options give the same clicks for the same predictions.
  * @returns a score per lesion, in order
+ * @throws SgpSamError `bad-prompt` for a lesion around which there is nothing to normalise by, however its cube is drawn
  */
 export async function validate(
   model: Model,
@@ -95,8 +120,7 @@ export async function validate(
   needFields('validate: model', model, 'encode');
   needFields('validate: cases', cases, 'ids', 'load');
   needFields('validate: options', options, 'cube', 'first', 'clicks', 'perCase', 'seed');
-  const { cube: cubeOptions, scale, first, clicks, perCase, seed } = options;
-  const neighbours = options.neighbours && model.sites.length > 0;
+  const { cube: cubeOptions, clicks, perCase, seed } = options;
   const scores: LesionScore[] = [];
   for (const n of cases.ids.keys()) {
     const one = await cases.load(n);
@@ -105,17 +129,14 @@ export async function validate(
     for (let i = 0; i < count; i++) {
       const lesion = all[Math.floor((i * all.length) / count)];
       const draws = new Draws(mixSeed(seed, n, lesion));
-      const { cube, aside } = redrawn(() => {
-        const { voxel } = firstClick(one, lesion, first, draws);
-        const seen = scaledCube(one, lesion, voxel, { ...cubeOptions, scale }, draws);
-        const preset = { ...cubeOptions.preset, spacing: seen.spacing };
-        const centre = beside(seen.centre, one.image.dims);
-        return {
-          cube: asPresetSays(seen, cubeOptions),
-          aside: neighbours && lesionCube(one, lesion, voxel, { ...cubeOptions, preset }, centre),
-        };
-      });
-      const others = aside && (await model.encode(asPresetSays(aside, cubeOptions).values)).gates.map(setOf);
+      const { cube, click } = lesionSeen(one, lesion, options, draws);
+      const sets = async () => {
+        const preset = { ...cubeOptions.preset, spacing: cube.spacing };
+        const centre = beside(cube.centre, one.image.dims);
+        const aside = lesionCube(one, lesion, click, { ...cubeOptions, preset }, centre);
+        return (await model.encode(asPresetSays(aside, cubeOptions).values)).gates.map(setOf);
+      };
+      const others = options.neighbours && model.sites.length > 0 ? await sets() : undefined;
       const { gates, token } = await model.encode(cube.values);
       const points: PromptPoint[] = [{ at: cube.click, label: 1 }];
       const dice: number[] = [];
