@@ -1,16 +1,21 @@
 // What the tiled attention kernels (for GPUs) share: how a workgroup's $T invocations divide the work, and where tokens lie.
 //
-// A workgroup owns $QT slots of its own tokens and meets the others in tiles of $KT. Products of the two come from blocks of 4 own
-// tokens × 4 others ($OTHER_QUADS times) per invocation, $CHUNK vec4 of the head at a time out of `stage`; what such products weight is summed
-// from blocks of $STRIP own tokens × a vec4 of the head, the others divided among $PARTS groups of invocations.
+// A workgroup owns $QT slots of its own tokens and meets the others in tiles of $KT.
 //
 //   lane, quad            of a product: others lane, lane + LANES, …, and own slots 4 · quad …
 //   column, strip, part   of a sum: vec4 of the head, own slots STRIP · strip …, others part, part + PARTS, …
+//
+// Products come from blocks of 4 own tokens × 4 others ($OTHER_QUADS times) per invocation, a chunk of the head at a time out of `stage`; what
+// they weight is summed from blocks of STRIP own tokens × a vec4 of the head, the others divided among PARTS groups of invocations. With
+// MATRIX both are of subgroup matrices (attention_matrix.wgsl): an invocation has 4 own tokens × $EACH others of a product.
 const HD = $HDu;
 const HD4 = $HD4u;     // of the head in vec4, rounded up
 const QT = $QTu;
 const KT = $KTu;
-const LANES = $LANESu; // KT = 4 · LANES · a number of quads
+const LANES = $LANESu; // KT = LANES · $EACH · a number of quads
+//#if MATRIX
+const LANES_AT = 0u;
+//#else
 const STRIP = $STRIPu;
 const PARTS = $PARTSu;
 const COLUMNS = $COLUMNSu;
@@ -18,6 +23,7 @@ const OTHER_STEP = KT + 2u; // between vec4 of the head in `stage`; the 2 keep l
 const OWN_STEP = QT + 2u;
 const OWN_AT = $CHUNKu * OTHER_STEP;
 const LANES_AT = QT * LANES; // past the weights: a vec4 for each invocation
+//#end
 const LOWEST = -1.0e30; // stands for −∞: sums of two stay finite, and exp(LOWEST − m) is 0
 
 // By turns the operands of a product, the weights of a sum ([own slot][lane], a vec4 of the lane's 4 others), and a vec4 for

@@ -11,8 +11,8 @@ enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 //#include matmul_common.wgsl
+//#include split.wgsl
 
-const SPLIT = 2048.0;
 var<workgroup> a_hi: array<f16, $TILE_A>; // [row][k], rows $STRIDE_A apart
 var<workgroup> a_lo: array<f16, $TILE_A>;
 var<workgroup> b_hi: array<f16, $TILE_B>; // [k][col], rows $STRIDE_B apart
@@ -22,35 +22,15 @@ var<workgroup> b_lo: array<f16, $TILE_B>;
 var<workgroup> results: array<f32, $RESULTS>; // a result matrix of each subgroup, on its way out
 const RESULT = $MMu * $MNu;
 
-struct Split { hi: vec4h, lo: vec4h }
-
-// By way of packed words: of vec4f(vec4h(v)) − v drivers make zero.
-fn split(v: vec4f) -> Split {
-  let hi = vec2u(pack2x16float(v.xy), pack2x16float(v.zw));
-  let rest = (v - vec4f(unpack2x16float(hi.x), unpack2x16float(hi.y))) * SPLIT;
-  return Split(bitcast<vec4h>(hi), vec4h(rest));
-}
-
-fn store_a(to: u32, v: vec4f) {
-  let parts = split(v);
-  for (var j = 0u; j < 4u; j++) {
-    a_hi[to + j] = parts.hi[j];
-    a_lo[to + j] = parts.lo[j];
-  }
-}
-
+//#include split_store.wgsl NAME=a
+//#if B_HALF
 fn store_b(to: u32, v: vec4f) {
-  //#if B_HALF
   let all = vec4h(v);
   for (var j = 0u; j < 4u; j++) { b_hi[to + j] = all[j]; }
-  //#else
-  let parts = split(v);
-  for (var j = 0u; j < 4u; j++) {
-    b_hi[to + j] = parts.hi[j];
-    b_lo[to + j] = parts.lo[j];
-  }
-  //#end
 }
+//#else
+//#include split_store.wgsl NAME=b
+//#end
 
 @compute @workgroup_size($THREADS)
 fn main(

@@ -52,8 +52,8 @@ describe('windowed and global attention with relative position (SPEC A1)', () =>
   // seconds each; parity at full size runs those); where a device or a shape has none of them, the test says so.
   const runs = cases.flatMap((one) =>
     (one.headDim > 16
-      ? (['shared', 'tiled', 'subgroup', 'block'] as const)
-      : (['shared', 'tiled', 'subgroup-1', 'subgroup-2', 'subgroup-4', 'block'] as const)
+      ? (['shared', 'tiled', 'matrix', 'subgroup', 'block'] as const)
+      : (['shared', 'tiled', 'matrix', 'subgroup-1', 'subgroup-2', 'subgroup-4', 'block'] as const)
     ).map((variant) => ({ ...one, variant })),
   );
   // Once for all variants of a case: in float64 it takes far longer than they do.

@@ -150,6 +150,21 @@ const problems: readonly Graph[] = cases.map((problem) => {
   return bench.graph;
 });
 
+/** Attention of encoder blocks, window by window and cut off, with a head that every variant serves. */
+function windows(): Graph {
+  const g = new Graph();
+  for (const window of [4, 5]) {
+    const tables = [0, 1, 2].map((axis) => g.input(`${axis} of ${window}`, [2 * window - 1, 32])) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const qkv = g.input(`qkv of ${window}`, [1, 8, 8, 8, 192]);
+    g.output(`y${window}`, sam.windowAttention(qkv, g.input(`bias of ${window}`, [192]), tables, 2, window));
+  }
+  return g;
+}
+
 /** Each operation over the classes of shapes it distinguishes, with every variant of it that this device has. */
 function operationCalls(caps: Capabilities): AnyCall[] {
   const calls: AnyCall[] = [];
@@ -162,12 +177,12 @@ function operationCalls(caps: Capabilities): AnyCall[] {
   }
   const shapes = sizes();
   for (const layer_norm of ['row-per-invocation', 'row-per-workgroup']) add(shapes, { layer_norm });
-  for (const graph of problems) {
+  for (const graph of [...problems, windows()]) {
     add(graph);
     add(graph, { transpose: 'shared', column_sum: 'shared' });
     // A variant that is forced where a shape has none of it is an error that names it: not asked for here.
     if (!graph.nodes.some(({ op }) => op.name === 'window_attention')) continue;
-    for (const variant of ['block', 'subgroup', 'tiled', 'shared'])
+    for (const variant of ['block', 'subgroup', 'tiled', 'matrix', 'shared'])
       for (const kernel of ['attention', 'attention_backward'])
         try {
           add(graph, { [kernel]: variant });
@@ -262,6 +277,40 @@ describe('planning', () => {
         expect(call.tunable?.candidates).toContain(variant);
       }
     }
+  });
+
+  it("attention by subgroup matrices fits whatever memory and matrices it is planned for, and is nobody's choice", () => {
+    const names = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'out'];
+    const buffers = Object.fromEntries(names.map((n) => [n, n])) as never;
+    const planned = new Map<number, string[]>();
+    for (const side of [8, 16] as const)
+      for (const subgroupSize of [8, 32, 64])
+        for (const maxWorkgroupStorage of [16384, 32768, 49152])
+          for (const headDim of [8, 16, 24, 48, 64, 80, 128])
+            for (const [edge, window] of [
+              [8, 14],
+              [8, 4],
+              [6, 4],
+              [8, 0],
+            ] as const) {
+              const matrix = {
+                subgroupSize,
+                subgroupMatrix: [side, side, side] as const,
+                maxWorkgroupStorage,
+              };
+              const caps = { ...base, ...matrix, maxInvocations: 1024 };
+              const spec = { batch: 1, heads: 2, headDim, grid: [edge, edge, edge] as const, window };
+              expect(planWindowAttention(caps, spec, buffers).variant).not.toBe('matrix');
+              const found = windowAttentionCandidates(caps, spec).some(({ kind }) => kind === 'matrix');
+              if (!found) continue;
+              const call = planWindowAttention({ ...caps, force: { attention: 'matrix' } }, spec, buffers);
+              expect(call.variant).toBe('matrix');
+              check(call, caps);
+              planned.set(headDim, [...(planned.get(headDim) ?? []), `${side} ${subgroupSize}`]);
+            }
+    // A head that no matrix divides has none; the others have on every device, the smallest memory apart.
+    expect([...planned.keys()].sort((a, b) => a - b)).toEqual([16, 48, 64, 80, 128]);
+    expect(new Set(planned.get(64)).size).toBe(6);
   });
 
   it('the rows of a gradient keep their scores only where there is room', () => {
@@ -380,7 +429,7 @@ describe('compiling', () => {
     const names = new Set(taken.map(([, name]) => name));
     for (const { name } of shaderSources) {
       if (name === 'matmul_subgroup' && !matmulKinds(own).includes('subgroup')) continue;
-      if (name === 'matmul_matrix' && !matmulKinds(own).includes('matrix')) continue;
+      if (['attention_matrix', 'matmul_matrix'].includes(name) && !own.subgroupMatrix) continue;
       if (['accumulate', 'adamw', 'gradient_norm', 'gradient_squares'].includes(name)) continue; // planned by the optimiser alone
       expect(names, name).toContain(name);
     }

@@ -9,6 +9,7 @@ const ENABLES: Readonly<Record<string, readonly string[]>> = {
   attention_backward_keys_subgroup: ['subgroups'],
   attention_backward_rows_subgroup: ['subgroups'],
   attention_block: ['subgroups'],
+  attention_matrix: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
   attention_tokens: ['subgroups'],
   attention_subgroup: ['subgroups'],
   ceiling_fma: ['f16'], // only where the device has it: behind //#if

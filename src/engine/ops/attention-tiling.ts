@@ -65,6 +65,7 @@ export function tilingOf({ own, lanes, quads, strip }: TileShape, headDim: numbe
       T: threads,
       LANES: lanes,
       OTHER_QUADS: quads,
+      EACH: 4,
       OWN_QUADS: own / 4,
       STRIP: strip,
       COLUMNS: columns,

@@ -1,9 +1,10 @@
 /**
  * Planner of an encoder block's windowed or global attention with relative position: attention_block.wgsl,
- * attention_subgroup.wgsl, for GPUs attention_tiled.wgsl, and attention.wgsl.
+ * attention_subgroup.wgsl, for GPUs attention_tiled.wgsl and attention_matrix.wgsl, and attention.wgsl.
  */
 import attentionShader from '../../../shaders/attention.wgsl';
 import attentionBlock from '../../../shaders/attention_block.wgsl';
+import attentionMatrix from '../../../shaders/attention_matrix.wgsl';
 import attentionSubgroup from '../../../shaders/attention_subgroup.wgsl';
 import attentionTiled from '../../../shaders/attention_tiled.wgsl';
 import { ceilDiv, type KernelCall } from '../../engine/kernels/call.js';
@@ -22,19 +23,20 @@ import {
   servesSubgroups,
   type WindowAttentionSpec,
 } from './window-attention-geometry.js';
-import { type WindowTiling, windowTiling } from './window-attention-tiles.js';
+import { matrixTiling, type WindowTiling, windowTiling } from './window-attention-tiles.js';
 
 /** How an encoder block's attention can be computed; `subgroup` takes so many rows of queries. */
 export type WindowAttentionVariant =
   | { readonly kind: 'block'; readonly tiling: BlockTiling }
   | { readonly kind: 'subgroup'; readonly rows: number }
   | { readonly kind: 'tiled'; readonly tiling: WindowTiling }
+  | { readonly kind: 'matrix'; readonly tiling: WindowTiling }
   | { readonly kind: 'shared' };
 
-/** `block`, `subgroup-2`, `tiled`, `shared`. */
+/** `block`, `subgroup-2`, `tiled`, `matrix`, `shared`. */
 export const windowAttentionNames = defineVariants(
   ['attention'],
-  sizedNames<WindowAttentionVariant>({ block: [], subgroup: ['rows'], tiled: [], shared: [] }),
+  sizedNames<WindowAttentionVariant>({ block: [], subgroup: ['rows'], tiled: [], matrix: [], shared: [] }),
 );
 
 /** Query × key pairs that are really computed, over all windows of one sample: real ones and a virtual key. */
@@ -91,11 +93,13 @@ export function windowAttentionCandidates(
   const memory = { row: rowBytes(edgeOf(spec), spec.headDim), perSlot: 16 };
   const block = blockTiling(caps, spec, memory);
   const tiled = windowTiling(caps, spec, 'forward');
+  const matrix = matrixTiling(caps, spec);
   const rows = servesSubgroups(caps, spec, 'attention') ? rowChoices(caps, spec) : [];
   return [
     ...(block ? [{ kind: 'block', tiling: block } as const] : []),
     ...rows.map((rows) => ({ kind: 'subgroup', rows }) as const),
     ...(tiled ? [{ kind: 'tiled', tiling: tiled } as const] : []),
+    ...(matrix ? [{ kind: 'matrix', tiling: matrix } as const] : []),
     { kind: 'shared' },
   ];
 }
@@ -175,11 +179,11 @@ export function planWindowAttention<T>(
   }
   const q = { q_in: qkv, k_in: qkv, v_in: qkv, out, ...tables };
   const tokens = grid[0] * grid[1] * grid[2];
-  if (chosen.kind === 'tiled') {
+  if (chosen.kind === 'tiled' || chosen.kind === 'matrix') {
     const { defines, params, workgroups } = chosen.tiling;
     return {
       ...common,
-      shader: shader(attentionTiled, defines),
+      shader: shader(chosen.kind === 'tiled' ? attentionTiled : attentionMatrix, defines),
       buffers: q,
       params: {
         ...params,
