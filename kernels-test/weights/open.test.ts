@@ -1,6 +1,6 @@
 /** One opener: what names, addresses and bytes are taken for, and that what was opened is closed should the rest fail. */
 import { createHash } from 'node:crypto';
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, it, test, vi } from 'vitest';
 import { memorySource } from '../../src/base/byte-source.js';
 import { SgpSamError } from '../../src/base/errors.js';
 import { configByName, samMed3DConfigs } from '../../src/sam/config.js';
@@ -65,6 +65,14 @@ test('a checksum is for the weights, whatever holds them, and not for the delta'
   }
   const wrong = sha256.replace(/^./, (digit) => (digit === '0' ? '1' : '0'));
   await expectError(() => openAnyWeights({ weights: whole, sha256: wrong }, openers), 'bad-file', 'SHA-256');
+  // As in a page that came by http: what cannot be checked is not taken, and what need not be is.
+  vi.stubGlobal('crypto', {});
+  try {
+    await expectError(() => openAnyWeights({ weights: whole, sha256 }, openers), 'unsupported', 'https');
+    expect((await openAnyWeights({ weights: new Blob([whole]).stream() }, openers)).tensors).toBeDefined();
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 describe('what was opened is closed', () => {

@@ -1,7 +1,5 @@
 /** Weights from an address: with progress, checked, and kept by the browser so that the next visit needs no network. */
 
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from '@noble/hashes/utils.js';
 import { need, needOptions } from '../base/arguments.js';
 import { type ByteSource, blobSource } from '../base/byte-source.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
@@ -25,7 +23,7 @@ const HASH_HEADER = 'x-sgp-sam-sha256';
  * A weights file by its address. One that is kept already (with the same SHA-256, if one is asked for) is not asked for
  * again: give a changed file another address or its own SHA-256.
  * @throws SgpSamError `bad-file` when it cannot be fetched, arrives incomplete or has another SHA-256; then nothing is
- *   kept. `aborted`
+ *   kept. `unsupported` when an insecure context cannot check it; `aborted`
  */
 export async function fetchWeights(
   url: string | URL,
@@ -43,7 +41,7 @@ export async function fetchWeights(
   const { blob, hash } = await download(address, name, options);
   if (!store) return blobSource(blob, name);
   try {
-    const headers = { 'content-length': String(blob.size), [HASH_HEADER]: hash };
+    const headers = { 'content-length': String(blob.size), [HASH_HEADER]: hash ?? '' };
     await store.put(address, new Response(blob, { headers }));
     const stored = await store.match(address);
     // Read from the disk from now on, not from memory.
@@ -87,20 +85,17 @@ async function openCache(): Promise<Cache | undefined> {
 /**
  * Reads a stream to its end.
  * @param total bytes that are expected; 0 when that is not known
- * @param take sees every piece
  * @throws SgpSamError `aborted`, or whatever the stream fails with
  */
 export async function readStream(
   stream: ReadableStream<Uint8Array>,
   total: number,
   { progress, signal }: Pick<FetchWeightsOptions, 'progress' | 'signal'>,
-  take?: (piece: Uint8Array) => void,
 ): Promise<Blob> {
   let done = 0;
   const counted = (stream as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(
     new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
       transform(piece, controller) {
-        take?.(piece);
         done += piece.byteLength;
         progress?.({ stage: 'download', done, total });
         controller.enqueue(piece);
@@ -116,25 +111,39 @@ export async function readStream(
   }
 }
 
+/** SHA-256 by the platform; nothing in insecure contexts, where a page has neither that nor WebGPU. */
+async function sha256Of(blob: Blob): Promise<string | undefined> {
+  if (!globalThis.crypto?.subtle) return undefined;
+  const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
+  return Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 /**
  * Reads a stream of weights to its end.
  * @param total bytes that are expected; 0 when that is not known
  * @returns what came, and its SHA-256
- * @throws SgpSamError `bad-file` when less came than was expected, or another SHA-256 than `sha256`; `aborted`
+ * @throws SgpSamError `bad-file` when less came than was expected, or another SHA-256 than `sha256`; `unsupported` where there is
+ *   none to be had of what came; `aborted`
  */
 export async function collectWeights(
   stream: ReadableStream<Uint8Array>,
   name: string,
   total: number,
   options: FetchWeightsOptions,
-): Promise<{ blob: Blob; hash: string }> {
+): Promise<{ blob: Blob; hash: string | undefined }> {
   const wanted = options.sha256;
-  const sum = sha256.create();
-  const blob = await readStream(stream, total, options, (piece) => sum.update(piece));
+  const blob = await readStream(stream, total, options);
   if (total > 0 && blob.size !== total) {
     throw new SgpSamError('bad-file', `${name}: ${blob.size} of ${total} bytes came`, 'Try again.');
   }
-  const hash = bytesToHex(sum.digest());
+  const hash = await sha256Of(blob);
+  checkAborted(options.signal);
+  if (wanted !== undefined && hash === undefined)
+    throw new SgpSamError(
+      'unsupported',
+      `${name}: an insecure context computes no SHA-256`,
+      'Serve the page by https or from localhost, as WebGPU wants, too.',
+    );
   if (wanted !== undefined && hash !== wanted.toLowerCase()) {
     throw new SgpSamError(
       'bad-file',
@@ -149,7 +158,7 @@ async function download(
   address: string,
   name: string,
   options: FetchWeightsOptions,
-): Promise<{ blob: Blob; hash: string }> {
+): Promise<{ blob: Blob; hash: string | undefined }> {
   const { signal } = options;
   checkAborted(signal);
   try {
