@@ -1,20 +1,24 @@
 /**
- * weights-data.mjs DATA STS OMS OUT: a folder to train weights from that may ship. It links what DATA's lesions.json lists and may
+ * weights-data.mjs DATA STS OMS OUT [LIDC]: a folder to train weights from that may ship. It links what DATA's lesions.json lists and may
  * train, in its order (so that the same subjects validate), and adds further images of the same subjects, which DATA leaves out, from
  * checkouts of the repositories that its own are from:
  *
  * - STS: ibsi_validation of github.com/theibsi/data_sets at 6da96021bc91faf4c0cb7fd7fa56a4225d2064a8, CC BY 3.0;
  * - OMS: github.com/muschellij2/open_ms_data at 65704901f60650824565aa5a4818611aa89716f4, CC BY 4.0.
+ * - LIDC: data/VOIs of github.com/PabloLION/ct-slicing at 07d32abf6d8b8f1c61a0dccb685affa29b1512af: 994 lung nodules of LIDC-IDRI on CT,
+ *   cut out of their scans, CC BY 3.0. They go to lists of their own: lidc.json, and lidc-held.json of the subjects from 0950 on.
  *
- * Subjects that DATA does not list are left alone, since others may be tested on them; so is what it marks `test`.
+ * Subjects that DATA does not list are left alone in the first two, since others may be tested on them; so is what it marks `test`.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { readVolumeFile, writeFileAtomic, writeMask } from '../dist/node.js';
 import { load } from './load.mjs';
 
-const [data, sts, oms, out] = process.argv.slice(2).map((path) => resolve(path));
-if (!out) throw new Error('usage: weights-data.mjs DATA STS OMS OUT');
+/** Nodules of LIDC's subjects from this number on train nothing. */
+const FIRST_HELD_NODULE = 950;
+const [data, sts, oms, out, lidc] = process.argv.slice(2).map((path) => resolve(path));
+if (!out) throw new Error('usage: weights-data.mjs DATA STS OMS OUT [LIDC]');
 const { affineFromRows, applyAffine, invertAffine, multiplyAffine, voxelSizes } =
   await load('src/imaging/affine.ts');
 const { components } = await load('src/imaging/components.ts');
@@ -111,6 +115,36 @@ await write(
   'brain.json',
   all.filter(({ kind, organ }) => kind === 'lesion' && organ === 'brain'),
 );
+
+if (lidc) {
+  const kinds = { image: 'image', mask: 'nodule_mask' };
+  const names = Object.entries(kinds).map(([name, folder]) => {
+    link(join(lidc, folder), `lidc/${name}`);
+    return readdirSync(join(lidc, folder));
+  });
+  const nodules = names[0]
+    .filter((name) => name.endsWith('.nii.gz') && names[1].includes(name))
+    .sort()
+    .map((name) => ({
+      image: `lidc/image/${name}`,
+      label: `lidc/mask/${name}`,
+      value: '>0',
+      channel: 'CT',
+      modality: 'CT',
+      organ: 'lung',
+      licence: 'CC BY 3.0',
+      kind: 'lesion',
+      subject: name.match(/^LIDC-IDRI-\d+/)[0],
+      use: 'train',
+    }));
+  const held = nodules.filter(({ subject }) => Number(subject.slice(-4)) >= FIRST_HELD_NODULE);
+  await write(
+    'lidc.json',
+    nodules.filter((nodule) => !held.includes(nodule)),
+  );
+  await write('lidc-held.json', held);
+  console.log(`${nodules.length} nodules, ${held.length} of them held out`);
+}
 for (const { image, subject } of added) console.log(`${subject}: ${image}`);
 console.log(
   `${training.filter(({ kind }) => kind === 'lesion').length} images with lesions, and ${added.length} more`,

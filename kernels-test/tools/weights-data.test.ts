@@ -109,6 +109,26 @@ describe('weights-data.mjs', () => {
     expect([Math.min(...along), Math.max(...along), marked.length]).toEqual([8, 12, 5 * 3 * 3]);
   });
 
+  it('lists nodules apart, those of the last subjects to be held out', () => {
+    const args = folders('nodules');
+    const lidc = join(scratch, 'nodules', 'VOIs');
+    const small = volume([4, 4, 4], () => 1);
+    for (const name of ['LIDC-IDRI-0949_R_1', 'LIDC-IDRI-0950_R_2', 'LIDC-IDRI-0003_R_1'])
+      for (const kind of ['image', 'nodule_mask']) put(lidc, `${kind}/${name}.nii.gz`, small);
+    // Without an image, as there are some.
+    put(lidc, 'nodule_mask/LIDC-IDRI-0960_R_1.nii.gz', small);
+    const { stdout, stderr } = run([...args, lidc]);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('3 nodules, 1 of them held out');
+    const listed = (name: string) => JSON.parse(readFileSync(join(args[3], name), 'utf8'));
+    const subjects = (name: string) => listed(name).map(({ subject }: { subject: string }) => subject);
+    expect(subjects('lidc.json')).toEqual(['LIDC-IDRI-0003', 'LIDC-IDRI-0949']);
+    expect(subjects('lidc-held.json')).toEqual(['LIDC-IDRI-0950']);
+    expect(subjects('lesions.json')).not.toContain('LIDC-IDRI-0949');
+    for (const { image, label } of listed('lidc.json'))
+      for (const file of [image, label]) expect(existsSync(join(args[3], file)), file).toBe(true);
+  });
+
   it('refuses a list with a subject on both sides, before anything is written', () => {
     const args = folders('both', [lesion('sts/STS_030_MR_image.nii.gz', 'STS_030', 'T1', 'train')]);
     const { status, stderr } = run(args);
