@@ -100,11 +100,11 @@ fixtures=fixtures; [ -d fixtures ] || fixtures=../shared/fixtures
 
 big=sgp-vit_b_ori plain=vit_b_ori runs=10 names='zoom_loss sam_med3d_tiny sgp_sam_tiny sam_med3d_vit_b_ori sgp_sam_vit_b_ori'
 [ -n "$quick" ] && big=sgp-small plain=small runs=1 names='zoom_loss sam_med3d_tiny'
-matrix='--features experimental --variant matmul=matrix --variant attention=matrix'
+matrix='--features experimental --variant matmul=matrix' attention='--features experimental --variant attention=matrix'
 parities() { # suffix, options
   local suffix=$1 name; shift
   for name in $names; do
-    [ "$suffix$name" = -matrixzoom_loss ] && continue # a loss has neither
+    [ "$suffix$name" = -matrixzoom_loss ] && continue # a loss has no matmul
     if [ -f "$fixtures/$name.safetensors" ]; then part "parity-$name$suffix" 90 node dist/cli.js parity "$fixtures/$name.safetensors" --adapter "$adapter" -q "$@"
     else printf '%-28s not begun: there is no %s\n' "parity-$name$suffix" "$fixtures/$name.safetensors" >>"$summary"; fi
   done
@@ -125,9 +125,8 @@ for chosen in ${parts//,/ }; do
       fi
       parities -matrix $matrix
       profile encode-matrix 60 encode --config $plain --runs $runs $matrix
-      for kernel in matmul attention; do
-        profile "encode-matrix-$kernel" 60 encode --config $plain --runs $runs --features experimental --variant $kernel=matrix
-      done ;;
+      names=sam_med3d_$([ -n "$quick" ] && echo tiny || echo vit_b_ori) parities -attention $attention
+      profile encode-attention 60 encode --config $plain --runs $runs $attention ;;
     encode)
       for config in $plain $big; do profile "encode-$config" 60 encode --config "$config" --runs $runs; done ;;
     torch)

@@ -1,4 +1,4 @@
-// What attention.wgsl and attention_tiled.wgsl read and write: tokens of heads side by side, and with WINDOW what an encoder block adds.
+// What attention.wgsl, attention_tiled.wgsl and attention_matrix.wgsl read and write: tokens of heads side by side, and with WINDOW what an encoder block adds.
 //#if SCALAR
 alias Element = f32;
 //#else

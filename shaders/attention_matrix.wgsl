@@ -1,9 +1,10 @@
 // Multi-head attention of an encoder block, matrix variant, for GPUs with subgroup matrices (tensor cores) that multiply f16 and add up in
 // f32: attention_tiled.wgsl's tiles and softmax, whose two products, q · kᵀ and weights · v, are of matrices. Every operand is two f16,
-// as in matmul_matrix.wgsl (there is what that keeps, and what it does not); a head is a multiple of a matrix's sides.
+// as in matmul_matrix.wgsl (there is what that keeps, and what it does not). A head is a multiple of a tile's others and of a matrix's sides.
 //
 // A matrix has no elements but in memory. So a tile's products go through workgroup memory, where the softmax reads scores and where what
-// every query has summed so far, kept by the invocations, takes what the tile adds: one store and load for each $KT multiply-adds.
+// every query has summed so far, kept by the invocations, takes what the tile adds: for each element two stores and two loads, and 3 · $KT
+// multiply-adds of the sums, 3 · $HD of the scores.
 enable f16;
 enable subgroups;
 enable chromium_experimental_subgroup_matrix;
@@ -51,11 +52,11 @@ fn most_over_lanes(value: vec4f, quad: u32, t: u32) -> vec4f {
 @compute @workgroup_size($T)
 fn main(
   @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) t: u32,
   @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) invocation: u32,
 ) {
+  let t = subgroup * $SGu + invocation; // lanes of a quad are neighbours in a subgroup: no other numbering promises that
   //#include attention_tile_begin.wgsl
-  workgroupBarrier();
   // Of the sums an invocation has vec4 t, t + $T, … by own slots. They begin with the padding's value.
   //#unroll i SUMS
   {
@@ -110,7 +111,6 @@ fn main(
   }
 
   // What every query's weights sum to.
-  workgroupBarrier();
   stage[LANES_AT + t] = poisoned4(sum, total, MOST_SCORE);
   workgroupBarrier();
   if (lane == 0u) { rescale[quad] = over_lanes(quad); }

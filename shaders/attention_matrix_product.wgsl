@@ -5,7 +5,7 @@ for (var turn = 0u; turn < $ROUNDSu; turn++) {
   let which = min(matrix, $COUNTu - 1u);
   let row = which / $ACROSSu * MATRIX_ROWS;
   let column = which % $ACROSSu * MATRIX_COLUMNS;
-  // Written out: Dawn's compiler sets matrices that are declared without a value to zero once, not in every turn.
+  // Written out: declared without a value, matrices were zero in the first turn alone (bench/kernels-on-gpus.md).
   var high = subgroup_matrix_result<f32, $MN, $MM>();
   var fine = subgroup_matrix_result<f32, $MN, $MM>();
   for (var x = 0u; x < $DEPTH; x += $MKu) {

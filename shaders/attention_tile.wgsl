@@ -27,7 +27,7 @@ const LANES_AT = QT * LANES; // past the weights: a vec4 for each invocation
 const LOWEST = -1.0e30; // stands for −∞: sums of two stay finite, and exp(LOWEST − m) is 0
 
 // By turns the operands of a product, the weights of a sum ([own slot][lane], a vec4 of the lane's 4 others), and a vec4 for
-// each (quad, lane).
+// each (quad, lane); with MATRIX the last alone, and whole tables before.
 var<workgroup> stage: array<vec4f, $STAGE>;
 var<workgroup> own_token: array<u32, QT>;
 var<workgroup> other_token: array<u32, KT>;

@@ -38,20 +38,6 @@ fn load_value(token: u32, head: u32, x: u32) -> vec4f { return load_v(token * p.
 
 var<workgroup> rescale: array<vec4f, $OWN_QUADS>; // of every quad: what its sums so far shrink by
 
-//#if !MATRIX
-// The highest of the values that a quad's lanes have.
-fn most_over_lanes(value: vec4f, quad: u32, t: u32) -> vec4f {
-  stage[LANES_AT + t] = value;
-  workgroupBarrier();
-  var most = value;
-  for (var l = 0u; l < p.lanes; l += 2u) {
-    let at = LANES_AT + quad * LANES + l;
-    most = max(most, max(stage[at], stage[at + 1u]));
-  }
-  return most;
-}
-//#end
-
 fn poisoned4(value: vec4f, suspect: vec4f, most: f32) -> vec4f {
   return vec4f(
     poisoned(value.x, suspect.x, most), poisoned(value.y, suspect.y, most),

@@ -3,6 +3,18 @@
 // that was loaded serves them all. Keys go through workgroup memory; values are read as they lie, a row of the head by neighbours.
 //#include attention_tile_forward.wgsl
 
+// The highest of the values that a quad's lanes have.
+fn most_over_lanes(value: vec4f, quad: u32, t: u32) -> vec4f {
+  stage[LANES_AT + t] = value;
+  workgroupBarrier();
+  var most = value;
+  for (var l = 0u; l < p.lanes; l += 2u) {
+    let at = LANES_AT + quad * LANES + l;
+    most = max(most, max(stage[at], stage[at + 1u]));
+  }
+  return most;
+}
+
 @compute @workgroup_size($T)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
   //#include attention_tile_begin.wgsl

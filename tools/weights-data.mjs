@@ -15,8 +15,9 @@ import { dirname, join, resolve } from 'node:path';
 import { readVolumeFile, writeFileAtomic, writeMask } from '../dist/node.js';
 import { load } from './load.mjs';
 
-/** Nodules of LIDC's subjects from this number on train nothing. */
-const FIRST_HELD_NODULE = 950;
+/** LIDC's subjects from this number on are for choosing between weights, not for training them. */
+const FIRST_HELD_SUBJECT = 950;
+const NODULE_FOLDERS = { image: 'image', mask: 'nodule_mask' };
 const [data, sts, oms, out, lidc] = process.argv.slice(2).map((path) => resolve(path));
 if (!out) throw new Error('usage: weights-data.mjs DATA STS OMS OUT [LIDC]');
 const { affineFromRows, applyAffine, invertAffine, multiplyAffine, voxelSizes } =
@@ -27,6 +28,8 @@ const testing = new Set(list.filter(({ use }) => use === 'test').map(({ subject 
 const training = list.filter(({ use }) => use === 'train');
 const subjects = new Set(training.filter(({ kind }) => kind === 'lesion').map(({ subject }) => subject));
 for (const subject of subjects) if (testing.has(subject)) throw new Error(`${subject} is on both sides`);
+
+const nodules = lidc && (await nodulesIn(lidc));
 
 mkdirSync(out, { recursive: true });
 /** A file or folder at a name of the new folder's. */
@@ -116,28 +119,9 @@ await write(
   all.filter(({ kind, organ }) => kind === 'lesion' && organ === 'brain'),
 );
 
-if (lidc) {
-  const kinds = { image: 'image', mask: 'nodule_mask' };
-  const names = Object.entries(kinds).map(([name, folder]) => {
-    link(join(lidc, folder), `lidc/${name}`);
-    return readdirSync(join(lidc, folder));
-  });
-  const nodules = names[0]
-    .filter((name) => name.endsWith('.nii.gz') && names[1].includes(name))
-    .sort()
-    .map((name) => ({
-      image: `lidc/image/${name}`,
-      label: `lidc/mask/${name}`,
-      value: '>0',
-      channel: 'CT',
-      modality: 'CT',
-      organ: 'lung',
-      licence: 'CC BY 3.0',
-      kind: 'lesion',
-      subject: name.match(/^LIDC-IDRI-\d+/)[0],
-      use: 'train',
-    }));
-  const held = nodules.filter(({ subject }) => Number(subject.slice(-4)) >= FIRST_HELD_NODULE);
+if (nodules) {
+  for (const [name, folder] of Object.entries(NODULE_FOLDERS)) link(join(lidc, folder), `lidc/${name}`);
+  const held = nodules.filter(({ subject }) => Number(subject.slice(-4)) >= FIRST_HELD_SUBJECT);
   await write(
     'lidc.json',
     nodules.filter((nodule) => !held.includes(nodule)),
@@ -149,6 +133,37 @@ for (const { image, subject } of added) console.log(`${subject}: ${image}`);
 console.log(
   `${training.filter(({ kind }) => kind === 'lesion').length} images with lesions, and ${added.length} more`,
 );
+
+/**
+ * Nodules with an image and a mask, cut out no closer than 6 mm along any axis and with 150 mm³ above 0 HU: of less there is nothing to
+ * normalise by.
+ */
+async function nodulesIn(folder) {
+  const [images, masks] = Object.values(NODULE_FOLDERS).map((kind) => readdirSync(join(folder, kind)));
+  const found = [];
+  for (const name of images.filter((name) => masks.includes(name)).sort()) {
+    const subject = name.match(/^(LIDC-IDRI-\d{4})_.*\.nii\.gz$/)?.[1];
+    if (!subject) throw new Error(`${join(folder, NODULE_FOLDERS.image, name)}: no LIDC-IDRI-NNNN_….nii.gz`);
+    const { dims, affine, data } = await readVolumeFile(join(folder, NODULE_FOLDERS.image, name));
+    const sizes = voxelSizes(affine);
+    const solid = data.reduce((count, value) => count + (value > 0 ? 1 : 0), 0);
+    if (sizes.some((mm, axis) => mm * dims[axis] < 6) || solid * sizes[0] * sizes[1] * sizes[2] < 150)
+      continue;
+    found.push({
+      image: `lidc/image/${name}`,
+      label: `lidc/mask/${name}`,
+      value: '>0',
+      channel: 'CT',
+      modality: 'CT',
+      organ: 'lung',
+      licence: 'CC BY 3.0',
+      kind: 'lesion',
+      subject,
+      use: 'train',
+    });
+  }
+  return found;
+}
 
 /** ITK's affine, a map of the world in LPS, as one in RAS: from the common grid to an image of a visit. */
 function itkAffine(text) {

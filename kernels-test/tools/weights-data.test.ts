@@ -113,6 +113,18 @@ describe('weights-data.mjs', () => {
     const args = folders('nodules');
     const lidc = join(scratch, 'nodules', 'VOIs');
     const small = volume([4, 4, 4], () => 1);
+    // Too thin, and one that is all air.
+    put(
+      lidc,
+      'image/LIDC-IDRI-0004_R_1.nii.gz',
+      volume([2, 8, 8], () => 1),
+    );
+    put(
+      lidc,
+      'image/LIDC-IDRI-0005_R_1.nii.gz',
+      volume([4, 4, 4], () => -900),
+    );
+    for (const number of ['0004', '0005']) put(lidc, `nodule_mask/LIDC-IDRI-${number}_R_1.nii.gz`, small);
     for (const name of ['LIDC-IDRI-0949_R_1', 'LIDC-IDRI-0950_R_2', 'LIDC-IDRI-0003_R_1'])
       for (const kind of ['image', 'nodule_mask']) put(lidc, `${kind}/${name}.nii.gz`, small);
     // Without an image, as there are some.
@@ -134,6 +146,21 @@ describe('weights-data.mjs', () => {
     const { status, stderr } = run(args);
     expect(status).toBe(1);
     expect(stderr).toContain('STS_030 is on both sides');
+    expect(existsSync(args[3])).toBe(false);
+  });
+
+  it('refuses a folder of nodules with something else in it, before anything is written', () => {
+    const args = folders('other');
+    const lidc = join(scratch, 'other', 'VOIs');
+    for (const kind of ['image', 'nodule_mask'])
+      put(
+        lidc,
+        `${kind}/liver.nii.gz`,
+        volume([4, 4, 4], () => 1),
+      );
+    const { status, stderr } = run([...args, lidc]);
+    expect(status).toBe(1);
+    expect(stderr).toContain('liver.nii.gz: no LIDC-IDRI-NNNN');
     expect(existsSync(args[3])).toBe(false);
   });
 });

@@ -1,4 +1,5 @@
 /** Sessions in the browser's storage, by the digest of their scan: what is there after a crash. */
+import { sha256 } from '../base/sha256.js';
 import type { GateSetting } from '../engine/graph/regions.js';
 import type { Vec3 } from '../imaging/types.js';
 import type { NewLesion } from './lesions.js';
@@ -44,11 +45,6 @@ export async function digestOf(file: Blob): Promise<string> {
     bytes = await new Blob([`${file.size} `, ...parts]).arrayBuffer();
   }
   return sha256(bytes);
-}
-
-async function sha256(bytes: BufferSource): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**

@@ -3,6 +3,7 @@
 import { need, needOptions } from '../base/arguments.js';
 import { type ByteSource, blobSource } from '../base/byte-source.js';
 import { checkAborted, type Progress, SgpSamError } from '../base/errors.js';
+import { sha256 } from '../base/sha256.js';
 
 /** How weights are fetched. */
 export interface FetchWeightsOptions {
@@ -35,13 +36,16 @@ export async function fetchWeights(
   const wanted = options.sha256?.toLowerCase();
   const store = options.cache === false ? undefined : await openCache();
   const kept = await store?.match(address);
-  if (kept && (wanted === undefined || kept.headers.get(HASH_HEADER) === wanted)) {
-    return blobSource(await kept.blob(), name);
+  if (kept) {
+    const blob = await kept.blob();
+    // Kept by a visit that did not ask for a sum, it is taken when it has it.
+    const sum = async () => kept.headers.get(HASH_HEADER) || (await hashOf(blob, name));
+    if (wanted === undefined || (await sum()) === wanted) return blobSource(blob, name);
   }
-  const { blob, hash } = await download(address, name, options);
+  const blob = await download(address, name, options);
   if (!store) return blobSource(blob, name);
   try {
-    const headers = { 'content-length': String(blob.size), [HASH_HEADER]: hash ?? '' };
+    const headers = { 'content-length': String(blob.size), [HASH_HEADER]: wanted ?? '' };
     await store.put(address, new Response(blob, { headers }));
     const stored = await store.match(address);
     // Read from the disk from now on, not from memory.
@@ -111,54 +115,55 @@ export async function readStream(
   }
 }
 
-/** SHA-256 by the platform; nothing in insecure contexts, where a page has neither that nor WebGPU. */
-async function sha256Of(blob: Blob): Promise<string | undefined> {
-  if (!globalThis.crypto?.subtle) return undefined;
-  const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
-  return Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('');
+/**
+ * The SHA-256 of what came, which is in memory as a whole for that.
+ * @throws SgpSamError `unsupported` in an insecure context, or for more than memory holds at once
+ */
+async function hashOf(blob: Blob, name: string): Promise<string> {
+  try {
+    return await sha256(await blob.arrayBuffer());
+  } catch (cause) {
+    throw new SgpSamError(
+      'unsupported',
+      `${name}: the SHA-256 of its ${blob.size} bytes cannot be computed here`,
+      'Serve the page by https or from localhost (as WebGPU wants, too), or do not ask for a SHA-256 of a file this large.',
+      { cause },
+    );
+  }
 }
 
 /**
  * Reads a stream of weights to its end.
  * @param total bytes that are expected; 0 when that is not known
- * @returns what came, and its SHA-256
- * @throws SgpSamError `bad-file` when less came than was expected, or another SHA-256 than `sha256`; `unsupported` where there is
- *   none to be had of what came; `aborted`
+ * @returns what came
+ * @throws SgpSamError `bad-file` when less came than was expected, or another SHA-256 than `sha256`; `unsupported` where
+ *   it cannot be told; `aborted`
  */
 export async function collectWeights(
   stream: ReadableStream<Uint8Array>,
   name: string,
   total: number,
   options: FetchWeightsOptions,
-): Promise<{ blob: Blob; hash: string | undefined }> {
-  const wanted = options.sha256;
+): Promise<Blob> {
+  const wanted = options.sha256?.toLowerCase();
   const blob = await readStream(stream, total, options);
   if (total > 0 && blob.size !== total) {
     throw new SgpSamError('bad-file', `${name}: ${blob.size} of ${total} bytes came`, 'Try again.');
   }
-  const hash = await sha256Of(blob);
+  if (wanted === undefined) return blob;
+  const hash = await hashOf(blob, name);
   checkAborted(options.signal);
-  if (wanted !== undefined && hash === undefined)
-    throw new SgpSamError(
-      'unsupported',
-      `${name}: an insecure context computes no SHA-256`,
-      'Serve the page by https or from localhost, as WebGPU wants, too.',
-    );
-  if (wanted !== undefined && hash !== wanted.toLowerCase()) {
+  if (hash !== wanted) {
     throw new SgpSamError(
       'bad-file',
-      `${name}: its SHA-256 is ${hash}, and ${wanted.toLowerCase()} was asked for`,
+      `${name}: its SHA-256 is ${hash}, and ${wanted} was asked for`,
       'The file was changed or damaged on its way; fetch it from where that sum was published.',
     );
   }
-  return { blob, hash };
+  return blob;
 }
 
-async function download(
-  address: string,
-  name: string,
-  options: FetchWeightsOptions,
-): Promise<{ blob: Blob; hash: string | undefined }> {
+async function download(address: string, name: string, options: FetchWeightsOptions): Promise<Blob> {
   const { signal } = options;
   checkAborted(signal);
   try {

@@ -44,7 +44,7 @@ async function openOne(
   if (isFormula(input)) return formula(input);
   if (typeof input === 'string' || input instanceof URL) return named(input, options);
   if (input instanceof ReadableStream)
-    return openWeights(blobSource((await collectWeights(input, 'weights', 0, options)).blob));
+    return openWeights(blobSource(await collectWeights(input, 'weights', 0, options)));
   const source = input instanceof Blob ? blobSource(input) : memorySource(input);
   if (options.sha256 !== undefined) {
     const blob = input instanceof Blob ? input : new Blob([input as BlobPart]);

@@ -308,7 +308,7 @@ describe('planning', () => {
               check(call, caps);
               planned.set(headDim, [...(planned.get(headDim) ?? []), `${side} ${subgroupSize}`]);
             }
-    // A head that no matrix divides has none; the others have on every device, the smallest memory apart.
+    // Heads are multiples of 16, the fewest others of a tile. Heads of 64 have one for either matrix and every size of subgroups.
     expect([...planned.keys()].sort((a, b) => a - b)).toEqual([16, 48, 64, 80, 128]);
     expect(new Set(planned.get(64)).size).toBe(6);
   });

@@ -58,11 +58,10 @@ function tablesOf(spec: WindowAttentionSpec, shape: OwnSlots) {
 }
 
 /** What attention_tile_window.wgsl and attention_tile_tables.wgsl take. */
-function windowDefines(spec: WindowAttentionSpec, shape: OwnSlots, threads: number) {
+function windowDefines(spec: WindowAttentionSpec, shape: OwnSlots) {
   const edge = edgeOf(spec);
   const { e0, e1, e2, rowSlots, rows } = rowsIn(spec, shape);
   const { d, h, w } = tablesOf(spec, shape);
-  const ownedBy = (count: number) => ceilDiv(count, threads);
   return {
     WINDOW: true,
     PADDED: isPadded(spec),
@@ -76,10 +75,6 @@ function windowDefines(spec: WindowAttentionSpec, shape: OwnSlots, threads: numb
     REL_D: d,
     REL_H: h,
     REL_W: w,
-    OWN_D: ownedBy(shape.own * e2),
-    OWN_H: ownedBy(h),
-    OWN_W: ownedBy(w),
-    ALIGNED: edge % 4 === 0 && spec.headDim % 4 === 0,
   };
 }
 
@@ -90,7 +85,7 @@ const bytesOf = (vec4s: number, arrays: readonly number[]): number =>
 function tilingFor(spec: WindowAttentionSpec, pass: TiledPass, shape: TileShape): Tiling {
   const edge = edgeOf(spec);
   const padded = isPadded(spec);
-  const { rows } = rowsIn(spec, shape);
+  const { e2, rows } = rowsIn(spec, shape);
   const { d, h, w, whole, mass } = tablesOf(spec, shape);
   const { bytes, ...tiling } = tilingOf(shape, spec.headDim, pass === 'keys' ? 0 : whole);
   // What lies beside the tile itself.
@@ -101,9 +96,14 @@ function tilingFor(spec: WindowAttentionSpec, pass: TiledPass, shape: TileShape)
     rows: bytesOf(d + (padded ? 2 * quads : 0), [tiling.others, h, w, ...mass, ...records]),
     keys: bytesOf(0, [tiling.others, tiling.others]),
   }[pass];
+  const ownedBy = (count: number) => ceilDiv(count, tiling.threads);
   const defines = {
     ...tiling.defines,
-    ...windowDefines(spec, shape, tiling.threads),
+    ...windowDefines(spec, shape),
+    OWN_D: ownedBy(shape.own * e2),
+    OWN_H: ownedBy(h),
+    OWN_W: ownedBy(w),
+    ALIGNED: edge % 4 === 0 && spec.headDim % 4 === 0,
     RECORD: pass === 'rows',
   };
   return { ...tiling, bytes: bytes + beside, defines };
@@ -156,7 +156,7 @@ export function windowTiling(
 }
 
 /**
- * Of attention_matrix.wgsl, from the best. An invocation has the scores of one other with 4 own tokens: with two it would take all of
+ * Of attention_matrix.wgsl, from the largest. An invocation has the scores of one other with 4 own tokens: with two it would take all of
  * navi31's registers (bench/kernels-on-gpus.md).
  */
 const MATRIX_SHAPES = [
@@ -176,14 +176,16 @@ function matrixTilingFor(
   const { headDim } = spec;
   const threads = (own / 4) * others;
   const subgroups = Math.floor(threads / subgroupSize);
-  const sides = [own, others, headDim];
-  if (own % m !== 0 || sides.slice(1).some((side) => side % n !== 0 || side % k !== 0)) return undefined;
+  // Products are read by 4 rows of a column, and sums by 4 columns of a row.
+  if (own % m !== 0 || m % 4 !== 0 || n % 4 !== 0) return undefined;
+  if ([others, headDim].some((side) => side % n !== 0 || side % k !== 0)) return undefined;
   if (subgroups * subgroupSize !== threads || headDim % others !== 0) return undefined;
   const product = (across: number) => {
     const count = (own / m) * across;
     return { count, across, rounds: ceilDiv(count, subgroups) };
   };
   const [score, sum] = [product(others / n), product(headDim / n)];
+  // Every subgroup has a place in every turn, those that have no matrix left as well.
   const fineAt = Math.max(score.rounds, sum.rounds) * subgroups * m * n;
   const [headStride, weightStride] = [headDim + BANK_PAD, others + BANK_PAD];
   const halves = { q: own * headStride, other: others * headStride, weight: own * weightStride };
@@ -196,7 +198,8 @@ function matrixTilingFor(
     threads,
     bytes,
     defines: {
-      ...windowDefines(spec, { own }, threads),
+      ...windowDefines(spec, { own }),
+      SG: subgroupSize,
       MATRIX: true,
       SCALAR: false,
       HD: headDim,
@@ -233,7 +236,7 @@ function matrixTilingFor(
   };
 }
 
-/** How attention_matrix.wgsl divides a shape, or nothing where the device has no matrices that divide it, or too little workgroup memory. */
+/** How attention_matrix.wgsl divides a shape, or nothing where the device has no matrices that divide it, or too little workgroup memory, or its head is no multiple of 16. */
 export function matrixTiling(caps: Capabilities, spec: WindowAttentionSpec): WindowTiling | undefined {
   if (!caps.subgroupMatrix) return undefined;
   for (const shape of MATRIX_SHAPES) {
