@@ -308,8 +308,8 @@ describe('planning', () => {
               check(call, caps);
               planned.set(headDim, [...(planned.get(headDim) ?? []), `${side} ${subgroupSize}`]);
             }
-    // Heads are multiples of 16, the fewest others of a tile. Heads of 64 have one for either matrix and every size of subgroups.
-    expect([...planned.keys()].sort((a, b) => a - b)).toEqual([16, 48, 64, 80, 128]);
+    // Heads are multiples of 8, the fewest others of a tile. Heads of 64 have one for either matrix and every size of subgroups.
+    expect([...planned.keys()].sort((a, b) => a - b)).toEqual([8, 16, 24, 48, 64, 80, 128]);
     expect(new Set(planned.get(64)).size).toBe(6);
   });
 

@@ -163,6 +163,7 @@ const MATRIX_SHAPES = [
   { own: 32, others: 32 },
   { own: 16, others: 32 },
   { own: 16, others: 16 },
+  { own: 16, others: 8 },
 ] as const;
 /** f16 between the ends of rows in workgroup memory, which keep equal columns of neighbouring rows out of each other's banks. */
 const BANK_PAD = 8;
@@ -236,7 +237,7 @@ function matrixTilingFor(
   };
 }
 
-/** How attention_matrix.wgsl divides a shape, or nothing where the device has no matrices that divide it, or too little workgroup memory, or its head is no multiple of 16. */
+/** How attention_matrix.wgsl divides a shape, or nothing where the device has no matrices that divide it, or too little workgroup memory, or its head is no multiple of 8. */
 export function matrixTiling(caps: Capabilities, spec: WindowAttentionSpec): WindowTiling | undefined {
   if (!caps.subgroupMatrix) return undefined;
   for (const shape of MATRIX_SHAPES) {
