@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 usage='usage: train-weights.sh RUNS DATA'
 runs=${1:?$usage}
 data=${2:?$usage}
-scope='{"modalities":["MR","CT","PET"],"organs":["brain","soft tissue","lung"],"millilitres":[0.02,900]}'
+scope='{"modalities":["MR","CT","PET"],"organs":["brain","soft tissue"],"millilitres":[0.02,900]}'
 
 train() {
   node dist/cli.js train --phantom-modality mr --phantom-anatomy head --lesion-weight diameter --first-click mixed \
