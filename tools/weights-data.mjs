@@ -121,11 +121,10 @@ await write(
 
 if (nodules) {
   for (const [name, folder] of Object.entries(NODULE_FOLDERS)) link(join(lidc, folder), `lidc/${name}`);
-  const held = nodules.filter(({ subject }) => Number(subject.slice(-4)) >= FIRST_HELD_SUBJECT);
-  await write(
-    'lidc.json',
-    nodules.filter((nodule) => !held.includes(nodule)),
-  );
+  const number = ({ subject }) => Number(subject.slice(-4));
+  const held = nodules.filter((nodule) => number(nodule) >= FIRST_HELD_SUBJECT);
+  const others = nodules.filter((nodule) => number(nodule) < FIRST_HELD_SUBJECT);
+  await write('lidc.json', others);
   await write('lidc-held.json', held);
   console.log(`${nodules.length} nodules, ${held.length} of them held out`);
 }

@@ -266,13 +266,14 @@ function check(call: AnyCall, caps: Capabilities): void {
 const texts = new Map<string, string>();
 
 describe('planning', () => {
+  const windowNames = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'out'];
+  const windowBuffers = Object.fromEntries(windowNames.map((n) => [n, n])) as never;
+
   it('every variant of a shape that has a choice can be measured by the tuner', () => {
     const spec = { batch: 1, heads: 2, headDim: 64, grid: [8, 8, 8] as const, window: 0 };
-    const names = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'out'];
-    const buffers = Object.fromEntries(names.map((n) => [n, n])) as never;
     for (const caps of devices) {
       for (const variant of windowAttentionCandidates(caps, spec).map(windowAttentionNames.nameOf)) {
-        const call = planWindowAttention({ ...caps, force: { attention: variant } }, spec, buffers);
+        const call = planWindowAttention({ ...caps, force: { attention: variant } }, spec, windowBuffers);
         expect(call.variant).toBe(variant);
         expect(call.tunable?.candidates).toContain(variant);
       }
@@ -280,8 +281,6 @@ describe('planning', () => {
   });
 
   it("attention by subgroup matrices fits whatever memory and matrices it is planned for, and is nobody's choice", () => {
-    const names = ['qkv', 'qkvBias', 'tableD', 'tableH', 'tableW', 'out'];
-    const buffers = Object.fromEntries(names.map((n) => [n, n])) as never;
     const planned = new Map<number, string[]>();
     for (const side of [8, 16] as const)
       for (const subgroupSize of [8, 32, 64])
@@ -300,10 +299,14 @@ describe('planning', () => {
               };
               const caps = { ...base, ...matrix, maxInvocations: 1024 };
               const spec = { batch: 1, heads: 2, headDim, grid: [edge, edge, edge] as const, window };
-              expect(planWindowAttention(caps, spec, buffers).variant).not.toBe('matrix');
+              expect(planWindowAttention(caps, spec, windowBuffers).variant).not.toBe('matrix');
               const found = windowAttentionCandidates(caps, spec).some(({ kind }) => kind === 'matrix');
               if (!found) continue;
-              const call = planWindowAttention({ ...caps, force: { attention: 'matrix' } }, spec, buffers);
+              const call = planWindowAttention(
+                { ...caps, force: { attention: 'matrix' } },
+                spec,
+                windowBuffers,
+              );
               expect(call.variant).toBe('matrix');
               check(call, caps);
               planned.set(headDim, [...(planned.get(headDim) ?? []), `${side} ${subgroupSize}`]);
